@@ -1,0 +1,2 @@
+//! The `rillm` command.
+fn main() {}

@@ -1,0 +1,114 @@
+//! A source that counts what is read from it, and small reads through one sector of memory.
+
+use crate::source::{SECTOR_LEN, Sector, WeightSource};
+
+/// What was read, since the start or since [`Counted::take`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Calls of [`WeightSource::read`].
+    pub reads: u64,
+    /// Bytes that they asked for.
+    pub bytes: u64,
+    /// Reads that did not start where the one before ended.
+    pub seeks: u64,
+    /// Bytes used where they lay in memory: pinned, or lent by the source.
+    pub resident_bytes: u64,
+}
+
+/// A source and the count of its reads.
+#[derive(Debug)]
+pub struct Counted<S> {
+    inner: S,
+    next: Sector,
+    traffic: Traffic,
+}
+
+impl<S: WeightSource> Counted<S> {
+    /// Starts counting at zero.
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner,
+            next: Sector(u32::MAX),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// The count.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Counts bytes that were used without a read.
+    pub fn count_resident(&mut self, bytes: u64) {
+        self.traffic.resident_bytes += bytes;
+    }
+
+    /// The source itself.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The source itself, back.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: WeightSource> WeightSource for Counted<S> {
+    type Error = S::Error;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), S::Error> {
+        self.traffic.reads += 1;
+        self.traffic.bytes += buf.len() as u64;
+        self.traffic.seeks += u64::from(first != self.next);
+        self.next = Sector(u32::MAX);
+        self.inner.read(first, buf).await?;
+        self.next = Sector(first.0 + (buf.len() / SECTOR_LEN) as u32);
+        Ok(())
+    }
+
+    fn memory(&self) -> Option<&[u8]> {
+        self.inner.memory()
+    }
+}
+
+/// Reads of a few bytes anywhere in a file, through a buffer of one sector that is read again only when another one is
+/// wanted.
+#[derive(Debug)]
+pub struct SectorReader<'a, S> {
+    source: &'a mut S,
+    buf: &'a mut [u8; SECTOR_LEN],
+    held: Option<Sector>,
+}
+
+impl<'a, S: WeightSource> SectorReader<'a, S> {
+    /// Reads `source` through `buf`, whose contents do not matter.
+    pub fn new(source: &'a mut S, buf: &'a mut [u8; SECTOR_LEN]) -> Self {
+        Self {
+            source,
+            buf,
+            held: None,
+        }
+    }
+
+    /// Fills `out` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// The source's. The next call starts afresh.
+    pub async fn read(&mut self, mut offset: u64, mut out: &mut [u8]) -> Result<(), S::Error> {
+        while !out.is_empty() {
+            let (sector, at) = Sector::of(offset);
+            if self.held != Some(sector) {
+                self.held = None;
+                self.source.read(sector, self.buf).await?;
+                self.held = Some(sector);
+            }
+            let len = out.len().min(SECTOR_LEN - at);
+            let (head, tail) = out.split_at_mut(len);
+            head.copy_from_slice(&self.buf[at..at + len]);
+            offset += len as u64;
+            out = tail;
+        }
+        Ok(())
+    }
+}

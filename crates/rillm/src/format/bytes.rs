@@ -1,0 +1,33 @@
+//! Little-endian fields of a byte slice whose length was checked, and the checksum.
+
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+
+/// CRC-32 as in zlib and PNG (ISO-HDLC), one byte at a time. Start with `crc32()`, `update`, `finalize`.
+pub fn crc32() -> crc::Digest<'static, u32, Table<1>> {
+    static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+    CRC.digest()
+}
+
+/// The `N` bytes at `at`.
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(array(bytes, at))
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(array(bytes, at))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(array(bytes, at))
+}
+
+/// Writes `field` at `at`.
+pub(crate) fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
+    bytes[at..at + field.len()].copy_from_slice(field);
+}

@@ -1,0 +1,550 @@
+//! The first sector: dimensions, special tokens, provenance, and where the sections lie.
+
+use core::fmt;
+
+use super::bytes::{array, put, u16_at, u32_at, u64_at};
+use super::{FormatError, crc32, in_range};
+use crate::source::SECTOR_LEN;
+
+const MAGIC: [u8; 8] = *b"RILLM\x1a\r\n";
+pub(super) const VERSION: u16 = 1;
+const ARCHITECTURE_LLAMA: u16 = 1;
+const ACTIVATION_SILU: u16 = 1;
+const NO_TOKEN: u32 = u32::MAX;
+
+/// End-of-text tokens that a header has room for.
+pub const MAX_EOS: usize = 4;
+/// Sections that a header has room for.
+pub const MAX_SECTIONS: usize = 9;
+/// Bytes that a header has for the source's name.
+pub const SOURCE_NAME_LEN: usize = 64;
+
+// Field offsets, in the order of docs/format.md.
+const AT_VERSION: usize = 8;
+const AT_LENGTH: usize = 10;
+const AT_FLAGS: usize = 12;
+const AT_ARCHITECTURE: usize = 16;
+const AT_ACTIVATION: usize = 18;
+const AT_HIDDEN: usize = 20;
+const AT_INTERMEDIATE: usize = 24;
+const AT_LAYERS: usize = 28;
+const AT_HEADS: usize = 32;
+const AT_KV_HEADS: usize = 36;
+const AT_HEAD_DIM: usize = 40;
+const AT_VOCAB: usize = 44;
+const AT_CONTEXT: usize = 48;
+const AT_ROPE_THETA: usize = 52;
+const AT_ROPE_SCALING: usize = 56;
+const AT_ROPE_FACTOR: usize = 60;
+const AT_ROPE_LOW: usize = 64;
+const AT_ROPE_HIGH: usize = 68;
+const AT_ROPE_ORIGINAL: usize = 72;
+const AT_NORM_EPS: usize = 76;
+const AT_BOS: usize = 80;
+const AT_EOS: usize = 84;
+const AT_UNK: usize = 100;
+const AT_SOURCE_HASH: usize = 112;
+const AT_SOURCE_NAME: usize = 144;
+const AT_SECTION_COUNT: usize = 208;
+const AT_SECTIONS: usize = 212;
+const SECTION_LEN: usize = 32;
+const AT_CRC: usize = SECTOR_LEN - 4;
+
+const FLAG_TIED_EMBEDDINGS: u32 = 1;
+
+/// What a section holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SectionKind {
+    /// `head_dim / 2` angles a position, in turns, unsigned 0.64 fixed point.
+    Rope = 1,
+    /// One [`TensorEntry`](super::TensorEntry) for the embedding table and each tensor of the tape.
+    Tensors = 2,
+    /// The tokenizer's tables.
+    Tokenizer = 3,
+    /// The embedding table, each row with its token's text.
+    Embedding = 4,
+    /// All other tensors, in the order in which a token uses them.
+    Tape = 5,
+    /// The chat template as the checkpoint has it (Jinja, UTF-8). May be absent.
+    ChatTemplate = 6,
+}
+
+impl SectionKind {
+    /// All kinds, in the order in which a file holds them.
+    pub const ALL: [Self; 6] = [
+        Self::Rope,
+        Self::Tensors,
+        Self::Tokenizer,
+        Self::ChatTemplate,
+        Self::Embedding,
+        Self::Tape,
+    ];
+
+    fn parse(value: u32) -> Result<Self, FormatError> {
+        Self::ALL
+            .into_iter()
+            .find(|&kind| kind as u32 == value)
+            .ok_or(FormatError::Unknown {
+                field: "section kind",
+                value,
+            })
+    }
+}
+
+impl fmt::Display for SectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rope => "rope",
+            Self::Tensors => "tensors",
+            Self::Tokenizer => "tokenizer",
+            Self::Embedding => "embedding",
+            Self::Tape => "tape",
+            Self::ChatTemplate => "chat template",
+        })
+    }
+}
+
+/// Where a section lies in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What it holds.
+    pub kind: SectionKind,
+    /// Its first byte, counted from the start of the file: a multiple of 512.
+    pub offset: u64,
+    /// Its bytes, without the padding to the next sector.
+    pub len: u64,
+    /// The CRC-32 of these bytes.
+    pub crc32: u32,
+}
+
+/// How the rotary embedding's frequencies were scaled. The file's [`SectionKind::Rope`] table has them already scaled;
+/// this is for people who ask.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// Every frequency divided by `factor`.
+    Linear {
+        /// The divisor.
+        factor: f32,
+    },
+    /// Llama 3.1's: low frequencies divided by `factor`, high ones kept, the ones between blended.
+    Llama3 {
+        /// The divisor of the low frequencies.
+        factor: f32,
+        /// `low_freq_factor` of the checkpoint's configuration.
+        low_freq_factor: f32,
+        /// `high_freq_factor` of the checkpoint's configuration.
+        high_freq_factor: f32,
+        /// `original_max_position_embeddings` of the checkpoint's configuration.
+        original_context: u32,
+    },
+}
+
+/// The rotary embedding as the checkpoint describes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// The base of the geometric series of wavelengths.
+    pub theta: f32,
+    /// How the frequencies were scaled.
+    pub scaling: RopeScaling,
+}
+
+/// The first sector of a file, every field checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Header {
+    /// The head repeats the embedding table's values (it is stored a second time, on the tape).
+    pub tied_embeddings: bool,
+    /// Width of the residual stream: 1 to 65,536.
+    pub hidden_size: u32,
+    /// Width of the feed-forward network: 1 to 131,072.
+    pub intermediate_size: u32,
+    /// Layers: 1 to 1,024.
+    pub n_layers: u32,
+    /// Query heads: 1 to 1,024.
+    pub n_heads: u32,
+    /// Key and value heads, a divisor of `n_heads`.
+    pub n_kv_heads: u32,
+    /// Width of a head, even, 2 to 512.
+    pub head_dim: u32,
+    /// Tokens in the vocabulary: 1 to 2^20.
+    pub vocab_size: u32,
+    /// Positions that the model was made for: 1 to 2^20.
+    pub context_length: u32,
+    /// The rotary embedding's parameters.
+    pub rope: Rope,
+    /// Added to the mean square under RMSNorm's root: finite, not negative.
+    pub norm_eps: f32,
+    /// The token that starts a text.
+    pub bos: Option<u32>,
+    /// The tokens that end one, in no special order.
+    pub eos: [Option<u32>; MAX_EOS],
+    /// The token for what the vocabulary cannot spell.
+    pub unk: Option<u32>,
+    /// SHA-256 of the checkpoint's weights.
+    pub source_hash: [u8; 32],
+    /// The checkpoint's name: UTF-8, padded with zeros.
+    pub source_name: [u8; SOURCE_NAME_LEN],
+    sections: [Option<Section>; MAX_SECTIONS],
+}
+
+impl Header {
+    /// A header without sections; every other field is the caller's.
+    pub fn new() -> Self {
+        Self {
+            tied_embeddings: false,
+            hidden_size: 0,
+            intermediate_size: 0,
+            n_layers: 0,
+            n_heads: 0,
+            n_kv_heads: 0,
+            head_dim: 0,
+            vocab_size: 0,
+            context_length: 0,
+            rope: Rope {
+                theta: 10_000.0,
+                scaling: RopeScaling::None,
+            },
+            norm_eps: 0.0,
+            bos: None,
+            eos: [None; MAX_EOS],
+            unk: None,
+            source_hash: [0; 32],
+            source_name: [0; SOURCE_NAME_LEN],
+            sections: [None; MAX_SECTIONS],
+        }
+    }
+
+    /// Checks and reads the first sector of a file.
+    ///
+    /// # Errors
+    /// [`FormatError`] names the first field that is not as version 1 has it.
+    pub fn parse(bytes: &[u8; SECTOR_LEN]) -> Result<Self, FormatError> {
+        let magic: [u8; 8] = array(bytes, 0);
+        if magic != MAGIC {
+            return Err(FormatError::NotRillm { found: magic });
+        }
+        let version = u16_at(bytes, AT_VERSION);
+        if version != VERSION {
+            return Err(FormatError::Version { found: version });
+        }
+        in_range(
+            "header length",
+            u16_at(bytes, AT_LENGTH).into(),
+            SECTOR_LEN as u64,
+            SECTOR_LEN as u64,
+        )?;
+        let (stored, mut digest) = (u32_at(bytes, AT_CRC), crc32());
+        digest.update(&bytes[..AT_CRC]);
+        let computed = digest.finalize();
+        if stored != computed {
+            return Err(FormatError::Checksum {
+                what: "header",
+                stored,
+                computed,
+            });
+        }
+        known(
+            "architecture",
+            u16_at(bytes, AT_ARCHITECTURE),
+            ARCHITECTURE_LLAMA,
+        )?;
+        known("activation", u16_at(bytes, AT_ACTIVATION), ACTIVATION_SILU)?;
+        let flags = u32_at(bytes, AT_FLAGS);
+        if flags & !FLAG_TIED_EMBEDDINGS != 0 {
+            return Err(FormatError::Unknown {
+                field: "header flags",
+                value: flags,
+            });
+        }
+
+        let dimension = |field, at, max| {
+            in_range(field, u32_at(bytes, at).into(), 1, max).map(|value| value as u32)
+        };
+        let mut header = Self {
+            tied_embeddings: flags & FLAG_TIED_EMBEDDINGS != 0,
+            hidden_size: dimension("hidden size", AT_HIDDEN, 1 << 16)?,
+            intermediate_size: dimension("intermediate size", AT_INTERMEDIATE, 1 << 17)?,
+            n_layers: dimension("number of layers", AT_LAYERS, 1 << 10)?,
+            n_heads: dimension("number of heads", AT_HEADS, 1 << 10)?,
+            n_kv_heads: dimension("number of KV heads", AT_KV_HEADS, 1 << 10)?,
+            head_dim: dimension("head_dim", AT_HEAD_DIM, 1 << 9)?,
+            vocab_size: dimension("vocabulary size", AT_VOCAB, 1 << 20)?,
+            context_length: dimension("context length", AT_CONTEXT, 1 << 20)?,
+            rope: parse_rope(bytes)?,
+            norm_eps: finite("norm epsilon", bytes, AT_NORM_EPS)?,
+            bos: None,
+            eos: [None; MAX_EOS],
+            unk: None,
+            source_hash: array(bytes, AT_SOURCE_HASH),
+            source_name: array(bytes, AT_SOURCE_NAME),
+            sections: [None; MAX_SECTIONS],
+        };
+        if !header.head_dim.is_multiple_of(2) {
+            return Err(FormatError::OutOfRange {
+                field: "head_dim (must be even)",
+                value: header.head_dim.into(),
+                min: 2,
+                max: 1 << 9,
+            });
+        }
+        if !header.n_heads.is_multiple_of(header.n_kv_heads) {
+            return Err(FormatError::Inconsistent {
+                field: "number of heads modulo number of KV heads",
+                value: (header.n_heads % header.n_kv_heads).into(),
+                expected: 0,
+            });
+        }
+        in_range(
+            "heads times head_dim",
+            u64::from(header.n_heads) * u64::from(header.head_dim),
+            1,
+            1 << 17,
+        )?;
+        if header.source_name().is_none() {
+            return Err(FormatError::Text {
+                field: "source name",
+            });
+        }
+        let token = |field, at| match u32_at(bytes, at) {
+            NO_TOKEN => Ok(None),
+            id => in_range(field, id.into(), 0, u64::from(header.vocab_size) - 1)
+                .map(|id| Some(id as u32)),
+        };
+        (header.bos, header.unk) = (token("bos token", AT_BOS)?, token("unk token", AT_UNK)?);
+        let mut eos = [None; MAX_EOS];
+        for (index, slot) in eos.iter_mut().enumerate() {
+            *slot = token("eos token", AT_EOS + 4 * index)?;
+        }
+        header.eos = eos;
+        header.parse_sections(bytes)?;
+        Ok(header)
+    }
+
+    fn parse_sections(&mut self, bytes: &[u8; SECTOR_LEN]) -> Result<(), FormatError> {
+        let count = in_range(
+            "number of sections",
+            u32_at(bytes, AT_SECTION_COUNT).into(),
+            0,
+            MAX_SECTIONS as u64,
+        )?;
+        let mut end = SECTOR_LEN as u64;
+        for index in 0..count as usize {
+            let at = AT_SECTIONS + index * SECTION_LEN;
+            let section = Section {
+                kind: SectionKind::parse(u32_at(bytes, at))?,
+                offset: u64_at(bytes, at + 8),
+                len: u64_at(bytes, at + 16),
+                crc32: u32_at(bytes, at + 24),
+            };
+            // Below 2^41, so that every sector number fits 32 bits and no sum of offsets overflows.
+            in_range("section offset", section.offset, end, 1 << 40)?;
+            in_range("section length", section.len, 1, 1 << 40)?;
+            if !section.offset.is_multiple_of(SECTOR_LEN as u64) {
+                return Err(FormatError::Inconsistent {
+                    field: "section offset modulo 512",
+                    value: section.offset % SECTOR_LEN as u64,
+                    expected: 0,
+                });
+            }
+            if self.section(section.kind).is_ok() {
+                return Err(FormatError::Inconsistent {
+                    field: "number of sections of one kind",
+                    value: 2,
+                    expected: 1,
+                });
+            }
+            end = section.offset + section.len.next_multiple_of(SECTOR_LEN as u64);
+            self.sections[index] = Some(section);
+        }
+        for kind in SectionKind::ALL {
+            if kind != SectionKind::ChatTemplate {
+                self.section(kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sector that [`parse`](Self::parse) reads back.
+    pub fn emit(&self) -> [u8; SECTOR_LEN] {
+        let mut bytes = [0; SECTOR_LEN];
+        let mut u16_field = |at, value: u16| put(&mut bytes, at, &value.to_le_bytes());
+        u16_field(AT_VERSION, VERSION);
+        u16_field(AT_LENGTH, SECTOR_LEN as u16);
+        u16_field(AT_ARCHITECTURE, ARCHITECTURE_LLAMA);
+        u16_field(AT_ACTIVATION, ACTIVATION_SILU);
+        let (scaling, factor, low, high, original) = match self.rope.scaling {
+            RopeScaling::None => (0, 0.0, 0.0, 0.0, 0),
+            RopeScaling::Linear { factor } => (1, factor, 0.0, 0.0, 0),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_context,
+            } => (
+                2,
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_context,
+            ),
+        };
+        let fields = [
+            (
+                AT_FLAGS,
+                if self.tied_embeddings {
+                    FLAG_TIED_EMBEDDINGS
+                } else {
+                    0
+                },
+            ),
+            (AT_HIDDEN, self.hidden_size),
+            (AT_INTERMEDIATE, self.intermediate_size),
+            (AT_LAYERS, self.n_layers),
+            (AT_HEADS, self.n_heads),
+            (AT_KV_HEADS, self.n_kv_heads),
+            (AT_HEAD_DIM, self.head_dim),
+            (AT_VOCAB, self.vocab_size),
+            (AT_CONTEXT, self.context_length),
+            (AT_ROPE_THETA, self.rope.theta.to_bits()),
+            (AT_ROPE_SCALING, scaling),
+            (AT_ROPE_FACTOR, factor.to_bits()),
+            (AT_ROPE_LOW, low.to_bits()),
+            (AT_ROPE_HIGH, high.to_bits()),
+            (AT_ROPE_ORIGINAL, original),
+            (AT_NORM_EPS, self.norm_eps.to_bits()),
+            (AT_BOS, self.bos.unwrap_or(NO_TOKEN)),
+            (AT_UNK, self.unk.unwrap_or(NO_TOKEN)),
+            (AT_SECTION_COUNT, self.sections().count() as u32),
+        ];
+        for (at, value) in fields {
+            put(&mut bytes, at, &value.to_le_bytes());
+        }
+        for (index, token) in self.eos.iter().enumerate() {
+            put(
+                &mut bytes,
+                AT_EOS + 4 * index,
+                &token.unwrap_or(NO_TOKEN).to_le_bytes(),
+            );
+        }
+        put(&mut bytes, 0, &MAGIC);
+        put(&mut bytes, AT_SOURCE_HASH, &self.source_hash);
+        put(&mut bytes, AT_SOURCE_NAME, &self.source_name);
+        for (index, section) in self.sections().enumerate() {
+            let at = AT_SECTIONS + index * SECTION_LEN;
+            put(&mut bytes, at, &(section.kind as u32).to_le_bytes());
+            put(&mut bytes, at + 8, &section.offset.to_le_bytes());
+            put(&mut bytes, at + 16, &section.len.to_le_bytes());
+            put(&mut bytes, at + 24, &section.crc32.to_le_bytes());
+        }
+        let mut digest = crc32();
+        digest.update(&bytes[..AT_CRC]);
+        put(&mut bytes, AT_CRC, &digest.finalize().to_le_bytes());
+        bytes
+    }
+
+    /// The sections, in file order.
+    pub fn sections(&self) -> impl Iterator<Item = &Section> {
+        self.sections.iter().flatten()
+    }
+
+    /// The section of this kind.
+    ///
+    /// # Errors
+    /// [`FormatError::Missing`]: the file has none.
+    pub fn section(&self, kind: SectionKind) -> Result<Section, FormatError> {
+        self.sections()
+            .find(|section| section.kind == kind)
+            .copied()
+            .ok_or(FormatError::Missing(kind))
+    }
+
+    /// Appends a section; the header has room for [`MAX_SECTIONS`].
+    ///
+    /// # Panics
+    /// With more than [`MAX_SECTIONS`].
+    pub fn push_section(&mut self, section: Section) {
+        let free = self.sections.iter_mut().find(|slot| slot.is_none());
+        *free.expect("the header has room for every kind of section") = Some(section);
+    }
+
+    /// The checkpoint's name, if it is UTF-8.
+    pub fn source_name(&self) -> Option<&str> {
+        let len = self
+            .source_name
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(SOURCE_NAME_LEN);
+        core::str::from_utf8(&self.source_name[..len]).ok()
+    }
+
+    /// Bytes of the file, with the padding of the last section.
+    pub fn file_len(&self) -> u64 {
+        self.sections().last().map_or(SECTOR_LEN as u64, |last| {
+            last.offset + last.len.next_multiple_of(SECTOR_LEN as u64)
+        })
+    }
+
+    /// Whether `token` ends a text.
+    pub fn is_eos(&self, token: u32) -> bool {
+        self.eos.contains(&Some(token))
+    }
+
+    /// Elements of the query vector: `n_heads × head_dim`.
+    pub fn q_dim(&self) -> u32 {
+        self.n_heads * self.head_dim
+    }
+
+    /// Elements of the key vector, and of the value vector: `n_kv_heads × head_dim`.
+    pub fn kv_dim(&self) -> u32 {
+        self.n_kv_heads * self.head_dim
+    }
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn known(field: &'static str, value: u16, only: u16) -> Result<(), FormatError> {
+    if value == only {
+        Ok(())
+    } else {
+        Err(FormatError::Unknown {
+            field,
+            value: value.into(),
+        })
+    }
+}
+
+fn finite(field: &'static str, bytes: &[u8], at: usize) -> Result<f32, FormatError> {
+    let bits = u32_at(bytes, at);
+    // Below the bit pattern of infinity: finite and not negative.
+    in_range(field, bits.into(), 0, f32::INFINITY.to_bits() as u64 - 1)?;
+    Ok(f32::from_bits(bits))
+}
+
+fn parse_rope(bytes: &[u8]) -> Result<Rope, FormatError> {
+    let factor = finite("rope factor", bytes, AT_ROPE_FACTOR)?;
+    Ok(Rope {
+        theta: finite("rope theta", bytes, AT_ROPE_THETA)?,
+        scaling: match u32_at(bytes, AT_ROPE_SCALING) {
+            0 => RopeScaling::None,
+            1 => RopeScaling::Linear { factor },
+            2 => RopeScaling::Llama3 {
+                factor,
+                low_freq_factor: finite("rope low_freq_factor", bytes, AT_ROPE_LOW)?,
+                high_freq_factor: finite("rope high_freq_factor", bytes, AT_ROPE_HIGH)?,
+                original_context: u32_at(bytes, AT_ROPE_ORIGINAL),
+            },
+            value => {
+                return Err(FormatError::Unknown {
+                    field: "rope scaling",
+                    value,
+                });
+            }
+        },
+    })
+}
