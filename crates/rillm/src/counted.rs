@@ -26,11 +26,7 @@ pub struct Counted<S> {
 impl<S: WeightSource> Counted<S> {
     /// Starts counting at zero.
     pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            next: Sector(u32::MAX),
-            traffic: Traffic::default(),
-        }
+        Self { inner, next: Sector(u32::MAX), traffic: Traffic::default() }
     }
 
     /// The count.
@@ -72,8 +68,14 @@ impl<S: WeightSource> WeightSource for Counted<S> {
     }
 }
 
-/// Reads of a few bytes anywhere in a file, through a buffer of one sector that is read again only when another one is
-/// wanted.
+/// The `len` bytes from `offset` on, where the source lends them.
+pub(crate) fn lent<S: WeightSource>(source: &S, offset: u64, len: usize) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    source.memory()?.get(start..start.checked_add(len)?)
+}
+
+/// Reads of a few bytes anywhere in a file: from memory where the source lends it, else through a buffer of one sector that
+/// is read again only when another one is wanted.
 #[derive(Debug)]
 pub struct SectorReader<'a, S> {
     source: &'a mut S,
@@ -84,11 +86,7 @@ pub struct SectorReader<'a, S> {
 impl<'a, S: WeightSource> SectorReader<'a, S> {
     /// Reads `source` through `buf`, whose contents do not matter.
     pub fn new(source: &'a mut S, buf: &'a mut [u8; SECTOR_LEN]) -> Self {
-        Self {
-            source,
-            buf,
-            held: None,
-        }
+        Self { source, buf, held: None }
     }
 
     /// Fills `out` with the bytes from `offset` on.
@@ -96,6 +94,10 @@ impl<'a, S: WeightSource> SectorReader<'a, S> {
     /// # Errors
     /// The source's. The next call starts afresh.
     pub async fn read(&mut self, mut offset: u64, mut out: &mut [u8]) -> Result<(), S::Error> {
+        if let Some(bytes) = lent(self.source, offset, out.len()) {
+            out.copy_from_slice(bytes);
+            return Ok(());
+        }
         while !out.is_empty() {
             let (sector, at) = Sector::of(offset);
             if self.held != Some(sector) {

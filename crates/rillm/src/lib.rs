@@ -1,4 +1,29 @@
-//! The engine of rillm.
+//! The engine of rillm: Llama-family language models in a few kilobytes of memory, in integers, from a stream of weights.
+//!
+//! A model is a `.rillm` file (`rillm convert` makes one). The engine reads it through a [`WeightSource`](source::WeightSource), plans
+//! where its memory goes, and runs a [`Session`](session::Session) in it:
+//!
+//! ```
+//! # use rillm::source::{Sector, WeightSource};
+//! use rillm::{model::Model, plan::{Plan, PlanOptions}, sampler::Sampling, session::Session};
+//!
+//! async fn continue_text<S: WeightSource>(mut card: S, ram: &mut [u8]) -> Result<(), rillm::error::Error<S::Error>> {
+//!     let model = Model::open(&mut card).await?;
+//!     let plan = Plan::new(&model, &card, &PlanOptions::new(ram.len())).expect("enough memory");
+//!     let mut session = Session::new(&model, card, plan, ram).expect("as much memory as planned");
+//!     session.push_text("Once upon a time").await?;
+//!     loop {
+//!         let token = session.next(&Sampling::GREEDY).await?;
+//!         if model.header().is_eos(token.id) {
+//!             return Ok(());
+//!         }
+//!         // print token.text
+//!     }
+//! }
+//! ```
+//!
+//! There is no allocator, no floating point and no unsafe code in here; the same input gives the same bits everywhere.
+//! Someone who knows the Llama paper starts reading in `forward.rs`.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
@@ -6,6 +31,25 @@
 #[cfg(test)]
 extern crate std;
 
+mod attention;
 pub mod counted;
+pub mod error;
+pub mod fixed;
 pub mod format;
+mod forward;
+mod kv_cache;
+mod matmul;
+mod memory;
+mod mlp;
+pub mod model;
+mod norm;
+pub mod plan;
+mod rope;
+mod runner;
+pub mod sampler;
+pub mod session;
 pub mod source;
+pub mod sources;
+mod tape;
+pub mod tokenizer;
+mod vector;

@@ -17,10 +17,7 @@ impl Sector {
     ///
     /// Offsets of a file that [`Header`](crate::format::Header) admits lie below 2^41 bytes, so the number fits.
     pub const fn of(offset: u64) -> (Self, usize) {
-        (
-            Self((offset / SECTOR_LEN as u64) as u32),
-            (offset % SECTOR_LEN as u64) as usize,
-        )
+        (Self((offset / SECTOR_LEN as u64) as u32), (offset % SECTOR_LEN as u64) as usize)
     }
 }
 
@@ -37,13 +34,10 @@ pub trait WeightSource {
     ///
     /// Reading past the end of the file is an error. After an error the contents of `buf` are unspecified and the
     /// same sectors may be asked for again.
-    fn read(
-        &mut self,
-        first: Sector,
-        buf: &mut [u8],
-    ) -> impl Future<Output = Result<(), Self::Error>>;
+    fn read(&mut self, first: Sector, buf: &mut [u8]) -> impl Future<Output = Result<(), Self::Error>>;
 
-    /// The whole file, where it lies in memory (flash, a memory map, PSRAM). The engine then calls `read` never.
+    /// The whole file, where it lies in memory (flash, a memory map, PSRAM). The engine then calls `read` for nothing but
+    /// what is missing at its end, to get the error.
     fn memory(&self) -> Option<&[u8]> {
         None
     }

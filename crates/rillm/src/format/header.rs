@@ -72,23 +72,14 @@ pub enum SectionKind {
 
 impl SectionKind {
     /// All kinds, in the order in which a file holds them.
-    pub const ALL: [Self; 6] = [
-        Self::Rope,
-        Self::Tensors,
-        Self::Tokenizer,
-        Self::ChatTemplate,
-        Self::Embedding,
-        Self::Tape,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Rope, Self::Tensors, Self::Tokenizer, Self::ChatTemplate, Self::Embedding, Self::Tape];
 
     fn parse(value: u32) -> Result<Self, FormatError> {
         Self::ALL
             .into_iter()
             .find(|&kind| kind as u32 == value)
-            .ok_or(FormatError::Unknown {
-                field: "section kind",
-                value,
-            })
+            .ok_or(FormatError::Unknown { field: "section kind", value })
     }
 }
 
@@ -202,10 +193,7 @@ impl Header {
             head_dim: 0,
             vocab_size: 0,
             context_length: 0,
-            rope: Rope {
-                theta: 10_000.0,
-                scaling: RopeScaling::None,
-            },
+            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
             norm_eps: 0.0,
             bos: None,
             eos: [None; MAX_EOS],
@@ -229,39 +217,21 @@ impl Header {
         if version != VERSION {
             return Err(FormatError::Version { found: version });
         }
-        in_range(
-            "header length",
-            u16_at(bytes, AT_LENGTH).into(),
-            SECTOR_LEN as u64,
-            SECTOR_LEN as u64,
-        )?;
+        in_range("header length", u16_at(bytes, AT_LENGTH).into(), SECTOR_LEN as u64, SECTOR_LEN as u64)?;
         let (stored, mut digest) = (u32_at(bytes, AT_CRC), crc32());
         digest.update(&bytes[..AT_CRC]);
         let computed = digest.finalize();
         if stored != computed {
-            return Err(FormatError::Checksum {
-                what: "header",
-                stored,
-                computed,
-            });
+            return Err(FormatError::Checksum { what: "header", stored, computed });
         }
-        known(
-            "architecture",
-            u16_at(bytes, AT_ARCHITECTURE),
-            ARCHITECTURE_LLAMA,
-        )?;
+        known("architecture", u16_at(bytes, AT_ARCHITECTURE), ARCHITECTURE_LLAMA)?;
         known("activation", u16_at(bytes, AT_ACTIVATION), ACTIVATION_SILU)?;
         let flags = u32_at(bytes, AT_FLAGS);
         if flags & !FLAG_TIED_EMBEDDINGS != 0 {
-            return Err(FormatError::Unknown {
-                field: "header flags",
-                value: flags,
-            });
+            return Err(FormatError::Unknown { field: "header flags", value: flags });
         }
 
-        let dimension = |field, at, max| {
-            in_range(field, u32_at(bytes, at).into(), 1, max).map(|value| value as u32)
-        };
+        let dimension = |field, at, max| in_range(field, u32_at(bytes, at).into(), 1, max).map(|value| value as u32);
         let mut header = Self {
             tied_embeddings: flags & FLAG_TIED_EMBEDDINGS != 0,
             hidden_size: dimension("hidden size", AT_HIDDEN, 1 << 16)?,
@@ -296,21 +266,13 @@ impl Header {
                 expected: 0,
             });
         }
-        in_range(
-            "heads times head_dim",
-            u64::from(header.n_heads) * u64::from(header.head_dim),
-            1,
-            1 << 17,
-        )?;
+        in_range("heads times head_dim", u64::from(header.n_heads) * u64::from(header.head_dim), 1, 1 << 17)?;
         if header.source_name().is_none() {
-            return Err(FormatError::Text {
-                field: "source name",
-            });
+            return Err(FormatError::Text { field: "source name" });
         }
         let token = |field, at| match u32_at(bytes, at) {
             NO_TOKEN => Ok(None),
-            id => in_range(field, id.into(), 0, u64::from(header.vocab_size) - 1)
-                .map(|id| Some(id as u32)),
+            id => in_range(field, id.into(), 0, u64::from(header.vocab_size) - 1).map(|id| Some(id as u32)),
         };
         (header.bos, header.unk) = (token("bos token", AT_BOS)?, token("unk token", AT_UNK)?);
         let mut eos = [None; MAX_EOS];
@@ -323,12 +285,7 @@ impl Header {
     }
 
     fn parse_sections(&mut self, bytes: &[u8; SECTOR_LEN]) -> Result<(), FormatError> {
-        let count = in_range(
-            "number of sections",
-            u32_at(bytes, AT_SECTION_COUNT).into(),
-            0,
-            MAX_SECTIONS as u64,
-        )?;
+        let count = in_range("number of sections", u32_at(bytes, AT_SECTION_COUNT).into(), 0, MAX_SECTIONS as u64)?;
         let mut end = SECTOR_LEN as u64;
         for index in 0..count as usize {
             let at = AT_SECTIONS + index * SECTION_LEN;
@@ -377,28 +334,12 @@ impl Header {
         let (scaling, factor, low, high, original) = match self.rope.scaling {
             RopeScaling::None => (0, 0.0, 0.0, 0.0, 0),
             RopeScaling::Linear { factor } => (1, factor, 0.0, 0.0, 0),
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => (
-                2,
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            ),
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+                (2, factor, low_freq_factor, high_freq_factor, original_context)
+            }
         };
         let fields = [
-            (
-                AT_FLAGS,
-                if self.tied_embeddings {
-                    FLAG_TIED_EMBEDDINGS
-                } else {
-                    0
-                },
-            ),
+            (AT_FLAGS, if self.tied_embeddings { FLAG_TIED_EMBEDDINGS } else { 0 }),
             (AT_HIDDEN, self.hidden_size),
             (AT_INTERMEDIATE, self.intermediate_size),
             (AT_LAYERS, self.n_layers),
@@ -422,11 +363,7 @@ impl Header {
             put(&mut bytes, at, &value.to_le_bytes());
         }
         for (index, token) in self.eos.iter().enumerate() {
-            put(
-                &mut bytes,
-                AT_EOS + 4 * index,
-                &token.unwrap_or(NO_TOKEN).to_le_bytes(),
-            );
+            put(&mut bytes, AT_EOS + 4 * index, &token.unwrap_or(NO_TOKEN).to_le_bytes());
         }
         put(&mut bytes, 0, &MAGIC);
         put(&mut bytes, AT_SOURCE_HASH, &self.source_hash);
@@ -454,10 +391,7 @@ impl Header {
     /// # Errors
     /// [`FormatError::Missing`]: the file has none.
     pub fn section(&self, kind: SectionKind) -> Result<Section, FormatError> {
-        self.sections()
-            .find(|section| section.kind == kind)
-            .copied()
-            .ok_or(FormatError::Missing(kind))
+        self.sections().find(|section| section.kind == kind).copied().ok_or(FormatError::Missing(kind))
     }
 
     /// Appends a section; the header has room for [`MAX_SECTIONS`].
@@ -471,19 +405,15 @@ impl Header {
 
     /// The checkpoint's name, if it is UTF-8.
     pub fn source_name(&self) -> Option<&str> {
-        let len = self
-            .source_name
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(SOURCE_NAME_LEN);
+        let len = self.source_name.iter().position(|&byte| byte == 0).unwrap_or(SOURCE_NAME_LEN);
         core::str::from_utf8(&self.source_name[..len]).ok()
     }
 
     /// Bytes of the file, with the padding of the last section.
     pub fn file_len(&self) -> u64 {
-        self.sections().last().map_or(SECTOR_LEN as u64, |last| {
-            last.offset + last.len.next_multiple_of(SECTOR_LEN as u64)
-        })
+        self.sections()
+            .last()
+            .map_or(SECTOR_LEN as u64, |last| last.offset + last.len.next_multiple_of(SECTOR_LEN as u64))
     }
 
     /// Whether `token` ends a text.
@@ -509,14 +439,7 @@ impl Default for Header {
 }
 
 fn known(field: &'static str, value: u16, only: u16) -> Result<(), FormatError> {
-    if value == only {
-        Ok(())
-    } else {
-        Err(FormatError::Unknown {
-            field,
-            value: value.into(),
-        })
-    }
+    if value == only { Ok(()) } else { Err(FormatError::Unknown { field, value: value.into() }) }
 }
 
 fn finite(field: &'static str, bytes: &[u8], at: usize) -> Result<f32, FormatError> {
@@ -540,10 +463,7 @@ fn parse_rope(bytes: &[u8]) -> Result<Rope, FormatError> {
                 original_context: u32_at(bytes, AT_ROPE_ORIGINAL),
             },
             value => {
-                return Err(FormatError::Unknown {
-                    field: "rope scaling",
-                    value,
-                });
+                return Err(FormatError::Unknown { field: "rope scaling", value });
             }
         },
     })

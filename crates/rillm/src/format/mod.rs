@@ -8,12 +8,10 @@ mod header;
 mod tensor;
 
 pub use bytes::crc32;
-pub use header::{
-    Header, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind,
-};
+pub use header::{Header, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind};
 pub use tensor::{
-    EMBEDDING_HEADER_LEN, EmbeddingHeader, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN,
-    TensorEntry, TensorHeader, TensorKind, TokenKind,
+    EMBEDDING_HEADER_LEN, EmbeddingHeader, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,
+    TensorHeader, TensorKind, TokenKind,
 };
 
 use core::fmt;
@@ -80,6 +78,8 @@ pub enum FormatError {
         /// The value found.
         found: u64,
     },
+    /// The tensors do not add up to the tape.
+    Truncated,
     /// Text that is not UTF-8.
     Text {
         /// The field.
@@ -100,46 +100,27 @@ impl fmt::Display for FormatError {
                 "this file has format version {found}, this program reads version {}; convert the model again or update rillm",
                 header::VERSION
             ),
-            Self::Checksum {
-                what,
-                stored,
-                computed,
-            } => write!(
+            Self::Checksum { what, stored, computed } => write!(
                 f,
                 "the checksum of the {what} is {computed:08x} and should be {stored:08x}: the file is damaged; copy it again"
             ),
-            Self::Unknown { field, value } => write!(
-                f,
-                "{field} is {value}, which format version 1 does not know; update rillm"
-            ),
-            Self::OutOfRange {
-                field,
-                value,
-                min,
-                max,
-            } => {
+            Self::Unknown { field, value } => {
+                write!(f, "{field} is {value}, which format version 1 does not know; update rillm")
+            }
+            Self::OutOfRange { field, value, min, max } => {
                 write!(f, "{field} is {value}, it must be {min} to {max}")
             }
-            Self::Inconsistent {
-                field,
-                value,
-                expected,
-            } => {
-                write!(
-                    f,
-                    "{field} is {value} and the rest of the file wants {expected}"
-                )
+            Self::Inconsistent { field, value, expected } => {
+                write!(f, "{field} is {value} and the rest of the file wants {expected}")
             }
             Self::Missing(kind) => write!(f, "the file has no {kind} section"),
-            Self::Tensor {
-                expected,
-                layer,
-                field,
-                found,
-            } => write!(
+            Self::Tensor { expected, layer, field, found } => write!(
                 f,
                 "at {expected} of layer {layer}: its {field} is {found}, which does not belong there; the file is damaged, copy it again"
             ),
+            Self::Truncated => {
+                f.write_str("the tape ends before its last tensor does: the file is damaged, copy it again")
+            }
             Self::Text { field } => write!(f, "{field} is not UTF-8"),
         }
     }
@@ -149,14 +130,5 @@ impl core::error::Error for FormatError {}
 
 /// `value` if it lies in `min..=max`.
 fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<u64, FormatError> {
-    if (min..=max).contains(&value) {
-        Ok(value)
-    } else {
-        Err(FormatError::OutOfRange {
-            field,
-            value,
-            min,
-            max,
-        })
-    }
+    if (min..=max).contains(&value) { Ok(value) } else { Err(FormatError::OutOfRange { field, value, min, max }) }
 }

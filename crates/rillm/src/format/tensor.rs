@@ -62,10 +62,7 @@ impl TensorKind {
             .into_iter()
             .chain(Self::LAYER)
             .find(|&kind| kind as u8 == value)
-            .ok_or(FormatError::Unknown {
-                field: "tensor kind",
-                value: value.into(),
-            })
+            .ok_or(FormatError::Unknown { field: "tensor kind", value: value.into() })
     }
 
     /// `(rows, cols)` in a model of these dimensions.
@@ -132,19 +129,15 @@ impl Quantisation {
 
     fn parse(kind: u8, group_log2: u8) -> Result<Self, FormatError> {
         match kind {
-            Self::FIXED32 => {
-                in_range("group size of a norm", group_log2.into(), 0, 0).map(|_| Self::Fixed32)
+            Self::FIXED32 => in_range("group size of a norm", group_log2.into(), 0, 0).map(|_| Self::Fixed32),
+            Self::INT8 => {
+                in_range("log2 of the group size", group_log2.into(), 4, 9).map(|log2| Self::Int8 { group: 1 << log2 })
             }
-            Self::INT8 => in_range("log2 of the group size", group_log2.into(), 4, 9)
-                .map(|log2| Self::Int8 { group: 1 << log2 }),
             Self::INT4 => Err(FormatError::Unknown {
                 field: "quantisation (3 is int4, which this engine cannot compute with yet)",
                 value: kind.into(),
             }),
-            _ => Err(FormatError::Unknown {
-                field: "quantisation",
-                value: kind.into(),
-            }),
+            _ => Err(FormatError::Unknown { field: "quantisation", value: kind.into() }),
         }
     }
 
@@ -211,16 +204,7 @@ impl TensorHeader {
     pub fn emit(&self) -> [u8; TENSOR_HEADER_LEN] {
         let mut bytes = [0; TENSOR_HEADER_LEN];
         let [quantisation, group_log2] = self.quantisation.emit();
-        put(
-            &mut bytes,
-            0,
-            &[
-                self.kind as u8,
-                quantisation,
-                group_log2,
-                self.exponent as u8,
-            ],
-        );
+        put(&mut bytes, 0, &[self.kind as u8, quantisation, group_log2, self.exponent as u8]);
         put(&mut bytes, 4, &self.layer.to_le_bytes());
         put(&mut bytes, 8, &self.rows.to_le_bytes());
         put(&mut bytes, 12, &self.cols.to_le_bytes());
@@ -233,12 +217,7 @@ impl TensorHeader {
     /// [`FormatError::Tensor`]: it isn't.
     pub fn expect(&self, header: &Header, kind: TensorKind, layer: u32) -> Result<(), FormatError> {
         let (rows, cols) = kind.shape(header);
-        let wrong = |field, found| FormatError::Tensor {
-            expected: kind,
-            layer,
-            field,
-            found,
-        };
+        let wrong = |field, found| FormatError::Tensor { expected: kind, layer, field, found };
         if self.kind != kind {
             return Err(wrong("kind", self.kind as u64));
         }
@@ -329,10 +308,7 @@ impl TokenKind {
         [Self::Text, Self::Byte, Self::Control, Self::Unknown]
             .into_iter()
             .find(|&kind| kind as u8 == value)
-            .ok_or(FormatError::Unknown {
-                field: "token kind",
-                value: value.into(),
-            })
+            .ok_or(FormatError::Unknown { field: "token kind", value: value.into() })
     }
 }
 
@@ -357,12 +333,8 @@ impl EmbeddingHeader {
         let tensor = TensorHeader::parse(&super::bytes::array(bytes, 0))?;
         tensor.expect(header, TensorKind::Embedding, 0)?;
         let row_len = tensor.row_len() as u64;
-        let record_len = in_range(
-            "embedding record length",
-            u32_at(bytes, TENSOR_HEADER_LEN).into(),
-            row_len + 4,
-            row_len + 260,
-        )?;
+        let record_len =
+            in_range("embedding record length", u32_at(bytes, TENSOR_HEADER_LEN).into(), row_len + 4, row_len + 260)?;
         if !record_len.is_multiple_of(4) {
             return Err(FormatError::Inconsistent {
                 field: "embedding record length modulo 4",
@@ -370,21 +342,14 @@ impl EmbeddingHeader {
                 expected: 0,
             });
         }
-        Ok(Self {
-            tensor,
-            record_len: record_len as u32,
-        })
+        Ok(Self { tensor, record_len: record_len as u32 })
     }
 
     /// The bytes that [`parse`](Self::parse) reads back.
     pub fn emit(&self) -> [u8; EMBEDDING_HEADER_LEN] {
         let mut bytes = [0; EMBEDDING_HEADER_LEN];
         put(&mut bytes, 0, &self.tensor.emit());
-        put(
-            &mut bytes,
-            TENSOR_HEADER_LEN,
-            &self.record_len.to_le_bytes(),
-        );
+        put(&mut bytes, TENSOR_HEADER_LEN, &self.record_len.to_le_bytes());
         bytes
     }
 

@@ -1,0 +1,159 @@
+//! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
+
+use crate::fixed::{Positive, exp2_neg, to_log2_domain};
+use crate::kv_cache::{Head, KvCache, Part};
+use crate::matmul::dot;
+
+/// Attends from the query `q · 2^q_exponent` (all heads, one after the other) to the positions `0..=position` of
+/// `layer`, and writes the heads' outputs to `out`. Returns their exponent.
+///
+/// `scores` takes a number for each position.
+pub(crate) fn attention(
+    cache: &KvCache<'_>,
+    layer: usize,
+    position: usize,
+    q: &[i16],
+    q_exponent: i32,
+    scores: &mut [i32],
+    out: &mut [i32],
+) -> i32 {
+    let scores = &mut scores[..=position];
+    let scale = ScoreScale::new(cache.head_dim);
+    // All heads get one exponent, that of the largest value scale.
+    let value_exponent = (0..cache.heads)
+        .map(|head| largest_exponent(&cache.head(layer, head, Part::Value), position))
+        .max()
+        .unwrap_or(0);
+    let heads_per_kv = q.len() / (cache.heads * cache.head_dim);
+    for (head, (q, out)) in q.chunks_exact(cache.head_dim).zip(out.chunks_exact_mut(cache.head_dim)).enumerate() {
+        let keys = cache.head(layer, head / heads_per_kv, Part::Key);
+        let values = cache.head(layer, head / heads_per_kv, Part::Value);
+        for (t, score) in scores.iter_mut().enumerate() {
+            let (mantissa, exponent) = keys.scale(t);
+            *score = scale.apply(i64::from(dot(keys.vector(t), q)) * i64::from(mantissa), exponent + q_exponent);
+        }
+        softmax(scores);
+        weighted_sum(&values, value_exponent, scores, out);
+    }
+    // Σ weight · q with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
+    value_exponent - 16
+}
+
+fn largest_exponent(values: &Head<'_>, position: usize) -> i32 {
+    (0..=position).map(|t| values.scale(t).1).max().unwrap_or(0)
+}
+
+/// `1 / √head_dim`.
+struct ScoreScale {
+    mantissa: i64,
+    exponent: i32,
+}
+
+impl ScoreScale {
+    fn new(head_dim: usize) -> Self {
+        // `head_dim` is not zero. 33 bits are cut to 24.
+        let (mantissa, exponent) = Positive::new(head_dim as u64, 0).inverse_root().unwrap_or((1, 0));
+        Self { mantissa: (mantissa >> 9) as i64, exponent: exponent + 9 }
+    }
+
+    /// A score in the logarithmic domain. `sum` lies within ±2^39, its product with 24 bits is cut to 38.
+    fn apply(&self, sum: i64, exponent: i32) -> i32 {
+        to_log2_domain((sum * self.mantissa) >> 25, exponent + self.exponent + 25)
+    }
+}
+
+/// Turns scores into probabilities with 30 fraction bits, in place. Rounded down, they add up to at most 2^30.
+fn softmax(scores: &mut [i32]) {
+    let largest = scores.iter().copied().max().unwrap_or(0);
+    let mut sum = 0u64;
+    for score in scores.iter_mut() {
+        // The distance of two numbers within ±2^30. 2^-x with 30 fraction bits.
+        let power = exp2_neg((largest - *score) as u32) >> 2;
+        *score = power as i32;
+        sum += u64::from(power);
+    }
+    // The largest score alone contributes 2^30 − 59, so the sum lies in 2^29 .. 2^50 for up to 2^20 positions. Cut to
+    // 31 bits and rounded up, it gives a reciprocal that is no larger than the true one, and below 2^33.
+    let cut = (64 - sum.leading_zeros()).saturating_sub(31);
+    let reciprocal = (1 << 62) / sum.div_ceil(1 << cut).max(1);
+    for score in scores.iter_mut() {
+        // power / sum · 2^30; the product lies below 2^63.
+        *score = ((*score as u64 * reciprocal) >> (cut + 32)) as i32;
+    }
+}
+
+/// `out[i] = Σ p · v[i]`, in units of `2^(value_exponent − 16)`.
+///
+/// Each probability is multiplied with its position's scale, `mantissa / 256 · 2^(exponent − value_exponent) < 1`, and cut
+/// to 24 fraction bits. Rounded down, they add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its sign.
+fn weighted_sum(values: &Head<'_>, value_exponent: i32, probabilities: &[i32], out: &mut [i32]) {
+    out.fill(0);
+    for (t, &probability) in probabilities.iter().enumerate() {
+        let (mantissa, exponent) = values.scale(t);
+        let cut = (14 + value_exponent - exponent) as u32;
+        let weight = (probability as u64 * u64::from(mantissa)).checked_shr(cut).unwrap_or(0) as i32;
+        if weight == 0 {
+            continue;
+        }
+        for (out, &v) in out.iter_mut().zip(values.vector(t)) {
+            *out += weight * i32::from(v);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv_cache::cache_len;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    proptest! {
+        #[test]
+        fn attention_is_near_float64(
+            seed in prop::collection::vec(-30000i16..30000, 2 * 8 + 12 * 16), position in 0usize..12, spread in 0i32..6,
+        ) {
+            let (heads, head_dim, context) = (1, 8, 12);
+            let mut bytes = vec![0; cache_len(1, heads, head_dim, context)];
+            let mut cache = KvCache { bytes: &mut bytes, heads, head_dim, context };
+            let wide: Vec<i32> = seed[16..].iter().map(|&v| i32::from(v)).collect();
+            for (t, kv) in wide.chunks_exact(16).enumerate() {
+                cache.store(0, Part::Key, t, &kv[..8], -14);
+                cache.store(0, Part::Value, t, &kv[8..], -13 + (t as i32 * spread) % 7);
+            }
+            let q = &seed[..16];
+            let mut out = [0; 16];
+            let exponent = attention(&cache, 0, position, q, -14, &mut [0; 12], &mut out);
+
+            let (keys, values) = (cache.head(0, 0, Part::Key), cache.head(0, 0, Part::Value));
+            let float = |head: &Head<'_>, t: usize, i: usize| {
+                let (mantissa, exponent) = head.scale(t);
+                f64::from(head.vector(t)[i]) * f64::from(mantissa) * 2f64.powi(exponent)
+            };
+            for (q, out) in q.chunks_exact(8).zip(out.chunks_exact(8)) {
+                let scores: Vec<f64> = (0..=position)
+                    .map(|t| (0..8).map(|i| f64::from(q[i]) * 2f64.powi(-14) * float(&keys, t, i)).sum::<f64>() / 8f64.sqrt())
+                    .collect();
+                let largest = scores.iter().fold(f64::MIN, |a, &b| a.max(b));
+                let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                for (i, &out) in out.iter().enumerate() {
+                    let exact: f64 = weights.iter().enumerate().map(|(t, w)| w / sum * float(&values, t, i)).sum();
+                    let got = f64::from(out) * 2f64.powi(exponent);
+                    prop_assert!((got - exact).abs() < 127.0 * 12.0 * 2f64.powi(exponent) + exact.abs() * 1e-5 + 1e-3,
+                        "{got} {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_scores_share_and_never_exceed_one() {
+        for len in [1, 2, 3, 1000] {
+            let mut scores = vec![-5; len];
+            softmax(&mut scores);
+            let sum: i64 = scores.iter().map(|&p| i64::from(p)).sum();
+            assert!(sum <= 1 << 30 && sum > (1 << 30) - 4 * len as i64 - 4, "{len}: {sum}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong while a session runs.
+
+use core::fmt;
+
+use crate::format::FormatError;
+
+/// Why an operation of a session failed. Whatever it is, the session stays usable: the same call may be repeated, or
+/// the session reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<E> {
+    /// The source's own error.
+    Source(E),
+    /// The file is not what it should be.
+    Format(FormatError),
+    /// There is no room for more tokens.
+    ContextFull {
+        /// Tokens that there would be.
+        tokens: usize,
+        /// Tokens that the plan has room for.
+        context: usize,
+    },
+    /// A token that the vocabulary does not have.
+    NoSuchToken {
+        /// The token.
+        id: u32,
+        /// Tokens of the vocabulary.
+        vocab_size: u32,
+    },
+    /// There is nothing to continue: the session holds no tokens.
+    Empty,
+    /// More candidates were asked for than the plan has room for.
+    TopK {
+        /// What was asked for.
+        top_k: u32,
+        /// The plan's room.
+        candidates: u32,
+    },
+}
+
+impl<E> From<FormatError> for Error<E> {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => write!(f, "cannot read the model: {error}"),
+            Self::Format(error) => error.fmt(f),
+            Self::ContextFull { tokens, context } => {
+                write!(
+                    f,
+                    "{tokens} tokens do not fit the context of {context}; shorten the prompt or plan a larger context"
+                )
+            }
+            Self::NoSuchToken { id, vocab_size } => {
+                write!(f, "there is no token {id}: the vocabulary has {vocab_size}")
+            }
+            Self::Empty => f.write_str("there is nothing to continue: give a prompt first"),
+            Self::TopK { top_k, candidates } => {
+                write!(f, "top_k is {top_k} and the plan has room for {candidates} candidates; plan for more")
+            }
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}

@@ -1,0 +1,304 @@
+//! Fixed-point arithmetic: rounding shifts and the functions of a transformer in integers.
+//!
+//! Every function here is defined to the bit, on every target. `docs/numerics.md` lists the error bounds; the tests
+//! below measure them against float64.
+
+use core::ops::{Add, Div};
+
+/// Fraction bits of numbers in the base-2 logarithmic domain: attention scores and gate values. An `i32` then spans
+/// ±2,048, and one step is a relative change of 2^-20 · ln 2.
+pub const LOG2_FRACTION: i32 = 20;
+
+/// log2(e) with 22 fraction bits.
+const LOG2_E_Q22: i64 = 6_051_102;
+
+/// Bits of the magnitude: 0 for 0, 31 for `i32::MAX` and its negative.
+pub const fn bits(value: i32) -> u32 {
+    32 - value.unsigned_abs().leading_zeros()
+}
+
+/// The largest [`bits`] of `values`: every value lies strictly between ±2^bits.
+pub fn max_bits(values: &[i32]) -> u32 {
+    // The OR of magnitudes has the bit length of the largest one.
+    let all = values.iter().fold(0, |all, value| all | value.unsigned_abs());
+    32 - all.leading_zeros()
+}
+
+/// `value / 2^shift`, rounded to the nearest integer, halves up; 0 from a shift of 63 on.
+///
+/// `value` must lie within ±2^62, so that adding the half cannot overflow.
+pub const fn round_shift(value: i64, shift: u32) -> i64 {
+    match shift {
+        0 => value,
+        1..=62 => (value + (1 << (shift - 1))) >> shift,
+        _ => 0,
+    }
+}
+
+/// `value · 2^-right`, rounded as by [`round_shift`], saturated to ±2^30. `right` may be negative.
+///
+/// `value` must lie within ±2^62.
+pub fn shift_saturating(value: i64, right: i32) -> i32 {
+    const LIMIT: i64 = 1 << 30;
+    let shifted = if right >= 0 {
+        round_shift(value, right as u32)
+    } else {
+        // Anything but zero reaches the limit when shifted by 31 or more; the clamp keeps the shift below overflow.
+        value.clamp(-LIMIT, LIMIT) << (-right).min(31)
+    };
+    shifted.clamp(-LIMIT, LIMIT) as i32
+}
+
+/// `mantissa · 2^exponent` times log2(e), in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±2^30.
+///
+/// `mantissa` must lie within ±2^38.
+pub fn to_log2_domain(mantissa: i64, exponent: i32) -> i32 {
+    // Within ±2^38 · 2^23 = ±2^61.
+    shift_saturating(mantissa * LOG2_E_Q22, 22 - LOG2_FRACTION - exponent)
+}
+
+/// `2^-x` in 0.32 fixed point, `x` with [`LOG2_FRACTION`] fraction bits. Absolute error below 2^-23.9.
+pub fn exp2_neg(x: u32) -> u32 {
+    // The minimax polynomial of degree 5 of 2^-f on [0, 1), coefficients with 32 fraction bits, by Horner's rule. The
+    // signs alternate and every intermediate value lies in (0, 2^32), so that unsigned 32 bits hold it.
+    const C: [u32; 6] = [4_294_967_061, 2_977_027_382, 1_031_563_053, 237_510_004, 39_560_409, 4_069_712];
+    let fraction = x << (32 - LOG2_FRACTION);
+    let mut sum = C[5];
+    for &coefficient in C[..5].iter().rev() {
+        sum = coefficient - mul_high(fraction, sum);
+    }
+    sum.checked_shr(x >> LOG2_FRACTION).unwrap_or(0)
+}
+
+/// `1 / (1 + 2^-x)` in 2.30 fixed point, `x` with [`LOG2_FRACTION`] fraction bits: the logistic function of `x · ln 2`.
+/// Absolute error below 2^-23.
+pub fn sigmoid(x: i32) -> u32 {
+    // e = 2^-|x| with 30 fraction bits; 1 + e lies in [2^30, 2^31], the quotients in [2^29, 2^30].
+    let e = exp2_neg(x.unsigned_abs()) >> 2;
+    let one_over = (1u64 << 60) / u64::from((1 << 30) + e);
+    if x >= 0 {
+        one_over as u32
+    } else {
+        // e / (1 + e); both factors are at most 2^30.
+        ((u64::from(e) * one_over) >> 30) as u32
+    }
+}
+
+/// `-log2(x / 2^32)` with 26 fraction bits, for `x` at least 1. At least 1, so that its logarithm exists. Absolute
+/// error below 2^-23.
+pub fn neg_log2(x: u32) -> u32 {
+    // The minimax polynomial of degree 8 of log2(1 + f) on [0, 1), coefficients with 30 fraction bits, signs
+    // alternating from the second on: 52 + f (C0 - f (C1 - f (C2 - ...))), every intermediate value positive.
+    const C: [u32; 8] =
+        [1_549_073_132, 774_290_921, 513_595_996, 371_510_389, 256_873_042, 144_455_056, 53_985_062, 9_529_133];
+    let x = x.max(1);
+    let zeros = x.leading_zeros();
+    // x = 2^(31 - zeros) · (1 + f); f with 32 fraction bits. The double shift avoids one by 32.
+    let fraction = x << zeros << 1;
+    let mut sum = C[7];
+    for &coefficient in C[..7].iter().rev() {
+        sum = coefficient - mul_high(fraction, sum);
+    }
+    let log2_fraction = (52 + mul_high(fraction, sum)) >> 4;
+    (((zeros + 1) << 26).saturating_sub(log2_fraction)).max(1)
+}
+
+/// `(sin, cos)` of an angle in turns, 0.32 fixed point; results with 30 fraction bits. Absolute error below 2^-26.
+pub fn sin_cos(turns: u32) -> (i32, i32) {
+    (sin(turns), sin(turns.wrapping_add(1 << 30)))
+}
+
+fn sin(turns: u32) -> i32 {
+    // sin(π/2 t) = t · p(t²) on [0, 1]: minimax, coefficients with 31 fraction bits, signs alternating, every
+    // intermediate value positive.
+    const C: [u32; 5] = [3_373_259_412, 1_387_196_613, 171_132_806, 10_037_662, 325_720];
+    let quadrant = turns >> 30;
+    // Within a quarter turn, t with 32 fraction bits; the second and fourth quarters run backwards.
+    let t = if quadrant & 1 == 0 { turns << 2 } else { (turns << 2).wrapping_neg() };
+    let magnitude = if t == 0 && quadrant & 1 == 1 {
+        1 << 30
+    } else {
+        let square = mul_high(t, t);
+        let mut sum = C[4];
+        for &coefficient in C[..4].iter().rev() {
+            sum = coefficient - mul_high(square, sum);
+        }
+        // 31 fraction bits to 30, rounded.
+        ((mul_high(t, sum) + 1) >> 1) as i32
+    };
+    if quadrant < 2 { magnitude } else { -magnitude }
+}
+
+/// The upper half of the product: `a · b / 2^32`, rounded down.
+const fn mul_high(a: u32, b: u32) -> u32 {
+    ((a as u64 * b as u64) >> 32) as u32
+}
+
+/// A number that is not negative, with 62 bits of mantissa: the mean square under a norm's root, and that root.
+///
+/// Zero, or a mantissa in `2^61..2^62`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positive {
+    mantissa: u64,
+    exponent: i32,
+}
+
+impl Positive {
+    /// `mantissa · 2^exponent`; a mantissa of 62 bits or fewer is kept exactly.
+    pub fn new(mantissa: u64, exponent: i32) -> Self {
+        if mantissa == 0 {
+            return Self { mantissa, exponent: 0 };
+        }
+        let zeros = mantissa.leading_zeros() as i32;
+        let mantissa = if zeros >= 2 { mantissa << (zeros - 2) } else { mantissa >> (2 - zeros) };
+        Self { mantissa, exponent: exponent - (zeros - 2) }
+    }
+
+    /// The value of a float32's bit pattern, exactly. The sign is ignored; infinities and NaNs read as large numbers.
+    pub fn from_f32_bits(bits: u32) -> Self {
+        let (exponent, fraction) = ((bits >> 23) & 0xff, bits & 0x7f_ffff);
+        let (significand, exponent) = match exponent {
+            0 => (fraction, -149),
+            _ => (fraction | 0x80_0000, exponent as i32 - 150),
+        };
+        Self::new(significand.into(), exponent)
+    }
+
+    /// `(m, e)` with `m · 2^e` one over the root, `m` in `2^31..=2^32`, relative error below 2^-30. `None` of zero.
+    pub fn inverse_root(self) -> Option<(u64, i32)> {
+        if self.mantissa == 0 {
+            return None;
+        }
+        // An even exponent: m · 2^(2k) with m in 2^62..2^64, by which the root r lies in 2^31..2^32.
+        let (mantissa, exponent) = if self.exponent % 2 == 0 {
+            (self.mantissa << 2, self.exponent - 2)
+        } else {
+            (self.mantissa << 1, self.exponent - 1)
+        };
+        let root = mantissa.isqrt();
+        // 2^63 / r lies in 2^31..=2^32.
+        Some(((1 << 63) / root, -63 - exponent / 2))
+    }
+}
+
+impl Add for Positive {
+    type Output = Self;
+
+    /// The sum, rounded down to 61 bits.
+    fn add(self, other: Self) -> Self {
+        if self.mantissa == 0 {
+            return other;
+        }
+        if other.mantissa == 0 {
+            return self;
+        }
+        let (large, small) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
+        let shift = (large.exponent - small.exponent) as u32;
+        // Two numbers below 2^62 add up to less than 2^63.
+        Self::new(large.mantissa + small.mantissa.checked_shr(shift).unwrap_or(0), large.exponent)
+    }
+}
+
+impl Div<u32> for Positive {
+    type Output = Self;
+
+    /// The quotient by a divisor that is not zero, rounded down to at least 41 bits for divisors of up to 20.
+    fn div(self, divisor: u32) -> Self {
+        Self::new(self.mantissa / u64::from(divisor), self.exponent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scale(exponent: i32) -> f64 {
+        2f64.powi(exponent)
+    }
+
+    #[test]
+    fn round_shift_rounds_halves_up() {
+        let cases = [(5, 1, 3), (-5, 1, -2), (4, 2, 1), (-6, 2, -1), (7, 0, 7), (1 << 61, 63, 0), (-1, 70, 0)];
+        for (value, shift, expected) in cases {
+            assert_eq!(round_shift(value, shift), expected, "{value} >> {shift}");
+        }
+    }
+
+    #[test]
+    fn shift_saturating_reaches_the_limits() {
+        assert_eq!(shift_saturating(3, -2), 12);
+        assert_eq!(shift_saturating(3, -60), 1 << 30);
+        assert_eq!(shift_saturating(-1, -i32::MAX), -(1 << 30));
+        assert_eq!(shift_saturating(1 << 61, 10), 1 << 30);
+        assert_eq!(shift_saturating(1 << 61, i32::MAX), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn exp2_neg_is_within_its_bound(x in 0u32..40 << LOG2_FRACTION) {
+            let exact = (-f64::from(x) * scale(-LOG2_FRACTION)).exp2();
+            let error = f64::from(exp2_neg(x)) * scale(-32) - exact;
+            prop_assert!(error.abs() < 2f64.powf(-23.9), "{error:e}");
+        }
+
+        #[test]
+        fn sigmoid_is_within_its_bound(x in -(40i32 << LOG2_FRACTION)..40 << LOG2_FRACTION) {
+            let exact = 1.0 / (1.0 + (-f64::from(x) * scale(-LOG2_FRACTION)).exp2());
+            let error = f64::from(sigmoid(x)) * scale(-30) - exact;
+            prop_assert!(error.abs() < scale(-23), "{error:e}");
+        }
+
+        #[test]
+        fn neg_log2_is_within_its_bound(x in 1u32.., zeros in 0u32..32) {
+            let x = (x >> zeros).max(1);
+            let exact = 32.0 - f64::from(x).log2();
+            let error = f64::from(neg_log2(x)) * scale(-26) - exact;
+            prop_assert!(error.abs() < scale(-23), "{x}: {error:e}");
+        }
+
+        #[test]
+        fn sin_cos_is_within_its_bound(turns: u32) {
+            let angle = f64::from(turns) * scale(-32) * std::f64::consts::TAU;
+            let (sin, cos) = sin_cos(turns);
+            prop_assert!((f64::from(sin) * scale(-30) - angle.sin()).abs() < scale(-26));
+            prop_assert!((f64::from(cos) * scale(-30) - angle.cos()).abs() < scale(-26));
+        }
+
+        #[test]
+        fn inverse_root_is_within_its_bound(mantissa in 1u64..1 << 62, exponent in -100i32..100) {
+            let (m, e) = Positive::new(mantissa, exponent).inverse_root().unwrap();
+            let exact = 1.0 / (mantissa as f64 * scale(exponent)).sqrt();
+            prop_assert!((m as f64 * scale(e) / exact - 1.0).abs() < scale(-30));
+            prop_assert!((1 << 31..=1 << 32).contains(&m));
+        }
+
+        #[test]
+        fn positive_adds_and_divides(a in 0f32..1e9, b in 0f32..1e-3, divisor in 1u32..1 << 16) {
+            let sum = Positive::from_f32_bits(a.to_bits()) / divisor + Positive::from_f32_bits(b.to_bits());
+            let exact = f64::from(a) / f64::from(divisor) + f64::from(b);
+            prop_assert!((sum.mantissa as f64 * scale(sum.exponent) - exact).abs() <= exact * scale(-40));
+        }
+
+        #[test]
+        fn to_log2_domain_is_near(mantissa in -(1i64 << 38)..1 << 38, exponent in -60i32..-28) {
+            let exact = mantissa as f64 * scale(exponent) * std::f64::consts::LOG2_E;
+            let got = f64::from(to_log2_domain(mantissa, exponent)) * scale(-LOG2_FRACTION);
+            prop_assert!((got - exact.clamp(-1024.0, 1024.0)).abs() < scale(-LOG2_FRACTION) + exact.abs() * scale(-22));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_ranges_do_not_panic() {
+        for x in [0, 1, u32::MAX, 1 << 31, (1 << 31) - 1] {
+            exp2_neg(x);
+            neg_log2(x);
+            sin_cos(x);
+            sigmoid(x as i32);
+            Positive::from_f32_bits(x).inverse_root();
+        }
+        assert_eq!(sin_cos(0), (0, 1 << 30));
+        assert_eq!(sin_cos(1 << 31).1, -(1 << 30));
+        assert_eq!(Positive::new(u64::MAX, 0).exponent, 2);
+    }
+}

@@ -1,0 +1,176 @@
+//! The transformer: one pass over the tape for a batch of tokens.
+//!
+//! This is the place to start reading. A pass takes `x`, the residual stream of the batch's tokens, through every
+//! layer; each weight is used for all of them when it comes by.
+
+use core::ops::Range;
+
+use crate::attention::attention;
+use crate::fixed::Positive;
+use crate::format::{FormatError, Header, TensorKind};
+use crate::kv_cache::{KvCache, Part};
+use crate::matmul::{matmul, output_exponent};
+use crate::mlp::swiglu;
+use crate::norm::{NormWeights, rms_norm};
+use crate::rope::Frequencies;
+use crate::tape::Tape;
+use crate::vector::{Narrow, Wide};
+
+/// The working memory of a pass.
+pub(crate) struct Workspace<'a> {
+    /// The residual stream, `[batch, hidden_size]`.
+    pub x: Wide<'a>,
+    /// What the next matrix multiplies.
+    pub a: Narrow<'a>,
+    /// What the last one gave.
+    pub y: Wide<'a>,
+    /// `[context]`.
+    pub scores: &'a mut [i32],
+    pub cache: KvCache<'a>,
+}
+
+/// A pass over the tape.
+pub(crate) struct Pass<'p, 'r, 'b, 'a> {
+    pub header: &'p Header,
+    pub epsilon: Positive,
+    pub rope: Frequencies<'p>,
+    pub tape: Tape<'r, 'b>,
+    pub work: &'p mut Workspace<'a>,
+    /// Position of the batch's first token.
+    pub position: usize,
+    /// Tokens in the batch, at least one. Their embeddings are in `work.x`.
+    pub batch: usize,
+}
+
+impl Pass<'_, '_, '_, '_> {
+    /// Runs the layers and stores the tokens' keys and values. With `head`, goes on to the logits of the batch's last
+    /// token: `head(token, logit)` for every token of the vocabulary, ascending; returns the logits' exponent.
+    pub async fn run(&mut self, head: Option<impl FnMut(u32, i32, i32)>) -> Result<(), FormatError> {
+        let mut tokens = 0..self.batch;
+        for layer in 0..self.header.n_layers {
+            self.norm(TensorKind::AttentionNorm, layer, tokens.clone()).await?;
+            self.project_kv(TensorKind::KProj, Part::Key, layer, tokens.clone()).await?;
+            self.project_kv(TensorKind::VProj, Part::Value, layer, tokens.clone()).await?;
+            if layer + 1 == self.header.n_layers {
+                // Nothing but keys and values of the earlier tokens is looked at again.
+                if head.is_none() {
+                    return Ok(());
+                }
+                tokens.start = tokens.end - 1;
+            }
+            self.attend(layer, tokens.clone()).await?;
+            self.norm(TensorKind::MlpNorm, layer, tokens.clone()).await?;
+            self.feed_forward(layer, tokens.clone()).await?;
+        }
+        match head {
+            Some(head) => self.head(tokens, head).await,
+            None => Ok(()),
+        }
+    }
+
+    /// `a = rms_norm(x)`
+    async fn norm(&mut self, kind: TensorKind, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+        let tensor = self.tape.tensor(self.header, kind, layer).await?;
+        let (mantissas, _) = self.tape.take(tensor.row_len()).await?.as_chunks();
+        let weights = NormWeights { mantissas, exponent: tensor.exponent.into(), epsilon: self.epsilon };
+        for token in tokens {
+            let scratch = self.work.y.get_mut(token, mantissas.len());
+            rms_norm(&self.work.x, weights, scratch, &mut self.work.a, token);
+        }
+        Ok(())
+    }
+
+    /// `y = W a` for the tensor that comes next.
+    async fn project(&mut self, kind: TensorKind, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+        let tensor = self.tape.tensor(self.header, kind, layer).await?;
+        let Workspace { a, y, .. } = &mut *self.work;
+        for token in tokens.clone() {
+            y.exponents[token] = output_exponent(a, token, &tensor);
+        }
+        let stride = y.stride;
+        matmul(&mut self.tape, &tensor, a, tokens, |token, row, value| y.mantissas[token * stride + row] = value).await
+    }
+
+    /// Keys, rotated, or values into the cache.
+    async fn project_kv(
+        &mut self,
+        kind: TensorKind,
+        part: Part,
+        layer: u32,
+        tokens: Range<usize>,
+    ) -> Result<(), FormatError> {
+        self.project(kind, layer, tokens.clone()).await?;
+        let kv_dim = self.header.kv_dim() as usize;
+        for token in tokens {
+            let position = self.position + token;
+            let exponent = self.work.y.exponents[token];
+            let vector = self.work.y.get_mut(token, kv_dim);
+            if part == Part::Key {
+                self.rope.rotate(vector, position as u32);
+            }
+            self.work.cache.store(layer as usize, part, position, vector, exponent);
+        }
+        Ok(())
+    }
+
+    /// `x += W_o attention(rope(W_q a))`
+    async fn attend(&mut self, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+        self.project(TensorKind::QProj, layer, tokens.clone()).await?;
+        let q_dim = self.header.q_dim() as usize;
+        for token in tokens.clone() {
+            let position = self.position + token;
+            let Workspace { a, y, scores, cache, .. } = &mut *self.work;
+            let exponent = y.exponents[token];
+            let vector = y.get_mut(token, q_dim);
+            self.rope.rotate(vector, position as u32);
+            a.set(token, vector, exponent);
+            let q = a.get(token, q_dim);
+            let exponent = attention(cache, layer as usize, position, q, a.exponents[token], scores, vector);
+            a.set(token, vector, exponent);
+        }
+        self.project(TensorKind::OProj, layer, tokens.clone()).await?;
+        self.add_residual(tokens);
+        Ok(())
+    }
+
+    /// `x += W_down (silu(W_gate a) · W_up a)`
+    async fn feed_forward(&mut self, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+        self.project(TensorKind::GateProj, layer, tokens.clone()).await?;
+        let len = self.header.intermediate_size as usize;
+        for token in tokens.clone() {
+            self.work.y.normalise(token, len);
+        }
+        let tensor = self.tape.tensor(self.header, TensorKind::UpProj, layer).await?;
+        let Workspace { a, y, .. } = &mut *self.work;
+        let (stride, exponents) = (y.stride, &y.exponents);
+        matmul(&mut self.tape, &tensor, a, tokens.clone(), |token, row, up| {
+            let gate = &mut y.mantissas[token * stride + row];
+            *gate = swiglu(*gate, exponents[token], up);
+        })
+        .await?;
+        for token in tokens.clone() {
+            let exponent = y.exponents[token] + output_exponent(a, token, &tensor) + 30;
+            a.set(token, y.get(token, len).0, exponent);
+        }
+        self.project(TensorKind::DownProj, layer, tokens.clone()).await?;
+        self.add_residual(tokens);
+        Ok(())
+    }
+
+    /// `x += y`
+    fn add_residual(&mut self, tokens: Range<usize>) {
+        for token in tokens {
+            let (y, exponent) = self.work.y.get(token, self.header.hidden_size as usize);
+            self.work.x.add(token, y, exponent);
+        }
+    }
+
+    /// The logits of the one token that is left.
+    async fn head(&mut self, tokens: Range<usize>, mut head: impl FnMut(u32, i32, i32)) -> Result<(), FormatError> {
+        self.norm(TensorKind::FinalNorm, 0, tokens.clone()).await?;
+        let tensor = self.tape.tensor(self.header, TensorKind::Head, 0).await?;
+        let a = &self.work.a;
+        let exponent = output_exponent(a, tokens.start, &tensor);
+        matmul(&mut self.tape, &tensor, a, tokens, |_, row, logit| head(row as u32, logit, exponent)).await
+    }
+}

@@ -1,0 +1,81 @@
+//! Quantised matrix times vectors: where a token's time goes.
+
+use crate::fixed::round_shift;
+use crate::format::{FormatError, Quantisation, TensorHeader};
+use crate::tape::Tape;
+use crate::vector::Narrow;
+
+/// A quantised row, taken apart. Its value at `i` is `q[i] · scales[i / group] · 2^exponent`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    pub q: &'a [i8],
+    pub scales: &'a [u8],
+    pub exponent: i32,
+    pub group: usize,
+}
+
+impl<'a> Row<'a> {
+    /// Takes the row at the start of `bytes` apart, `None` if the tensor's rows are no such rows.
+    pub fn new(bytes: &'a [u8], tensor: &TensorHeader) -> Option<Self> {
+        let Quantisation::Int8 { group } = tensor.quantisation else {
+            return None;
+        };
+        let (q, rest) = bytes.split_at(tensor.cols as usize);
+        let (scales, rest) = rest.split_at(tensor.cols.div_ceil(group) as usize);
+        Some(Self { q: bytemuck::cast_slice(q), scales, exponent: i32::from(rest[0] as i8), group: group as usize })
+    }
+
+    /// `Σ q · s · x`, exactly.
+    ///
+    /// A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767. The row's fits 48 bits: see
+    /// [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
+    pub fn dot(&self, x: &[i16]) -> i64 {
+        self.q
+            .chunks(self.group)
+            .zip(x.chunks(self.group))
+            .zip(self.scales)
+            .map(|((q, x), &scale)| i64::from(dot(q, x)) * i64::from(scale))
+            .sum()
+    }
+}
+
+/// `Σ w · x` of at most 512 elements, `w` not −128.
+pub(crate) fn dot(w: &[i8], x: &[i16]) -> i32 {
+    w.iter().zip(x).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum()
+}
+
+/// Multiplies the tensor that comes next on the tape with the vectors `tokens` of `x`, one pass for all of them.
+///
+/// `emit(token, row, value)` receives every output, rows ascending. Output `value` stands for
+/// `value · 2^output_exponent(x, token, tensor)`, and lies within ±2^30.
+pub(crate) async fn matmul(
+    tape: &mut Tape<'_, '_>,
+    tensor: &TensorHeader,
+    x: &Narrow<'_>,
+    tokens: core::ops::Range<usize>,
+    mut emit: impl FnMut(usize, usize, i32),
+) -> Result<(), FormatError> {
+    let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
+    let mut first = 0;
+    while first < rows {
+        let block = tape.rows(row_len, rows - first).await?;
+        for (index, bytes) in block.chunks_exact(row_len).enumerate() {
+            let Some(row) = Row::new(bytes, tensor) else {
+                return Err(FormatError::Truncated);
+            };
+            // A row's exponent above the tensor's occurs in damaged files only; it then counts as the tensor's.
+            let below = (i32::from(tensor.exponent) - row.exponent).max(0);
+            for token in tokens.clone() {
+                let sum = row.dot(x.get(token, cols));
+                emit(token, first + index, round_shift(sum, (x.excess[token] + below) as u32) as i32);
+            }
+        }
+        first += block.len() / row_len;
+    }
+    Ok(())
+}
+
+/// The exponent of the outputs of `tensor` times a token's vector.
+pub(crate) fn output_exponent(x: &Narrow<'_>, token: usize, tensor: &TensorHeader) -> i32 {
+    x.exponents[token] + i32::from(tensor.exponent) + x.excess[token]
+}

@@ -1,0 +1,153 @@
+//! A model file as the engine sees it: its dimensions, and where on the tape everything lies.
+
+use crate::counted::SectorReader;
+use crate::error::Error;
+use crate::fixed::Positive;
+use crate::format::{
+    EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry,
+    TensorKind,
+};
+use crate::source::{SECTOR_LEN, WeightSource};
+use crate::tokenizer::Tokenizer;
+
+/// An opened file: everything that has to be known before the first token. About a kilobyte; the caller keeps it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    header: Header,
+    tokenizer: Tokenizer,
+    embedding: EmbeddingHeader,
+    embedding_section: Section,
+    rope_section: Section,
+    tape_section: Section,
+    /// Bytes of the tape up to the end of the last layer's `v_proj`: all that the earlier tokens of a prompt need.
+    prefix_len: u64,
+    /// The longest piece of the tape that must lie in one piece: a row, or a norm's weights.
+    longest_piece: usize,
+}
+
+impl Model {
+    /// Reads and checks the header and the tables of a file: a kilobyte and 40 bytes a tensor.
+    ///
+    /// # Errors
+    /// [`Error::Source`], or [`Error::Format`] with what is wrong.
+    pub async fn open<S: WeightSource>(source: &mut S) -> Result<Self, Error<S::Error>> {
+        let mut sector = [0; SECTOR_LEN];
+        let mut reader = SectorReader::new(source, &mut sector);
+        let mut bytes = [0; SECTOR_LEN];
+        reader.read(0, &mut bytes).await.map_err(Error::Source)?;
+        let header = Header::parse(&bytes)?;
+        let tokenizer = Tokenizer::open(&mut reader, &header).await?;
+
+        let embedding_section = header.section(SectionKind::Embedding)?;
+        let rope_section = header.section(SectionKind::Rope)?;
+        let tape_section = header.section(SectionKind::Tape)?;
+        let mut bytes = [0; EMBEDDING_HEADER_LEN];
+        reader.read(embedding_section.offset, &mut bytes).await.map_err(Error::Source)?;
+        let embedding = EmbeddingHeader::parse(&bytes, &header)?;
+        section_len(&embedding_section, "embedding section length", embedding.byte_len())?;
+        section_len(&rope_section, "rope section length", u64::from(header.head_dim) * 4)?;
+
+        let mut model = Self {
+            header,
+            tokenizer,
+            embedding,
+            embedding_section,
+            rope_section,
+            tape_section,
+            prefix_len: 0,
+            longest_piece: 0,
+        };
+        model.read_tensor_table(&mut reader).await?;
+        Ok(model)
+    }
+
+    /// Walks the table, whose tensors must follow each other on the tape without a gap.
+    async fn read_tensor_table<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+    ) -> Result<(), Error<S::Error>> {
+        let table = self.header.section(SectionKind::Tensors)?;
+        let tensors = TensorKind::tape(self.header.n_layers).count() as u64 + 1;
+        section_len(&table, "tensor table length", tensors * TENSOR_ENTRY_LEN as u64)?;
+        let mut at = self.tape_section.offset;
+        let embedding = [(TensorKind::Embedding, 0)].into_iter();
+        for (index, (kind, layer)) in embedding.chain(TensorKind::tape(self.header.n_layers)).enumerate() {
+            let mut bytes = [0; TENSOR_ENTRY_LEN];
+            let offset = table.offset + (index * TENSOR_ENTRY_LEN) as u64;
+            reader.read(offset, &mut bytes).await.map_err(Error::Source)?;
+            let entry = TensorEntry::parse(&bytes)?;
+            entry.tensor.expect(&self.header, kind, layer)?;
+            let (place, len) = match kind {
+                TensorKind::Embedding => (self.embedding_section.offset, self.embedding.byte_len()),
+                _ => (at, entry.tensor.byte_len()),
+            };
+            for (field, found, expected) in [("offset", entry.offset, place), ("length", entry.len, len)] {
+                if found != expected {
+                    return Err(FormatError::Tensor { expected: kind, layer, field, found }.into());
+                }
+            }
+            if kind != TensorKind::Embedding {
+                at += len;
+                self.longest_piece = self.longest_piece.max(entry.tensor.row_len());
+            }
+            if kind == TensorKind::VProj {
+                self.prefix_len = at - self.tape_section.offset;
+            }
+        }
+        Ok(section_len(&self.tape_section, "tape length", at - self.tape_section.offset)?)
+    }
+
+    /// The file's header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The file's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Bytes of weights that a token reads, its embedding row aside.
+    pub fn tape_len(&self) -> u64 {
+        self.tape_section.len
+    }
+
+    pub(crate) fn tape_offset(&self) -> u64 {
+        self.tape_section.offset
+    }
+
+    pub(crate) fn prefix_len(&self) -> u64 {
+        self.prefix_len
+    }
+
+    pub(crate) fn longest_piece(&self) -> usize {
+        self.longest_piece
+    }
+
+    pub(crate) fn rope_offset(&self) -> u64 {
+        self.rope_section.offset
+    }
+
+    pub(crate) fn embedding(&self) -> &EmbeddingHeader {
+        &self.embedding
+    }
+
+    /// Where a token's embedding record starts.
+    pub(crate) fn record_offset(&self, token: u32) -> u64 {
+        self.embedding_section.offset
+            + EMBEDDING_HEADER_LEN as u64
+            + u64::from(token) * u64::from(self.embedding.record_len)
+    }
+
+    pub(crate) fn epsilon(&self) -> Positive {
+        Positive::from_f32_bits(self.header.norm_eps.to_bits())
+    }
+}
+
+fn section_len(section: &Section, field: &'static str, expected: u64) -> Result<(), FormatError> {
+    if section.len == expected {
+        Ok(())
+    } else {
+        Err(FormatError::Inconsistent { field, value: section.len, expected })
+    }
+}

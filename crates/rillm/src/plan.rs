@@ -1,0 +1,239 @@
+//! What memory goes where, decided before anything runs.
+
+use core::fmt;
+
+use crate::counted::Traffic;
+use crate::kv_cache::cache_len;
+use crate::model::Model;
+use crate::source::{SECTOR_LEN, WeightSource};
+use crate::tokenizer::SCRATCH_LEN;
+
+/// Chunks grow no further: SD cards give nearly their best rate in reads of this size.
+const CHUNK_MAX: usize = 16 * 1024;
+/// Batches grow no further of themselves: the weights are then read for so many tokens at once that arithmetic, not
+/// reading, takes the time.
+const BATCH_MAX: usize = 32;
+
+/// What the caller wants of a plan. [`PlanOptions::new`] leaves everything but the memory to the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Bytes of memory that there are.
+    pub ram: usize,
+    /// Positions, prompt and answer together; the model's own number if absent, and never more.
+    pub context: Option<usize>,
+    /// Prompt tokens that go through the weights together.
+    pub batch: Option<usize>,
+    /// Bytes that are read at a time, rounded up to sectors.
+    pub chunk: Option<usize>,
+    /// Bytes of weights kept in memory, rounded down to sectors.
+    pub pinned: Option<usize>,
+    /// Tokens that the sampler can choose among after top-k, top-p or min-p.
+    pub candidates: usize,
+}
+
+impl PlanOptions {
+    /// `ram` bytes, 256 candidates, everything else as it fits best.
+    pub fn new(ram: usize) -> Self {
+        Self { ram, context: None, batch: None, chunk: None, pinned: None, candidates: 256 }
+    }
+}
+
+/// A part of the memory, for those who want to see where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// What it is for.
+    pub name: &'static str,
+    /// Its bytes.
+    pub len: usize,
+}
+
+/// A division of the memory that works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Positions, prompt and answer together.
+    pub context: usize,
+    /// Prompt tokens that go through the weights together, at most.
+    pub batch: usize,
+    /// Bytes of a read, a whole number of sectors; 0 if all weights are in memory.
+    pub chunk: usize,
+    /// Bytes of the tape's front that stay in memory, a whole number of sectors.
+    pub pinned: usize,
+    /// Tokens that the sampler can choose among after top-k, top-p or min-p.
+    pub candidates: usize,
+    pub(crate) sizes: Sizes,
+}
+
+/// Lengths that follow from the model and the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Bytes of the memory that the two chunk buffers, the tokenizer and the embedding rows share.
+    pub buffers: usize,
+    /// Bytes in front of a chunk.
+    pub headroom: usize,
+    pub rope: usize,
+    /// Elements of a token's vectors: residual, 16-bit, 32-bit.
+    pub x: usize,
+    pub a: usize,
+    pub y: usize,
+    pub cache: usize,
+}
+
+/// The memory is too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    /// Bytes that the wanted context needs at least.
+    pub needed: usize,
+    /// Bytes that there are.
+    pub given: usize,
+    /// The context that was wanted.
+    pub context: usize,
+    /// The largest context that the given memory has room for; 0 if not even one position fits.
+    pub fitting_context: usize,
+    /// Bytes that a context of one needs.
+    pub smallest: usize,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { needed, given, context, fitting_context, smallest } = *self;
+        write!(
+            f,
+            "{given} bytes of memory are {} too few: a context of {context} needs {needed}; ",
+            needed.saturating_sub(given)
+        )?;
+        if fitting_context > 0 {
+            write!(f, "give {needed} bytes, or ask for a context of at most {fitting_context}")
+        } else {
+            write!(f, "even the shortest context needs {smallest}")
+        }
+    }
+}
+
+impl core::error::Error for PlanError {}
+
+impl Plan {
+    /// Divides the memory of `options` for `model`.
+    ///
+    /// First come the context, one token's vectors and two buffers of a sector; then the whole tape, if it fits; else
+    /// larger buffers, larger batches, and the front of the tape with what is left. A source that is memory itself
+    /// needs no buffers.
+    ///
+    /// # Errors
+    /// [`PlanError`]: the memory is too small for the context.
+    pub fn new<S: WeightSource>(model: &Model, source: &S, options: &PlanOptions) -> Result<Self, PlanError> {
+        let header = model.header();
+        let most = header.context_length as usize;
+        let context = options.context.unwrap_or(most).clamp(1, most);
+        let streamed = source.memory().is_none();
+        let tape = if streamed { (model.tape_len() as usize).next_multiple_of(SECTOR_LEN) } else { 0 };
+
+        let least = |context| Self::least(model, streamed, context, options);
+        let mut plan = least(context);
+        let needed = plan.total();
+        if needed > options.ram {
+            let smallest = least(1).total();
+            let each = least(2).total() - smallest;
+            let fitting_context = match options.ram.checked_sub(smallest) {
+                Some(rest) => (1 + rest / each).min(context - 1),
+                None => 0,
+            };
+            return Err(PlanError { needed, given: options.ram, context, fitting_context, smallest });
+        }
+
+        // All of the tape in memory: no chunks.
+        if streamed && options.pinned.is_none() && options.chunk.is_none() {
+            let resident = Self { chunk: 0, pinned: tape, ..plan }.with_buffers(model, 0);
+            if resident.total() <= options.ram {
+                plan = resident;
+            }
+        }
+        let spare = |plan: &Self| options.ram - plan.total();
+        if plan.pinned < tape && options.chunk.is_none() {
+            let grown = (plan.chunk + spare(&plan) / 4) / SECTOR_LEN * SECTOR_LEN;
+            plan = plan.with_buffers(model, grown.min(CHUNK_MAX).max(plan.chunk));
+        }
+        if options.batch.is_none() {
+            let slot = Self { batch: plan.batch + 1, ..plan }.total() - plan.total();
+            plan.batch = (plan.batch + spare(&plan) / 2 / slot).min(BATCH_MAX).min(context);
+        }
+        if plan.pinned < tape && options.pinned.is_none() {
+            plan.pinned = (spare(&plan) / SECTOR_LEN * SECTOR_LEN).min(tape);
+        }
+        Ok(plan)
+    }
+
+    /// The smallest plan that honours the options.
+    fn least(model: &Model, streamed: bool, context: usize, options: &PlanOptions) -> Self {
+        let header = model.header();
+        let [hidden, intermediate] = [header.hidden_size, header.intermediate_size].map(|n| n as usize);
+        let [q_dim, kv_dim] = [header.q_dim(), header.kv_dim()].map(|n| n as usize);
+        let head_dim = header.head_dim as usize;
+        let tape = model.tape_len() as usize;
+        let pinned = if streamed { options.pinned.unwrap_or(0).min(tape.next_multiple_of(SECTOR_LEN)) } else { 0 };
+        let plan = Self {
+            context,
+            batch: options.batch.unwrap_or(1).clamp(1, context),
+            chunk: 0,
+            pinned: pinned / SECTOR_LEN * SECTOR_LEN,
+            candidates: options.candidates.max(1),
+            sizes: Sizes {
+                buffers: 0,
+                headroom: model.longest_piece(),
+                rope: 4 * head_dim,
+                x: hidden,
+                a: hidden.max(q_dim).max(intermediate).next_multiple_of(2),
+                y: hidden.max(q_dim).max(kv_dim).max(intermediate),
+                cache: cache_len(header.n_layers as usize, header.n_kv_heads as usize, head_dim, context)
+                    .next_multiple_of(4),
+            },
+        };
+        let all_resident = !streamed || plan.pinned >= tape;
+        let chunk = if all_resident { 0 } else { options.chunk.unwrap_or(1).next_multiple_of(SECTOR_LEN) };
+        plan.with_buffers(model, chunk)
+    }
+
+    fn with_buffers(self, model: &Model, chunk: usize) -> Self {
+        let chunks = if chunk == 0 { 0 } else { 2 * (self.sizes.headroom + chunk) };
+        // A record that starts at a sector's last byte.
+        let record = (model.embedding().record_len as usize + SECTOR_LEN - 1).next_multiple_of(SECTOR_LEN);
+        let buffers = chunks.max(record).max(SCRATCH_LEN).next_multiple_of(4);
+        Self { chunk, sizes: Sizes { buffers, ..self.sizes }, ..self }
+    }
+
+    /// The parts of the memory, in the order in which they lie there. Each is a multiple of four bytes.
+    pub fn regions(&self) -> [Region; 9] {
+        let Sizes { buffers, rope, x, a, y, cache, .. } = self.sizes;
+        let region = |name, len| Region { name, len };
+        [
+            region("candidates", 8 * self.candidates),
+            region("buffers", buffers),
+            region("rope frequencies", rope),
+            region("residual stream", self.batch * 4 * x),
+            // Three exponents and an excess of each token with them.
+            region("activations", self.batch * (2 * a + 4 * y + 16)),
+            region("attention scores", 4 * self.context),
+            region("token history", 4 * self.context),
+            region("kv cache", cache),
+            region("pinned weights", self.pinned),
+        ]
+    }
+
+    /// Bytes in all, alignment included.
+    pub fn total(&self) -> usize {
+        // The memory may start at any address and is used from the next multiple of eight.
+        self.regions().iter().map(|region| region.len).sum::<usize>() + 7
+    }
+}
+
+/// What a session has done, for those who want to know what a token costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// What was read.
+    pub traffic: Traffic,
+    /// Tokens that went through the layers, prompts included.
+    pub tokens: u64,
+    /// Passes over the tape, whole or up to the last layer's keys and values.
+    pub passes: u64,
+    /// Bytes of memory in use.
+    pub ram_used: usize,
+}

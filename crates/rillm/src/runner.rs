@@ -1,0 +1,237 @@
+//! What a session does with its tokens: embeddings, batches, passes.
+
+use crate::counted::{Counted, SectorReader, lent};
+use crate::error::Error;
+use crate::format::{FormatError, TokenKind};
+use crate::forward::Pass;
+use crate::matmul::Row;
+use crate::memory::Memory;
+use crate::model::Model;
+use crate::plan::{Plan, Stats};
+use crate::rope::Frequencies;
+use crate::source::{SECTOR_LEN, Sector, WeightSource};
+use crate::tape::{Ring, Tape, drive, read_ahead};
+
+/// Bytes of the longest text that a token can have.
+const TEXT_MAX: usize = 255;
+
+/// Tokens, and how far they were computed.
+pub(crate) struct Runner<'m, S> {
+    model: &'m Model,
+    source: Counted<S>,
+    plan: Plan,
+    memory: Memory<'m>,
+    /// Tokens in the history.
+    len: usize,
+    /// Tokens of them whose keys and values are in the cache.
+    cached: usize,
+    /// The rope table and the pinned weights were read.
+    loaded: bool,
+    /// The last token's embedding is in the first place of `x`: it was read with its text.
+    embedded: bool,
+    text: [u8; TEXT_MAX],
+    tokens: u64,
+    passes: u64,
+}
+
+impl<'m, S: WeightSource> Runner<'m, S> {
+    pub fn new(model: &'m Model, source: Counted<S>, plan: Plan, memory: Memory<'m>) -> Self {
+        Self {
+            model,
+            source,
+            plan,
+            memory,
+            len: 0,
+            cached: 0,
+            loaded: false,
+            embedded: false,
+            text: [0; TEXT_MAX],
+            tokens: 0,
+            passes: 0,
+        }
+    }
+
+    /// Appends the tokens of `text`, all or none.
+    pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
+        let start = self.len;
+        let (history, context) = (&mut *self.memory.history, self.plan.context);
+        let mut tokens = start;
+        let push = |id| {
+            if let Some(place) = history.get_mut(tokens) {
+                *place = id;
+            }
+            tokens += 1;
+        };
+        self.model.tokenizer().encode(&mut self.source, self.memory.buffers, text, start == 0, push).await?;
+        if tokens > context {
+            return Err(Error::ContextFull { tokens, context });
+        }
+        self.len = tokens;
+        self.embedded &= tokens == start;
+        Ok(tokens - start)
+    }
+
+    /// Appends tokens, all or none.
+    pub fn push(&mut self, tokens: &[u32]) -> Result<(), Error<S::Error>> {
+        let (end, context) = (self.len + tokens.len(), self.plan.context);
+        let vocab_size = self.model.header().vocab_size;
+        if let Some(&id) = tokens.iter().find(|&&id| id >= vocab_size) {
+            return Err(Error::NoSuchToken { id, vocab_size });
+        }
+        let Some(places) = self.memory.history.get_mut(self.len..end) else {
+            return Err(Error::ContextFull { tokens: end, context });
+        };
+        places.copy_from_slice(tokens);
+        self.len = end;
+        self.embedded &= tokens.is_empty();
+        Ok(())
+    }
+
+    /// Appends a token for which there is room, and reads its embedding with its text.
+    pub async fn append(&mut self, id: u32) -> Result<(TokenKind, &[u8]), Error<S::Error>> {
+        let (kind, text_len) = self.embed(id, 0).await?;
+        self.memory.history[self.len] = id;
+        self.len += 1;
+        self.embedded = true;
+        Ok((kind, &self.text[..text_len]))
+    }
+
+    /// Computes what is not in the cache yet, and the logits after the last token.
+    ///
+    /// Batches that are complete stay in the cache, whatever happens to a later one. Of a history that is in the cache
+    /// as a whole, the last token is computed again, to the same keys and values.
+    pub async fn advance(&mut self, mut head: impl FnMut(u32, i32, i32)) -> Result<(), Error<S::Error>> {
+        if self.len == 0 {
+            return Err(Error::Empty);
+        }
+        self.load().await?;
+        let mut start = self.cached.min(self.len - 1);
+        while start < self.len {
+            let batch = self.plan.batch.min(self.len - start);
+            if !(self.embedded && start + 1 == self.len) {
+                for place in 0..batch {
+                    self.embed(self.memory.history[start + place], place).await?;
+                }
+            }
+            self.embedded = false;
+            let last = start + batch == self.len;
+            self.pass(start, batch, last.then_some(&mut head)).await?;
+            start += batch;
+            self.cached = start;
+        }
+        Ok(())
+    }
+
+    /// Reads what stays in memory, once.
+    async fn load(&mut self) -> Result<(), Error<S::Error>> {
+        if self.loaded {
+            return Ok(());
+        }
+        let Memory { rope, buffers, pinned, .. } = &mut self.memory;
+        let sector = buffers.first_chunk_mut().ok_or(FormatError::Truncated)?;
+        SectorReader::new(&mut self.source, sector)
+            .read(self.model.rope_offset(), rope)
+            .await
+            .map_err(Error::Source)?;
+        if !pinned.is_empty() {
+            self.source.read(Sector::of(self.model.tape_offset()).0, pinned).await.map_err(Error::Source)?;
+        }
+        self.loaded = true;
+        Ok(())
+    }
+
+    /// Reads a token's record, puts its embedding into a place of `x`, and keeps its text.
+    async fn embed(&mut self, id: u32, place: usize) -> Result<(TokenKind, usize), Error<S::Error>> {
+        let embedding = self.model.embedding();
+        let (offset, record_len) = (self.model.record_offset(id), embedding.record_len as usize);
+        let record = match lent(&self.source, offset, record_len) {
+            Some(record) => record,
+            None => {
+                let (sector, at) = Sector::of(offset);
+                let buffer = &mut self.memory.buffers[..(at + record_len).next_multiple_of(SECTOR_LEN)];
+                self.source.read(sector, buffer).await.map_err(Error::Source)?;
+                &buffer[at..at + record_len]
+            }
+        };
+        let (row, text) = record.split_at(embedding.tensor.row_len());
+        let row = Row::new(row, &embedding.tensor).ok_or(FormatError::Truncated)?;
+        let x = &mut self.memory.work.x;
+        // |q · scale| ≤ 127 · 255 < 2^15: exact, and below 2^29.
+        for ((x, q), scale) in
+            x.get_mut(place, row.q.len()).chunks_mut(row.group).zip(row.q.chunks(row.group)).zip(row.scales)
+        {
+            for (x, &q) in x.iter_mut().zip(q) {
+                *x = (i32::from(q) * i32::from(*scale)) << 14;
+            }
+        }
+        x.exponents[place] = row.exponent - 14;
+
+        let (len, kind) = (usize::from(text[0]), TokenKind::parse(text[1])?);
+        let text = text.get(2..2 + len).ok_or(FormatError::Text { field: "a token's text" })?;
+        self.text[..len].copy_from_slice(text);
+        Ok((kind, len))
+    }
+
+    /// Takes the tokens `start..start + batch`, whose embeddings are in `x`, through the layers, and the last one
+    /// through the head if there is one.
+    async fn pass(
+        &mut self,
+        start: usize,
+        batch: usize,
+        head: Option<&mut impl FnMut(u32, i32, i32)>,
+    ) -> Result<(), Error<S::Error>> {
+        let Self { model, source, memory, plan, .. } = self;
+        let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
+        let pass = |tape, work| Pass {
+            header: model.header(),
+            epsilon: model.epsilon(),
+            rope: Frequencies(memory.rope.as_chunks().0),
+            tape,
+            work,
+            position: start,
+            batch,
+        };
+        let pinned = (memory.pinned.len() as u64).min(len);
+        let resident = if source.memory().is_some() { len } else { pinned };
+        if source.memory().is_some() {
+            let tape = lent(source, model.tape_offset(), len as usize).ok_or(FormatError::Truncated)?;
+            pass(Tape::new(tape, None), &mut memory.work).run(head).await?;
+        } else if pinned == len {
+            pass(Tape::new(&memory.pinned[..len as usize], None), &mut memory.work).run(head).await?;
+        } else {
+            let headroom = plan.sizes.headroom;
+            let (first, rest) = memory.buffers.split_at_mut(headroom + plan.chunk);
+            let ring = Ring::new(&mut rest[..headroom + plan.chunk], headroom);
+            let range = model.tape_offset() + pinned..model.tape_offset() + len;
+            let reader = read_ahead(source, &ring, first, range);
+            let tape = Tape::new(memory.pinned, Some(&ring));
+            drive(&ring, reader, pass(tape, &mut memory.work).run(head)).await?;
+        }
+        source.count_resident(resident);
+        self.tokens += batch as u64;
+        self.passes += 1;
+        Ok(())
+    }
+
+    pub fn truncate(&mut self, len: usize) {
+        self.embedded &= len >= self.len;
+        self.len = self.len.min(len);
+        self.cached = self.cached.min(len);
+    }
+
+    pub fn tokens(&self) -> &[u32] {
+        &self.memory.history[..self.len]
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats { traffic: self.source.traffic(), tokens: self.tokens, passes: self.passes, ram_used: self.plan.total() }
+    }
+
+    pub fn into_source(self) -> S {
+        self.source.into_inner()
+    }
+}

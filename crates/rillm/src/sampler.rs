@@ -1,0 +1,304 @@
+//! Choosing the next token while the head's logits stream by.
+//!
+//! No buffer of the vocabulary's size: a heap keeps the best candidates, and where nothing is cut off the choice falls in
+//! the same pass, by the Gumbel-max trick (Maddison et al. 2014): the largest of `logit / temperature + noise`, with
+//! Gumbel noise, is a sample of the softmax. The noise is a function of seed, position and token, so that the same seed
+//! gives the same text whatever was read in which order.
+
+use crate::fixed::{exp2_neg, neg_log2, round_shift};
+
+/// Tokens back that the repetition penalty looks.
+pub const REPEAT_WINDOW: usize = 64;
+
+/// A number that is not negative, with 16 fraction bits: 65,536 stands for 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Q16(pub u32);
+
+impl Q16 {
+    /// 0.
+    pub const ZERO: Self = Self(0);
+    /// 1.
+    pub const ONE: Self = Self(1 << 16);
+}
+
+/// How to choose. The order of the steps is that of `transformers`: penalty, temperature, top-k, top-p, min-p.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampling {
+    /// Divides the logits; 0 always takes the likeliest token. Below 1/64 it counts as 1/64.
+    pub temperature: Q16,
+    /// Choose among so many of the likeliest tokens; 0 for the whole vocabulary.
+    pub top_k: u32,
+    /// Choose among the fewest tokens that have at least this probability together; from 1 on, all.
+    ///
+    /// With a `top_k` of 0 the probability is that of the whole vocabulary, and the choice is among at most as many
+    /// tokens as the plan has candidates.
+    pub top_p: Q16,
+    /// Choose among the tokens that have at least this share of the likeliest one's probability; 0 for all.
+    pub min_p: Q16,
+    /// Divides positive and multiplies negative logits of the last [`REPEAT_WINDOW`] tokens; 1 (and 0) for none.
+    pub repeat_penalty: Q16,
+    /// The same seed gives the same text.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// The likeliest token, always.
+    pub const GREEDY: Self =
+        Self { temperature: Q16::ZERO, top_k: 0, top_p: Q16::ONE, min_p: Q16::ZERO, repeat_penalty: Q16::ONE, seed: 0 };
+
+    /// Candidates that this needs; `None` for a choice among as many as there is room for.
+    fn candidates(&self) -> Option<u32> {
+        (self.top_k > 0).then_some(self.top_k)
+    }
+
+    /// Whether some tokens are cut off, so that candidates have to be kept.
+    fn cuts(&self) -> bool {
+        self.top_k > 0 || self.top_p < Q16::ONE || self.min_p > Q16::ZERO
+    }
+
+    /// Whether a plan with room for so many candidates can do this.
+    pub fn fits(&self, candidates: usize) -> bool {
+        self.temperature == Q16::ZERO || self.candidates().is_none_or(|top_k| top_k as usize <= candidates)
+    }
+}
+
+/// A token in the running: its penalised logit and its id, packed so that the greater number is the better candidate:
+/// the larger logit, and among equals the smaller id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate(u64);
+
+impl Candidate {
+    fn new(logit: i32, id: u32) -> Self {
+        Self((u64::from(logit as u32 ^ 1 << 31) << 32) | u64::from(!id))
+    }
+
+    fn logit(self) -> i32 {
+        ((self.0 >> 32) as u32 ^ 1 << 31) as i32
+    }
+
+    fn id(self) -> u32 {
+        !(self.0 as u32)
+    }
+}
+
+/// Takes the logits of one position, ids ascending, and says which token it is.
+pub(crate) struct Sampler<'a> {
+    sampling: Sampling,
+    /// A heap of packed [`Candidate`]s whose root is the worst; `len` of its places are taken.
+    heap: &'a mut [u64],
+    len: usize,
+    /// Ids that are penalised, ascending, and how many of them were passed.
+    recent: [u32; REPEAT_WINDOW],
+    recent_len: usize,
+    recent_at: usize,
+    scale: Scale,
+    noise: Noise,
+    best: Option<(i64, u32)>,
+    /// Σ 2^(score − largest) over the vocabulary, 32 fraction bits, and the largest score.
+    mass: u64,
+    largest: i64,
+}
+
+impl<'a> Sampler<'a> {
+    /// Starts on the token after `history`.
+    pub fn new(sampling: Sampling, history: &[u32], candidates: &'a mut [u64]) -> Self {
+        let mut recent = [0; REPEAT_WINDOW];
+        let mut recent_len = 0;
+        if sampling.repeat_penalty != Q16::ONE && sampling.repeat_penalty != Q16::ZERO {
+            let window = &history[history.len().saturating_sub(REPEAT_WINDOW)..];
+            recent[..window.len()].copy_from_slice(window);
+            recent_len = window.len();
+            recent[..recent_len].sort_unstable();
+        }
+        let room = sampling.candidates().map_or(candidates.len(), |top_k| candidates.len().min(top_k as usize));
+        Self {
+            sampling,
+            heap: &mut candidates[..room],
+            len: 0,
+            recent,
+            recent_len,
+            recent_at: 0,
+            scale: Scale::new(sampling.temperature),
+            noise: Noise::new(sampling.seed, history.len() as u64),
+            best: None,
+            mass: 0,
+            largest: i64::MIN,
+        }
+    }
+
+    /// The logit of token `id`, `logit · 2^exponent`. Ids come in ascending order, the exponent stays the same.
+    pub fn offer(&mut self, id: u32, logit: i32, exponent: i32) {
+        let logit = self.penalised(id, logit);
+        if self.sampling.temperature == Q16::ZERO {
+            self.take_if_better(logit.into(), id);
+            return;
+        }
+        self.scale.exponent = exponent;
+        if !self.sampling.cuts() {
+            let score = self.scale.score(logit) + self.noise.gumbel(id);
+            self.take_if_better(score, id);
+            return;
+        }
+        if self.sampling.top_k == 0 && self.sampling.top_p < Q16::ONE {
+            self.add_mass(logit);
+        }
+        self.push(Candidate::new(logit, id).0);
+    }
+
+    /// The token.
+    pub fn choose(mut self) -> Option<u32> {
+        if self.sampling.temperature != Q16::ZERO && self.sampling.cuts() {
+            self.choose_among_candidates();
+        }
+        self.best.map(|(_, id)| id)
+    }
+
+    fn take_if_better(&mut self, score: i64, id: u32) {
+        if self.best.is_none_or(|(best, _)| score > best) {
+            self.best = Some((score, id));
+        }
+    }
+
+    fn penalised(&mut self, id: u32, logit: i32) -> i32 {
+        while self.recent_at < self.recent_len && self.recent[self.recent_at] < id {
+            self.recent_at += 1;
+        }
+        if self.recent_at == self.recent_len || self.recent[self.recent_at] != id {
+            return logit;
+        }
+        // |logit| ≤ 2^30 and the penalty is below 2^32: within ±2^62.
+        let penalty = i64::from(self.sampling.repeat_penalty.0);
+        let penalised =
+            if logit > 0 { (i64::from(logit) << 16) / penalty } else { round_shift(i64::from(logit) * penalty, 16) };
+        penalised.clamp(-(1 << 30), 1 << 30) as i32
+    }
+
+    /// Adds a token's probability to that of the vocabulary so far.
+    fn add_mass(&mut self, logit: i32) {
+        let score = self.scale.score(logit);
+        if score > self.largest {
+            self.mass = match self.largest {
+                i64::MIN => 0,
+                largest => ((u128::from(self.mass) * u128::from(power(largest - score))) >> 32) as u64,
+            };
+            self.largest = score;
+        }
+        self.mass += u64::from(power(score - self.largest));
+    }
+
+    /// Puts a candidate on the heap, and the worst one out where there is no room.
+    fn push(&mut self, candidate: u64) {
+        let heap = &mut *self.heap;
+        if self.len < heap.len() {
+            let mut child = self.len;
+            heap[child] = candidate;
+            self.len += 1;
+            while child > 0 && heap[child] < heap[(child - 1) / 2] {
+                heap.swap(child, (child - 1) / 2);
+                child = (child - 1) / 2;
+            }
+        } else if heap.first().is_some_and(|&worst| candidate > worst) {
+            heap[0] = candidate;
+            let mut parent = 0;
+            while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).min_by_key(|&child| heap[child])
+                && heap[child] < heap[parent]
+            {
+                heap.swap(child, parent);
+                parent = child;
+            }
+        }
+    }
+
+    fn choose_among_candidates(&mut self) {
+        let candidates = &mut self.heap[..self.len];
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        let candidates = candidates.iter().map(|&packed| Candidate(packed));
+        let Some(largest) = candidates.clone().next().map(|first| self.scale.score(first.logit())) else {
+            return;
+        };
+        let share = |candidate: Candidate| u64::from(power(self.scale.score(candidate.logit()) - largest));
+        let mass = if self.sampling.top_k == 0 { self.mass } else { candidates.clone().map(share).sum() };
+        // Shares and masses have 32 fraction bits; at most 2^20 shares make 52 bits, times 16.
+        let top_p = self.sampling.top_p;
+        let enough = |sum: u64| top_p < Q16::ONE && u128::from(sum) << 16 >= u128::from(mass) * u128::from(top_p.0);
+        let least = u64::from(self.sampling.min_p.0.min(Q16::ONE.0)) << 16;
+        let (mut sum, mut best) = (0, None);
+        for candidate in candidates {
+            if best.is_some() && (enough(sum) || share(candidate) < least) {
+                break;
+            }
+            sum += share(candidate);
+            let score = self.scale.score(candidate.logit()) + self.noise.gumbel(candidate.id());
+            if best.is_none_or(|(best, _)| score > best) {
+                best = Some((score, candidate.id()));
+            }
+        }
+        self.best = best;
+    }
+}
+
+/// Scores: logits divided by the temperature, in the base-2 logarithmic domain, 16 fraction bits.
+struct Scale {
+    /// 2^22 · log2(e) / temperature.
+    factor: i64,
+    exponent: i32,
+}
+
+impl Scale {
+    fn new(temperature: Q16) -> Self {
+        // log2(e) with 22 + 16 fraction bits, by at least 2^10: below 2^29.
+        const LOG2_E: i64 = 6_051_102 << 16;
+        Self { factor: LOG2_E / i64::from(temperature.0.max(1 << 10)), exponent: 0 }
+    }
+
+    /// |logit| ≤ 2^30, the product is below 2^59. Scores beyond ±2^40 saturate: probabilities of 2^(-2^24).
+    fn score(&self, logit: i32) -> i64 {
+        const LIMIT: i64 = 1 << 40;
+        let product = i64::from(logit) * self.factor;
+        let right = 22 - 16 - self.exponent;
+        let score = if right >= 0 {
+            round_shift(product, right as u32)
+        } else {
+            product.clamp(-LIMIT, LIMIT) << (-right).min(20)
+        };
+        score.clamp(-LIMIT, LIMIT)
+    }
+}
+
+/// `2^score` of a score that is not positive, 32 fraction bits.
+fn power(score: i64) -> u32 {
+    // From 16 fraction bits to 20; 2^-64 is nothing.
+    exp2_neg((-score).min(64 << 16) as u32 * 16)
+}
+
+/// Gumbel noise for every token of a position.
+struct Noise {
+    key: [u32; 2],
+}
+
+impl Noise {
+    fn new(seed: u64, position: u64) -> Self {
+        // SplitMix64 (Steele, Lea and Flood 2014) of the seed's `position`-th state.
+        let mut z = seed.wrapping_add(position.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        Self { key: [z as u32, (z >> 32) as u32] }
+    }
+
+    /// Noise in the base-2 logarithmic domain, 16 fraction bits: `-log2(-log2(u))` for a uniform `u`.
+    fn gumbel(&self, id: u32) -> i64 {
+        let uniform = mix(mix(id ^ self.key[0]).wrapping_add(self.key[1]));
+        // -log2(u) has 26 fraction bits; log2 of it as a fraction of 2^32 is log2(it) + 26 - 32.
+        let log = neg_log2(uniform | 1);
+        round_shift(neg_log2(log).into(), 10) - (6 << 16)
+    }
+}
+
+/// A bijection of 32 bits in which every input bit changes about half of the output bits: MurmurHash3's finaliser
+/// (Appleby).
+fn mix(mut h: u32) -> u32 {
+    h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b);
+    h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
+    h ^ (h >> 16)
+}

@@ -1,0 +1,118 @@
+//! A conversation with a model: tokens in, tokens out.
+
+use crate::counted::Counted;
+use crate::error::Error;
+use crate::format::TokenKind;
+use crate::memory::Memory;
+use crate::model::Model;
+use crate::plan::{Plan, PlanError, Stats};
+use crate::runner::Runner;
+use crate::sampler::{Sampler, Sampling};
+use crate::source::WeightSource;
+
+/// A token and the text that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token<'t> {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// What the text is.
+    pub kind: TokenKind,
+    /// The text: whole characters, or one byte of one. For printing it goes through a
+    /// [`Decoder`](crate::tokenizer::Decoder).
+    pub text: &'t [u8],
+}
+
+/// A model, a place to read it from, the memory to run it in, and the tokens so far.
+///
+/// Any call may fail, when a card is pulled out for example. No token is then lost or doubled: the call can be repeated
+/// and goes on from where the last complete batch of tokens ended.
+pub struct Session<'m, S> {
+    runner: Runner<'m, S>,
+    candidates: &'m mut [u64],
+}
+
+impl<'m, S: WeightSource> Session<'m, S> {
+    /// A session without tokens. Nothing is read yet.
+    ///
+    /// # Errors
+    /// [`PlanError`]: `memory` is smaller than the plan.
+    pub fn new(model: &'m Model, source: S, plan: Plan, memory: &'m mut [u8]) -> Result<Self, PlanError> {
+        let (candidates, memory) = Memory::new(model, &plan, memory)?;
+        Ok(Self { runner: Runner::new(model, Counted::new(source), plan, memory), candidates })
+    }
+
+    /// Appends the tokens of `text`, after the token that starts a text if there are none yet and the model wants one.
+    /// Returns how many. Nothing is computed yet.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`] or the source's; the session is then as it was before.
+    pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
+        self.runner.push_text(text).await
+    }
+
+    /// Appends tokens. Nothing is computed yet.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`] or [`Error::ContextFull`]; the session is then as it was before.
+    pub fn push(&mut self, tokens: &[u32]) -> Result<(), Error<S::Error>> {
+        self.runner.push(tokens)
+    }
+
+    /// Chooses the next token, appends it, and gives its text.
+    ///
+    /// # Errors
+    /// Any [`Error`]; nothing is appended then.
+    pub async fn next(&mut self, sampling: &Sampling) -> Result<Token<'_>, Error<S::Error>> {
+        let plan = self.runner.plan();
+        if self.tokens().len() >= plan.context {
+            return Err(Error::ContextFull { tokens: self.tokens().len() + 1, context: plan.context });
+        }
+        if !sampling.fits(plan.candidates) {
+            return Err(Error::TopK { top_k: sampling.top_k, candidates: plan.candidates as u32 });
+        }
+        let mut sampler = Sampler::new(*sampling, self.runner.tokens(), self.candidates);
+        self.runner.advance(|id, logit, exponent| sampler.offer(id, logit, exponent)).await?;
+        let id = sampler.choose().ok_or(Error::Empty)?;
+        let (kind, text) = self.runner.append(id).await?;
+        Ok(Token { id, kind, text })
+    }
+
+    /// Gives `logit(token, mantissa, exponent)` every logit of the position after the last token, tokens ascending; the
+    /// logit is `mantissa · 2^exponent`, and the exponent the same for all. Nothing is appended.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn logits(&mut self, logit: impl FnMut(u32, i32, i32)) -> Result<(), Error<S::Error>> {
+        self.runner.advance(logit).await
+    }
+
+    /// Forgets all tokens.
+    pub fn reset(&mut self) {
+        self.runner.truncate(0);
+    }
+
+    /// Forgets all tokens but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.runner.truncate(len);
+    }
+
+    /// The tokens so far.
+    pub fn tokens(&self) -> &[u32] {
+        self.runner.tokens()
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        self.runner.plan()
+    }
+
+    /// What it has taken so far.
+    pub fn stats(&self) -> Stats {
+        self.runner.stats()
+    }
+
+    /// Ends the session and gives the source back.
+    pub fn into_source(self) -> S {
+        self.runner.into_source()
+    }
+}

@@ -1,0 +1,118 @@
+//! Sources that need nothing but `core`: a file that lies in memory, and one that fails on purpose.
+
+use core::fmt;
+
+use crate::source::{SECTOR_LEN, Sector, WeightSource};
+
+/// The file has no such sectors: it is shorter than its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastTheEnd {
+    /// The first sector asked for.
+    pub first: Sector,
+    /// Bytes asked for.
+    pub len: usize,
+    /// Bytes of the file.
+    pub file_len: usize,
+}
+
+impl fmt::Display for PastTheEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, len, file_len } = self;
+        write!(
+            f,
+            "the file ends after {file_len} bytes, before the {len} bytes from sector {} on: it was not copied whole",
+            first.0
+        )
+    }
+}
+
+impl core::error::Error for PastTheEnd {}
+
+/// A file in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a> {
+    bytes: &'a [u8],
+    lend: bool,
+}
+
+impl<'a> Bytes<'a> {
+    /// Weights are used where they lie: memory-mapped flash, PSRAM, a memory map.
+    pub const fn lent(bytes: &'a [u8]) -> Self {
+        Self { bytes, lend: true }
+    }
+
+    /// Weights are copied out in chunks, as they would be from a card.
+    pub const fn copied(bytes: &'a [u8]) -> Self {
+        Self { bytes, lend: false }
+    }
+}
+
+impl WeightSource for Bytes<'_> {
+    type Error = PastTheEnd;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), PastTheEnd> {
+        let start = first.0 as usize * SECTOR_LEN;
+        let (len, file_len) = (buf.len(), self.bytes.len());
+        let bytes =
+            self.bytes.get(start..).and_then(|rest| rest.get(..len)).ok_or(PastTheEnd { first, len, file_len })?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn memory(&self) -> Option<&[u8]> {
+        self.lend.then_some(self.bytes)
+    }
+}
+
+/// A source whose reads fail when they are told to, to see how a program takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Faulty<S> {
+    inner: S,
+    reads_to_failure: Option<u64>,
+}
+
+/// What a [`Faulty`] source says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault<E> {
+    /// It was told to fail here.
+    Planned,
+    /// The source below failed of itself.
+    Inner(E),
+}
+
+impl<E: fmt::Display> fmt::Display for Fault<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Planned => f.write_str("a planned fault"),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for Fault<E> {}
+
+impl<S> Faulty<S> {
+    /// Lets `reads` reads through, fails the one after them, and works again from then on.
+    pub const fn new(inner: S, reads: u64) -> Self {
+        Self { inner, reads_to_failure: Some(reads) }
+    }
+}
+
+impl<S: WeightSource> WeightSource for Faulty<S> {
+    type Error = Fault<S::Error>;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
+        match self.reads_to_failure {
+            Some(0) => {
+                self.reads_to_failure = None;
+                // What a broken transfer leaves behind.
+                buf.fill(0xa5);
+                Err(Fault::Planned)
+            }
+            left => {
+                self.reads_to_failure = left.map(|left| left - 1);
+                self.inner.read(first, buf).await.map_err(Fault::Inner)
+            }
+        }
+    }
+}

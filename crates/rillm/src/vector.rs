@@ -1,0 +1,162 @@
+//! Block floating point: vectors of integer mantissas with one exponent, a value being `mantissa · 2^exponent`.
+//!
+//! The residual stream and the outputs of a matrix are 32-bit (`|mantissa| < 2^30`), the inputs of a matrix 16-bit.
+
+use crate::fixed::{max_bits, round_shift};
+
+/// The 16-bit vectors of a batch: what the next matrix multiplies.
+pub(crate) struct Narrow<'a> {
+    pub mantissas: &'a mut [i16],
+    pub stride: usize,
+    pub exponents: &'a mut [i32],
+    /// Bits by which an accumulator over the vector exceeds 30, at most: see [`Narrow::set`].
+    pub excess: &'a mut [i32],
+}
+
+impl Narrow<'_> {
+    /// The first `len` mantissas of a token.
+    pub fn get(&self, token: usize, len: usize) -> &[i16] {
+        &self.mantissas[token * self.stride..][..len]
+    }
+
+    /// Sets a token's vector to `values · 2^exponent`, rounded to 16 bits.
+    pub fn set(&mut self, token: usize, values: &[i32], exponent: i32) {
+        let out = &mut self.mantissas[token * self.stride..][..values.len()];
+        let bits = max_bits(values) as i32;
+        let right = bits - 15;
+        for (out, &value) in out.iter_mut().zip(values) {
+            // |value| < 2^bits, so within ±2^15 after the shift; rounding may reach 2^15 itself.
+            let scaled = if right >= 0 { round_shift(value.into(), right as u32) } else { i64::from(value) << -right };
+            *out = scaled.clamp(-32767, 32767) as i16;
+        }
+        self.exponents[token] = exponent + right;
+        self.excess[token] = excess(out);
+    }
+}
+
+/// By how many bits an accumulator of `Σ q · s · x` may exceed 30, for int8 weights `q` with scales `s` below 256.
+///
+/// |q · s| ≤ 127 · 255 < 2^15, and Σ |x| < 2^b for its bit length b, so the accumulator lies within ±2^(15 + b). With at
+/// most 2^17 elements of 15 bits, b ≤ 32: the accumulator fits 48 bits.
+pub(crate) fn excess(x: &[i16]) -> i32 {
+    let sum: u32 = x.iter().map(|x| u32::from(x.unsigned_abs())).sum();
+    (32 - sum.leading_zeros()).saturating_sub(15) as i32
+}
+
+/// The 32-bit vectors of a batch.
+pub(crate) struct Wide<'a> {
+    pub mantissas: &'a mut [i32],
+    pub stride: usize,
+    pub exponents: &'a mut [i32],
+}
+
+impl Wide<'_> {
+    /// The first `len` mantissas of a token, and its exponent.
+    pub fn get(&self, token: usize, len: usize) -> (&[i32], i32) {
+        (&self.mantissas[token * self.stride..][..len], self.exponents[token])
+    }
+
+    /// Likewise, to change the mantissas.
+    pub fn get_mut(&mut self, token: usize, len: usize) -> &mut [i32] {
+        &mut self.mantissas[token * self.stride..][..len]
+    }
+
+    /// Shifts a token's first `len` mantissas to the left as far as they stay below 2^30, which changes no value.
+    pub fn normalise(&mut self, token: usize, len: usize) {
+        let values = self.get_mut(token, len);
+        let left = 30 - (max_bits(values) as i32).min(30);
+        for value in values {
+            *value <<= left;
+        }
+        self.exponents[token] -= left;
+    }
+
+    /// Adds `values · 2^exponent` to a token's vector: the residual connection.
+    ///
+    /// The sum's exponent is the smallest with which no sum can reach 2^30; shifts to the right round.
+    pub fn add(&mut self, token: usize, values: &[i32], exponent: i32) {
+        let own_exponent = self.exponents[token];
+        let own = self.get_mut(token, values.len());
+        let (own_bits, bits) = (max_bits(own) as i32, max_bits(values) as i32);
+        if bits == 0 {
+            return;
+        }
+        // Every value is below 2^top, a sum below 2^(top + 1); 28 bits and the sum's carry and rounding make 30.
+        let top = if own_bits == 0 { exponent + bits } else { (own_exponent + own_bits).max(exponent + bits) };
+        let sum_exponent = top - 28;
+        let (own_right, right) = (sum_exponent - own_exponent, sum_exponent - exponent);
+        for (own, &value) in own.iter_mut().zip(values) {
+            *own = shift(*own, own_right) + shift(value, right);
+        }
+        self.exponents[token] = sum_exponent;
+    }
+}
+
+/// `value · 2^-right`, rounded. The caller knows that the result fits 30 bits.
+fn shift(value: i32, right: i32) -> i32 {
+    match right {
+        0.. => round_shift(value.into(), right as u32) as i32,
+        // Of a zero vector the exponent may be anything.
+        _ if value == 0 => 0,
+        _ => value << -right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn narrow_keeps_15_bits(values in prop::collection::vec(-(1i32 << 30)..1 << 30, 1..40), zeros in 0u32..30) {
+            let values: Vec<i32> = values.iter().map(|v| v >> zeros).collect();
+            let mut mantissas = std::vec![0i16; values.len()];
+            let mut narrow = Narrow {
+                mantissas: &mut mantissas, stride: values.len(), exponents: &mut [0], excess: &mut [0],
+            };
+            narrow.set(0, &values, 7);
+            let step = 2f64.powi(narrow.exponents[0]);
+            for (&value, &mantissa) in values.iter().zip(narrow.get(0, values.len())) {
+                let error = f64::from(mantissa) * step - f64::from(value) * 128.0;
+                // Half a step, or a whole one where rounding would have reached 2^15.
+                let bound = if mantissa.abs() == 32767 { step } else { step / 2.0 };
+                prop_assert!(error.abs() <= bound);
+            }
+            prop_assert!(max_bits(&values) == 0 || narrow.mantissas.iter().any(|m| m.unsigned_abs() >= 1 << 14));
+        }
+
+        #[test]
+        fn add_is_near_the_exact_sum(
+            a in prop::collection::vec(-(1i32 << 30) + 1..1 << 30, 8), a_exponent in -40i32..10, a_zeros in 0u32..31,
+            b in prop::collection::vec(-(1i32 << 30) + 1..1 << 30, 8), b_exponent in -40i32..10, b_zeros in 0u32..31,
+        ) {
+            let mut a: Vec<i32> = a.iter().map(|v| v >> a_zeros).collect();
+            let b: Vec<i32> = b.iter().map(|v| v >> b_zeros).collect();
+            let exact: Vec<f64> = a.iter().zip(&b)
+                .map(|(&a, &b)| f64::from(a) * 2f64.powi(a_exponent) + f64::from(b) * 2f64.powi(b_exponent))
+                .collect();
+            let mut wide = Wide { mantissas: &mut a, stride: 8, exponents: &mut [a_exponent] };
+            wide.add(0, &b, b_exponent);
+            let step = 2f64.powi(wide.exponents[0]);
+            let largest = exact.iter().fold(0f64, |m, v| m.max(v.abs()));
+            for (&mantissa, exact) in wide.mantissas.iter().zip(&exact) {
+                prop_assert!(mantissa.unsigned_abs() < 1 << 30);
+                prop_assert!((f64::from(mantissa) * step - exact).abs() <= step, "{mantissa} {exact} {largest}");
+            }
+        }
+    }
+
+    #[test]
+    fn zero_vectors_take_any_exponent() {
+        let mut zeros = [0i32; 3];
+        let mut wide = Wide { mantissas: &mut zeros, stride: 3, exponents: &mut [1000] };
+        wide.add(0, &[1, -2, 3], -1000);
+        assert_eq!(wide.get(0, 3).0.iter().map(|&m| i64::from(m)).sum::<i64>(), 2 << 26);
+        wide.add(0, &[0; 3], 5000);
+        assert_eq!(wide.exponents[0], -1000 + 2 - 28);
+        wide.normalise(0, 3);
+        assert!(max_bits(wide.mantissas) == 30);
+    }
+}
