@@ -291,7 +291,7 @@ def main() -> None:
                   f"seconds {seconds:.0f} tok/s {tokens / seconds:.0f}", flush=True)
         if step % 250 == 0 or progress >= 1.0:
             torch.save(model.state_dict(), args.checkpoint)
-            print(f"step {step} held-out loss {evaluate(model, heldout[:64], 8):.4f}", flush=True)
+            print(f"step {step} held-out loss {evaluate(model, heldout[:32], 8):.4f}", flush=True)
 
     export(model, shape, args.model_dir)
     print(f"final: steps {step}, tokens {step * args.batch * shape.context}, "

@@ -302,3 +302,143 @@ fn mix(mut h: u32) -> u32 {
     h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
     h ^ (h >> 16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    const ONE: f64 = 65_536.0;
+    /// Exponent of the tests' logits.
+    const EXPONENT: i32 = -20;
+
+    fn sampling() -> Sampling {
+        Sampling { temperature: Q16::ONE, ..Sampling::GREEDY }
+    }
+
+    fn fixed(logits: &[f64]) -> Vec<i32> {
+        logits.iter().map(|logit| (logit * 2f64.powi(-EXPONENT)) as i32).collect()
+    }
+
+    fn choose(sampling: Sampling, history: &[u32], logits: &[i32]) -> u32 {
+        let mut candidates = vec![0; 16];
+        let mut sampler = Sampler::new(sampling, history, &mut candidates);
+        for (id, &logit) in logits.iter().enumerate() {
+            sampler.offer(id as u32, logit, EXPONENT);
+        }
+        sampler.choose().unwrap()
+    }
+
+    /// How often each token is chosen in 40,000 tries, as a share.
+    fn shares(sampling: Sampling, logits: &[f64]) -> Vec<f64> {
+        const TRIES: u64 = 40_000;
+        let logits = fixed(logits);
+        let mut counts = vec![0u64; logits.len()];
+        for seed in 0..TRIES {
+            counts[choose(Sampling { seed, ..sampling }, &[1, 2, 3], &logits) as usize] += 1;
+        }
+        counts.iter().map(|&count| count as f64 / TRIES as f64).collect()
+    }
+
+    fn softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
+        let powers: Vec<f64> = logits.iter().map(|logit| (logit / temperature).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        powers.iter().map(|power| power / sum).collect()
+    }
+
+    fn assert_near(shares: &[f64], expected: &[f64]) {
+        for (share, expected) in shares.iter().zip(expected) {
+            // Five standard deviations of 40,000 tries.
+            assert!(
+                (share - expected).abs() < 5.0 * (expected * (1.0 - expected) / 40_000.0).sqrt() + 1e-9,
+                "{shares:?} is not {expected:?}"
+            );
+        }
+    }
+
+    const LOGITS: [f64; 6] = [1.0, -2.0, 3.0, 2.5, 0.0, 2.9];
+
+    #[test]
+    fn the_whole_vocabulary_follows_the_softmax() {
+        assert_near(&shares(sampling(), &LOGITS), &softmax(&LOGITS, 1.0));
+        let hot = Sampling { temperature: Q16((2.5 * ONE) as u32), ..sampling() };
+        assert_near(&shares(hot, &LOGITS), &softmax(&LOGITS, 2.5));
+    }
+
+    #[test]
+    fn top_k_follows_the_softmax_of_the_k_likeliest() {
+        let kept = [f64::MIN, f64::MIN, 3.0, 2.5, f64::MIN, 2.9];
+        assert_near(&shares(Sampling { top_k: 3, ..sampling() }, &LOGITS), &softmax(&kept, 1.0));
+        // More than there are: all.
+        assert_near(&shares(Sampling { top_k: 9, ..sampling() }, &LOGITS), &softmax(&LOGITS, 1.0));
+    }
+
+    #[test]
+    fn top_p_keeps_the_fewest_that_reach_it() {
+        // 0.38, 0.35, 0.23, … : two reach 0.7, three 0.9.
+        let [two, three] = [0.7, 0.9].map(|p| Sampling { top_p: Q16((p * ONE) as u32), ..sampling() });
+        let kept = [f64::MIN, f64::MIN, 3.0, f64::MIN, f64::MIN, 2.9];
+        assert_near(&shares(two, &LOGITS), &softmax(&kept, 1.0));
+        let kept = [f64::MIN, f64::MIN, 3.0, 2.5, f64::MIN, 2.9];
+        assert_near(&shares(three, &LOGITS), &softmax(&kept, 1.0));
+        // Of the two that top-k leaves, the first has more than half.
+        let both = Sampling { top_k: 2, top_p: Q16(1 << 15), ..sampling() };
+        assert_eq!(shares(both, &LOGITS)[2], 1.0);
+    }
+
+    #[test]
+    fn min_p_keeps_those_near_the_likeliest() {
+        let half = Sampling { min_p: Q16(1 << 15), ..sampling() };
+        let kept = [f64::MIN, f64::MIN, 3.0, 2.5, f64::MIN, 2.9];
+        assert_near(&shares(half, &LOGITS), &softmax(&kept, 1.0));
+    }
+
+    #[test]
+    fn a_flat_distribution_is_cut_at_the_candidates() {
+        let flat = vec![0.0; 100];
+        let all = Sampling { top_p: Q16((0.99 * ONE) as u32), ..sampling() };
+        let shares = shares(all, &flat);
+        assert!(shares[..16].iter().all(|&share| share > 0.05) && shares[16..].iter().all(|&share| share == 0.0));
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_likeliest() {
+        assert_eq!(choose(Sampling::GREEDY, &[], &[-5, 7, 3, 7]), 1);
+        let cold = Sampling { temperature: Q16(1), ..sampling() };
+        assert_eq!(choose(cold, &[], &fixed(&LOGITS)), 2);
+    }
+
+    #[test]
+    fn the_penalty_meets_recent_tokens_only() {
+        let penalty = Sampling { repeat_penalty: Q16(2 << 16), ..Sampling::GREEDY };
+        let logits = fixed(&[3.0, -1.0, 2.9, 1.0]);
+        assert_eq!(choose(penalty, &[1, 2, 1], &logits), 0);
+        assert_eq!(choose(penalty, &[0, 1, 1], &logits), 2);
+        assert_eq!(choose(penalty, &[0, 2, 3], &fixed(&[-1.0, -1.9, -1.0, -1.0])), 1);
+        let long_ago: Vec<u32> = [0].into_iter().chain([1; REPEAT_WINDOW]).collect();
+        assert_eq!(choose(penalty, &long_ago, &logits), 0);
+    }
+
+    #[test]
+    fn extreme_logits_and_parameters_do_not_panic() {
+        for exponent in [-200, -30, 0, 30, 200] {
+            for bits in [0, 1, 1 << 10, 1 << 16, u32::MAX] {
+                let extreme = Q16(bits);
+                let sampling = Sampling {
+                    temperature: extreme,
+                    top_k: bits,
+                    top_p: extreme,
+                    min_p: extreme,
+                    repeat_penalty: extreme,
+                    seed: 1,
+                };
+                let mut candidates = [0; 3];
+                let mut sampler = Sampler::new(sampling, &[0, 1], &mut candidates);
+                for (id, logit) in [-(1 << 30), 1 << 30, 0, 1, -1].into_iter().enumerate() {
+                    sampler.offer(id as u32, logit, exponent);
+                }
+                assert!(sampler.choose().is_some());
+            }
+        }
+    }
+}

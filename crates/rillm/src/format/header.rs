@@ -468,3 +468,96 @@ fn parse_rope(bytes: &[u8]) -> Result<Rope, FormatError> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        let mut header = Header {
+            hidden_size: 64,
+            intermediate_size: 172,
+            n_layers: 5,
+            n_heads: 8,
+            n_kv_heads: 4,
+            head_dim: 8,
+            vocab_size: 512,
+            context_length: 512,
+            rope: Rope { theta: 5e5, scaling: RopeScaling::Linear { factor: 2.0 } },
+            norm_eps: 1e-5,
+            bos: Some(1),
+            eos: [Some(2), Some(7), None, None],
+            unk: Some(0),
+            source_hash: [7; 32],
+            ..Header::new()
+        };
+        header.source_name[..4].copy_from_slice(b"test");
+        for (index, kind) in SectionKind::ALL.into_iter().enumerate() {
+            header.push_section(Section { kind, offset: 512 + 1024 * index as u64, len: 1000, crc32: 3 });
+        }
+        header
+    }
+
+    /// A header whose bytes were changed on purpose, with the right checksum.
+    fn changed(at: usize, bytes: &[u8]) -> Result<Header, FormatError> {
+        let mut sector = header().emit();
+        put(&mut sector, at, bytes);
+        let mut digest = crc32();
+        digest.update(&sector[..AT_CRC]);
+        put(&mut sector, AT_CRC, &digest.finalize().to_le_bytes());
+        Header::parse(&sector)
+    }
+
+    #[test]
+    fn parse_reads_what_emit_writes() {
+        assert_eq!(Header::parse(&header().emit()), Ok(header()));
+        assert_eq!(header().source_name(), Some("test"));
+        assert_eq!(header().file_len(), 512 + 6 * 1024);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let good = header().emit();
+        for at in 0..SECTOR_LEN {
+            for bit in 0..8 {
+                let mut bad = good;
+                bad[at] ^= 1 << bit;
+                assert!(Header::parse(&bad).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_version_1_does_not_know_is_refused_by_name() {
+        let cases: [(usize, &[u8], &str); 14] = [
+            (0, b"GGUF", "not a .rillm file"),
+            (AT_VERSION, &[2], "format version 2"),
+            (AT_LENGTH, &[0, 4], "header length is 1024"),
+            (AT_FLAGS, &[2], "header flags is 2"),
+            (AT_ARCHITECTURE, &[9], "architecture is 9"),
+            (AT_ACTIVATION, &[9], "activation is 9"),
+            (AT_HIDDEN, &[0, 0, 0, 1], "hidden size is 16777216"),
+            (AT_LAYERS, &[0], "number of layers is 0"),
+            (AT_KV_HEADS, &[3], "modulo number of KV heads"),
+            (AT_HEAD_DIM, &[7], "head_dim"),
+            (AT_ROPE_SCALING, &[3], "rope scaling is 3"),
+            (AT_NORM_EPS, &[0, 0, 0xc0, 0x7f], "norm epsilon"),
+            (AT_BOS, &[0, 2], "bos token is 512"),
+            (AT_SECTIONS, &[77], "section kind is 77"),
+        ];
+        for (at, bytes, message) in cases {
+            let error = std::format!("{}", changed(at, bytes).unwrap_err());
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn sections_lie_in_order_on_sectors_and_once_each() {
+        let second = AT_SECTIONS + SECTION_LEN;
+        assert!(changed(second + 8, &[0, 2]).is_err(), "overlap");
+        assert!(changed(second + 8, &[1]).is_err(), "off a sector");
+        assert!(changed(second, &[1]).is_err(), "twice");
+        assert!(changed(AT_SECTION_COUNT, &[5]).is_err(), "missing");
+        assert!(changed(second + 16, &[0xff; 8]).is_err(), "too long");
+    }
+}

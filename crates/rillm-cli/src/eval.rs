@@ -1,0 +1,161 @@
+//! `rillm eval`: how far a file's predictions are from its checkpoint's in float32.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use console::style;
+use indicatif::{ProgressBar, ProgressStyle};
+use rillm::model::Model;
+use rillm::plan::{Plan, PlanOptions};
+use rillm::session::Session;
+use rillm::tokenizer::Scratch;
+use rillm_convert::checkpoint::Checkpoint;
+use rillm_convert::evaluate::{Agreement, negative_log_likelihood};
+use rillm_convert::reference::Reference;
+use serde_json::json;
+
+use crate::block_on::block_on;
+use crate::model_file::from_path;
+use crate::number::grouped;
+use crate::source::{Access, Card, Source};
+
+/// Compare a file with its checkpoint in float32, teacher-forced over a text.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "The text is cut into windows of the context's length, each started afresh. KL is the mean over all \
+positions of the divergence from the checkpoint's distribution to the file's, in nats; top-1 the share of positions at \
+which both find the same token likeliest.
+
+Examples:
+  rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt
+  rillm eval --model stories.rillm --against stories260K.bin --text tales.txt --max-tokens 2000 --json")]
+pub struct Args {
+    /// The .rillm file
+    #[arg(long, short, value_name = "FILE")]
+    model: PathBuf,
+    /// The checkpoint: a Hugging Face directory or a llama2.c file
+    #[arg(long, value_name = "CHECKPOINT")]
+    against: PathBuf,
+    /// UTF-8 text to predict
+    #[arg(long, value_name = "FILE")]
+    text: PathBuf,
+    /// Use no more than so many tokens of the text
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    max_tokens: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What an evaluation finds.
+struct Evaluation {
+    agreement: Agreement,
+    nll: f64,
+    nll_reference: f64,
+    predicted: usize,
+}
+
+impl Evaluation {
+    fn ppl(&self) -> f64 {
+        (self.nll / self.predicted as f64).exp()
+    }
+
+    fn ppl_reference(&self) -> f64 {
+        (self.nll_reference / self.predicted as f64).exp()
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let text = std::fs::read_to_string(&args.text)
+        .with_context(|| format!("cannot read the text {}", args.text.display()))?;
+    let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
+    let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
+    let checkpoint = Checkpoint::open(&args.against)?;
+    let (ours, theirs) = (model.header(), checkpoint.header());
+    for (field, ours, theirs) in [
+        ("vocabulary", ours.vocab_size, theirs.vocab_size),
+        ("hidden size", ours.hidden_size, theirs.hidden_size),
+        ("number of layers", ours.n_layers, theirs.n_layers),
+    ] {
+        ensure!(
+            ours == theirs,
+            "the file's {field} is {ours}, the checkpoint's is {theirs}: the file was not made of this checkpoint"
+        );
+    }
+    let tokens = encode(&model, &mut source, &text, args.max_tokens)?;
+    let evaluation = evaluate(&model, source, &mut Reference::from_checkpoint(&checkpoint), &tokens)?;
+    print(args, &evaluation);
+    Ok(())
+}
+
+/// The text's first tokens, without the one that starts a text.
+fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result<Vec<u32>> {
+    let mut tokens = Vec::new();
+    todo_encode(model, source, text, &mut tokens)?;
+    tokens.truncate(most);
+    if tokens.len() < 2 {
+        bail!("the text has {} tokens; there is nothing to predict", tokens.len());
+    }
+    Ok(tokens)
+}
+
+fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
+    let context = model.header().context_length as usize;
+    let bos = model.tokenizer().bos();
+    let options = PlanOptions { batch: Some(1), ..PlanOptions::new(usize::MAX) };
+    let plan = Plan::new(model, &source, &options)?;
+    let mut memory = vec![0; plan.total()];
+    let mut session = Session::new(model, source, plan, &mut memory)?;
+
+    let bar = ProgressBar::new(tokens.len() as u64).with_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} tokens, {eta} left, {msg}").expect("a valid template"),
+    );
+    let mut evaluation = Evaluation { agreement: Agreement::default(), nll: 0.0, nll_reference: 0.0, predicted: 0 };
+    let mut logits = vec![0f32; model.header().vocab_size as usize];
+    for window in tokens.chunks(context - usize::from(bos.is_some())) {
+        session.reset();
+        let window: Vec<u32> = bos.into_iter().chain(window.iter().copied()).collect();
+        for (position, &token) in window.iter().enumerate() {
+            let expected = reference.forward(token, position);
+            session.push(&[token])?;
+            block_on(session.logits(|id, mantissa, exponent| {
+                logits[id as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
+            }))?;
+            evaluation.agreement.add(expected, &logits);
+            if let Some(&next) = window.get(position + 1) {
+                evaluation.nll += negative_log_likelihood(&logits, next);
+                evaluation.nll_reference += negative_log_likelihood(expected, next);
+                evaluation.predicted += 1;
+            }
+            bar.inc(1);
+            if position % 16 == 0 {
+                bar.set_message(format!("KL {:.5}", evaluation.agreement.mean_kl()));
+            }
+        }
+    }
+    bar.finish_and_clear();
+    Ok(evaluation)
+}
+
+fn print(args: &Args, evaluation: &Evaluation) {
+    let Evaluation { agreement, .. } = evaluation;
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "tokens": agreement.tokens(),
+                "ppl": evaluation.ppl(),
+                "ppl_reference": evaluation.ppl_reference(),
+                "kl": agreement.mean_kl(),
+                "top1": agreement.top1(),
+            })
+        );
+        return;
+    }
+    let field = |name: &str, value: String| println!("{} {value}", style(format!("{name:<12}")).bold());
+    field("tokens", grouped(agreement.tokens() as u64));
+    field("perplexity", format!("{:.4}, in float32 {:.4}", evaluation.ppl(), evaluation.ppl_reference()));
+    field("KL", format!("{:.6} nats", agreement.mean_kl()));
+    field("top-1", format!("{:.2} %", 100.0 * agreement.top1()));
+}

@@ -1,0 +1,215 @@
+//! `rillm inspect`: what a file holds, and whether it is whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use console::style;
+use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use rillm::format::{FormatError, Header, RopeScaling, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorKind};
+use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use serde_json::{Value, json};
+
+use crate::block_on::block_on;
+use crate::model_file::from_path;
+use crate::number::grouped;
+use crate::source::{Access, Card, Source};
+
+/// Show a file's dimensions, sections and tensors.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  rillm inspect model.rillm
+  rillm inspect model.rillm --verify        compare every checksum, as after copying it to a card
+  rillm inspect model.rillm --json | jq .tensors[0]")]
+pub struct Args {
+    /// The .rillm file
+    file: PathBuf,
+    /// Compute every checksum; a file that does not match ends in an error
+    #[arg(long)]
+    verify: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
+    let (model, mut source) = from_path(&args.file, Access::File, card)?;
+    let header = model.header();
+    let tensors = tensor_table(header, &mut source)?;
+    if args.json {
+        let mut value = describe(header, &tensors);
+        value["file_bytes"] = json!(source.len());
+        if args.verify {
+            verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
+            value["verified"] = json!(true);
+        }
+        println!("{value}");
+        return Ok(());
+    }
+    print_header(header, source.len());
+    print_tensors(header, &tensors);
+    if args.verify {
+        verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
+        println!("\n{} every checksum matches", style("whole:").green().bold());
+    }
+    Ok(())
+}
+
+fn read(source: &mut Source, offset: u64, len: usize) -> Result<Vec<u8>> {
+    let (first, at) = Sector::of(offset);
+    let mut bytes = vec![0; (at + len).next_multiple_of(SECTOR_LEN)];
+    block_on(source.read(first, &mut bytes))?;
+    Ok(bytes[at..at + len].to_vec())
+}
+
+fn tensor_table(header: &Header, source: &mut Source) -> Result<Vec<TensorEntry>> {
+    let section = header.section(SectionKind::Tensors)?;
+    let bytes = read(source, section.offset, section.len as usize)?;
+    let entries = bytes.as_chunks::<TENSOR_ENTRY_LEN>().0;
+    Ok(entries.iter().map(TensorEntry::parse).collect::<Result<_, FormatError>>()?)
+}
+
+/// A tensor's name as in a Hugging Face checkpoint.
+fn name(entry: &TensorEntry) -> String {
+    match entry.tensor.kind {
+        kind @ (TensorKind::Embedding | TensorKind::FinalNorm | TensorKind::Head) => kind.to_string(),
+        kind => format!("layers.{}.{kind}", entry.tensor.layer),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parameters(header: &Header, tensors: &[TensorEntry]) -> u64 {
+    tensors
+        .iter()
+        .filter(|entry| !(header.tied_embeddings && entry.tensor.kind == TensorKind::Head))
+        .map(|entry| u64::from(entry.tensor.rows) * u64::from(entry.tensor.cols))
+        .sum()
+}
+
+fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
+    let scaling = match header.rope.scaling {
+        RopeScaling::None => Value::Null,
+        RopeScaling::Linear { factor } => json!({"type": "linear", "factor": factor}),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => json!({
+            "type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor, "original_max_position_embeddings": original_context,
+        }),
+    };
+    json!({
+        "format_version": 1,
+        "architecture": "llama",
+        "source": header.source_name(),
+        "source_sha256": hex(&header.source_hash),
+        "parameters": parameters(header, tensors),
+        "hidden_size": header.hidden_size,
+        "intermediate_size": header.intermediate_size,
+        "num_hidden_layers": header.n_layers,
+        "num_attention_heads": header.n_heads,
+        "num_key_value_heads": header.n_kv_heads,
+        "head_dim": header.head_dim,
+        "vocab_size": header.vocab_size,
+        "max_position_embeddings": header.context_length,
+        "rope_theta": header.rope.theta,
+        "rope_scaling": scaling,
+        "rms_norm_eps": header.norm_eps,
+        "tie_word_embeddings": header.tied_embeddings,
+        "bos_token_id": header.bos,
+        "eos_token_ids": header.eos.iter().flatten().collect::<Vec<_>>(),
+        "unk_token_id": header.unk,
+        "sections": header.sections().map(|section| json!({
+            "kind": section.kind.to_string(), "offset": section.offset, "bytes": section.len,
+            "crc32": format!("{:08x}", section.crc32),
+        })).collect::<Vec<_>>(),
+        "tensors": tensors.iter().map(|entry| json!({
+            "name": name(entry), "rows": entry.tensor.rows, "cols": entry.tensor.cols,
+            "quantisation": entry.tensor.quantisation.to_string(), "offset": entry.offset, "bytes": entry.len,
+            "crc32": format!("{:08x}", entry.crc32),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn print_header(header: &Header, file_len: u64) {
+    let field = |name: &str, value: String| println!("{} {value}", style(format!("{name:<12}")).bold());
+    let tokens = |ids: Vec<u32>| {
+        if ids.is_empty() { "none".to_owned() } else { ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ") }
+    };
+    field("model", format!("{}, format version 1, llama", header.source_name().unwrap_or_default()));
+    field("checkpoint", format!("SHA-256 {}", hex(&header.source_hash)));
+    field("file", format!("{} bytes ({})", grouped(file_len), BinaryBytes(file_len)));
+    field("layers", header.n_layers.to_string());
+    field("hidden size", format!("{}, feed-forward {}", header.hidden_size, header.intermediate_size));
+    field("heads", format!("{} of {}, {} for keys and values", header.n_heads, header.head_dim, header.n_kv_heads));
+    field(
+        "vocabulary",
+        format!("{}{}", grouped(header.vocab_size.into()), if header.tied_embeddings { ", tied embeddings" } else { "" }),
+    );
+    field("context", grouped(header.context_length.into()));
+    let scaling = match header.rope.scaling {
+        RopeScaling::None => String::new(),
+        RopeScaling::Linear { factor } => format!(", linear scaling by {factor}"),
+        RopeScaling::Llama3 { factor, original_context, .. } => {
+            format!(", llama3 scaling by {factor} from {original_context}")
+        }
+    };
+    field("rope", format!("theta {}{scaling}", header.rope.theta));
+    field("norm", format!("epsilon {:e}", header.norm_eps));
+    field("bos, eos", format!("{}; {}", tokens(header.bos.into_iter().collect()), tokens(header.eos.into_iter().flatten().collect())));
+    println!();
+    println!("{}", style(format!("{:<14} {:>12} {:>12}  crc32", "section", "offset", "bytes")).bold());
+    for section in header.sections() {
+        let (offset, len) = (grouped(section.offset), grouped(section.len));
+        println!("{:<14} {offset:>12} {len:>12}  {:08x}", section.kind.to_string(), section.crc32);
+    }
+}
+
+fn print_tensors(header: &Header, tensors: &[TensorEntry]) {
+    println!();
+    println!("{}", style(format!("{:<40} {:>16} {:>9} {:>12}  crc32", "tensor", "shape", "stored", "bytes")).bold());
+    for entry in tensors {
+        let tensor = &entry.tensor;
+        println!(
+            "{:<40} {:>16} {:>9} {:>12}  {:08x}",
+            name(entry),
+            format!("{} × {}", tensor.rows, tensor.cols),
+            tensor.quantisation.to_string(),
+            grouped(entry.len),
+            entry.crc32
+        );
+    }
+    println!("{} parameters", grouped(parameters(header, tensors)));
+}
+
+fn verify(header: &Header, tensors: &[TensorEntry], source: &mut Source) -> Result<()> {
+    let sections = header.sections().map(|s| (format!("section {}", s.kind), s.offset, s.len, s.crc32));
+    let tensors = tensors.iter().map(|t| (name(t), t.offset, t.len, t.crc32));
+    let parts: Vec<_> = sections.chain(tensors).collect();
+    let bar = ProgressBar::new(parts.iter().map(|part| part.2).sum()).with_style(
+        ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {msg}").expect("a valid template"),
+    );
+    let mut damaged = Vec::new();
+    for (name, offset, len, crc32) in parts {
+        bar.set_message(name.clone());
+        let mut hasher = crc32fast::Hasher::new();
+        let mut at = 0;
+        while at < len {
+            let piece = (len - at).min(1 << 20);
+            hasher.update(&read(source, offset + at, piece as usize)?);
+            at += piece;
+            bar.inc(piece);
+        }
+        let computed = hasher.finalize();
+        if computed != crc32 {
+            damaged.push(format!("{name} (checksum {computed:08x}, should be {crc32:08x})"));
+        }
+    }
+    bar.finish_and_clear();
+    if !damaged.is_empty() {
+        bail!("damaged: {}; copy the file again or convert it again", damaged.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Choosing and opening a model.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rillm::model::Model;
+
+use crate::block_on::block_on;
+use crate::number;
+use crate::source::{Access, Card, Source};
+
+/// The model that comes with the program.
+static BUNDLED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales/model.rillm"));
+
+/// Which model, and how it is read.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelArgs {
+    /// A .rillm file; the bundled model if absent
+    #[arg(long, short, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// How the weights are read
+    #[arg(long, value_enum, default_value = "file")]
+    pub source: Access,
+    /// Bytes a second of the throttled source. 9M is an ESP32's SDMMC host in 4-bit mode, 1.67M a card over SPI
+    #[arg(long, value_name = "BYTES", default_value = "9M", value_parser = number::bytes)]
+    pub card_rate: usize,
+    /// Microseconds that each read of the throttled source takes before its first byte
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 600)]
+    pub card_latency: u64,
+}
+
+impl ModelArgs {
+    /// The bundled model, read in chunks.
+    pub fn bundled() -> Self {
+        Self { model: None, source: Access::File, card_rate: 9 << 20, card_latency: 600 }
+    }
+
+    /// Opens the model.
+    pub fn open(&self) -> Result<(Model, Source)> {
+        let card =
+            Card { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };
+        match &self.model {
+            None => {
+                open(Source::embedded(BUNDLED, self.source, card)).context("in the bundled model")
+            }
+            Some(path) => from_path(path, self.source, card),
+        }
+    }
+}
+
+/// Opens the file at `path`.
+pub fn from_path(path: &Path, access: Access, card: Card) -> Result<(Model, Source)> {
+    if path.is_dir() {
+        bail!(
+            "{} is a directory; make a model file of it with `rillm convert {} model.rillm`",
+            path.display(),
+            path.display()
+        );
+    }
+    open(Source::open(path, access, card)?).with_context(|| format!("in {}", path.display()))
+}
+
+fn open(mut source: Source) -> Result<(Model, Source)> {
+    let model = block_on(Model::open(&mut source))?;
+    let (expected, found) = (model.header().file_len(), source.len());
+    if found < expected {
+        bail!("the file has {found} bytes and should have {expected}: it was not copied whole; copy it again");
+    }
+    Ok((model, source))
+}
