@@ -9,3 +9,4 @@ extern crate std;
 pub mod counted;
 pub mod format;
 pub mod source;
+pub mod tokenizer;
