@@ -1,1 +1,3 @@
 //! Reading checkpoints, writing `.rillm` files.
+
+pub mod vocabulary;

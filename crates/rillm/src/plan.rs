@@ -6,7 +6,8 @@ use crate::counted::Traffic;
 use crate::kv_cache::cache_len;
 use crate::model::Model;
 use crate::source::{SECTOR_LEN, WeightSource};
-use crate::tokenizer::SCRATCH_LEN;
+/// Bytes that the tokenizer works in.
+const SCRATCH_LEN: usize = 4096;
 
 /// Chunks grow no further: SD cards give nearly their best rate in reads of this size.
 const CHUNK_MAX: usize = 16 * 1024;

@@ -11,6 +11,7 @@ use crate::plan::{Plan, Stats};
 use crate::rope::Frequencies;
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::tape::{Ring, Tape, drive, read_ahead};
+use crate::tokenizer::Scratch;
 
 /// Bytes of the longest text that a token can have.
 const TEXT_MAX: usize = 255;
@@ -54,15 +55,18 @@ impl<'m, S: WeightSource> Runner<'m, S> {
     /// Appends the tokens of `text`, all or none.
     pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
         let start = self.len;
-        let (history, context) = (&mut *self.memory.history, self.plan.context);
-        let mut tokens = start;
-        let push = |id| {
-            if let Some(place) = history.get_mut(tokens) {
-                *place = id;
+        let context = self.plan.context;
+        let mut scratch = Scratch::new();
+        let mut encoder = self.model.tokenizer().encoder(text, start == 0, &mut scratch);
+        let room = &mut self.memory.history[start..];
+        let mut tokens = start + encoder.fill(&mut self.source, room).await?;
+        // Where the room was not enough, the rest is counted, for the message.
+        while tokens >= context {
+            match encoder.fill(&mut self.source, &mut [0]).await? {
+                0 => break,
+                more => tokens += more,
             }
-            tokens += 1;
-        };
-        self.model.tokenizer().encode(&mut self.source, self.memory.buffers, text, start == 0, push).await?;
+        }
         if tokens > context {
             return Err(Error::ContextFull { tokens, context });
         }

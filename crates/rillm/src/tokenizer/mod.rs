@@ -1,25 +1,129 @@
-//! stub
-#![allow(missing_docs)]
-use crate::counted::*;
-use crate::error::Error;
-use crate::format::*;
-use crate::source::*;
-pub const SCRATCH_LEN: usize = 4096;
-#[derive(Clone, Copy, Debug)]
-pub struct Tokenizer;
-pub struct Decoder;
-impl Tokenizer {
-    pub async fn open<S: WeightSource>(_r: &mut SectorReader<'_, S>, _h: &Header) -> Result<Self, Error<S::Error>> {
-        Ok(Self)
+//! Text to tokens and back, with the tables left where they are: on the card.
+//!
+//! [`Tokenizer::open`] reads one sector. [`Encoder::fill`] turns text into token numbers word by word, looking up
+//! characters and merges in hash tables whose buckets are sectors, so that the memory it takes ([`Scratch`]) does not
+//! depend on the text's length or the vocabulary's size. [`Decoder`] turns tokens back into text that can be printed at
+//! once. The numbers are those of the Hugging Face `tokenizers` library, bit for bit.
+//!
+//! The code, in the order in which a text passes through it: `text` (the text as the vocabulary spells it), `added`
+//! (marks such as `<s>` in it), `encode` (words and their merges), `table` (the lookups), `layout` (the bytes, as
+//! `docs/format.md` has them), `decode`.
+
+mod added;
+mod decode;
+mod encode;
+pub mod layout;
+mod table;
+mod text;
+
+pub use decode::Decoder;
+pub use encode::{Encoder, Scratch, WORD_LEN};
+
+use core::fmt;
+
+use crate::counted::SectorReader;
+use crate::format::{FormatError, Section};
+use crate::source::WeightSource;
+use layout::TokenizerHeader;
+
+/// Why text could not be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenizerError<E> {
+    /// The source's error.
+    Source(E),
+    /// The tokenizer section is damaged or of a kind that this engine does not know.
+    Format(FormatError),
+}
+
+impl<E> From<FormatError> for TokenizerError<E> {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
     }
-    pub async fn encode<S: WeightSource>(
-        &self,
-        _s: &mut S,
-        _b: &mut [u8],
-        _t: &str,
-        _bos: bool,
-        _p: impl FnMut(u32),
-    ) -> Result<(), Error<S::Error>> {
-        Ok(())
+}
+
+impl<E: fmt::Display> fmt::Display for TokenizerError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => write!(f, "reading the tokenizer: {error}"),
+            Self::Format(error) => write!(f, "in the tokenizer section: {error}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for TokenizerError<E> {}
+
+/// A file's tokenizer: its section's header, checked, and where the tables lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokenizer {
+    header: TokenizerHeader,
+    /// The section's first byte in the file.
+    offset: u64,
+}
+
+impl Tokenizer {
+    /// Reads and checks the header of a file's tokenizer `section`. `vocab_size` is the file's.
+    ///
+    /// # Errors
+    /// The source's, or a [`FormatError`] that names the field.
+    pub async fn open<S: WeightSource>(
+        source: &mut S,
+        section: Section,
+        vocab_size: u32,
+        scratch: &mut Scratch,
+    ) -> Result<Self, TokenizerError<S::Error>> {
+        // So that a section shorter than its header is refused before it is read.
+        layout::in_range(
+            "length of the tokenizer section",
+            section.len,
+            layout::TABLES_AT,
+            1 << 40,
+        )?;
+        let mut header = [0; layout::HEADER_LEN];
+        SectorReader::new(source, scratch.sector())
+            .read(section.offset, &mut header)
+            .await
+            .map_err(TokenizerError::Source)?;
+        let header = TokenizerHeader::parse(&header)?;
+        if header.vocab_size != vocab_size {
+            return Err(FormatError::Inconsistent {
+                field: "vocabulary of the tokenizer section",
+                value: header.vocab_size.into(),
+                expected: vocab_size.into(),
+            }
+            .into());
+        }
+        if header.byte_len() != section.len {
+            return Err(FormatError::Inconsistent {
+                field: "length of the tokenizer section",
+                value: section.len,
+                expected: header.byte_len(),
+            }
+            .into());
+        }
+        Ok(Self {
+            header,
+            offset: section.offset,
+        })
+    }
+
+    /// Encodes `text`. With `add_special_tokens` the start-of-text token comes first where the model wants one; a text
+    /// that continues another is encoded without.
+    pub fn encoder<'a>(
+        &'a self,
+        text: &'a str,
+        add_special_tokens: bool,
+        scratch: &'a mut Scratch,
+    ) -> Encoder<'a> {
+        Encoder::new(self, text, add_special_tokens, scratch)
+    }
+
+    /// A decoder at the start of a text.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.header.strip_space)
+    }
+
+    /// The token that starts a text, where the tokenizer puts one there.
+    pub fn bos(&self) -> Option<u32> {
+        self.header.bos
     }
 }

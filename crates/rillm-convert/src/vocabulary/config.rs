@@ -1,0 +1,84 @@
+//! `tokenizer_config.json`, which `transformers` keeps beside a tokenizer.
+
+use serde_json::Value;
+
+use super::{AddedToken, Problem, unsupported};
+
+/// What of the file bears on the tokens of a text.
+#[derive(Default)]
+pub(super) struct TokenizerConfig {
+    pub add_bos: Option<bool>,
+    pub add_prefix_space: Option<bool>,
+    pub legacy: Option<bool>,
+    pub bos: Option<String>,
+    pub eos: Option<String>,
+    pub added: Vec<AddedToken>,
+}
+
+impl TokenizerConfig {
+    /// Reads the file, if there is one.
+    pub fn parse(bytes: Option<&[u8]>) -> Result<Self, Problem> {
+        let Some(bytes) = bytes else {
+            return Ok(Self::default());
+        };
+        let json: Value = serde_json::from_slice(bytes)?;
+        if json["add_eos_token"] == true {
+            return Err(unsupported(
+                "add_eos_token of tokenizer_config.json",
+                true,
+                "false: a prompt must not end the text",
+            ));
+        }
+        // A token is written as its text, or as an object that has the text.
+        let content = |name| {
+            let token = &json[name];
+            token
+                .as_str()
+                .or(token["content"].as_str())
+                .map(str::to_owned)
+        };
+        let mut added = Vec::new();
+        for (id, token) in json["added_tokens_decoder"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            let id = id.parse().map_err(|_| {
+                Problem::Malformed(format!("added_tokens_decoder has token \"{id}\""))
+            })?;
+            added.push(added_token(token, id)?);
+        }
+        Ok(Self {
+            add_bos: json["add_bos_token"].as_bool(),
+            add_prefix_space: json["add_prefix_space"].as_bool(),
+            legacy: json["legacy"].as_bool(),
+            bos: content("bos_token"),
+            eos: content("eos_token"),
+            added,
+        })
+    }
+}
+
+/// Reads an added token of either JSON file.
+pub(super) fn added_token(json: &Value, id: u32) -> Result<AddedToken, Problem> {
+    let content = json["content"]
+        .as_str()
+        .filter(|content| !content.is_empty())
+        .ok_or_else(|| Problem::Malformed(format!("added token {id} has no content")))?;
+    for field in ["single_word", "lstrip", "rstrip"] {
+        if json[field] == true {
+            return Err(unsupported(
+                format!("{field} of the added token {content:?}"),
+                true,
+                "false",
+            ));
+        }
+    }
+    let special = json["special"] == true;
+    Ok(AddedToken {
+        id,
+        content: content.to_owned(),
+        normalized: json["normalized"].as_bool().unwrap_or(!special),
+        special,
+    })
+}

@@ -1,0 +1,325 @@
+//! A checkpoint's tokenizer, from any of the files that checkpoints bring, and as the section of a `.rillm` file.
+//!
+//! Byte-pair encoding over characters with byte fallback, as Llama 1 and 2, Mistral, TinyLlama and llama2.c have it.
+//! Whatever else a file asks for is refused by name.
+
+mod config;
+mod llama2c;
+mod section;
+mod sentencepiece;
+mod tokenizer_json;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+pub use rillm::format::TokenKind;
+pub use rillm::tokenizer::layout::PrefixSpace;
+use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
+
+/// Why a tokenizer was refused, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct VocabularyError {
+    /// The file, or the directory without one.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub problem: Problem,
+}
+
+/// Why a tokenizer was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The file can't be read.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The file is no JSON.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// There is no tokenizer.
+    #[error(
+        "no tokenizer.json and no tokenizer.model here; copy one of them from the model's page"
+    )]
+    NotFound,
+    /// The file says something that no such file says.
+    #[error("{0}; the file is damaged or of another format")]
+    Malformed(String),
+    /// The tokenizer works in a way that `.rillm` files can't describe.
+    #[error("{field} is {value}, and rillm supports {supported}")]
+    Unsupported {
+        /// The field, as the file names it.
+        field: String,
+        /// What it says.
+        value: String,
+        /// What it may say.
+        supported: &'static str,
+    },
+    /// The tokenizer has more tokens than the model.
+    #[error(
+        "the tokenizer has token {token} and the model's vocabulary ends at {vocab_size}; these files belong to different models"
+    )]
+    TooManyTokens {
+        /// The largest token.
+        token: usize,
+        /// The model's vocabulary.
+        vocab_size: u32,
+    },
+}
+
+/// A token as it is printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its text, with spaces for U+2581; of a byte token, the byte.
+    pub text: Vec<u8>,
+    /// What the text is.
+    pub kind: TokenKind,
+}
+
+/// Two tokens that become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merge {
+    /// The left token.
+    pub left: u32,
+    /// The right token.
+    pub right: u32,
+    /// The lowest rank is merged first, of equal ones the leftmost.
+    pub rank: u32,
+    /// What they become.
+    pub merged: u32,
+}
+
+/// A token that is looked for in the text before any merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedToken {
+    /// The token.
+    pub id: u32,
+    /// How it is written.
+    pub content: String,
+    /// It is looked for in the text after spaces were replaced, its own among them.
+    pub normalized: bool,
+    /// It is a mark and not part of the text.
+    pub special: bool,
+}
+
+/// A checkpoint's tokenizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vocabulary {
+    /// The model's tokens. Those that the tokenizer does not have are empty.
+    pub tokens: Vec<Token>,
+    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`; of other tokens, empty.
+    pub pieces: Vec<String>,
+    /// The merges, one for each pair.
+    pub merges: Vec<Merge>,
+    /// Tokens that are found in the text as they are written.
+    pub added: Vec<AddedToken>,
+    /// Where a space is put before text.
+    pub prefix: PrefixSpace,
+    /// Spaces are replaced by U+2581 before `normalized` added tokens are looked for, rather than after.
+    pub escaped_marks: bool,
+    /// Every space starts a word, which is merged by itself.
+    pub split_words: bool,
+    /// Decoded text loses the space that it starts with.
+    pub strip_space: bool,
+    /// Every text starts with `bos`.
+    pub add_bos: bool,
+    /// The token that starts a text.
+    pub bos: Option<u32>,
+    /// The token that ends a text.
+    pub eos: Option<u32>,
+    /// The token for what the vocabulary can't spell.
+    pub unk: Option<u32>,
+}
+
+impl Vocabulary {
+    /// Reads a checkpoint's tokenizer: of a directory, `tokenizer.json` or else `tokenizer.model`; or a file of either
+    /// kind, or a `tokenizer.bin` of llama2.c. A `tokenizer_config.json` beside it is read, too. `vocab_size` is the
+    /// model's.
+    ///
+    /// # Errors
+    /// [`VocabularyError`] names the file and the field.
+    pub fn open(path: &Path, vocab_size: u32) -> Result<Self, VocabularyError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            |problem| VocabularyError { path, problem }
+        };
+        let file = if path.is_dir() {
+            ["tokenizer.json", "tokenizer.model"]
+                .map(|name| path.join(name))
+                .into_iter()
+                .find(|file| file.exists())
+                .ok_or(Problem::NotFound)
+                .map_err(at(path))?
+        } else {
+            path.to_owned()
+        };
+        let bytes = std::fs::read(&file)
+            .map_err(Problem::Io)
+            .map_err(at(&file))?;
+        let config_path = file.with_file_name("tokenizer_config.json");
+        let config = match std::fs::read(&config_path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(at(&config_path)(error.into())),
+        };
+        let config = config.as_deref();
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Self::from_tokenizer_json(&bytes, config, vocab_size),
+            Some("model") => Self::from_sentencepiece(&bytes, config, vocab_size),
+            Some("bin") => Self::from_llama2c(&bytes, vocab_size),
+            _ => Err(Problem::Unsupported {
+                field: "the file's extension".into(),
+                value: file.display().to_string(),
+                supported: ".json, .model and .bin",
+            }),
+        }
+        .map_err(at(&file))
+    }
+
+    /// A vocabulary of `pieces` without merges; each of `pieces` is text unless it is spelled as a byte.
+    fn of_pieces(mut pieces: Vec<String>, vocab_size: u32) -> Result<Self, Problem> {
+        if vocab_size == 0 || vocab_size > MAX_TOKENS {
+            return Err(unsupported(
+                "the vocabulary's size",
+                vocab_size,
+                "1 to 1048576",
+            ));
+        }
+        if pieces.len() > vocab_size as usize {
+            return Err(Problem::TooManyTokens {
+                token: pieces.len() - 1,
+                vocab_size,
+            });
+        }
+        pieces.resize(vocab_size as usize, String::new());
+        let tokens = pieces
+            .iter()
+            .map(|piece| match byte_of(piece) {
+                Some(byte) => Token {
+                    text: vec![byte],
+                    kind: TokenKind::Byte,
+                },
+                None => Token {
+                    text: printed(piece),
+                    kind: TokenKind::Text,
+                },
+            })
+            .collect();
+        Ok(Self {
+            tokens,
+            pieces,
+            merges: Vec::new(),
+            added: Vec::new(),
+            prefix: PrefixSpace::Never,
+            escaped_marks: true,
+            split_words: false,
+            strip_space: true,
+            add_bos: false,
+            bos: None,
+            eos: None,
+            unk: None,
+        })
+    }
+
+    /// Adds a token that is looked for in the text.
+    fn add(&mut self, added: AddedToken) -> Result<(), Problem> {
+        let vocab_size = self.tokens.len() as u32;
+        let token = self
+            .tokens
+            .get_mut(added.id as usize)
+            .ok_or(Problem::TooManyTokens {
+                token: added.id as usize,
+                vocab_size,
+            })?;
+        token.text = printed(&added.content);
+        token.kind = match added.special {
+            true if self.unk == Some(added.id) => TokenKind::Unknown,
+            true => TokenKind::Control,
+            false => TokenKind::Text,
+        };
+        self.added.push(added);
+        Ok(())
+    }
+
+    /// Derives the merges of a vocabulary with a score for each piece, of those for which `is_text`: two pieces merge
+    /// where they make up a third, and the highest score of the three goes first.
+    fn merge_by_score(
+        &mut self,
+        scores: &[f32],
+        is_text: impl Fn(usize) -> bool,
+    ) -> Result<(), Problem> {
+        let texts = || {
+            let pieces = self.pieces.iter().enumerate().zip(scores);
+            pieces.filter(|((id, piece), _)| is_text(*id) && !piece.is_empty())
+        };
+        let mut ranks = BTreeMap::new();
+        for ((id, _), score) in texts() {
+            if score.is_nan() {
+                return Err(Problem::Malformed(format!(
+                    "the score of piece {id} is {score}"
+                )));
+            }
+            ranks.insert(descending(*score), 0);
+        }
+        for (rank, (_, slot)) in ranks.iter_mut().enumerate() {
+            *slot = rank as u32;
+        }
+        let ids: HashMap<&str, u32> = texts()
+            .map(|((id, piece), _)| (piece.as_str(), id as u32))
+            .collect();
+        let mut merges = Vec::new();
+        for ((id, piece), score) in texts() {
+            for (at, _) in piece.char_indices().skip(1) {
+                let (left, right) = piece.split_at(at);
+                if let (Some(&left), Some(&right)) = (ids.get(left), ids.get(right)) {
+                    merges.push(Merge {
+                        left,
+                        right,
+                        rank: ranks[&descending(*score)],
+                        merged: id as u32,
+                    });
+                }
+            }
+        }
+        self.merges = merges;
+        Ok(())
+    }
+
+    fn find(&self, piece: &str) -> Option<u32> {
+        let added = self.added.iter().find(|added| added.content == piece);
+        added.map(|added| added.id).or_else(|| {
+            let position = self.pieces.iter().position(|other| other == piece);
+            position.map(|id| id as u32)
+        })
+    }
+}
+
+/// A key that sorts scores from the highest to the lowest.
+fn descending(score: f32) -> i64 {
+    // −0.0 and 0.0 are one score.
+    let bits = i64::from((score + 0.0).to_bits() as i32);
+    if bits < 0 { bits & 0x7fff_ffff } else { -bits }
+}
+
+/// A piece as it is printed.
+fn printed(piece: &str) -> Vec<u8> {
+    piece.replace(SPACE_MARK, " ").into_bytes()
+}
+
+/// The byte that a token such as `<0x41>` stands for.
+fn byte_of(piece: &str) -> Option<u8> {
+    let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
+    let is_hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex.then(|| u8::from_str_radix(digits, 16).ok())?
+}
+
+fn unsupported(
+    field: impl Into<String>,
+    value: impl std::fmt::Display,
+    supported: &'static str,
+) -> Problem {
+    Problem::Unsupported {
+        field: field.into(),
+        value: value.to_string(),
+        supported,
+    }
+}
