@@ -63,11 +63,7 @@ impl Engine {
         };
         let open = Tokenizer::open(&mut source, section, vocab_size, &mut scratch);
         let tokenizer = pollster::block_on(open)?;
-        Ok(Self {
-            source,
-            tokenizer,
-            scratch,
-        })
+        Ok(Self { source, tokenizer, scratch })
     }
 
     fn of(vocabulary: &Vocabulary) -> Self {
@@ -112,16 +108,8 @@ fn shared(model: &str) -> Option<PathBuf> {
 
 fn vocab_size(json: &Value) -> u32 {
     let ids = json["model"]["vocab"].as_object().unwrap().values();
-    let added = json["added_tokens"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|token| &token["id"]);
-    ids.chain(added)
-        .map(|id| id.as_u64().unwrap())
-        .max()
-        .unwrap() as u32
-        + 1
+    let added = json["added_tokens"].as_array().unwrap().iter().map(|token| &token["id"]);
+    ids.chain(added).map(|id| id.as_u64().unwrap()).max().unwrap() as u32 + 1
 }
 
 /// xorshift64*
@@ -149,20 +137,14 @@ struct Strings<'a> {
 
 impl<'a> Strings<'a> {
     fn new(pieces: &'a [String], seed: u64) -> Self {
-        let words = ENGLISH
-            .split_inclusive(' ')
-            .chain(OTHER.split_inclusive(' '));
-        Self {
-            random: Random(seed),
-            words: words.collect(),
-            pieces: pieces.iter().map(String::as_str).collect(),
-        }
+        let words = ENGLISH.split_inclusive(' ').chain(OTHER.split_inclusive(' '));
+        Self { random: Random(seed), words: words.collect(), pieces: pieces.iter().map(String::as_str).collect() }
     }
 
     fn next(&mut self) -> String {
         const MARKS: [&str; 14] = [
-            "<s>", "</s>", "<unk>", " <s>", "</s> ", "<s", "<|end|>", "Day", " Day", "<s>x y",
-            " <s>x y", "<0x0A>", "<0x41", "▁<s>",
+            "<s>", "</s>", "<unk>", " <s>", "</s> ", "<s", "<|end|>", "Day", " Day", "<s>x y", " <s>x y", "<0x0A>",
+            "<0x41", "▁<s>",
         ];
         const SPACES: [&str; 8] = [" ", "  ", "    ", "\n", "\t", "\n\n", "▁", "\u{a0}"];
         let mut text = String::new();
@@ -179,13 +161,7 @@ impl<'a> Strings<'a> {
                 7 => {
                     // A word of letters, now and then a very long one.
                     let len = [3, 12, 60, 300][random.below(40).min(3)];
-                    let alphabet = [
-                        "ab",
-                        "aeiou nrst",
-                        "abcdefghijklmnopqrstuvwxyz",
-                        "=-",
-                        "thein",
-                    ];
+                    let alphabet = ["ab", "aeiou nrst", "abcdefghijklmnopqrstuvwxyz", "=-", "thein"];
                     let letters: Vec<_> = random.pick(&alphabet).chars().collect();
                     text.extend((0..random.below(len)).map(|_| *random.pick(&letters)));
                 }
@@ -212,11 +188,7 @@ fn assert_same(name: &str, json: &Value, strings: usize) {
     }
     for text in [ENGLISH, OTHER] {
         let ids = engine.encode(text).unwrap();
-        assert_eq!(
-            ids,
-            reference.encode_fast(text, true).unwrap().get_ids(),
-            "{name}"
-        );
+        assert_eq!(ids, reference.encode_fast(text, true).unwrap().get_ids(), "{name}");
         let decoded = decode(&vocabulary, engine.tokenizer.decoder(), &ids);
         assert_eq!(decoded, text.replace('▁', " "), "{name}");
     }
@@ -230,15 +202,9 @@ fn assert_decodes(name: &str, vocabulary: &Vocabulary, reference: &Reference, id
         added.any(|added| added.special && added.id == *id)
     };
     let text: Vec<u32> = ids.iter().copied().filter(|id| !is_mark(id)).collect();
-    assert_eq!(
-        decode(vocabulary, decoder.clone(), ids),
-        reference.decode(&text, false).unwrap(),
-        "{name}: {ids:?}"
-    );
+    assert_eq!(decode(vocabulary, decoder.clone(), ids), reference.decode(&text, false).unwrap(), "{name}: {ids:?}");
     // Nor does it print such a token as it is written.
-    let is_plain = |added: &rillm_convert::vocabulary::AddedToken| {
-        !added.normalized || !vocabulary.escaped_marks
-    };
+    let is_plain = |added: &rillm_convert::vocabulary::AddedToken| !added.normalized || !vocabulary.escaped_marks;
     if vocabulary.added.iter().all(is_plain) {
         assert_eq!(
             decode(vocabulary, decoder.show_control_tokens(), ids),
@@ -258,10 +224,7 @@ fn with_normalized(json: &Value, normalized: bool) -> Value {
 
 /// Every treatment of spaces that is supported.
 fn variants(json: &Value) -> Vec<(String, Value)> {
-    let mut variants = vec![
-        ("as it is".into(), json.clone()),
-        ("not normalized".into(), with_normalized(json, false)),
-    ];
+    let mut variants = vec![("as it is".into(), json.clone()), ("not normalized".into(), with_normalized(json, false))];
     let mut replace_only = json.clone();
     replace_only["normalizer"] = json["normalizer"]["normalizers"][1].clone();
     variants.push(("no prefix".into(), replace_only));
@@ -270,11 +233,9 @@ fn variants(json: &Value) -> Vec<(String, Value)> {
             for normalized in [false, true] {
                 let mut metaspace = with_normalized(json, normalized);
                 metaspace["normalizer"] = Value::Null;
-                metaspace["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": split});
-                variants.push((
-                    format!("Metaspace {scheme} {split} {normalized}"),
-                    metaspace,
-                ));
+                metaspace["pre_tokenizer"] =
+                    json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": split});
+                variants.push((format!("Metaspace {scheme} {split} {normalized}"), metaspace));
             }
         }
     }
@@ -306,10 +267,7 @@ fn tiny() {
 fn bundled() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
     let models = std::fs::read_dir(root).into_iter().flatten().flatten();
-    let files: Vec<_> = models
-        .map(|entry| entry.path().join("tokenizer.json"))
-        .filter(|file| file.exists())
-        .collect();
+    let files: Vec<_> = models.map(|entry| entry.path().join("tokenizer.json")).filter(|file| file.exists()).collect();
     if files.is_empty() {
         println!("skipped: no {root}/*/tokenizer.json");
     }
@@ -358,22 +316,13 @@ fn other_files() {
         assert_eq!(by_score.tokens, expected.tokens);
         assert_eq!((by_score.bos, by_score.unk), (expected.bos, expected.unk));
         let mut sentencepiece = Engine::of(&by_score);
-        let mut llama2c = folder
-            .join("tok512.bin")
-            .exists()
-            .then(|| Engine::of(&open("tok512.bin")));
+        let mut llama2c = folder.join("tok512.bin").exists().then(|| Engine::of(&open("tok512.bin")));
         let mut source = Strings::new(&expected.pieces, 0xb1e);
         for _ in 0..STRINGS / 2 {
             let text = source.next();
             let ids = engine.encode(&text).unwrap();
-            assert_eq!(
-                sentencepiece.encode(&text).unwrap(),
-                ids,
-                "{model}: {text:?}"
-            );
-            let has_mark = ["<s>", "</s>", "<unk>"]
-                .iter()
-                .any(|mark| text.contains(mark));
+            assert_eq!(sentencepiece.encode(&text).unwrap(), ids, "{model}: {text:?}");
+            let has_mark = ["<s>", "</s>", "<unk>"].iter().any(|mark| text.contains(mark));
             if let Some(llama2c) = &mut llama2c
                 && !has_mark
             {
@@ -397,22 +346,11 @@ fn long_words() {
         let mut engine = Engine::of(&vocabulary);
         let mut random = Random(77);
         let prose: String = ENGLISH.chars().filter(|c| c.is_alphabetic()).collect();
-        let mut texts = vec![
-            prose.repeat(4),
-            " ".repeat(5000),
-            "国".repeat(3000),
-            "ab".repeat(2000),
-        ];
+        let mut texts = vec![prose.repeat(4), " ".repeat(5000), "国".repeat(3000), "ab".repeat(2000)];
         for c in ["a", "=", "0", "th", "the", "ing", "-", "an"] {
             texts.push(c.repeat(1500));
         }
-        for alphabet in [
-            "abcdefghijklmnopqrstuvwxyz",
-            "ab",
-            "thein",
-            "ACGT",
-            "0123456789abcdef",
-        ] {
+        for alphabet in ["abcdefghijklmnopqrstuvwxyz", "ab", "thein", "ACGT", "0123456789abcdef"] {
             let letters: Vec<_> = alphabet.chars().collect();
             texts.push((0..4000).map(|_| *random.pick(&letters)).collect());
         }
@@ -447,10 +385,7 @@ fn damaged_sections() {
             }
         }
     }
-    assert!(
-        refused > 100 && changed > 100,
-        "{refused} refused, {changed} changed"
-    );
+    assert!(refused > 100 && changed > 100, "{refused} refused, {changed} changed");
     for len in 0..section.len() {
         assert!(Engine::open(&section[..len], size).is_err(), "{len} bytes");
     }
@@ -466,22 +401,14 @@ fn damaged_sections() {
 
 #[test]
 fn memory() {
-    let vocabulary = Vocabulary::from_tokenizer_json(
-        TINY.as_bytes(),
-        None,
-        vocab_size(&serde_json::from_str(TINY).unwrap()),
-    )
-    .unwrap();
+    let vocabulary =
+        Vocabulary::from_tokenizer_json(TINY.as_bytes(), None, vocab_size(&serde_json::from_str(TINY).unwrap()))
+            .unwrap();
     let mut engine = Engine::of(&vocabulary);
     let mut encoder = engine.tokenizer.encoder("", true, &mut engine.scratch);
     let (encoder_len, mut out) = (size_of_val(&encoder), [0; 8]);
     let future = encoder.fill(&mut engine.source, &mut out);
-    let parts = [
-        size_of::<Scratch>(),
-        size_of::<Tokenizer>(),
-        encoder_len,
-        size_of_val(&future),
-    ];
+    let parts = [size_of::<Scratch>(), size_of::<Tokenizer>(), encoder_len, size_of_val(&future)];
     println!("scratch, tokenizer, encoder, future: {parts:?} bytes");
     assert!(parts.iter().sum::<usize>() <= 4096, "{parts:?}");
 }
@@ -519,48 +446,16 @@ fn refusals() {
         vocabulary.unwrap_err().to_string()
     };
     for (path, value, field) in [
-        (
-            "/model/type",
-            json!("Unigram"),
-            "type of model is \"Unigram\"",
-        ),
-        (
-            "/model/byte_fallback",
-            json!(false),
-            "byte_fallback of model is false",
-        ),
+        ("/model/type", json!("Unigram"), "type of model is \"Unigram\""),
+        ("/model/byte_fallback", json!(false), "byte_fallback of model is false"),
         ("/model/dropout", json!(0.1), "dropout of model is 0.1"),
-        (
-            "/model/end_of_word_suffix",
-            json!("</w>"),
-            "end_of_word_suffix of model is \"</w>\"",
-        ),
-        (
-            "/model/ignore_merges",
-            json!(true),
-            "ignore_merges of model is true",
-        ),
-        (
-            "/normalizer",
-            json!({"type": "NFKC"}),
-            "normalizer is {\"type\":\"NFKC\"}",
-        ),
+        ("/model/end_of_word_suffix", json!("</w>"), "end_of_word_suffix of model is \"</w>\""),
+        ("/model/ignore_merges", json!(true), "ignore_merges of model is true"),
+        ("/normalizer", json!({"type": "NFKC"}), "normalizer is {\"type\":\"NFKC\"}"),
         ("/pre_tokenizer", json!({"type": "ByteLevel"}), "ByteLevel"),
-        (
-            "/decoder",
-            json!({"type": "ByteLevel"}),
-            "decoder is {\"type\":\"ByteLevel\"}",
-        ),
-        (
-            "/post_processor",
-            json!({"type": "BertProcessing"}),
-            "post_processor is",
-        ),
-        (
-            "/added_tokens/1/lstrip",
-            json!(true),
-            "lstrip of the added token \"<s>\" is true",
-        ),
+        ("/decoder", json!({"type": "ByteLevel"}), "decoder is {\"type\":\"ByteLevel\"}"),
+        ("/post_processor", json!({"type": "BertProcessing"}), "post_processor is"),
+        ("/added_tokens/1/lstrip", json!(true), "lstrip of the added token \"<s>\" is true"),
         ("/model/vocab/a", json!(3000), "token 3000"),
     ] {
         let message = refusal(path, value);

@@ -32,20 +32,11 @@ impl TokenizerConfig {
         // A token is written as its text, or as an object that has the text.
         let content = |name| {
             let token = &json[name];
-            token
-                .as_str()
-                .or(token["content"].as_str())
-                .map(str::to_owned)
+            token.as_str().or(token["content"].as_str()).map(str::to_owned)
         };
         let mut added = Vec::new();
-        for (id, token) in json["added_tokens_decoder"]
-            .as_object()
-            .into_iter()
-            .flatten()
-        {
-            let id = id.parse().map_err(|_| {
-                Problem::Malformed(format!("added_tokens_decoder has token \"{id}\""))
-            })?;
+        for (id, token) in json["added_tokens_decoder"].as_object().into_iter().flatten() {
+            let id = id.parse().map_err(|_| Problem::Malformed(format!("added_tokens_decoder has token \"{id}\"")))?;
             added.push(added_token(token, id)?);
         }
         Ok(Self {
@@ -67,11 +58,7 @@ pub(super) fn added_token(json: &Value, id: u32) -> Result<AddedToken, Problem> 
         .ok_or_else(|| Problem::Malformed(format!("added token {id} has no content")))?;
     for field in ["single_word", "lstrip", "rstrip"] {
         if json[field] == true {
-            return Err(unsupported(
-                format!("{field} of the added token {content:?}"),
-                true,
-                "false",
-            ));
+            return Err(unsupported(format!("{field} of the added token {content:?}"), true, "false"));
         }
     }
     let special = json["special"] == true;

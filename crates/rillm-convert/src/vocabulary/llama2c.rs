@@ -25,12 +25,8 @@ impl Vocabulary {
         let marks = ["<unk>", "<s>", "</s>"].map(String::from);
         pieces.splice(..MARKS, marks);
         let mut vocabulary = Self::of_pieces(pieces, vocab_size)?;
-        let texts: Vec<bool> = vocabulary
-            .pieces
-            .iter()
-            .enumerate()
-            .map(|(id, piece)| id >= MARKS && byte_of(piece).is_none())
-            .collect();
+        let texts: Vec<bool> =
+            vocabulary.pieces.iter().enumerate().map(|(id, piece)| id >= MARKS && byte_of(piece).is_none()).collect();
         vocabulary.merge_by_score(&scores, |id| texts[id])?;
         let kinds = [TokenKind::Unknown, TokenKind::Control, TokenKind::Control];
         for (token, kind) in vocabulary.tokens.iter_mut().zip(kinds) {
@@ -58,7 +54,5 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 fn broken(piece: usize) -> Problem {
-    Problem::Malformed(format!(
-        "piece {piece} is not whole UTF-8 text with a score"
-    ))
+    Problem::Malformed(format!("piece {piece} is not whole UTF-8 text with a score"))
 }

@@ -37,9 +37,7 @@ pub enum Problem {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// There is no tokenizer.
-    #[error(
-        "no tokenizer.json and no tokenizer.model here; copy one of them from the model's page"
-    )]
+    #[error("no tokenizer.json and no tokenizer.model here; copy one of them from the model's page")]
     NotFound,
     /// The file says something that no such file says.
     #[error("{0}; the file is damaged or of another format")]
@@ -152,9 +150,7 @@ impl Vocabulary {
         } else {
             path.to_owned()
         };
-        let bytes = std::fs::read(&file)
-            .map_err(Problem::Io)
-            .map_err(at(&file))?;
+        let bytes = std::fs::read(&file).map_err(Problem::Io).map_err(at(&file))?;
         let config_path = file.with_file_name("tokenizer_config.json");
         let config = match std::fs::read(&config_path) {
             Ok(bytes) => Some(bytes),
@@ -178,30 +174,17 @@ impl Vocabulary {
     /// A vocabulary of `pieces` without merges; each of `pieces` is text unless it is spelled as a byte.
     fn of_pieces(mut pieces: Vec<String>, vocab_size: u32) -> Result<Self, Problem> {
         if vocab_size == 0 || vocab_size > MAX_TOKENS {
-            return Err(unsupported(
-                "the vocabulary's size",
-                vocab_size,
-                "1 to 1048576",
-            ));
+            return Err(unsupported("the vocabulary's size", vocab_size, "1 to 1048576"));
         }
         if pieces.len() > vocab_size as usize {
-            return Err(Problem::TooManyTokens {
-                token: pieces.len() - 1,
-                vocab_size,
-            });
+            return Err(Problem::TooManyTokens { token: pieces.len() - 1, vocab_size });
         }
         pieces.resize(vocab_size as usize, String::new());
         let tokens = pieces
             .iter()
             .map(|piece| match byte_of(piece) {
-                Some(byte) => Token {
-                    text: vec![byte],
-                    kind: TokenKind::Byte,
-                },
-                None => Token {
-                    text: printed(piece),
-                    kind: TokenKind::Text,
-                },
+                Some(byte) => Token { text: vec![byte], kind: TokenKind::Byte },
+                None => Token { text: printed(piece), kind: TokenKind::Text },
             })
             .collect();
         Ok(Self {
@@ -226,10 +209,7 @@ impl Vocabulary {
         let token = self
             .tokens
             .get_mut(added.id as usize)
-            .ok_or(Problem::TooManyTokens {
-                token: added.id as usize,
-                vocab_size,
-            })?;
+            .ok_or(Problem::TooManyTokens { token: added.id as usize, vocab_size })?;
         token.text = printed(&added.content);
         token.kind = match added.special {
             true if self.unk == Some(added.id) => TokenKind::Unknown,
@@ -242,11 +222,7 @@ impl Vocabulary {
 
     /// Derives the merges of a vocabulary with a score for each piece, of those for which `is_text`: two pieces merge
     /// where they make up a third, and the highest score of the three goes first.
-    fn merge_by_score(
-        &mut self,
-        scores: &[f32],
-        is_text: impl Fn(usize) -> bool,
-    ) -> Result<(), Problem> {
+    fn merge_by_score(&mut self, scores: &[f32], is_text: impl Fn(usize) -> bool) -> Result<(), Problem> {
         let texts = || {
             let pieces = self.pieces.iter().enumerate().zip(scores);
             pieces.filter(|((id, piece), _)| is_text(*id) && !piece.is_empty())
@@ -254,29 +230,20 @@ impl Vocabulary {
         let mut ranks = BTreeMap::new();
         for ((id, _), score) in texts() {
             if score.is_nan() {
-                return Err(Problem::Malformed(format!(
-                    "the score of piece {id} is {score}"
-                )));
+                return Err(Problem::Malformed(format!("the score of piece {id} is {score}")));
             }
             ranks.insert(descending(*score), 0);
         }
         for (rank, (_, slot)) in ranks.iter_mut().enumerate() {
             *slot = rank as u32;
         }
-        let ids: HashMap<&str, u32> = texts()
-            .map(|((id, piece), _)| (piece.as_str(), id as u32))
-            .collect();
+        let ids: HashMap<&str, u32> = texts().map(|((id, piece), _)| (piece.as_str(), id as u32)).collect();
         let mut merges = Vec::new();
         for ((id, piece), score) in texts() {
             for (at, _) in piece.char_indices().skip(1) {
                 let (left, right) = piece.split_at(at);
                 if let (Some(&left), Some(&right)) = (ids.get(left), ids.get(right)) {
-                    merges.push(Merge {
-                        left,
-                        right,
-                        rank: ranks[&descending(*score)],
-                        merged: id as u32,
-                    });
+                    merges.push(Merge { left, right, rank: ranks[&descending(*score)], merged: id as u32 });
                 }
             }
         }
@@ -312,14 +279,6 @@ fn byte_of(piece: &str) -> Option<u8> {
     is_hex.then(|| u8::from_str_radix(digits, 16).ok())?
 }
 
-fn unsupported(
-    field: impl Into<String>,
-    value: impl std::fmt::Display,
-    supported: &'static str,
-) -> Problem {
-    Problem::Unsupported {
-        field: field.into(),
-        value: value.to_string(),
-        supported,
-    }
+fn unsupported(field: impl Into<String>, value: impl std::fmt::Display, supported: &'static str) -> Problem {
+    Problem::Unsupported { field: field.into(), value: value.to_string(), supported }
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use rillm::source::SECTOR_LEN;
 use rillm::tokenizer::layout::{
-    AddedHead, AddedPass, BYTES_AT, CharEntry, MAX_PROBES, MAX_RANKS, MAX_TOKENS, PairEntry,
-    SPACE_MARK, TableHeader, TokenizerHeader, WordStart,
+    AddedHead, AddedPass, BYTES_AT, CharEntry, MAX_PROBES, MAX_RANKS, MAX_TOKENS, PairEntry, SPACE_MARK, TableHeader,
+    TokenizerHeader, WordStart,
 };
 
 use super::{AddedToken, Problem, Vocabulary, byte_of, unsupported};
@@ -23,10 +23,7 @@ impl Vocabulary {
         let bytes = self.byte_tokens()?;
         let chars = self.chars();
         let (char_table, char_buckets) = fill(
-            &chars
-                .iter()
-                .map(|c| (CharEntry::hash(c.code_point), c.emit()))
-                .collect::<Vec<_>>(),
+            &chars.iter().map(|c| (CharEntry::hash(c.code_point), c.emit())).collect::<Vec<_>>(),
             // Characters lie in clusters: half full keeps them near.
             1,
             2,
@@ -35,12 +32,7 @@ impl Vocabulary {
         merges.sort_unstable_by_key(|merge| (merge.rank, merge.left, merge.right));
         let pairs: Vec<_> = merges
             .iter()
-            .map(|merge| PairEntry {
-                left: merge.left,
-                right: merge.right,
-                rank: merge.rank,
-                merged: merge.merged,
-            })
+            .map(|merge| PairEntry { left: merge.left, right: merge.right, rank: merge.rank, merged: merge.merged })
             .map(|pair| (PairEntry::hash(pair.left, pair.right), pair.emit()))
             .collect();
         let (pair_table, pair_buckets) = fill(&pairs, 3, 4);
@@ -49,11 +41,7 @@ impl Vocabulary {
         let header = TokenizerHeader {
             vocab_size: self.tokens.len() as u32,
             bos: self.bos.filter(|_| self.add_bos),
-            space: self
-                .pieces
-                .iter()
-                .position(|piece| piece.chars().eq([SPACE_MARK]))
-                .map(|id| id as u32),
+            space: self.pieces.iter().position(|piece| piece.chars().eq([SPACE_MARK])).map(|id| id as u32),
             prefix: self.prefix,
             word_start: self.word_start(),
             strip_space: self.strip_space,
@@ -78,44 +66,24 @@ impl Vocabulary {
     /// Refuses what the tables can't say.
     fn check(&self) -> Result<(), Problem> {
         if self.tokens.len() > MAX_TOKENS as usize {
-            return Err(unsupported(
-                "number of tokens",
-                self.tokens.len(),
-                "at most 1048576",
-            ));
+            return Err(unsupported("number of tokens", self.tokens.len(), "at most 1048576"));
         }
         if self.add_bos && self.bos.is_none() {
-            return Err(unsupported(
-                "start-of-text token",
-                "missing",
-                "one, or add_bos_token false",
-            ));
+            return Err(unsupported("start-of-text token", "missing", "one, or add_bos_token false"));
         }
         if let Some(merge) = self.merges.iter().find(|merge| merge.rank >= MAX_RANKS) {
-            return Err(unsupported(
-                "rank of a merge",
-                merge.rank,
-                "less than 16777215",
-            ));
+            return Err(unsupported("rank of a merge", merge.rank, "less than 16777215"));
         }
         let texts = self.tokens.iter().map(|token| token.text.len());
         let added = self.added.iter().map(|added| self.pattern(added).len());
         if let Some(len) = texts.chain(added).find(|&len| len > MAX_TEXT) {
-            return Err(unsupported(
-                "length of a token's text",
-                len,
-                "at most 255 bytes",
-            ));
+            return Err(unsupported("length of a token's text", len, "at most 255 bytes"));
         }
         for merge in &self.merges {
             for id in [merge.left, merge.right] {
                 let piece = &self.pieces[id as usize];
                 if byte_of(piece).is_some() {
-                    return Err(unsupported(
-                        "part of a merge",
-                        piece,
-                        "pieces that are no byte tokens",
-                    ));
+                    return Err(unsupported("part of a merge", piece, "pieces that are no byte tokens"));
                 }
             }
         }
@@ -123,18 +91,14 @@ impl Vocabulary {
     }
 
     fn byte_tokens(&self) -> Result<Vec<u32>, Problem> {
-        let ids: HashMap<&str, usize> = self
-            .pieces
-            .iter()
-            .enumerate()
-            .map(|(id, piece)| (piece.as_str(), id))
-            .collect();
+        let ids: HashMap<&str, usize> =
+            self.pieces.iter().enumerate().map(|(id, piece)| (piece.as_str(), id)).collect();
         (0..=255)
             .map(|byte: u8| {
                 let piece = format!("<0x{byte:02X}>");
-                ids.get(piece.as_str()).map(|&id| id as u32).ok_or_else(|| {
-                    unsupported(piece, "not in the vocabulary", "all 256 byte tokens")
-                })
+                ids.get(piece.as_str())
+                    .map(|&id| id as u32)
+                    .ok_or_else(|| unsupported(piece, "not in the vocabulary", "all 256 byte tokens"))
             })
             .collect()
     }
@@ -174,12 +138,8 @@ impl Vocabulary {
         if self.split_words {
             return WordStart::Space;
         }
-        let has_inner_space =
-            |piece: &str| piece.trim_start_matches(SPACE_MARK).contains(SPACE_MARK);
-        let mut merged = self
-            .merges
-            .iter()
-            .map(|merge| &self.pieces[merge.merged as usize]);
+        let has_inner_space = |piece: &str| piece.trim_start_matches(SPACE_MARK).contains(SPACE_MARK);
+        let mut merged = self.merges.iter().map(|merge| &self.pieces[merge.merged as usize]);
         match merged.any(|piece| has_inner_space(piece)) {
             true => WordStart::Nowhere,
             false => WordStart::SpaceRun,
@@ -188,11 +148,7 @@ impl Vocabulary {
 
     /// The added tokens' records, the longest first, and the bytes that the texts of each pass start with.
     fn added_tokens(&self) -> (Vec<u8>, [u8; 32], [u8; 32]) {
-        let mut patterns: Vec<_> = self
-            .added
-            .iter()
-            .map(|added| (self.pattern(added), added))
-            .collect();
+        let mut patterns: Vec<_> = self.added.iter().map(|added| (self.pattern(added), added)).collect();
         patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
         let (mut bytes, mut raw, mut normalized) = (Vec::new(), [0; 32], [0; 32]);
         for (pattern, added) in patterns {
@@ -200,11 +156,7 @@ impl Vocabulary {
                 false => (AddedPass::Raw, &mut raw),
                 true => (AddedPass::Normalized, &mut normalized),
             };
-            let head = AddedHead {
-                id: added.id,
-                pass,
-                len: pattern.len() as u8,
-            };
+            let head = AddedHead { id: added.id, pass, len: pattern.len() as u8 };
             bytes.extend(head.emit());
             bytes.extend(pattern.as_bytes());
             let visible = match added.normalized && self.escaped_marks {
@@ -238,9 +190,7 @@ fn fill<const LEN: usize>(
     denominator: usize,
 ) -> (TableHeader, Vec<u8>) {
     let per_bucket = SECTOR_LEN / LEN;
-    let mut buckets = (entries.len() * denominator)
-        .div_ceil(per_bucket * numerator)
-        .max(1) as u32;
+    let mut buckets = (entries.len() * denominator).div_ceil(per_bucket * numerator).max(1) as u32;
     loop {
         if let Some((probes, bytes)) = try_fill(entries, per_bucket, buckets) {
             return (TableHeader { buckets, probes }, bytes);
@@ -250,19 +200,15 @@ fn fill<const LEN: usize>(
 }
 
 /// The number of buckets that a lookup reads at most, and the buckets; `None` where that number is too large.
-fn try_fill<const LEN: usize>(
-    entries: &[(u32, [u8; LEN])],
-    per_bucket: usize,
-    buckets: u32,
-) -> Option<(u32, Vec<u8>)> {
+fn try_fill<const LEN: usize>(entries: &[(u32, [u8; LEN])], per_bucket: usize, buckets: u32) -> Option<(u32, Vec<u8>)> {
     let table = TableHeader { buckets, probes: 1 };
     let mut bytes = vec![0xff; buckets as usize * SECTOR_LEN];
     let mut lens = vec![0; buckets as usize];
     let mut probes = 1;
     for (hash, entry) in entries {
         let first = table.bucket(*hash);
-        let probe = (0..buckets.min(MAX_PROBES))
-            .find(|probe| lens[((first + probe) % buckets) as usize] < per_bucket)?;
+        let probe =
+            (0..buckets.min(MAX_PROBES)).find(|probe| lens[((first + probe) % buckets) as usize] < per_bucket)?;
         let bucket = ((first + probe) % buckets) as usize;
         let at = bucket * SECTOR_LEN + lens[bucket] * LEN;
         bytes[at..at + LEN].copy_from_slice(entry);

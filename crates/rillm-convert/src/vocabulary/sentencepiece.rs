@@ -35,11 +35,7 @@ impl Vocabulary {
     /// # Errors
     /// [`Problem`] names the first field that asks for something else than byte-pair encoding over characters as they
     /// are.
-    pub fn from_sentencepiece(
-        bytes: &[u8],
-        config: Option<&[u8]>,
-        vocab_size: u32,
-    ) -> Result<Self, Problem> {
+    pub fn from_sentencepiece(bytes: &[u8], config: Option<&[u8]>, vocab_size: u32) -> Result<Self, Problem> {
         let config = TokenizerConfig::parse(config)?;
         let mut pieces = Vec::new();
         let mut scores = Vec::new();
@@ -86,11 +82,7 @@ impl Vocabulary {
         vocabulary.bos = token(trainer.bos);
         vocabulary.eos = token(trainer.eos);
         vocabulary.add_bos = config.add_bos.unwrap_or(true) && vocabulary.bos.is_some();
-        vocabulary.prefix = match (
-            normalizer.add_prefix,
-            config.add_prefix_space,
-            config.legacy,
-        ) {
+        vocabulary.prefix = match (normalizer.add_prefix, config.add_prefix_space, config.legacy) {
             (false, ..) | (_, Some(false), _) => PrefixSpace::Never,
             (true, _, Some(false)) => PrefixSpace::First,
             (true, ..) => PrefixSpace::Prepend,
@@ -112,11 +104,7 @@ struct Piece {
 
 impl Piece {
     fn parse(bytes: &[u8]) -> Result<Self, Problem> {
-        let mut piece = Self {
-            text: String::new(),
-            score: 0.0,
-            kind: NORMAL,
-        };
+        let mut piece = Self { text: String::new(), score: 0.0, kind: NORMAL };
         for field in Fields(bytes) {
             match field? {
                 (PIECE_TEXT, value) => piece.text = value.text()?,
@@ -140,14 +128,7 @@ struct Trainer {
 
 impl Default for Trainer {
     fn default() -> Self {
-        Self {
-            model_type: 1,
-            space_as_suffix: false,
-            byte_fallback: false,
-            unk: 0,
-            bos: 1,
-            eos: 2,
-        }
+        Self { model_type: 1, space_as_suffix: false, byte_fallback: false, unk: 0, bos: 1, eos: 2 }
     }
 }
 
@@ -195,13 +176,7 @@ struct Normalizer {
 
 impl Default for Normalizer {
     fn default() -> Self {
-        Self {
-            name: String::new(),
-            charsmap_len: 0,
-            add_prefix: true,
-            remove_spaces: true,
-            escape_spaces: true,
-        }
+        Self { name: String::new(), charsmap_len: 0, add_prefix: true, remove_spaces: true, escape_spaces: true }
     }
 }
 

@@ -14,11 +14,7 @@ impl Vocabulary {
     ///
     /// # Errors
     /// [`Problem`] names the first field that asks for something else than byte-pair encoding over characters.
-    pub fn from_tokenizer_json(
-        bytes: &[u8],
-        config: Option<&[u8]>,
-        vocab_size: u32,
-    ) -> Result<Self, Problem> {
+    pub fn from_tokenizer_json(bytes: &[u8], config: Option<&[u8]>, vocab_size: u32) -> Result<Self, Problem> {
         let json: Value = serde_json::from_slice(bytes)?;
         let config = TokenizerConfig::parse(config)?;
         let model = &json["model"];
@@ -27,30 +23,22 @@ impl Vocabulary {
         let ids = vocab(model)?;
         let len = ids.values().max().map_or(0, |&id| id as usize + 1);
         if len > vocab_size as usize {
-            return Err(Problem::TooManyTokens {
-                token: len - 1,
-                vocab_size,
-            });
+            return Err(Problem::TooManyTokens { token: len - 1, vocab_size });
         }
         let mut pieces = vec![String::new(); len];
         for (&piece, &id) in &ids {
             if !pieces[id as usize].is_empty() {
-                return Err(Problem::Malformed(format!(
-                    "two pieces have the number {id}"
-                )));
+                return Err(Problem::Malformed(format!("two pieces have the number {id}")));
             }
             pieces[id as usize] = piece.to_owned();
         }
         let mut vocabulary = Self::of_pieces(pieces, vocab_size)?;
         vocabulary.merges = merges(model, &ids)?;
-        vocabulary.unk = model["unk_token"]
-            .as_str()
-            .and_then(|unk| vocabulary.find(unk));
+        vocabulary.unk = model["unk_token"].as_str().and_then(|unk| vocabulary.find(unk));
         let added = json["added_tokens"].as_array();
         for token in added.into_iter().flatten() {
             let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-            let id =
-                id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
+            let id = id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
             vocabulary.add(added_token(token, id)?)?;
         }
         vocabulary.read_spaces(&json["normalizer"], &json["pre_tokenizer"])?;
@@ -69,7 +57,8 @@ impl Vocabulary {
 
     /// What becomes of spaces: the `Prepend` and `Replace` normalizers, or the `Metaspace` pre-tokenizer.
     fn read_spaces(&mut self, normalizer: &Value, pre_tokenizer: &Value) -> Result<(), Problem> {
-        const SUPPORTED: &str = "Prepend \"▁\" (or none) and Replace \" \" by \"▁\", or no normalizer and a Metaspace pre_tokenizer";
+        const SUPPORTED: &str =
+            "Prepend \"▁\" (or none) and Replace \" \" by \"▁\", or no normalizer and a Metaspace pre_tokenizer";
         let steps = match normalizer {
             Value::Null => &[][..],
             sequence if sequence["type"] == "Sequence" => sequence["normalizers"]
@@ -79,13 +68,9 @@ impl Vocabulary {
         };
         let mut replaced = false;
         for step in steps {
-            if *step == json!({"type": "Prepend", "prepend": "▁"})
-                && self.prefix == PrefixSpace::Never
-            {
+            if *step == json!({"type": "Prepend", "prepend": "▁"}) && self.prefix == PrefixSpace::Never {
                 self.prefix = PrefixSpace::Prepend;
-            } else if *step
-                == json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})
-            {
+            } else if *step == json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"}) {
                 replaced = true;
             } else {
                 return Err(unsupported("normalizer", step, SUPPORTED));
@@ -100,25 +85,14 @@ impl Vocabulary {
         }
         let replacement = &pre_tokenizer["replacement"];
         if replacement != "▁" {
-            return Err(unsupported(
-                "replacement of pre_tokenizer",
-                replacement,
-                "\"▁\"",
-            ));
+            return Err(unsupported("replacement of pre_tokenizer", replacement, "\"▁\""));
         }
-        self.prefix = match (
-            pre_tokenizer["prepend_scheme"].as_str(),
-            pre_tokenizer["add_prefix_space"].as_bool(),
-        ) {
+        self.prefix = match (pre_tokenizer["prepend_scheme"].as_str(), pre_tokenizer["add_prefix_space"].as_bool()) {
             (Some("never"), _) | (None, Some(false)) => PrefixSpace::Never,
             (Some("always") | None, _) => PrefixSpace::Always,
             (Some("first"), _) => PrefixSpace::First,
             (Some(scheme), _) => {
-                return Err(unsupported(
-                    "prepend_scheme of pre_tokenizer",
-                    scheme,
-                    "always, first and never",
-                ));
+                return Err(unsupported("prepend_scheme of pre_tokenizer", scheme, "always, first and never"));
             }
         };
         self.escaped_marks = false;
@@ -140,21 +114,10 @@ fn check_model(model: &Value) -> Result<(), Problem> {
             "true (byte-level BPE is not supported yet)",
         ));
     }
-    let is_off = |value: &Value| {
-        value.is_null() || *value == false || *value == "" || value.as_f64() == Some(0.0)
-    };
-    for field in [
-        "dropout",
-        "continuing_subword_prefix",
-        "end_of_word_suffix",
-        "ignore_merges",
-    ] {
+    let is_off = |value: &Value| value.is_null() || *value == false || *value == "" || value.as_f64() == Some(0.0);
+    for field in ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"] {
         if !is_off(&model[field]) {
-            return Err(unsupported(
-                format!("{field} of model"),
-                &model[field],
-                "none",
-            ));
+            return Err(unsupported(format!("{field} of model"), &model[field], "none"));
         }
     }
     Ok(())
@@ -174,38 +137,24 @@ fn vocab(model: &Value) -> Result<HashMap<&str, u32>, Problem> {
 
 /// The merges, each written as `"a b"` or as `["a", "b"]`.
 fn merges(model: &Value, ids: &HashMap<&str, u32>) -> Result<Vec<Merge>, Problem> {
-    let list = model["merges"]
-        .as_array()
-        .ok_or_else(|| Problem::Malformed("the model has no list of merges".into()))?;
-    let lines = list.iter().filter(|line| {
-        !line
-            .as_str()
-            .is_some_and(|line| line.starts_with("#version"))
-    });
+    let list =
+        model["merges"].as_array().ok_or_else(|| Problem::Malformed("the model has no list of merges".into()))?;
+    let lines = list.iter().filter(|line| !line.as_str().is_some_and(|line| line.starts_with("#version")));
     // Of a pair that is there twice the last one counts.
     let mut merges: HashMap<(u32, u32), Merge> = HashMap::with_capacity(list.len());
     for (rank, line) in lines.enumerate() {
         let pair = match line {
-            Value::String(line) => line
-                .split_once(' ')
-                .filter(|(_, right)| !right.contains(' ')),
+            Value::String(line) => line.split_once(' ').filter(|(_, right)| !right.contains(' ')),
             _ => line[0].as_str().zip(line[1].as_str()),
         };
-        let (left, right) =
-            pair.ok_or_else(|| Problem::Malformed(format!("merge {rank} is {line}")))?;
+        let (left, right) = pair.ok_or_else(|| Problem::Malformed(format!("merge {rank} is {line}")))?;
         let id = |piece: &str| {
             ids.get(piece).copied().ok_or_else(|| {
-                Problem::Malformed(format!(
-                    "merge {rank}, {line}, has {piece:?}, which is not in the vocab"
-                ))
+                Problem::Malformed(format!("merge {rank}, {line}, has {piece:?}, which is not in the vocab"))
             })
         };
-        let merge = Merge {
-            left: id(left)?,
-            right: id(right)?,
-            rank: rank as u32,
-            merged: id(&[left, right].concat())?,
-        };
+        let merge =
+            Merge { left: id(left)?, right: id(right)?, rank: rank as u32, merged: id(&[left, right].concat())? };
         merges.insert((merge.left, merge.right), merge);
     }
     let mut merges: Vec<_> = merges.into_values().collect();
@@ -258,11 +207,7 @@ fn template_bos(post_processor: &Value) -> Result<Option<u32>, Problem> {
             let name = special["SpecialToken"]["id"].as_str().ok_or_else(refused)?;
             let ids = &post_processor["special_tokens"][name]["ids"];
             match ids.as_array().map(Vec::as_slice) {
-                Some([id]) => id
-                    .as_u64()
-                    .and_then(|id| u32::try_from(id).ok())
-                    .map(Some)
-                    .ok_or_else(refused),
+                Some([id]) => id.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some).ok_or_else(refused),
                 _ => Err(refused()),
             }
         }

@@ -58,15 +58,9 @@ impl Tokenizer {
         // The longest come first.
         for _ in 0..self.header.added_count {
             let mut head = [0; ADDED_HEAD_LEN];
-            reader
-                .read(at, &mut head)
-                .await
-                .map_err(TokenizerError::Source)?;
+            reader.read(at, &mut head).await.map_err(TokenizerError::Source)?;
             let head = AddedHead::parse(&head, self.header.vocab_size)?;
-            let (start, end) = (
-                at + ADDED_HEAD_LEN as u64,
-                at + ADDED_HEAD_LEN as u64 + u64::from(head.len),
-            );
+            let (start, end) = (at + ADDED_HEAD_LEN as u64, at + ADDED_HEAD_LEN as u64 + u64::from(head.len));
             if end > section_end {
                 return Err(FormatError::OutOfRange {
                     field: "end of an added token",
@@ -110,11 +104,7 @@ async fn starts_with<'a, S: WeightSource>(
     end: u64,
 ) -> Result<Option<Text<'a>>, TokenizerError<S::Error>> {
     while at < end {
-        let c = if escaped {
-            text.peek()
-        } else {
-            text.rest.chars().next()
-        };
+        let c = if escaped { text.peek() } else { text.rest.chars().next() };
         let Some(c) = c else { return Ok(None) };
         let (mut wanted, mut found) = ([0; 4], [0; 4]);
         let wanted = c.encode_utf8(&mut wanted).as_bytes();
@@ -122,10 +112,7 @@ async fn starts_with<'a, S: WeightSource>(
             return Ok(None);
         }
         let found = &mut found[..wanted.len()];
-        reader
-            .read(at, found)
-            .await
-            .map_err(TokenizerError::Source)?;
+        reader.read(at, found).await.map_err(TokenizerError::Source)?;
         if found != wanted {
             return Ok(None);
         }

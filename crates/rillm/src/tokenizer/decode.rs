@@ -29,13 +29,7 @@ impl Decoder {
     /// [`Tokenizer::decoder`](super::Tokenizer::decoder) knows which. For text that goes on after what was printed
     /// already, it is false.
     pub const fn new(strip_space: bool) -> Self {
-        Self {
-            strip_space,
-            show_control_tokens: false,
-            pending: [0; 4],
-            pending_len: 0,
-            broken: false,
-        }
+        Self { strip_space, show_control_tokens: false, pending: [0; 4], pending_len: 0, broken: false }
     }
 
     /// Prints marks such as `<s>`, which are otherwise left out, as they are written.
@@ -72,8 +66,7 @@ impl Decoder {
         self.pending[self.pending_len] = byte;
         self.pending_len += 1;
         let pending = &self.pending[..self.pending_len];
-        self.broken |=
-            core::str::from_utf8(pending).is_err_and(|error| error.error_len().is_some());
+        self.broken |= core::str::from_utf8(pending).is_err_and(|error| error.error_len().is_some());
         if self.broken {
             let invalid = self.finish();
             (self.broken, self.strip_space) = (true, false);
@@ -118,22 +111,11 @@ mod tests {
 
     #[test]
     fn the_first_space_goes_and_no_other() {
-        let tokens: [(_, &[u8]); 4] = [
-            (TokenKind::Control, b"<s>"),
-            (TEXT, b""),
-            (TEXT, b"  a"),
-            (TEXT, b" b"),
-        ];
+        let tokens: [(_, &[u8]); 4] = [(TokenKind::Control, b"<s>"), (TEXT, b""), (TEXT, b"  a"), (TEXT, b" b")];
         assert_eq!(decode(&mut Decoder::new(true), &tokens), " a b");
         assert_eq!(decode(&mut Decoder::new(false), &tokens), "  a b");
-        assert_eq!(
-            decode(&mut Decoder::new(true).show_control_tokens(), &tokens),
-            "<s>  a b"
-        );
-        assert_eq!(
-            decode(&mut Decoder::new(true), &[(BYTE, b" "), (TEXT, b" a")]),
-            " a"
-        );
+        assert_eq!(decode(&mut Decoder::new(true).show_control_tokens(), &tokens), "<s>  a b");
+        assert_eq!(decode(&mut Decoder::new(true), &[(BYTE, b" "), (TEXT, b" a")]), " a");
     }
 
     #[test]
@@ -149,30 +131,15 @@ mod tests {
 
     #[test]
     fn every_byte_of_a_broken_run_is_replaced() {
-        let tokens: [(_, &[u8]); 6] = [
-            (BYTE, &[0xe5]),
-            (BYTE, &[0x8f]),
-            (BYTE, b"A"),
-            (BYTE, b"B"),
-            (TEXT, b" a"),
-            (BYTE, &[0xe5]),
-        ];
-        assert_eq!(
-            decode(&mut Decoder::new(true), &tokens),
-            "\u{fffd}\u{fffd}\u{fffd}\u{fffd} a\u{fffd}"
-        );
-        assert_eq!(
-            decode(&mut Decoder::new(true), &[(BYTE, &[0xe5]), (TEXT, b" a")]),
-            "\u{fffd} a"
-        );
+        let tokens: [(_, &[u8]); 6] =
+            [(BYTE, &[0xe5]), (BYTE, &[0x8f]), (BYTE, b"A"), (BYTE, b"B"), (TEXT, b" a"), (BYTE, &[0xe5])];
+        assert_eq!(decode(&mut Decoder::new(true), &tokens), "\u{fffd}\u{fffd}\u{fffd}\u{fffd} a\u{fffd}");
+        assert_eq!(decode(&mut Decoder::new(true), &[(BYTE, &[0xe5]), (TEXT, b" a")]), "\u{fffd} a");
     }
 
     #[test]
     fn damaged_text_is_no_panic() {
-        assert_eq!(
-            decode(&mut Decoder::new(true), &[(TEXT, &[0xff])]),
-            "\u{fffd}"
-        );
+        assert_eq!(decode(&mut Decoder::new(true), &[(TEXT, &[0xff])]), "\u{fffd}");
         assert_eq!(decode(&mut Decoder::new(true), &[(BYTE, b"ab")]), "ab");
     }
 }

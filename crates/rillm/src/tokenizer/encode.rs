@@ -22,10 +22,7 @@ pub struct Scratch {
 impl Scratch {
     /// Memory for one text at a time.
     pub const fn new() -> Self {
-        Self {
-            sector: [0; SECTOR_LEN],
-            word: [Symbol::GONE; WORD_LEN],
-        }
+        Self { sector: [0; SECTOR_LEN], word: [Symbol::GONE; WORD_LEN] }
     }
 
     pub(super) fn sector(&mut self) -> &mut [u8; SECTOR_LEN] {
@@ -190,24 +187,16 @@ impl<'a> Words<'a> {
         &mut self,
         reader: &mut SectorReader<'_, S>,
     ) -> Result<(), TokenizerError<S::Error>> {
-        let text = Text {
-            prefix: false,
-            rest: self.untouched,
-        };
-        let found = self
-            .tokenizer
-            .find_added(reader, AddedPass::Raw, text)
-            .await?;
+        let text = Text { prefix: false, rest: self.untouched };
+        let found = self.tokenizer.find_added(reader, AddedPass::Raw, text).await?;
         let (segment, rest) = match found {
             Some(found) => (text.until(found.start), found.end.rest),
             None => (text, ""),
         };
         self.raw_added = found.map(|found| found.id);
         self.untouched = rest;
-        self.segment = Text {
-            prefix: self.tokenizer.header.prefix == PrefixSpace::Prepend && !segment.is_empty(),
-            ..segment
-        };
+        self.segment =
+            Text { prefix: self.tokenizer.header.prefix == PrefixSpace::Prepend && !segment.is_empty(), ..segment };
         self.at_start &= !segment.is_empty();
         Ok(())
     }
@@ -218,10 +207,7 @@ impl<'a> Words<'a> {
         reader: &mut SectorReader<'_, S>,
     ) -> Result<(), TokenizerError<S::Error>> {
         let segment = self.segment;
-        let found = self
-            .tokenizer
-            .find_added(reader, AddedPass::Normalized, segment)
-            .await?;
+        let found = self.tokenizer.find_added(reader, AddedPass::Normalized, segment).await?;
         (self.piece, self.segment) = match found {
             Some(found) => (segment.until(found.start), found.end),
             None => (segment, Text::EMPTY),
@@ -331,10 +317,7 @@ impl<'a> Words<'a> {
             }
             self.symbols[best] = Symbol::new(self.symbols[best].merged());
             self.look_right(reader, best, len).await?;
-            if let Some(left) = (0..best)
-                .rev()
-                .find(|&place| self.symbols[place] != Symbol::GONE)
-            {
+            if let Some(left) = (0..best).rev().find(|&place| self.symbols[place] != Symbol::GONE) {
                 self.look_right(reader, left, len).await?;
             }
         }
@@ -366,11 +349,7 @@ impl<'a> Words<'a> {
     /// Where a full window is cut: the last token's start up to [`CUT_AT`], or the first token's end.
     fn cut(&self) -> usize {
         let is_start = |place: &usize| self.symbols[*place] != Symbol::GONE;
-        (1..=CUT_AT)
-            .rev()
-            .find(is_start)
-            .or_else(|| (CUT_AT..WORD_LEN).find(is_start))
-            .unwrap_or(WORD_LEN)
+        (1..=CUT_AT).rev().find(is_start).or_else(|| (CUT_AT..WORD_LEN).find(is_start)).unwrap_or(WORD_LEN)
     }
 }
 

@@ -130,12 +130,7 @@ impl TokenizerHeader {
         if flags & !(FLAG_STRIP_SPACE | FLAG_ESCAPED_MARKS) != 0 {
             return Err(unknown("tokenizer flags", flags));
         }
-        let vocab_size = in_range(
-            "vocabulary of the tokenizer section",
-            field(2).into(),
-            1,
-            MAX_TOKENS.into(),
-        )? as u32;
+        let vocab_size = in_range("vocabulary of the tokenizer section", field(2).into(), 1, MAX_TOKENS.into())? as u32;
         let token = |name, value| match value {
             NONE => Ok(None),
             id => token(name, id, vocab_size).map(Some),
@@ -143,10 +138,7 @@ impl TokenizerHeader {
         let table = |buckets_name, probes_name, index| {
             in_range(buckets_name, field(index).into(), 1, u64::from(MAX_BUCKETS))?;
             in_range(probes_name, field(index + 1).into(), 1, MAX_PROBES.into())?;
-            Ok(TableHeader {
-                buckets: field(index),
-                probes: field(index + 1),
-            })
+            Ok(TableHeader { buckets: field(index), probes: field(index + 1) })
         };
         let mut header = Self {
             vocab_size,
@@ -169,12 +161,7 @@ impl TokenizerHeader {
             escaped_marks: flags & FLAG_ESCAPED_MARKS != 0,
             chars: table("buckets of characters", "probes of characters", 7)?,
             pairs: table("buckets of merges", "probes of merges", 9)?,
-            added_count: in_range(
-                "number of added tokens",
-                field(11).into(),
-                0,
-                vocab_size.into(),
-            )? as u32,
+            added_count: in_range("number of added tokens", field(11).into(), 0, vocab_size.into())? as u32,
             added_len: in_range("length of added tokens", field(12).into(), 0, 1 << 28)? as u32,
             raw_starts: [0; 32],
             normalized_starts: [0; 32],
@@ -187,8 +174,7 @@ impl TokenizerHeader {
     /// The bytes that [`parse`](Self::parse) reads back.
     pub fn emit(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
-        let flags = u32::from(self.strip_space) * FLAG_STRIP_SPACE
-            + u32::from(self.escaped_marks) * FLAG_ESCAPED_MARKS;
+        let flags = u32::from(self.strip_space) * FLAG_STRIP_SPACE + u32::from(self.escaped_marks) * FLAG_ESCAPED_MARKS;
         let fields = [
             KIND_BPE,
             flags,
@@ -307,11 +293,7 @@ impl PairEntry {
     /// The bytes that are read back.
     pub fn emit(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        let words = [
-            self.left | (self.rank & 0xfff) << 20,
-            self.right | (self.rank >> 12) << 20,
-            self.merged,
-        ];
+        let words = [self.left | (self.rank & 0xfff) << 20, self.right | (self.rank >> 12) << 20, self.merged];
         for (slot, word) in bytes.chunks_exact_mut(4).zip(words) {
             slot.copy_from_slice(&word.to_le_bytes());
         }
@@ -356,10 +338,7 @@ impl AddedHead {
                 0 => AddedPass::Raw,
                 1 => AddedPass::Normalized,
                 value => {
-                    return Err(FormatError::Unknown {
-                        field: "pass of an added token",
-                        value: value.into(),
-                    });
+                    return Err(FormatError::Unknown { field: "pass of an added token", value: value.into() });
                 }
             },
             len: in_range("length of an added token", bytes[5].into(), 1, 255)? as u8,
@@ -392,20 +371,6 @@ pub(super) fn token(field: &'static str, id: u32, vocab_size: u32) -> Result<u32
     in_range(field, id.into(), 0, u64::from(vocab_size) - 1).map(|id| id as u32)
 }
 
-pub(super) fn in_range(
-    field: &'static str,
-    value: u64,
-    min: u64,
-    max: u64,
-) -> Result<u64, FormatError> {
-    if (min..=max).contains(&value) {
-        Ok(value)
-    } else {
-        Err(FormatError::OutOfRange {
-            field,
-            value,
-            min,
-            max,
-        })
-    }
+pub(super) fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<u64, FormatError> {
+    if (min..=max).contains(&value) { Ok(value) } else { Err(FormatError::OutOfRange { field, value, min, max }) }
 }

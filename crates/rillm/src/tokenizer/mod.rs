@@ -72,12 +72,7 @@ impl Tokenizer {
         scratch: &mut Scratch,
     ) -> Result<Self, TokenizerError<S::Error>> {
         // So that a section shorter than its header is refused before it is read.
-        layout::in_range(
-            "length of the tokenizer section",
-            section.len,
-            layout::TABLES_AT,
-            1 << 40,
-        )?;
+        layout::in_range("length of the tokenizer section", section.len, layout::TABLES_AT, 1 << 40)?;
         let mut header = [0; layout::HEADER_LEN];
         SectorReader::new(source, scratch.sector())
             .read(section.offset, &mut header)
@@ -100,20 +95,12 @@ impl Tokenizer {
             }
             .into());
         }
-        Ok(Self {
-            header,
-            offset: section.offset,
-        })
+        Ok(Self { header, offset: section.offset })
     }
 
     /// Encodes `text`. With `add_special_tokens` the start-of-text token comes first where the model wants one; a text
     /// that continues another is encoded without.
-    pub fn encoder<'a>(
-        &'a self,
-        text: &'a str,
-        add_special_tokens: bool,
-        scratch: &'a mut Scratch,
-    ) -> Encoder<'a> {
+    pub fn encoder<'a>(&'a self, text: &'a str, add_special_tokens: bool, scratch: &'a mut Scratch) -> Encoder<'a> {
         Encoder::new(self, text, add_special_tokens, scratch)
     }
 

@@ -1,8 +1,6 @@
 //! Lookups in the tables of the section.
 
-use super::layout::{
-    BYTES_AT, CharEntry, Entry, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token, u32_at,
-};
+use super::layout::{BYTES_AT, CharEntry, Entry, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token, u32_at};
 use super::{Tokenizer, TokenizerError};
 use crate::counted::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
@@ -19,19 +17,11 @@ impl Tokenizer {
     ) -> Result<Option<CharEntry>, TokenizerError<S::Error>> {
         let code_point = u32::from(c);
         if c == SPACE_MARK {
-            return Ok(self.header.space.map(|id| CharEntry {
-                code_point,
-                opens: false,
-                closes: false,
-                id,
-            }));
+            return Ok(self.header.space.map(|id| CharEntry { code_point, opens: false, closes: false, id }));
         }
         let (table, hash) = (self.header.chars, CharEntry::hash(code_point));
-        let found = self
-            .find(reader, TABLES_AT, table, hash, |entry: &CharEntry| {
-                entry.code_point == code_point
-            })
-            .await?;
+        let found =
+            self.find(reader, TABLES_AT, table, hash, |entry: &CharEntry| entry.code_point == code_point).await?;
         if let Some(entry) = found {
             token("token of a character", entry.id, self.header.vocab_size)?;
         }
@@ -47,11 +37,8 @@ impl Tokenizer {
     ) -> Result<Option<PairEntry>, TokenizerError<S::Error>> {
         let (at, table) = (self.header.pairs_at(), self.header.pairs);
         let hash = PairEntry::hash(left, right);
-        let found = self
-            .find(reader, at, table, hash, |entry: &PairEntry| {
-                entry.left == left && entry.right == right
-            })
-            .await?;
+        let found =
+            self.find(reader, at, table, hash, |entry: &PairEntry| entry.left == left && entry.right == right).await?;
         if let Some(entry) = found {
             token("token of a merge", entry.merged, self.header.vocab_size)?;
         }
@@ -66,15 +53,8 @@ impl Tokenizer {
     ) -> Result<u32, TokenizerError<S::Error>> {
         let mut bytes = [0; 4];
         let at = self.offset + BYTES_AT + 4 * u64::from(byte);
-        reader
-            .read(at, &mut bytes)
-            .await
-            .map_err(TokenizerError::Source)?;
-        Ok(token(
-            "token of a byte",
-            u32_at(&bytes, 0),
-            self.header.vocab_size,
-        )?)
+        reader.read(at, &mut bytes).await.map_err(TokenizerError::Source)?;
+        Ok(token("token of a byte", u32_at(&bytes, 0), self.header.vocab_size)?)
     }
 
     /// The entry that `is_it`, in the table that starts at byte `at` of the section.

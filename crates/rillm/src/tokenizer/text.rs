@@ -12,10 +12,7 @@ pub(super) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    pub const EMPTY: Self = Self {
-        prefix: false,
-        rest: "",
-    };
+    pub const EMPTY: Self = Self { prefix: false, rest: "" };
 
     pub fn is_empty(&self) -> bool {
         !self.prefix && self.rest.is_empty()
@@ -26,33 +23,21 @@ impl<'a> Text<'a> {
         if self.prefix {
             return Some(SPACE_MARK);
         }
-        self.rest
-            .chars()
-            .next()
-            .map(|c| if c == ' ' { SPACE_MARK } else { c })
+        self.rest.chars().next().map(|c| if c == ' ' { SPACE_MARK } else { c })
     }
 
     /// Without the first character.
     pub fn skip(self) -> Self {
         if self.prefix {
-            return Self {
-                prefix: false,
-                ..self
-            };
+            return Self { prefix: false, ..self };
         }
         let mut chars = self.rest.chars();
         chars.next();
-        Self {
-            prefix: false,
-            rest: chars.as_str(),
-        }
+        Self { prefix: false, rest: chars.as_str() }
     }
 
     /// What stands before `end`, which is what is left of this text further on.
     pub fn until(self, end: Self) -> Self {
-        Self {
-            prefix: self.prefix && !end.prefix,
-            rest: &self.rest[..self.rest.len().saturating_sub(end.rest.len())],
-        }
+        Self { prefix: self.prefix && !end.prefix, rest: &self.rest[..self.rest.len().saturating_sub(end.rest.len())] }
     }
 }
