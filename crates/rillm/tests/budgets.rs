@@ -1,0 +1,141 @@
+//! Memory and traffic: a plan's promises, kept.
+
+mod support;
+
+use rillm::error::Error;
+use rillm::plan::{Plan, PlanOptions};
+use rillm::sampler::Sampling;
+use rillm::sources::Bytes;
+use support::{block_on, model_file, open, session, shapes};
+
+#[test]
+fn a_token_reads_its_row_and_one_run_of_the_tape() {
+    for config in shapes() {
+        let file = model_file(&config, 1);
+        let (model, source) = open(Bytes::copied(&file));
+        let options = PlanOptions { pinned: Some(0), chunk: Some(2048), context: Some(16), ..PlanOptions::new(4 << 20) };
+        let mut memory = vec![0; options.ram];
+        let mut session = session(&model, source, &options, &mut memory);
+        session.push(&[1, 2, 3]).unwrap();
+        block_on(session.next(&Sampling::GREEDY)).unwrap();
+        for _ in 0..3 {
+            let before = session.stats().traffic;
+            block_on(session.next(&Sampling::GREEDY)).unwrap();
+            let after = session.stats().traffic;
+            assert!(after.seeks - before.seeks <= 2);
+            // The tape's last sector, and the sectors that a record lies in.
+            let most = model.tape_len().next_multiple_of(512) + 1024;
+            assert!(after.bytes - before.bytes <= most, "{} of {most}", after.bytes - before.bytes);
+        }
+    }
+}
+
+#[test]
+fn pinned_weights_are_read_once() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let tape = model.tape_len();
+    let options = PlanOptions { context: Some(16), ..PlanOptions::new(4 << 20) };
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+    assert_eq!(session.plan().pinned as u64, tape.next_multiple_of(512));
+    session.push(&[1, 2, 3]).unwrap();
+    for _ in 0..5 {
+        block_on(session.next(&Sampling::GREEDY)).unwrap();
+    }
+    let traffic = session.stats().traffic;
+    // The rope table and the tape once, and eight records.
+    assert!(traffic.bytes <= tape.next_multiple_of(512) + 9 * 1024, "{}", traffic.bytes);
+    assert_eq!(traffic.resident_bytes, 5 * tape);
+}
+
+#[test]
+fn a_prompt_in_batches_reads_the_tape_once_a_batch() {
+    let config = shapes().remove(1);
+    let file = model_file(&config, 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let options =
+        PlanOptions { batch: Some(8), pinned: Some(0), context: Some(32), ..PlanOptions::new(4 << 20) };
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+    session.push(&[7; 20]).unwrap();
+    block_on(session.next(&Sampling::GREEDY)).unwrap();
+    let stats = session.stats();
+    assert_eq!((stats.passes, stats.tokens), (3, 20));
+    assert!(stats.traffic.bytes < 3 * model.tape_len() + 22 * 1024);
+}
+
+#[test]
+fn every_budget_is_kept_or_refused_with_one_that_works() {
+    for config in shapes() {
+        let file = model_file(&config, 1);
+        for lent in [false, true] {
+            let bytes = if lent { Bytes::lent(&file) } else { Bytes::copied(&file) };
+            let (model, source) = open(bytes);
+            for ram in [1, 1024, 10_000, 30_000, 60_000, 100_000, 1 << 20, 8 << 20] {
+                let options = PlanOptions::new(ram);
+                match Plan::new(&model, &source, &options) {
+                    Ok(plan) => {
+                        assert!(plan.total() <= ram);
+                        let mut memory = vec![0; plan.total()];
+                        let mut session = session(&model, source, &options, &mut memory);
+                        session.push(&[1, 2]).unwrap();
+                        block_on(session.next(&Sampling::GREEDY)).unwrap();
+                    }
+                    Err(error) => {
+                        assert!(error.needed > ram && error.given == ram, "{error}");
+                        assert!(Plan::new(&model, &source, &PlanOptions::new(error.needed)).is_ok(), "{error}");
+                        let smallest = PlanOptions { context: Some(1), ..PlanOptions::new(error.smallest) };
+                        assert!(Plan::new(&model, &source, &smallest).is_ok(), "{error}");
+                        if error.fitting_context > 0 {
+                            let fits = PlanOptions { context: Some(error.fitting_context), ..options };
+                            assert!(Plan::new(&model, &source, &fits).is_ok(), "{error}");
+                            let longer = PlanOptions { context: Some(error.fitting_context + 1), ..options };
+                            assert!(Plan::new(&model, &source, &longer).is_err(), "{error}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_may_start_at_any_address() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let options = PlanOptions { context: Some(8), ..PlanOptions::new(200_000) };
+    let mut memory = vec![0; options.ram + 8];
+    for start in 0..8 {
+        let mut session = session(&model, source, &options, &mut memory[start..]);
+        session.push(&[1]).unwrap();
+        block_on(session.next(&Sampling::GREEDY)).unwrap();
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_changes_nothing() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let options = PlanOptions { context: Some(8), candidates: 4, ..PlanOptions::new(4 << 20) };
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+
+    assert_eq!(block_on(session.next(&Sampling::GREEDY)).unwrap_err(), Error::Empty);
+    let long = "a prompt that is longer than eight tokens by far and away";
+    let error = block_on(session.push_text(long)).unwrap_err();
+    assert!(matches!(error, Error::ContextFull { tokens: 9.., context: 8 }), "{error}");
+    assert_eq!(session.push(&[1; 9]).unwrap_err(), Error::ContextFull { tokens: 9, context: 8 });
+    let vocab_size = model.header().vocab_size;
+    assert_eq!(session.push(&[vocab_size]).unwrap_err(), Error::NoSuchToken { id: vocab_size, vocab_size });
+    assert!(session.tokens().is_empty());
+
+    session.push(&[1; 6]).unwrap();
+    let sampling = Sampling { top_k: 5, temperature: rillm::sampler::Q16::ONE, ..Sampling::GREEDY };
+    assert_eq!(block_on(session.next(&sampling)).unwrap_err(), Error::TopK { top_k: 5, candidates: 4 });
+    block_on(session.next(&Sampling::GREEDY)).unwrap();
+    block_on(session.next(&Sampling::GREEDY)).unwrap();
+    let error = block_on(session.next(&Sampling::GREEDY)).unwrap_err();
+    assert_eq!(error, Error::ContextFull { tokens: 9, context: 8 });
+    assert_eq!(session.tokens().len(), 8);
+}

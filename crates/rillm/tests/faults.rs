@@ -1,0 +1,148 @@
+//! Sources that fail and files that lie: a typed error, no panic, and a session that goes on.
+
+mod support;
+
+use proptest::prelude::*;
+use rillm::error::Error;
+use rillm::format::FormatError;
+use rillm::model::Model;
+use rillm::plan::PlanOptions;
+use rillm::sampler::{Q16, Sampling};
+use rillm::source::WeightSource;
+use rillm::sources::{Bytes, Fault, Faulty};
+use support::{block_on, model_file, open, session, shapes};
+
+const PROMPT: &str = "a tale of two";
+const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling::GREEDY };
+
+fn options() -> PlanOptions {
+    PlanOptions { context: Some(32), batch: Some(3), chunk: Some(1024), pinned: Some(4096), ..PlanOptions::new(1 << 20) }
+}
+
+/// Four tokens after the prompt, however often it takes. The number of errors with them.
+fn run_to_the_end<S: WeightSource<Error: std::fmt::Debug + PartialEq>>(
+    model: &Model,
+    source: S,
+    planned: &Error<S::Error>,
+) -> (Vec<u32>, usize, u64) {
+    let mut memory = vec![0; options().ram];
+    let mut session = session(model, source, &options(), &mut memory);
+    let mut errors = 0;
+    while let Err(error) = block_on(session.push_text(PROMPT)) {
+        assert_eq!(&error, planned);
+        assert!(session.tokens().is_empty());
+        errors += 1;
+    }
+    let prompt = session.tokens().len();
+    while session.tokens().len() < prompt + 4 {
+        let before = session.tokens().len();
+        if let Err(error) = block_on(session.next(&SAMPLING)).map(|_| ()) {
+            assert_eq!(&error, planned);
+            assert_eq!(session.tokens().len(), before);
+            errors += 1;
+        }
+    }
+    (session.tokens().to_vec(), errors, session.stats().traffic.reads)
+}
+
+#[test]
+fn a_failed_read_loses_and_doubles_nothing() {
+    let file = model_file(&shapes()[1], 2);
+    let (model, source) = open(Bytes::copied(&file));
+    let planned = Error::Source(Fault::Planned);
+    let (expected, _, reads) = run_to_the_end(&model, Faulty::new(source, u64::MAX), &planned);
+    assert!(reads > 50);
+    for index in 0..reads {
+        let (tokens, errors, _) = run_to_the_end(&model, Faulty::new(source, index), &planned);
+        assert_eq!(tokens, expected, "read {index}");
+        assert_eq!(errors, 1, "read {index}");
+    }
+}
+
+#[test]
+fn a_failed_read_while_opening_is_reported() {
+    let file = model_file(&shapes()[1], 2);
+    for index in 0..100 {
+        match block_on(Model::open(&mut Faulty::new(Bytes::copied(&file), index))) {
+            Err(error) => assert_eq!(error, Error::Source(Fault::Planned)),
+            Ok(_) => return assert!(index > 2),
+        }
+    }
+    panic!("opening took more than a hundred reads");
+}
+
+/// Opens and runs whatever the bytes are. Anything but a panic will do.
+fn run_whatever(file: &[u8], lend: bool) -> Result<Vec<u32>, ()> {
+    let mut source = if lend { Bytes::lent(file) } else { Bytes::copied(file) };
+    let model = block_on(Model::open(&mut source)).map_err(|_| ())?;
+    let plan = rillm::plan::Plan::new(&model, &source, &options()).map_err(|_| ())?;
+    let mut memory = vec![0; plan.total()];
+    let mut session = rillm::session::Session::new(&model, source, plan, &mut memory).map_err(|_| ())?;
+    block_on(session.push_text(PROMPT)).map_err(|_| ())?;
+    for _ in 0..3 {
+        block_on(session.next(&SAMPLING)).map_err(|_| ())?;
+    }
+    Ok(session.tokens().to_vec())
+}
+
+#[test]
+fn a_truncated_file_is_an_error_at_every_length() {
+    let file = model_file(&shapes()[1], 2);
+    assert!(run_whatever(&file, false).is_ok());
+    for lend in [false, true] {
+        assert_eq!(block_on(Model::open(&mut Bytes::lent(&[]))).map(|_| ()).is_err(), true);
+        for len in (0..file.len()).step_by(1021).chain([1, 511, 512, 513, file.len() - 1024]) {
+            assert!(run_whatever(&file[..len], lend).is_err(), "{len} of {} bytes", file.len());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_header_is_never_opened() {
+    let file = model_file(&shapes()[1], 2);
+    for at in 0..512 {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut bad = file.clone();
+            bad[at] ^= flip;
+            let error = block_on(Model::open(&mut Bytes::lent(&bad))).map(|_| ()).unwrap_err();
+            assert!(matches!(error, Error::Format(_)), "byte {at}: {error}");
+        }
+    }
+    let not_a_model = [b'x'; 4096];
+    let error = block_on(Model::open(&mut Bytes::copied(&not_a_model))).map(|_| ()).unwrap_err();
+    assert_eq!(error, Error::Format(FormatError::NotRillm { found: [b'x'; 8] }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damage_anywhere_does_not_panic(
+        seed in 0u64..3, at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40), lend: bool,
+    ) {
+        let mut file = model_file(&shapes()[1], seed);
+        for (index, byte) in at {
+            let index = 512 + index.index(file.len() - 512);
+            file[index] = byte;
+        }
+        let _ = run_whatever(&file, lend);
+    }
+
+    #[test]
+    fn noise_for_weights_does_not_panic(seed: u64, lend: bool) {
+        let mut file = model_file(&shapes()[1], 0);
+        let header = rillm::format::Header::parse(file.first_chunk().unwrap()).unwrap();
+        let mut noise = seed | 1;
+        for kind in [rillm::format::SectionKind::Embedding, rillm::format::SectionKind::Tape] {
+            let section = header.section(kind).unwrap();
+            // Runs of noise, between which the tensors' headers survive often enough.
+            for byte in &mut file[section.offset as usize + 32..][..section.len as usize - 32] {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                if noise >> 55 < 40 {
+                    *byte = (noise >> 40) as u8;
+                }
+            }
+        }
+        let _ = run_whatever(&file, lend);
+    }
+}

@@ -1,0 +1,113 @@
+//! Random small models in memory, and sources to try them with.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+use rillm::format::{Rope, RopeScaling};
+use rillm::model::Model;
+use rillm::plan::{Plan, PlanOptions};
+use rillm::session::Session;
+use rillm::source::{Sector, WeightSource};
+use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+
+/// Polls a future until it is ready.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+    }
+}
+
+fn shape(
+    n_layers: u32,
+    [hidden_size, intermediate_size]: [u32; 2],
+    [n_heads, n_kv_heads, head_dim]: [u32; 3],
+    vocab_size: u32,
+) -> LlamaConfig {
+    LlamaConfig {
+        hidden_size,
+        intermediate_size,
+        n_layers,
+        n_heads,
+        n_kv_heads,
+        head_dim,
+        vocab_size,
+        context_length: 64,
+        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        norm_eps: 1e-5,
+        tied_embeddings: n_layers % 2 == 0,
+        bos: Some(1),
+        eos: vec![2],
+    }
+}
+
+/// A few shapes, odd on purpose.
+pub fn shapes() -> Vec<LlamaConfig> {
+    vec![
+        shape(3, [48, 172], [6, 3, 8], 1003),
+        shape(2, [20, 36], [3, 1, 10], 300),
+        shape(1, [100, 65], [2, 1, 96], 512),
+    ]
+}
+
+/// Models of one to six layers whose dimensions are no round numbers.
+pub fn config() -> impl Strategy<Value = LlamaConfig> {
+    (
+        1u32..7,
+        prop::sample::select(vec![[64, 172], [33, 70], [96, 200]]),
+        prop::sample::select(vec![[8, 4, 8], [2, 1, 96], [3, 3, 6], [4, 1, 14]]),
+        prop::sample::select(vec![1003, 300, 512]),
+    )
+        .prop_map(|(n_layers, widths, heads, vocab_size)| shape(n_layers, widths, heads, vocab_size))
+}
+
+pub fn open<S: WeightSource<Error: std::fmt::Debug>>(mut source: S) -> (Model, S) {
+    (block_on(Model::open(&mut source)).unwrap(), source)
+}
+
+pub fn session<'m, S: WeightSource>(
+    model: &'m Model,
+    source: S,
+    options: &PlanOptions,
+    memory: &'m mut [u8],
+) -> Session<'m, S> {
+    let plan = Plan::new(model, &source, options).unwrap();
+    Session::new(model, source, plan, memory).unwrap()
+}
+
+/// A source whose reads take several polls, as those of a card with DMA do.
+pub struct Late<S> {
+    inner: S,
+    reads: u64,
+}
+
+impl<S> Late<S> {
+    pub fn new(inner: S) -> Self {
+        Self { inner, reads: 0 }
+    }
+}
+
+impl<S: WeightSource> WeightSource for Late<S> {
+    type Error = S::Error;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), S::Error> {
+        self.reads += 1;
+        let mut polls = self.reads % 4;
+        poll_fn(|_| {
+            if polls == 0 {
+                return Poll::Ready(());
+            }
+            polls -= 1;
+            Poll::Pending
+        })
+        .await;
+        self.inner.read(first, buf).await
+    }
+}
