@@ -43,7 +43,7 @@ def prompt_record(model: LlamaForCausalLM, tok: Tokenizer, text: str) -> dict:
         best = model(torch.tensor([seq])).logits[0, -1].topk(2)
         seq.append(best.indices[0].item())
         margins.append(round((best.values[0] - best.values[1]).item(), 5))
-    greedy = seq[len(ids):]
+    greedy = seq[len(ids) :]
     return {
         "text": text,
         "ids": ids,
@@ -69,7 +69,8 @@ def main() -> None:
     args = ap.parse_args()
     torch.set_num_threads(1)
     model = LlamaForCausalLM.from_pretrained(
-        args.model_dir, dtype=torch.float32, attn_implementation="eager").eval()
+        args.model_dir, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     tok = Tokenizer.from_file(str(args.model_dir / "tokenizer.json"))
     config = json.loads((args.model_dir / "config.json").read_text())
     golden = {
@@ -82,12 +83,14 @@ def main() -> None:
         "bos_prepended": True,
         "prompts": [prompt_record(model, tok, text) for text in PROMPTS],
         "tokenization": [
-            {"text": t, "ids": (ids := tok.encode(t).ids), "decoded_hf": tok.decode(ids[1:])} for t in TEXTS
+            {"text": t, "ids": (ids := tok.encode(t).ids), "decoded_hf": tok.decode(ids[1:])}
+            for t in TEXTS
         ],
         "special_note": "tokenization = tokenizers library on tokenizer.json (equals sentencepiece)",
     }
     (args.model_dir / "golden.json").write_text(
-        json.dumps(golden, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        json.dumps(golden, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -23,8 +23,13 @@ def draw(logits: torch.Tensor, temperature: float, top_p: float, rng: torch.Gene
 
 
 @torch.no_grad()
-def write(model: LlamaForCausalLM, tok: Tokenizer, prompt: str, args: argparse.Namespace,
-          rng: torch.Generator) -> str:
+def write(
+    model: LlamaForCausalLM,
+    tok: Tokenizer,
+    prompt: str,
+    args: argparse.Namespace,
+    rng: torch.Generator,
+) -> str:
     ids = tok.encode(prompt).ids
     step, cache = ids, None
     while len(ids) < args.max_tokens:

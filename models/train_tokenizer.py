@@ -62,28 +62,45 @@ def tokenizer_json(sp: spm.SentencePieceProcessor) -> dict:
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": i, "content": t, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": True, "special": True}
+            {
+                "id": i,
+                "content": t,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": True,
+                "special": True,
+            }
             for i, t in enumerate(SPECIALS)
         ],
-        "normalizer": {"type": "Sequence", "normalizers": [
-            {"type": "Prepend", "prepend": SPACE},
-            {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
-        ]},
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Prepend", "prepend": SPACE},
+                {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
+            ],
+        },
         "pre_tokenizer": None,
         "post_processor": {
             "type": "TemplateProcessing",
             "single": [bos, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [bos, {"Sequence": {"id": "A", "type_id": 0}},
-                     bos_b, {"Sequence": {"id": "B", "type_id": 1}}],
+            "pair": [
+                bos,
+                {"Sequence": {"id": "A", "type_id": 0}},
+                bos_b,
+                {"Sequence": {"id": "B", "type_id": 1}},
+            ],
             "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
         },
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
-            {"type": "ByteFallback"},
-            {"type": "Fuse"},
-            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
-        ]},
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -100,7 +117,13 @@ def tokenizer_json(sp: spm.SentencePieceProcessor) -> dict:
 
 
 def tokenizer_config() -> dict:
-    entry = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False, "special": True}
+    entry = {
+        "lstrip": False,
+        "normalized": True,
+        "rstrip": False,
+        "single_word": False,
+        "special": True,
+    }
     return {
         "add_bos_token": True,
         "add_eos_token": False,
@@ -123,15 +146,24 @@ def check(tok: Tokenizer, sp: spm.SentencePieceProcessor, lines: list[str]) -> N
     """The pieces, the byte fallback, the round trip, and equality with SentencePiece."""
     for piece in tok.get_vocab():
         assert SPACE not in piece.lstrip(SPACE), piece
-    odd = ["Zoë's café: 5 € — ok?", "日本語 🦊", "two  spaces", " lead", "tab\tnew\nline", "x=1;{a}[b]"]
+    odd = [
+        "Zoë's café: 5 € — ok?",
+        "日本語 🦊",
+        "two  spaces",
+        " lead",
+        "tab\tnew\nline",
+        "x=1;{a}[b]",
+    ]
     for text in odd + lines:
         ids = tok.encode(text).ids
         assert tok.decode(ids[1:]) == text, text
         assert ids[0] == 1 and 0 not in ids, text
         assert ids[1:] == sp.encode(text), text
     count = sum(len(e.ids) for e in tok.encode_batch(lines))
-    print(f"{tok.get_vocab_size()} pieces; {len(lines)} tales agree with sentencepiece; "
-          f"{count / len(lines):.1f} tokens a tale")
+    print(
+        f"{tok.get_vocab_size()} pieces; {len(lines)} tales agree with sentencepiece; "
+        f"{count / len(lines):.1f} tokens a tale"
+    )
 
 
 def write_json(path: Path, value: dict) -> None:

@@ -91,9 +91,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The text's first tokens, without the one that starts a text.
 fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result<Vec<u32>> {
-    let mut tokens = Vec::new();
-    todo_encode(model, source, text, &mut tokens)?;
-    tokens.truncate(most);
+    let mut scratch = Scratch::new();
+    let mut tokens = vec![0; most];
+    let found = block_on(model.tokenizer().encoder(text, false, &mut scratch).fill(source, &mut tokens))?;
+    tokens.truncate(found);
     if tokens.len() < 2 {
         bail!("the text has {} tokens; there is nothing to predict", tokens.len());
     }

@@ -1,0 +1,465 @@
+//! `config.json` of a Hugging Face Llama checkpoint. Defaults are those of `LlamaConfig` in transformers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rillm::format::{Rope, RopeScaling};
+use serde_json::{Map, Value};
+
+use super::{CheckpointError, LlamaConfig, io_error};
+
+/// Switches that change the arithmetic when true.
+const MUST_BE_FALSE: [&str; 7] = [
+    "attention_bias",
+    "mlp_bias",
+    "use_bias",
+    "use_sliding_window",
+    "use_qk_norm",
+    "rope_interleaved",
+    "alibi",
+];
+/// Factors that change the arithmetic unless they are one.
+const MUST_BE_ONE: [&str; 5] = [
+    "partial_rotary_factor",
+    "embedding_multiplier",
+    "residual_multiplier",
+    "logits_scaling",
+    "logit_scale",
+];
+/// Features that change the arithmetic when they are there at all.
+const MUST_BE_ABSENT: [&str; 8] = [
+    "sliding_window",
+    "quantization_config",
+    "compression_config",
+    "attention_multiplier",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "no_rope_layers",
+    "num_local_experts",
+];
+
+/// What `config.json` says of the model and what only the weights can settle.
+pub(super) struct ConfigJson {
+    /// The configuration; `tied_embeddings` is false where the file is silent.
+    pub config: LlamaConfig,
+    /// The file says whether the embeddings are tied.
+    pub ties_are_explicit: bool,
+}
+
+/// Reads and checks `config.json` of a directory, and the end-of-text tokens of `generation_config.json` if there is
+/// one.
+pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
+    let fields = Fields::read(directory.join("config.json"))?;
+    refuse_other_arithmetic(&fields)?;
+
+    let hidden_size = fields.required_u32("hidden_size")?;
+    let n_heads = fields.required_u32("num_attention_heads")?;
+    let context_length = fields.u32("max_position_embeddings")?.unwrap_or(2048);
+    let head_dim = match fields.u32("head_dim")? {
+        Some(head_dim) => head_dim,
+        None if n_heads > 0 && hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,
+        None => {
+            return Err(fields.error(
+                "num_attention_heads",
+                "a divisor of hidden_size, or an explicit head_dim",
+            ));
+        }
+    };
+    let mut eos = fields.tokens("eos_token_id", &[2])?;
+    let generation = directory.join("generation_config.json");
+    if generation.exists() {
+        for token in Fields::read(generation)?.tokens("eos_token_id", &[])? {
+            if !eos.contains(&token) {
+                eos.push(token);
+            }
+        }
+    }
+    let ties = fields.bool("tie_word_embeddings")?;
+    let config = LlamaConfig {
+        hidden_size,
+        intermediate_size: fields.required_u32("intermediate_size")?,
+        n_layers: fields.required_u32("num_hidden_layers")?,
+        n_heads,
+        n_kv_heads: fields.u32("num_key_value_heads")?.unwrap_or(n_heads),
+        head_dim,
+        vocab_size: fields.required_u32("vocab_size")?,
+        context_length,
+        rope: rope(&fields, context_length)?,
+        norm_eps: fields.f32("rms_norm_eps")?.unwrap_or(1e-6),
+        tied_embeddings: ties.unwrap_or(false),
+        bos: fields.tokens("bos_token_id", &[1])?.first().copied(),
+        eos,
+    };
+    config.check(&fields.path)?;
+    Ok(ConfigJson {
+        config,
+        ties_are_explicit: ties.is_some(),
+    })
+}
+
+fn refuse_other_arithmetic(fields: &Fields) -> Result<(), CheckpointError> {
+    if !matches!(fields.str("model_type")?, None | Some("llama")) {
+        return Err(fields.error(
+            "model_type",
+            "\"llama\", the only architecture that rillm runs",
+        ));
+    }
+    match fields.get("architectures") {
+        None => {}
+        Some(Value::Array(names)) if names.iter().all(|name| name == "LlamaForCausalLM") => {}
+        Some(_) => {
+            return Err(fields.error(
+                "architectures",
+                "[\"LlamaForCausalLM\"], the only architecture that rillm runs",
+            ));
+        }
+    }
+    if !matches!(fields.str("hidden_act")?, None | Some("silu" | "swish")) {
+        return Err(fields.error(
+            "hidden_act",
+            "\"silu\", the only activation that rillm computes",
+        ));
+    }
+    for name in MUST_BE_FALSE {
+        if fields.bool(name)? == Some(true) {
+            return Err(fields.error(name, "false: rillm does not compute this"));
+        }
+    }
+    for name in MUST_BE_ONE {
+        if fields.f64(name)?.is_some_and(|value| value != 1.0) {
+            return Err(fields.error(name, "1: rillm does not compute this"));
+        }
+    }
+    for name in MUST_BE_ABSENT {
+        if fields.get(name).is_some() {
+            return Err(fields.error(name, "nothing: rillm does not compute this"));
+        }
+    }
+    Ok(())
+}
+
+/// The rotary embedding: `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of those before.
+fn rope(fields: &Fields, context_length: u32) -> Result<Rope, CheckpointError> {
+    let old = fields.object("rope_scaling")?;
+    let new = fields.object("rope_parameters")?;
+    if old.is_some() && new.is_some() {
+        return Err(fields.error("rope_scaling", "nothing, as rope_parameters is there too"));
+    }
+    let top_theta = fields.f32("rope_theta")?;
+    let Some(rope) = new.or(old) else {
+        return Ok(Rope {
+            theta: top_theta.unwrap_or(10_000.0),
+            scaling: RopeScaling::None,
+        });
+    };
+    let theta = rope.f32("rope_theta")?.or(top_theta).unwrap_or(10_000.0);
+    if rope
+        .f64("partial_rotary_factor")?
+        .is_some_and(|value| value != 1.0)
+    {
+        return Err(rope.error(
+            "partial_rotary_factor",
+            "1: rillm turns all of a head's dimensions",
+        ));
+    }
+    let key = if rope.get("rope_type").is_some() {
+        "rope_type"
+    } else {
+        "type"
+    };
+    let scaling = match rope.str(key)? {
+        None | Some("default") => RopeScaling::None,
+        Some("linear") => RopeScaling::Linear {
+            factor: rope.required_f32("factor")?,
+        },
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: rope.required_f32("factor")?,
+            low_freq_factor: rope.required_f32("low_freq_factor")?,
+            high_freq_factor: rope.required_f32("high_freq_factor")?,
+            original_context: match fields.u32("original_max_position_embeddings")? {
+                Some(original) => original,
+                None => rope
+                    .u32("original_max_position_embeddings")?
+                    .unwrap_or(context_length),
+            },
+        },
+        Some(_) => {
+            return Err(rope.error(
+                key,
+                "\"default\", \"linear\" or \"llama3\": rillm knows no other scaling",
+            ));
+        }
+    };
+    Ok(Rope { theta, scaling })
+}
+
+/// A JSON object and where it stands, for messages. A field that is null counts as absent.
+struct Fields {
+    path: PathBuf,
+    /// What stands before a field's name: empty, or `rope_scaling.`.
+    prefix: String,
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    fn read(path: PathBuf) -> Result<Self, CheckpointError> {
+        let text = fs::read(&path).map_err(|source| io_error(&path, source))?;
+        match serde_json::from_slice(&text) {
+            Ok(map) => Ok(Self {
+                path,
+                prefix: String::new(),
+                map,
+            }),
+            Err(source) => Err(CheckpointError::Json { path, source }),
+        }
+    }
+
+    fn error(&self, name: &str, expected: &str) -> CheckpointError {
+        CheckpointError::Field {
+            path: self.path.clone(),
+            field: format!("{}{name}", self.prefix),
+            found: self
+                .map
+                .get(name)
+                .map_or_else(|| "absent".to_owned(), Value::to_string),
+            expected: expected.to_owned(),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// The field as `convert` reads it, if it is there.
+    fn optional<'a, T>(
+        &'a self,
+        name: &str,
+        expected: &str,
+        convert: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, CheckpointError> {
+        self.get(name)
+            .map(|value| convert(value).ok_or_else(|| self.error(name, expected)))
+            .transpose()
+    }
+
+    fn u32(&self, name: &str) -> Result<Option<u32>, CheckpointError> {
+        self.optional(name, "an integer, 0 to 2^32 - 1", as_u32)
+    }
+
+    fn required_u32(&self, name: &str) -> Result<u32, CheckpointError> {
+        self.u32(name)?
+            .ok_or_else(|| self.error(name, "an integer"))
+    }
+
+    fn f64(&self, name: &str) -> Result<Option<f64>, CheckpointError> {
+        self.optional(name, "a number", Value::as_f64)
+    }
+
+    fn f32(&self, name: &str) -> Result<Option<f32>, CheckpointError> {
+        Ok(self.f64(name)?.map(|value| value as f32))
+    }
+
+    fn required_f32(&self, name: &str) -> Result<f32, CheckpointError> {
+        self.f32(name)?.ok_or_else(|| self.error(name, "a number"))
+    }
+
+    fn bool(&self, name: &str) -> Result<Option<bool>, CheckpointError> {
+        self.optional(name, "true or false", Value::as_bool)
+    }
+
+    fn str(&self, name: &str) -> Result<Option<&str>, CheckpointError> {
+        self.optional(name, "a string", Value::as_str)
+    }
+
+    /// A token or a list of tokens; `default` where the field is absent, none where it is null.
+    fn tokens(&self, name: &str, default: &[u32]) -> Result<Vec<u32>, CheckpointError> {
+        let tokens = match self.map.get(name) {
+            None => Some(default.to_vec()),
+            Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Array(list)) => list.iter().map(as_u32).collect(),
+            Some(value) => as_u32(value).map(|token| vec![token]),
+        };
+        tokens.ok_or_else(|| self.error(name, "a token or a list of tokens, not negative"))
+    }
+
+    fn object(&self, name: &str) -> Result<Option<Self>, CheckpointError> {
+        let map = self.optional(name, "an object", Value::as_object)?;
+        Ok(map.map(|map| Self {
+            path: self.path.clone(),
+            prefix: format!("{}{name}.", self.prefix),
+            map: map.clone(),
+        }))
+    }
+}
+
+fn as_u32(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|value| u32::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Reads a plain configuration after `change`.
+    fn read_changed(change: impl FnOnce(&mut Value)) -> Result<LlamaConfig, CheckpointError> {
+        let mut config = json!({
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+            "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 5, "num_attention_heads": 8,
+            "num_key_value_heads": 4, "vocab_size": 512, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0, "rope_scaling": null, "tie_word_embeddings": true, "bos_token_id": 1,
+            "eos_token_id": 2, "pretraining_tp": 1, "attention_bias": false, "torch_dtype": "float32"
+        });
+        change(&mut config);
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("config.json"), config.to_string()).expect("a file");
+        read(directory.path()).map(|read| read.config)
+    }
+
+    fn refused(change: impl FnOnce(&mut Value)) -> (String, String) {
+        match read_changed(change) {
+            Err(CheckpointError::Field { field, found, .. }) => (field, found),
+            other => panic!("expected a refused field, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn plain_configuration() {
+        let config = read_changed(|_| {}).expect("a plain configuration");
+        assert_eq!(config.head_dim, 8);
+        assert_eq!(config.n_kv_heads, 4);
+        assert_eq!(config.norm_eps, 1e-5);
+        assert_eq!((config.bos, config.eos), (Some(1), vec![2]));
+        assert!(config.tied_embeddings);
+    }
+
+    #[test]
+    fn defaults_are_those_of_transformers() {
+        let config = read_changed(|config| {
+            for name in [
+                "num_key_value_heads",
+                "rope_theta",
+                "rms_norm_eps",
+                "max_position_embeddings",
+                "tie_word_embeddings",
+                "bos_token_id",
+                "eos_token_id",
+            ] {
+                config.as_object_mut().expect("an object").remove(name);
+            }
+        })
+        .expect("defaults");
+        assert_eq!(config.n_kv_heads, 8);
+        assert_eq!(config.rope.theta, 10_000.0);
+        assert_eq!(config.norm_eps, 1e-6);
+        assert_eq!(config.context_length, 2048);
+        assert!(!config.tied_embeddings);
+        assert_eq!((config.bos, config.eos), (Some(1), vec![2]));
+    }
+
+    #[test]
+    fn both_spellings_of_rope_scaling_are_read() {
+        let llama3 = json!({
+            "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 128
+        });
+        let expected = Rope {
+            theta: 500_000.0,
+            scaling: RopeScaling::Llama3 {
+                factor: 32.0,
+                low_freq_factor: 1.0,
+                high_freq_factor: 4.0,
+                original_context: 128,
+            },
+        };
+        for key in ["type", "rope_type"] {
+            let config = read_changed(|config| {
+                config["rope_theta"] = json!(500_000.0);
+                config["rope_scaling"] = llama3.clone();
+                config["rope_scaling"][key] = json!("llama3");
+            });
+            assert_eq!(config.expect("the old form").rope, expected);
+        }
+        let config = read_changed(|config| {
+            config
+                .as_object_mut()
+                .expect("an object")
+                .remove("rope_theta");
+            config["rope_parameters"] = llama3.clone();
+            config["rope_parameters"]["rope_type"] = json!("llama3");
+            config["rope_parameters"]["rope_theta"] = json!(500_000.0);
+        });
+        assert_eq!(config.expect("the new form").rope, expected);
+    }
+
+    #[test]
+    fn end_of_text_tokens_are_a_list_or_one() {
+        let config = read_changed(|config| config["eos_token_id"] = json!([2, 7, 9]));
+        assert_eq!(config.expect("a list").eos, [2, 7, 9]);
+        let config = read_changed(|config| config["eos_token_id"] = json!(null));
+        assert!(config.expect("none").eos.is_empty());
+    }
+
+    #[test]
+    fn generation_config_adds_end_of_text_tokens() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = json!({
+            "model_type": "llama", "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 5,
+            "num_attention_heads": 8, "vocab_size": 512, "eos_token_id": 2
+        });
+        let write = |name: &str, value: &Value| {
+            fs::write(directory.path().join(name), value.to_string()).expect("a file");
+        };
+        write("config.json", &config);
+        write("generation_config.json", &json!({"eos_token_id": [2, 5]}));
+        let read = read(directory.path()).expect("a configuration");
+        assert_eq!(read.config.eos, [2, 5]);
+        assert!(!read.ties_are_explicit);
+    }
+
+    #[test]
+    fn what_rillm_does_not_compute_is_refused_by_name() {
+        let cases = [
+            ("model_type", json!("mistral")),
+            ("architectures", json!(["LlamaForSequenceClassification"])),
+            ("hidden_act", json!("gelu")),
+            ("attention_bias", json!(true)),
+            ("mlp_bias", json!(true)),
+            ("sliding_window", json!(4096)),
+            ("partial_rotary_factor", json!(0.5)),
+            ("quantization_config", json!({"bits": 4})),
+            ("rms_norm_eps", json!(-1.0)),
+            ("rms_norm_eps", json!("small")),
+            ("rope_theta", json!(0.0)),
+            ("num_key_value_heads", json!(3)),
+            ("num_key_value_heads", json!(16)),
+            ("num_attention_heads", json!(7)),
+            ("num_attention_heads", json!(0)),
+            ("head_dim", json!(9)),
+            ("head_dim", json!(1024)),
+            ("hidden_size", json!(131_072)),
+            ("hidden_size", json!(null)),
+            ("hidden_size", json!(-64)),
+            ("vocab_size", json!(1 << 21)),
+            ("num_hidden_layers", json!(0)),
+            ("max_position_embeddings", json!(1 << 21)),
+            ("bos_token_id", json!(512)),
+            ("eos_token_id", json!(-1)),
+            ("eos_token_id", json!([1, 2, 3, 4, 5])),
+        ];
+        for (name, value) in cases {
+            let (field, found) = refused(|config| config[name] = value.clone());
+            assert_eq!(field, name);
+            if value.is_number() && !value.is_f64() {
+                assert_eq!(found, value.to_string(), "{name}");
+            }
+        }
+        let (field, found) = refused(|config| {
+            config["rope_scaling"] = json!({"type": "dynamic", "factor": 2.0});
+        });
+        assert_eq!(field, "rope_scaling.type");
+        assert_eq!(found, "\"dynamic\"");
+        let (field, _) = refused(|config| config["rope_scaling"] = json!({"rope_type": "linear"}));
+        assert_eq!(field, "rope_scaling.factor");
+    }
+}

@@ -1,0 +1,177 @@
+//! What can be wrong with a checkpoint.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a checkpoint cannot be read.
+#[derive(Debug)]
+pub enum CheckpointError {
+    /// A file could not be opened or read.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not JSON, or not an object at its top.
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: serde_json::Error,
+    },
+    /// The path leads to no kind of checkpoint that is read here.
+    Unrecognised {
+        /// The path.
+        path: PathBuf,
+        /// What was found there.
+        found: String,
+    },
+    /// A field of the configuration has a value that rillm does not compute with.
+    Field {
+        /// The file that holds the field.
+        path: PathBuf,
+        /// The field's name, with a dot before what lies inside of it.
+        field: String,
+        /// Its value, as JSON.
+        found: String,
+        /// What is admitted.
+        expected: String,
+    },
+    /// The header of a safetensors file is damaged, or the file is cut off.
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor that the configuration calls for is not there.
+    MissingTensor {
+        /// The file or directory.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The shape that it should have.
+        shape: Vec<usize>,
+    },
+    /// A tensor that no Llama model has: leaving it out would change the model's output.
+    UnexpectedTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+    },
+    /// A tensor's shape is not what the configuration says.
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that the configuration says.
+        expected: Vec<usize>,
+    },
+    /// A tensor's numbers have a type that is not read here.
+    Dtype {
+        /// The tensor's name.
+        name: String,
+        /// The type.
+        found: String,
+    },
+    /// The configuration ties the head to the embedding table, and the file has a head with other values.
+    TiedHeadDiffers {
+        /// The configuration file.
+        path: PathBuf,
+    },
+    /// A file without a table of contents is longer or shorter than its dimensions say.
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        found: u64,
+        /// The bytes that its dimensions call for.
+        expected: u64,
+    },
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Json { path, source } => {
+                write!(f, "{}: not the JSON expected: {source}", path.display())
+            }
+            Self::Unrecognised { path, found } => write!(
+                f,
+                "{}: {found}; expected a Hugging Face directory (config.json and model.safetensors) or a llama2.c \
+                 checkpoint of version 0 (a .bin file)",
+                path.display()
+            ),
+            Self::Field {
+                path,
+                field,
+                found,
+                expected,
+            } => write!(
+                f,
+                "{}: {field} is {found}; expected {expected}",
+                path.display()
+            ),
+            Self::Safetensors { path, source } => write!(
+                f,
+                "{}: not a whole safetensors file ({source}); download it again",
+                path.display()
+            ),
+            Self::MissingTensor { path, name, shape } => write!(
+                f,
+                "{}: no tensor {name} of shape {shape:?}, which the configuration calls for; is a file missing?",
+                path.display()
+            ),
+            Self::UnexpectedTensor { path, name } => write!(
+                f,
+                "{}: tensor {name} belongs to no Llama model of this configuration, and leaving it out would change \
+                 the output; rillm converts plain Llama models without biases or adapters",
+                path.display()
+            ),
+            Self::Shape {
+                name,
+                found,
+                expected,
+            } => write!(
+                f,
+                "tensor {name} has shape {found:?}, the configuration says {expected:?}; do config.json and the \
+                 weights belong together?"
+            ),
+            Self::Dtype { name, found } => write!(
+                f,
+                "tensor {name} holds {found}; expected F32, F16 or BF16: convert from the unquantised checkpoint"
+            ),
+            Self::TiedHeadDiffers { path } => write!(
+                f,
+                "{}: tie_word_embeddings is true, and lm_head.weight differs from model.embed_tokens.weight; set it \
+                 to false if the head is to be used, or remove the head",
+                path.display()
+            ),
+            Self::Length {
+                path,
+                found,
+                expected,
+            } => write!(
+                f,
+                "{}: {found} bytes, its dimensions call for {expected}; is it a whole llama2.c checkpoint of version 0?",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for CheckpointError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Json { source, .. } => Some(source),
+            Self::Safetensors { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

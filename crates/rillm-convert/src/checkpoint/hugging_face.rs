@@ -1,0 +1,223 @@
+//! A Hugging Face directory: `config.json`, and `model.safetensors` or the shards that
+//! `model.safetensors.index.json` lists.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use rillm::format::TensorKind;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use super::tensor::{Dtype, LocatedTensor};
+use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, map};
+
+/// A tensor as a safetensors header describes it.
+struct Listed {
+    file: usize,
+    offset: usize,
+    dtype: safetensors::Dtype,
+    shape: Vec<usize>,
+}
+
+pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
+    let config_json::ConfigJson {
+        mut config,
+        ties_are_explicit,
+    } = config_json::read(directory)?;
+    let (files, mut listed) = list_tensors(directory)?;
+
+    let head_name = tensor_name(TensorKind::Head, 0);
+    if !ties_are_explicit {
+        config.tied_embeddings = !listed.contains_key(&head_name);
+    }
+    let mut tensors = Vec::new();
+    for (kind, layer) in all_tensors(config.n_layers) {
+        let name = tensor_name(kind, layer);
+        if kind == TensorKind::Head && config.tied_embeddings && !listed.contains_key(&name) {
+            tensors.push(tensors[0]);
+            continue;
+        }
+        tensors.push(locate(directory, &config, kind, &name, &mut listed)?);
+    }
+    let [embedding, _, head] = [0, 1, 2].map(|index: usize| tensors[index]);
+    let bytes = |tensor: &LocatedTensor| &files[tensor.file][tensor.byte_range()];
+    if config.tied_embeddings && bytes(&embedding) != bytes(&head) {
+        return Err(CheckpointError::TiedHeadDiffers {
+            path: directory.join("config.json"),
+        });
+    }
+    // Older checkpoints carry the rotary embedding's frequencies, which follow from the configuration.
+    let rest = listed
+        .keys()
+        .filter(|name| !name.ends_with(".rotary_emb.inv_freq"));
+    if let Some(name) = rest.min() {
+        return Err(CheckpointError::UnexpectedTensor {
+            path: directory.to_owned(),
+            name: name.clone(),
+        });
+    }
+    Ok(Checkpoint {
+        path: directory.to_owned(),
+        config,
+        files,
+        tensors,
+    })
+}
+
+/// Takes the tensor called `name` out of the list, with its shape and type checked.
+fn locate(
+    directory: &Path,
+    config: &LlamaConfig,
+    kind: TensorKind,
+    name: &str,
+    listed: &mut HashMap<String, Listed>,
+) -> Result<LocatedTensor, CheckpointError> {
+    let (rows, cols) = config.shape(kind);
+    let shape = if kind_is_vector(kind) {
+        vec![cols]
+    } else {
+        vec![rows, cols]
+    };
+    let Some(tensor) = listed.remove(name) else {
+        return Err(CheckpointError::MissingTensor {
+            path: directory.to_owned(),
+            name: name.to_owned(),
+            shape,
+        });
+    };
+    if tensor.shape != shape {
+        return Err(CheckpointError::Shape {
+            name: name.to_owned(),
+            found: tensor.shape,
+            expected: shape,
+        });
+    }
+    let dtype = match tensor.dtype {
+        safetensors::Dtype::F32 => Dtype::F32,
+        safetensors::Dtype::F16 => Dtype::F16,
+        safetensors::Dtype::BF16 => Dtype::Bf16,
+        other => {
+            return Err(CheckpointError::Dtype {
+                name: name.to_owned(),
+                found: format!("{other:?}"),
+            });
+        }
+    };
+    Ok(LocatedTensor {
+        file: tensor.file,
+        offset: tensor.offset,
+        dtype,
+        rows,
+        cols,
+        interleaved_head: None,
+    })
+}
+
+fn kind_is_vector(kind: TensorKind) -> bool {
+    matches!(
+        kind,
+        TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm
+    )
+}
+
+/// The name of a tensor in a Hugging Face checkpoint.
+pub(crate) fn tensor_name(kind: TensorKind, layer: u32) -> String {
+    match kind {
+        TensorKind::Head => format!("{kind}.weight"),
+        TensorKind::Embedding | TensorKind::FinalNorm => format!("model.{kind}.weight"),
+        TensorKind::AttentionNorm | TensorKind::MlpNorm => {
+            format!("model.layers.{layer}.{kind}.weight")
+        }
+        TensorKind::QProj | TensorKind::KProj | TensorKind::VProj | TensorKind::OProj => {
+            format!("model.layers.{layer}.self_attn.{kind}.weight")
+        }
+        TensorKind::GateProj | TensorKind::UpProj | TensorKind::DownProj => {
+            format!("model.layers.{layer}.mlp.{kind}.weight")
+        }
+    }
+}
+
+/// Maps the weights files, ordered by name, and lists their tensors by name.
+fn list_tensors(directory: &Path) -> Result<(Vec<Mmap>, HashMap<String, Listed>), CheckpointError> {
+    let single = directory.join("model.safetensors");
+    let index = directory.join("model.safetensors.index.json");
+    let mut files = Vec::new();
+    let mut listed = HashMap::new();
+    if single.exists() {
+        files.push(add_file(&single, 0, |_| true, &mut listed)?);
+    } else if index.exists() {
+        let weight_map = read_index(&index)?;
+        let shards: BTreeSet<&String> = weight_map.values().collect();
+        for (number, shard) in shards.into_iter().enumerate() {
+            let belongs = |name: &str| weight_map.get(name) == Some(shard);
+            let path = directory.join(shard);
+            files.push(add_file(&path, number, belongs, &mut listed)?);
+        }
+    } else {
+        return Err(CheckpointError::Unrecognised {
+            path: directory.to_owned(),
+            found: "a directory without model.safetensors and model.safetensors.index.json"
+                .to_owned(),
+        });
+    }
+    Ok((files, listed))
+}
+
+/// Maps a safetensors file and lists those of its tensors that belong to the checkpoint.
+fn add_file(
+    path: &Path,
+    number: usize,
+    belongs: impl Fn(&str) -> bool,
+    listed: &mut HashMap<String, Listed>,
+) -> Result<Mmap, CheckpointError> {
+    let file = map(path)?;
+    let damaged = |source| CheckpointError::Safetensors {
+        path: path.to_owned(),
+        source,
+    };
+    // Checks that the tensors fill the file to its last byte.
+    SafeTensors::deserialize(&file).map_err(damaged)?;
+    let (header_len, metadata) = SafeTensors::read_metadata(&file).map_err(damaged)?;
+    let data_start = size_of::<u64>() + header_len;
+    for (name, info) in metadata.tensors() {
+        if belongs(&name) {
+            let tensor = Listed {
+                file: number,
+                offset: data_start + info.data_offsets.0,
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+            };
+            listed.insert(name, tensor);
+        }
+    }
+    Ok(file)
+}
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    /// Of each tensor, the file that holds it.
+    weight_map: BTreeMap<String, String>,
+}
+
+fn read_index(path: &PathBuf) -> Result<BTreeMap<String, String>, CheckpointError> {
+    let text = fs::read(path).map_err(|source| io_error(path, source))?;
+    let index: Index = serde_json::from_slice(&text).map_err(|source| CheckpointError::Json {
+        path: path.clone(),
+        source,
+    })?;
+    for (tensor, shard) in &index.weight_map {
+        // A shard lies beside its index: a path that leads elsewhere is no checkpoint's.
+        if Path::new(shard).file_name() != Some(shard.as_ref()) {
+            return Err(CheckpointError::Field {
+                path: path.clone(),
+                field: format!("weight_map.{tensor}"),
+                found: format!("{shard:?}"),
+                expected: "the name of a file in the same directory".to_owned(),
+            });
+        }
+    }
+    Ok(index.weight_map)
+}

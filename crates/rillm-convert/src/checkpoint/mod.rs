@@ -1,0 +1,176 @@
+//! Opens a Llama checkpoint. Files are mapped, not read: memory stays bounded by what the caller asks for.
+
+mod config;
+mod config_json;
+mod error;
+mod hugging_face;
+mod llama2c;
+mod tensor;
+
+pub use config::LlamaConfig;
+pub use error::CheckpointError;
+pub(crate) use hugging_face::tensor_name;
+pub use tensor::Dtype;
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use rillm::format::{Header, SOURCE_NAME_LEN, TensorKind};
+use sha2::{Digest, Sha256};
+
+use tensor::LocatedTensor;
+
+/// An open checkpoint: its configuration, and every tensor located in its mapped files. May be read by several threads.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    config: LlamaConfig,
+    files: Vec<Mmap>,
+    /// By [`tensor_index`].
+    tensors: Vec<LocatedTensor>,
+}
+
+impl Checkpoint {
+    /// Opens a Hugging Face directory (`config.json` with `model.safetensors` or its shards) or a llama2.c checkpoint
+    /// of version 0 (`.bin`), and checks that every tensor is there with the right shape.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] names the file, and the field or tensor, that is not as expected.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        if path.is_dir() {
+            return hugging_face::open(path);
+        }
+        let mut start = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(8).read_to_end(&mut start))
+            .map_err(|source| io_error(path, source))?;
+        let unrecognised = |found: &str| CheckpointError::Unrecognised {
+            path: path.to_owned(),
+            found: found.to_owned(),
+        };
+        if start.starts_with(b"GGUF") {
+            return Err(unrecognised("a GGUF file, which is not read yet"));
+        }
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("bin") => llama2c::open(path),
+            Some("safetensors") => Err(unrecognised(
+                "a weights file alone; give the directory that also holds config.json",
+            )),
+            _ => Err(unrecognised("a file of no known kind")),
+        }
+    }
+
+    /// The model's dimensions.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The directory's or file's name, for people.
+    pub fn name(&self) -> String {
+        let full = self.path.canonicalize();
+        let path = full.as_deref().unwrap_or(&self.path);
+        path.file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    /// SHA-256 of the weights: of the file's bytes, or of all shards' bytes one after the other, ordered by name.
+    /// Reads every byte.
+    pub fn weights_sha256(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for file in &self.files {
+            hash.update(&file[..]);
+        }
+        hash.finalize().into()
+    }
+
+    /// A file header for this checkpoint, without sections and unknown token. Reads every byte, for the hash.
+    pub fn header(&self) -> Header {
+        let mut header = self.config.header();
+        header.source_hash = self.weights_sha256();
+        let name = self.name();
+        let len = name.floor_char_boundary(SOURCE_NAME_LEN);
+        header.source_name[..len].copy_from_slice(&name.as_bytes()[..len]);
+        header
+    }
+
+    /// The type in which the checkpoint stores a tensor.
+    ///
+    /// # Panics
+    /// With a layer that the model does not have.
+    pub fn dtype(&self, kind: TensorKind, layer: u32) -> Dtype {
+        self.tensors[tensor_index(kind, layer)].dtype
+    }
+
+    /// Writes rows of a tensor to `out`, row-major, as float32. Query and key rows are ordered for rotary pairs that
+    /// are half a head apart, whatever the file has. Of tied embeddings the head is the embedding table.
+    ///
+    /// # Panics
+    /// With rows or a layer that the model does not have, or unless `out` has room for exactly these rows.
+    pub fn rows(&self, kind: TensorKind, layer: u32, rows: Range<usize>, out: &mut [f32]) {
+        let tensor = &self.tensors[tensor_index(kind, layer)];
+        tensor.rows(&self.files[tensor.file], rows, out);
+    }
+
+    /// A whole tensor, `[rows, columns]`, as float32.
+    ///
+    /// # Panics
+    /// With a layer that the model does not have.
+    pub fn tensor(&self, kind: TensorKind, layer: u32) -> Vec<f32> {
+        let (rows, cols) = self.config.shape(kind);
+        let mut out = vec![0.0; rows * cols];
+        self.rows(kind, layer, 0..rows, &mut out);
+        out
+    }
+}
+
+/// Every tensor of a model, in the order of [`tensor_index`].
+fn all_tensors(n_layers: u32) -> impl Iterator<Item = (TensorKind, u32)> {
+    [
+        (TensorKind::Embedding, 0),
+        (TensorKind::FinalNorm, 0),
+        (TensorKind::Head, 0),
+    ]
+    .into_iter()
+    .chain((0..n_layers).flat_map(|layer| TensorKind::LAYER.map(|kind| (kind, layer))))
+}
+
+fn tensor_index(kind: TensorKind, layer: u32) -> usize {
+    let per_layer = TensorKind::LAYER.len();
+    match kind {
+        TensorKind::Embedding => 0,
+        TensorKind::FinalNorm => 1,
+        TensorKind::Head => 2,
+        // The first layer tensor's discriminant is 1.
+        _ => 3 + layer as usize * per_layer + (kind as usize - 1),
+    }
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> CheckpointError {
+    CheckpointError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn map(path: &Path) -> Result<Mmap, CheckpointError> {
+    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    // SAFETY: the map is read-only and lives as long as the checkpoint. Another process that changes the file
+    // meanwhile can only change the numbers read, every one of which is valid; one that shortens it ends this process
+    // with a bus error, which the documentation of every memory-mapped reader asks the user not to do.
+    unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensor_index_follows_the_list_of_all_tensors() {
+        for (index, (kind, layer)) in all_tensors(3).enumerate() {
+            assert_eq!(tensor_index(kind, layer), index);
+        }
+    }
+}

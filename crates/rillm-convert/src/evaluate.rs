@@ -1,0 +1,98 @@
+//! Comparing a model's predictions with the reference's.
+
+/// How far a candidate's predictions are from the reference's, over the tokens of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Agreement {
+    tokens: usize,
+    divergence: f64,
+    same_top: usize,
+}
+
+impl Agreement {
+    /// Counts one position: both models' logits, `[vocab_size]`.
+    pub fn add(&mut self, reference: &[f32], candidate: &[f32]) {
+        self.tokens += 1;
+        self.divergence += kl_divergence(reference, candidate);
+        self.same_top += usize::from(argmax(reference) == argmax(candidate));
+    }
+
+    /// Positions counted.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// The mean of `KL(reference ‖ candidate)`, in nats. Not a number before the first position.
+    pub fn mean_kl(&self) -> f64 {
+        self.divergence / self.tokens as f64
+    }
+
+    /// The share of positions, 0 to 1, at which both models have the same most probable token.
+    pub fn top1(&self) -> f64 {
+        self.same_top as f64 / self.tokens as f64
+    }
+}
+
+/// `KL(P ‖ Q) = Σ P ln(P / Q)` of the distributions that two vectors of logits stand for, in nats.
+pub fn kl_divergence(p: &[f32], q: &[f32]) -> f64 {
+    let (p_norm, q_norm) = (log_sum_exp(p), log_sum_exp(q));
+    p.iter()
+        .zip(q)
+        .map(|(&p, &q)| {
+            let (ln_p, ln_q) = (f64::from(p) - p_norm, f64::from(q) - q_norm);
+            ln_p.exp() * (ln_p - ln_q)
+        })
+        .sum()
+}
+
+/// `-ln P(token)`, in nats; its mean over a text is the logarithm of the perplexity.
+///
+/// # Panics
+/// With a token that has no logit.
+pub fn negative_log_likelihood(logits: &[f32], token: u32) -> f64 {
+    log_sum_exp(logits) - f64::from(logits[token as usize])
+}
+
+/// The token with the largest logit, the first of equals.
+pub fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (token, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
+            best = token;
+        }
+    }
+    best as u32
+}
+
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let sum: f64 = logits
+        .iter()
+        .map(|&logit| (f64::from(logit) - max).exp())
+        .sum();
+    max + sum.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divergence_of_known_distributions() {
+        let p = [0.75f32.ln(), 0.25f32.ln()];
+        let q = [0.5f32.ln() + 3.0, 0.5f32.ln() + 3.0];
+        let expected = 0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln();
+        assert!((kl_divergence(&p, &q) - expected).abs() < 1e-6);
+        assert_eq!(kl_divergence(&p, &p), 0.0);
+        assert!((negative_log_likelihood(&p, 1) - 4f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn agreement_counts_equal_tops() {
+        let mut agreement = Agreement::default();
+        agreement.add(&[0.0, 1.0], &[0.0, 2.0]);
+        agreement.add(&[0.0, 1.0], &[1.0, 0.0]);
+        assert_eq!(agreement.tokens(), 2);
+        assert_eq!(agreement.top1(), 0.5);
+        assert!(agreement.mean_kl() > 0.0);
+    }
+}

@@ -1,0 +1,347 @@
+//! From float32 rows to the bytes of `docs/format.md`, and back.
+
+use rillm::format::Quantisation;
+
+/// The largest magnitude of an int8 value.
+const Q_MAX: f64 = 127.0;
+/// The largest group scale.
+const S_MAX: f64 = 255.0;
+/// Bits of a norm's mantissa, sign aside.
+const FIXED32_BITS: i32 = 24;
+
+/// A value that no row can hold: not a number, or infinite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotFinite {
+    /// Its column.
+    pub column: usize,
+    /// The value.
+    pub value: f32,
+}
+
+/// Quantises a row to int8 with a scale for each group, and returns its exponent *e*. `out` is the row of
+/// `docs/format.md`: the values, a scale for each group, the exponent, zeros up to a multiple of four bytes.
+///
+/// *e* is the smallest exponent for which the largest group's scale fits a byte, so that this scale is 128 to 255; every
+/// scale is rounded up, so that nothing is clipped, and a value is off by at most half a step of `s · 2^e`. A row whose
+/// largest magnitude is below 2^-114 is held in steps of 2^-128; only below that does a row lose precision. A row of
+/// zeros has scales of zero and the exponent -128.
+///
+/// # Errors
+/// [`NotFinite`] names the first value that is.
+///
+/// # Panics
+/// Unless `out` has [`Quantisation::row_len`] bytes.
+pub fn quantise_int8(values: &[f32], group: u32, out: &mut [u8]) -> Result<i8, NotFinite> {
+    let layout = RowLayout::new(values.len(), group);
+    assert_eq!(out.len(), layout.len, "bytes of a row");
+    check_finite(values)?;
+
+    let (quantised, rest) = out.split_at_mut(values.len());
+    let (scales, rest) = rest.split_at_mut(layout.groups);
+    let e = int8_exponent(max_magnitude(values));
+    let unit = libm::scalbn(1.0, e.into());
+    let groups = values.chunks(group as usize);
+    for ((values, quantised), scale) in groups.zip(quantised.chunks_mut(group as usize)).zip(scales)
+    {
+        // At most S_MAX by the choice of the exponent; 0 only for a group of zeros.
+        let s = (max_magnitude(values) / Q_MAX / unit).ceil();
+        *scale = s as u8;
+        let step = if s == 0.0 { 1.0 } else { s * unit };
+        for (q, &value) in quantised.iter_mut().zip(values) {
+            *q = (f64::from(value) / step).round() as i8 as u8;
+        }
+    }
+    rest.fill(0);
+    rest[0] = e as u8;
+    Ok(e)
+}
+
+/// The float32 values of an int8 row, `q · s · 2^e`, rounded to nearest where float32 has fewer bits (below 2^-126).
+///
+/// # Panics
+/// Unless `row` has [`Quantisation::row_len`] bytes for as many values as `out` has.
+pub fn dequantise_int8(row: &[u8], group: u32, out: &mut [f32]) {
+    let layout = RowLayout::new(out.len(), group);
+    assert_eq!(row.len(), layout.len, "bytes of a row");
+    let (quantised, rest) = row.split_at(out.len());
+    let (scales, rest) = rest.split_at(layout.groups);
+    let unit = libm::scalbn(1.0, (rest[0] as i8).into());
+    let groups = out.chunks_mut(group as usize);
+    for ((out, quantised), &scale) in groups.zip(quantised.chunks(group as usize)).zip(scales) {
+        let step = f64::from(scale) * unit;
+        for (value, &q) in out.iter_mut().zip(quantised) {
+            *value = to_f32(f64::from(q as i8) * step);
+        }
+    }
+}
+
+/// Quantises a norm's weights to 32-bit mantissas with one exponent, which it returns: the smallest, at least -128, for
+/// which every mantissa's magnitude is below 2^24. The largest weight is exact, the others are off by at most half a
+/// step. `out` has 4 bytes a value.
+///
+/// # Errors
+/// [`NotFinite`] names the first value that is.
+///
+/// # Panics
+/// Unless `out` has 4 bytes a value.
+pub fn quantise_fixed32(values: &[f32], out: &mut [u8]) -> Result<i8, NotFinite> {
+    assert_eq!(out.len(), 4 * values.len(), "bytes of a row");
+    check_finite(values)?;
+    let exponent = clamp_exponent(power_above(max_magnitude(values)) - FIXED32_BITS);
+    let unit = libm::scalbn(1.0, exponent.into());
+    for (out, &value) in out.as_chunks_mut().0.iter_mut().zip(values) {
+        *out = ((f64::from(value) / unit).round() as i32).to_le_bytes();
+    }
+    Ok(exponent)
+}
+
+/// The float32 values of a norm's row, `m · 2^exponent`; exact where `m` came from [`quantise_fixed32`].
+///
+/// # Panics
+/// Unless `row` has 4 bytes a value.
+pub fn dequantise_fixed32(row: &[u8], exponent: i8, out: &mut [f32]) {
+    assert_eq!(row.len(), 4 * out.len(), "bytes of a row");
+    let unit = libm::scalbn(1.0, exponent.into());
+    for (value, &mantissa) in out.iter_mut().zip(row.as_chunks().0) {
+        *value = to_f32(f64::from(i32::from_le_bytes(mantissa)) * unit);
+    }
+}
+
+/// Power of a signal and of the error that quantising added to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Noise {
+    signal: f64,
+    error: f64,
+}
+
+impl Noise {
+    /// Of values and what became of them.
+    pub fn between(values: &[f32], restored: &[f32]) -> Self {
+        values
+            .iter()
+            .zip(restored)
+            .fold(Self::default(), |sum, (&value, &restored)| {
+                let (value, restored) = (f64::from(value), f64::from(restored));
+                sum.plus(Self {
+                    signal: value * value,
+                    error: (value - restored) * (value - restored),
+                })
+            })
+    }
+
+    /// The power of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            signal: self.signal + other.signal,
+            error: self.error + other.error,
+        }
+    }
+
+    /// Signal-to-noise ratio in decibels: `10 log10(Σ v² / Σ (v - v')²)`. Infinite where nothing was lost.
+    pub fn snr_db(self) -> f64 {
+        if self.error == 0.0 {
+            f64::INFINITY
+        } else {
+            10.0 * (self.signal / self.error).log10()
+        }
+    }
+}
+
+struct RowLayout {
+    groups: usize,
+    len: usize,
+}
+
+impl RowLayout {
+    fn new(values: usize, group: u32) -> Self {
+        Self {
+            groups: values.div_ceil(group as usize),
+            len: Quantisation::Int8 { group }.row_len(values as u32),
+        }
+    }
+}
+
+/// The smallest exponent, at least -128, with `max_magnitude <= 127 · 255 · 2^e`.
+fn int8_exponent(max_magnitude: f64) -> i8 {
+    let step = max_magnitude / Q_MAX;
+    // 255 is just below 2^8.
+    let e = clamp_exponent(power_above(step) - 8);
+    if step <= S_MAX * libm::scalbn(1.0, e.into()) {
+        e
+    } else {
+        e + 1
+    }
+}
+
+/// The smallest *p* with `magnitude < 2^p`; of zero, less than of any float32.
+fn power_above(magnitude: f64) -> i32 {
+    if magnitude == 0.0 {
+        2 * f32::MIN_EXP
+    } else {
+        libm::frexp(magnitude).1
+    }
+}
+
+/// Float32's largest magnitude is below 2^128, so that no exponent is near the upper end.
+fn clamp_exponent(exponent: i32) -> i8 {
+    exponent.clamp(i8::MIN.into(), i8::MAX.into()) as i8
+}
+
+fn max_magnitude(values: &[f32]) -> f64 {
+    f64::from(
+        values
+            .iter()
+            .fold(0.0, |max: f32, value| max.max(value.abs())),
+    )
+}
+
+fn check_finite(values: &[f32]) -> Result<(), NotFinite> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(column) => Err(NotFinite {
+            column,
+            value: values[column],
+        }),
+    }
+}
+
+/// Half a step above float32's largest value is still that value.
+fn to_f32(value: f64) -> f32 {
+    value.clamp(f32::MIN.into(), f32::MAX.into()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn int8_row(values: &[f32], group: u32) -> (Vec<u8>, i8) {
+        let mut row = vec![0xaa; Quantisation::Int8 { group }.row_len(values.len() as u32)];
+        let e = quantise_int8(values, group, &mut row).expect("finite values");
+        (row, e)
+    }
+
+    fn int8_round_trip(values: &[f32], group: u32) -> Vec<f32> {
+        let mut restored = vec![f32::NAN; values.len()];
+        dequantise_int8(&int8_row(values, group).0, group, &mut restored);
+        restored
+    }
+
+    #[test]
+    fn a_row_is_laid_out_as_specified() {
+        // Two groups of 16 and one of 1; the largest scale is 2^-7 · 128, so e = -7.
+        let mut values = [0.0; 33];
+        (values[0], values[1]) = (127.0, -64.0);
+        values[16] = -1.27;
+        values[32] = 0.0;
+        let (row, e) = int8_row(&values, 16);
+        assert_eq!(e, -7);
+        assert_eq!(row.len(), 40);
+        assert_eq!((row[0] as i8, row[1] as i8, row[2]), (127, -64, 0));
+        // 1.27 / 127 = 0.01 needs a scale of 1.28, rounded up to 2.
+        assert_eq!(row[33..36], [128, 2, 0]);
+        assert_eq!(row[16] as i8, (-1.27f64 * 64.0).round() as i8);
+        assert_eq!(row[36..], [-7i8 as u8, 0, 0, 0]);
+    }
+
+    #[test]
+    fn zeros_stay_zeros() {
+        assert_eq!(int8_round_trip(&[0.0; 20], 16), [0.0; 20]);
+        assert_eq!(int8_row(&[0.0; 20], 16).1, i8::MIN);
+        let mut row = [1; 12];
+        quantise_fixed32(&[0.0; 3], &mut row).expect("finite values");
+        assert_eq!(row, [0; 12]);
+    }
+
+    #[test]
+    fn extremes_are_held() {
+        for value in [f32::MAX, 1.0, f32::MIN_POSITIVE, 1e-35, -f32::MAX] {
+            let restored = int8_round_trip(&[value, 0.0], 16)[0];
+            let error = (f64::from(restored) - f64::from(value)).abs();
+            assert!(
+                error <= f64::from(value).abs() / 128.0,
+                "{value:e}: {restored:e}"
+            );
+        }
+        // Below 2^-129 half a step is more than the value.
+        assert_eq!(int8_round_trip(&[f32::from_bits(1)], 16), [0.0]);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_refused() {
+        let mut row = [0; 8];
+        let error = quantise_int8(&[0.0, f32::INFINITY, f32::NAN], 16, &mut row);
+        assert_eq!(
+            error,
+            Err(NotFinite {
+                column: 1,
+                value: f32::INFINITY
+            })
+        );
+        let error = quantise_fixed32(&[f32::NAN], &mut row[..4]).map_err(|error| error.column);
+        assert_eq!(error, Err(0));
+    }
+
+    #[test]
+    fn snr_of_a_known_error() {
+        let noise = Noise::between(&[1.0, 1.0], &[1.1, 0.9]);
+        assert!((noise.snr_db() - 20.0).abs() < 1e-4);
+        assert_eq!(Noise::between(&[1.0], &[1.0]).snr_db(), f64::INFINITY);
+    }
+
+    /// Rows whose groups differ in scale, from denormal to huge.
+    fn rows() -> impl Strategy<Value = Vec<f32>> {
+        let value = (-1.0f32..1.0, -12i32..12).prop_map(|(v, e)| v * 2f32.powi(e));
+        (prop::collection::vec(value, 1..200), -100i32..110)
+            .prop_map(|(row, e)| row.iter().map(|v| v * 2f32.powi(e)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn int8_is_off_by_at_most_half_a_step(values in rows(), log2_group in 4u32..10) {
+            let group = 1 << log2_group;
+            let (row, e) = int8_row(&values, group);
+            let restored = int8_round_trip(&values, group);
+            let scales = &row[values.len()..];
+            let step = |column: usize| f64::from(scales[column / group as usize]) * 2f64.powi(e.into());
+            for (column, (&value, &restored)) in values.iter().zip(&restored).enumerate() {
+                let error = (f64::from(value) - f64::from(restored)).abs();
+                prop_assert!(error <= 0.5 * step(column) * (1.0 + 1e-12), "{value} became {restored}");
+            }
+            for (q, s) in row[..values.len()].iter().zip(scales.iter().flat_map(|&s| vec![s; group as usize])) {
+                prop_assert!((*q as i8) >= -127 && (s > 0 || *q == 0));
+            }
+            let largest = scales[..values.len().div_ceil(group as usize)].iter().max();
+            prop_assert!(e == i8::MIN || largest >= Some(&128));
+        }
+
+        #[test]
+        fn representable_rows_are_exact(
+            groups in prop::collection::vec((1u8..=255, prop::collection::vec(-127i8..=127, 15)), 1..5),
+            e in -100i32..100,
+        ) {
+            let values: Vec<f32> = groups
+                .iter()
+                // A group that uses its whole range says by itself what its scale is.
+                .flat_map(|(s, q)| q.iter().chain([&127]).map(|&q| f32::from(q) * f32::from(*s)))
+                .map(|v| v * 2f32.powi(e))
+                .collect();
+            prop_assert_eq!(int8_round_trip(&values, 16), values);
+        }
+
+        #[test]
+        fn fixed32_is_off_by_at_most_half_a_step(values in rows()) {
+            let mut row = vec![0; 4 * values.len()];
+            let exponent = quantise_fixed32(&values, &mut row).expect("finite values");
+            let mut restored = vec![0.0; values.len()];
+            dequantise_fixed32(&row, exponent, &mut restored);
+            for (value, restored) in values.iter().zip(restored) {
+                let error = (f64::from(*value) - f64::from(restored)).abs();
+                prop_assert!(error <= 0.5 * 2f64.powi(exponent.into()));
+            }
+            for mantissa in row.as_chunks().0 {
+                prop_assert!(i32::from_le_bytes(*mantissa).unsigned_abs() < 1 << 24);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Random models for tests: any shape, a few kilobytes, logits that are neither flat nor all on one token.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use half::{bf16, f16};
+use rillm::format::{RopeScaling, TensorKind};
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+
+use crate::checkpoint::{Dtype, LlamaConfig, tensor_name};
+
+/// A tensor of the random model with this configuration and seed, `[rows, columns]`.
+///
+/// Projections have the scale `1 / sqrt(columns)`, which keeps a vector's length; queries and keys a little more, so
+/// that attention prefers some positions, and the head and the embedding table 2.5 times as much, so that the most
+/// probable token stands out. Norm weights lie in 0.5 … 1.5. The same bits on every machine.
+pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> Vec<f32> {
+    let (rows, cols) = config.shape(kind);
+    let stored_as = if kind == TensorKind::Head && config.tied_embeddings {
+        TensorKind::Embedding
+    } else {
+        kind
+    };
+    let mut random = SplitMix64(seed ^ u64::from(layer) << 32 ^ (stored_as as u64) << 56);
+    let unit = 1.0 / (cols as f32).sqrt();
+    let scale = match kind {
+        TensorKind::Embedding | TensorKind::Head => 2.5 * unit,
+        TensorKind::QProj | TensorKind::KProj => 1.5 * unit,
+        _ => unit,
+    };
+    (0..rows * cols)
+        .map(|_| match kind {
+            TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm => {
+                0.5 + random.uniform()
+            }
+            _ => scale * random.normal(),
+        })
+        .collect()
+}
+
+/// Writes the random model with this configuration and seed as a Hugging Face directory (`config.json` and
+/// `model.safetensors`) in numbers of type `dtype`. `directory` exists; files of these names are replaced.
+///
+/// # Errors
+/// What the system says.
+pub fn write(
+    directory: &Path,
+    config: &LlamaConfig,
+    dtype: Dtype,
+    seed: u64,
+) -> Result<(), io::Error> {
+    let mut kinds: Vec<(TensorKind, u32)> = TensorKind::tape(config.n_layers).collect();
+    kinds.push((TensorKind::Embedding, 0));
+    kinds.retain(|&(kind, _)| !(kind == TensorKind::Head && config.tied_embeddings));
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = kinds
+        .into_iter()
+        .map(|(kind, layer)| {
+            let (rows, cols) = config.shape(kind);
+            let shape = match kind {
+                TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm => {
+                    vec![cols]
+                }
+                _ => vec![rows, cols],
+            };
+            let values = tensor(config, seed, kind, layer);
+            (tensor_name(kind, layer), shape, encode(&values, dtype))
+        })
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            let dtype = match dtype {
+                Dtype::F32 => safetensors::Dtype::F32,
+                Dtype::F16 => safetensors::Dtype::F16,
+                Dtype::Bf16 => safetensors::Dtype::BF16,
+            };
+            TensorView::new(dtype, shape.clone(), bytes).map(|view| (name, view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(io::Error::other)?;
+    let file = safetensors::serialize(views, None).map_err(io::Error::other)?;
+    fs::write(directory.join("model.safetensors"), file)?;
+    fs::write(
+        directory.join("config.json"),
+        config_json(config).to_string(),
+    )
+}
+
+fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Dtype::F16 => values
+            .iter()
+            .flat_map(|&v| f16::from_f32(v).to_le_bytes())
+            .collect(),
+        Dtype::Bf16 => values
+            .iter()
+            .flat_map(|&v| bf16::from_f32(v).to_le_bytes())
+            .collect(),
+    }
+}
+
+fn config_json(config: &LlamaConfig) -> Value {
+    let rope_scaling = match config.rope.scaling {
+        RopeScaling::None => Value::Null,
+        RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_context,
+        } => json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor,
+            "original_max_position_embeddings": original_context,
+        }),
+    };
+    json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.head_dim,
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.context_length,
+        "rope_theta": config.rope.theta,
+        "rope_scaling": rope_scaling,
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.tied_embeddings,
+        "bos_token_id": config.bos,
+        "eos_token_id": config.eos,
+    })
+}
+
+/// Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (2014). Good enough for test data, and for
+/// sampling where the same seed must give the same text.
+#[derive(Clone, Copy, Debug)]
+pub struct SplitMix64(
+    /// The state: any seed.
+    pub u64,
+);
+
+impl SplitMix64 {
+    /// 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in 0 … 1, 1 excluded.
+    pub fn uniform(&mut self) -> f32 {
+        (self.next_u64() >> 40) as f32 / (1 << 24) as f32
+    }
+
+    /// About normal, mean 0, variance 1: the sum of twelve uniform numbers less six. No logarithm, so that every
+    /// machine gets the same bits.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_numbers_have_mean_0_and_variance_1() {
+        let mut random = SplitMix64(1);
+        let n = 10_000;
+        let numbers: Vec<f32> = (0..n).map(|_| random.normal()).collect();
+        let mean = numbers.iter().sum::<f32>() / n as f32;
+        let variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / n as f32;
+        assert!(mean.abs() < 0.05, "{mean}");
+        assert!((variance - 1.0).abs() < 0.05, "{variance}");
+    }
+}

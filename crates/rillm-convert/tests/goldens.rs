@@ -1,0 +1,125 @@
+//! The reference against transformers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rillm_convert::checkpoint::Checkpoint;
+use rillm_convert::evaluate::argmax;
+use rillm_convert::reference::Reference;
+use serde_json::Value;
+
+/// transformers computes rotary angles in float32, the reference in float64; at most 8·10⁻⁵ apart on these models.
+const TOLERANCE: f32 = 2e-3;
+
+fn tokens(value: &Value) -> Vec<u32> {
+    let list = value.as_array().expect("a list of tokens");
+    let token = |value: &Value| value.as_u64().expect("a token") as u32;
+    list.iter().map(token).collect()
+}
+
+/// Runs `ids` through the model, checks every position's most probable token, and gives the last logits.
+fn run(reference: &mut Reference, ids: &Value, argmax_every_position: &Value) -> Vec<f32> {
+    let expected = tokens(argmax_every_position);
+    let mut last = Vec::new();
+    for (position, (token, expected)) in tokens(ids).into_iter().zip(expected).enumerate() {
+        last = reference.forward(token, position).to_vec();
+        assert_eq!(argmax(&last), expected, "at position {position}");
+    }
+    last
+}
+
+fn assert_close(logits: &[f32], token: usize, expected: &Value) {
+    let expected = expected.as_f64().expect("a logit") as f32;
+    let found = logits[token];
+    assert!(
+        (found - expected).abs() < TOLERANCE,
+        "logit of token {token} is {found}, transformers has {expected}"
+    );
+}
+
+fn read(path: &Path) -> Value {
+    let text = fs::read_to_string(path).expect("a golden file");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// A model that `tests/goldens/make.py` made.
+fn check_tiny(name: &str) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/goldens")
+        .join(name);
+    let golden = read(&directory.join("golden.json"));
+    let checkpoint = Checkpoint::open(&directory).expect("a checkpoint");
+    let mut reference = Reference::from_checkpoint(&checkpoint);
+    let logits = run(
+        &mut reference,
+        &golden["ids"],
+        &golden["argmax_every_position"],
+    );
+    let expected = golden["last_logits"].as_array().expect("logits");
+    assert_eq!(logits.len(), expected.len());
+    for (token, expected) in expected.iter().enumerate() {
+        assert_close(&logits, token, expected);
+    }
+}
+
+#[test]
+fn llama3_scaling_grouped_queries_untied_f16() {
+    check_tiny("llama3-f16");
+}
+
+#[test]
+fn linear_scaling_one_kv_head_tied_bf16_in_shards() {
+    check_tiny("linear-bf16-sharded");
+}
+
+#[test]
+fn no_scaling_f32() {
+    check_tiny("plain-f32");
+}
+
+/// The folder beside the checkout that has larger models, if it is there.
+fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("RILLM_SHARED").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
+        PathBuf::from,
+    );
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: no folder {} (or $RILLM_SHARED)", folder.display());
+    None
+}
+
+fn check_shared(model: &str, weights: &str) {
+    let Some(shared) = shared() else { return };
+    let golden = read(&shared.join(format!("goldens/{model}.json")));
+    let checkpoint =
+        Checkpoint::open(&shared.join("models").join(model).join(weights)).expect("a checkpoint");
+    let mut reference = Reference::from_checkpoint(&checkpoint);
+    for prompt in golden["prompts"].as_array().expect("prompts") {
+        let logits = run(
+            &mut reference,
+            &prompt["ids"],
+            &prompt["argmax_every_position"],
+        );
+        for pair in prompt["last_pos_top20"].as_array().expect("logits") {
+            let token = pair[0].as_u64().expect("a token") as usize;
+            assert_close(&logits, token, &pair[1]);
+        }
+    }
+}
+
+#[test]
+fn stories260k() {
+    check_shared("stories260K", "");
+}
+
+#[test]
+fn stories260k_of_llama2c() {
+    check_shared("stories260K", "stories260K.bin");
+}
+
+#[test]
+fn tiny_llm_synth() {
+    check_shared("tiny-llm-synth", "");
+}
