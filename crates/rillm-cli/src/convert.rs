@@ -1,3 +1,5 @@
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {}
-pub fn run(_a: &Args) -> anyhow::Result<()> { Ok(()) }
+pub fn run(_a: &Args) -> anyhow::Result<()> {
+    Ok(())
+}

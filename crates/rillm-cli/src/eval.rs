@@ -22,13 +22,15 @@ use crate::source::{Access, Card, Source};
 
 /// Compare a file with its checkpoint in float32, teacher-forced over a text.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "The text is cut into windows of the context's length, each started afresh. KL is the mean over all \
+#[command(
+    after_help = "The text is cut into windows of the context's length, each started afresh. KL is the mean over all \
 positions of the divergence from the checkpoint's distribution to the file's, in nats; top-1 the share of positions at \
 which both find the same token likeliest.
 
 Examples:
   rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt
-  rillm eval --model stories.rillm --against stories260K.bin --text tales.txt --max-tokens 2000 --json")]
+  rillm eval --model stories.rillm --against stories260K.bin --text tales.txt --max-tokens 2000 --json"
+)]
 pub struct Args {
     /// The .rillm file
     #[arg(long, short, value_name = "FILE")]
@@ -67,8 +69,8 @@ impl Evaluation {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let text = std::fs::read_to_string(&args.text)
-        .with_context(|| format!("cannot read the text {}", args.text.display()))?;
+    let text =
+        std::fs::read_to_string(&args.text).with_context(|| format!("cannot read the text {}", args.text.display()))?;
     let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
     let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
     let checkpoint = Checkpoint::open(&args.against)?;

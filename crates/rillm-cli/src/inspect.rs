@@ -146,7 +146,11 @@ fn print_header(header: &Header, file_len: u64) {
     field("heads", format!("{} of {}, {} for keys and values", header.n_heads, header.head_dim, header.n_kv_heads));
     field(
         "vocabulary",
-        format!("{}{}", grouped(header.vocab_size.into()), if header.tied_embeddings { ", tied embeddings" } else { "" }),
+        format!(
+            "{}{}",
+            grouped(header.vocab_size.into()),
+            if header.tied_embeddings { ", tied embeddings" } else { "" }
+        ),
     );
     field("context", grouped(header.context_length.into()));
     let scaling = match header.rope.scaling {
@@ -158,7 +162,10 @@ fn print_header(header: &Header, file_len: u64) {
     };
     field("rope", format!("theta {}{scaling}", header.rope.theta));
     field("norm", format!("epsilon {:e}", header.norm_eps));
-    field("bos, eos", format!("{}; {}", tokens(header.bos.into_iter().collect()), tokens(header.eos.into_iter().flatten().collect())));
+    field(
+        "bos, eos",
+        format!("{}; {}", tokens(header.bos.into_iter().collect()), tokens(header.eos.into_iter().flatten().collect())),
+    );
     println!();
     println!("{}", style(format!("{:<14} {:>12} {:>12}  crc32", "section", "offset", "bytes")).bold());
     for section in header.sections() {

@@ -38,12 +38,9 @@ impl ModelArgs {
 
     /// Opens the model.
     pub fn open(&self) -> Result<(Model, Source)> {
-        let card =
-            Card { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };
+        let card = Card { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };
         match &self.model {
-            None => {
-                open(Source::embedded(BUNDLED, self.source, card)).context("in the bundled model")
-            }
+            None => open(Source::embedded(BUNDLED, self.source, card)).context("in the bundled model"),
             Some(path) => from_path(path, self.source, card),
         }
     }

@@ -12,7 +12,8 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         "G" | "GB" | "GIB" => 1 << 30,
         unit => return Err(format!("`{unit}` is no unit; use K, M or G, as in 256K")),
     };
-    let number: f64 = digits.parse().map_err(|_| format!("`{text}` is no number of bytes; write it as 262144 or 256K"))?;
+    let number: f64 =
+        digits.parse().map_err(|_| format!("`{text}` is no number of bytes; write it as 262144 or 256K"))?;
     let bytes = number * unit as f64;
     if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err(format!("{text} is out of range")) }
 }

@@ -63,17 +63,13 @@ impl Source {
             let len = file.metadata()?.len();
             // SAFETY: the map is read only. Someone who changes the file meanwhile changes the model's words, and who
             // cuts it off ends this process: a memory map cannot promise more, and the other ways of access do.
-            let bytes = if access == Access::Mmap { Bytes::Map(unsafe { Mmap::map(&file) }?) } else { Bytes::File(file) };
+            let bytes =
+                if access == Access::Mmap { Bytes::Map(unsafe { Mmap::map(&file) }?) } else { Bytes::File(file) };
             Ok((bytes, len))
         };
         let (bytes, len) = open().with_context(|| format!("cannot open {}", path.display()))?;
         ensure!(len > 0, "{} is empty; make a model file with `rillm convert`", path.display());
-        Ok(Self {
-            bytes,
-            len,
-            lend: access == Access::Mmap,
-            card: (access == Access::Throttled).then_some(card),
-        })
+        Ok(Self { bytes, len, lend: access == Access::Mmap, card: (access == Access::Throttled).then_some(card) })
     }
 
     /// Bytes of the file.

@@ -9,9 +9,7 @@ use std::path::Path;
 use rillm::format::{Quantisation, TensorKind};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::evaluate::Agreement;
-use rillm_convert::quantise::{
-    Noise, dequantise_fixed32, dequantise_int8, quantise_fixed32, quantise_int8,
-};
+use rillm_convert::quantise::{Noise, dequantise_fixed32, dequantise_int8, quantise_fixed32, quantise_int8};
 use rillm_convert::random::SplitMix64;
 use rillm_convert::reference::Reference;
 
@@ -25,11 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reference = Reference::from_checkpoint(&checkpoint);
     let texts = sample_texts(&mut reference);
     let tokens: usize = texts.iter().map(Vec::len).sum();
-    println!(
-        "{}: {tokens} tokens in {} texts",
-        checkpoint.name(),
-        texts.len()
-    );
+    println!("{}: {tokens} tokens in {} texts", checkpoint.name(), texts.len());
 
     println!("| weights | KL, nats | top-1 | SNR, dB |");
     println!("| --- | --- | --- | --- |");
@@ -38,10 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut agreement = Agreement::default();
         for text in &texts {
             for (position, &token) in text.iter().enumerate() {
-                agreement.add(
-                    reference.forward(token, position),
-                    candidate.forward(token, position),
-                );
+                agreement.add(reference.forward(token, position), candidate.forward(token, position));
             }
         }
         println!(
@@ -81,10 +72,7 @@ fn sample_texts(reference: &mut Reference) -> Vec<Vec<u32>> {
 /// The token at `point`, 0 to 1, of the cumulated probabilities.
 fn sample(logits: &[f32], point: f32) -> u32 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits
-        .iter()
-        .map(|logit| f64::from((logit - max).exp()))
-        .sum();
+    let total: f64 = logits.iter().map(|logit| f64::from((logit - max).exp())).sum();
     let mut left = f64::from(point) * total;
     for (token, logit) in logits.iter().enumerate() {
         left -= f64::from((logit - max).exp());

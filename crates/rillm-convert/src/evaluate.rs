@@ -65,10 +65,7 @@ pub fn argmax(logits: &[f32]) -> u32 {
 
 fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits
-        .iter()
-        .map(|&logit| (f64::from(logit) - max).exp())
-        .sum();
+    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - max).exp()).sum();
     max + sum.ln()
 }
 

@@ -41,8 +41,7 @@ pub fn quantise_int8(values: &[f32], group: u32, out: &mut [u8]) -> Result<i8, N
     let e = int8_exponent(max_magnitude(values));
     let unit = libm::scalbn(1.0, e.into());
     let groups = values.chunks(group as usize);
-    for ((values, quantised), scale) in groups.zip(quantised.chunks_mut(group as usize)).zip(scales)
-    {
+    for ((values, quantised), scale) in groups.zip(quantised.chunks_mut(group as usize)).zip(scales) {
         // At most S_MAX by the choice of the exponent; 0 only for a group of zeros.
         let s = (max_magnitude(values) / Q_MAX / unit).ceil();
         *scale = s as u8;
@@ -117,33 +116,20 @@ pub struct Noise {
 impl Noise {
     /// Of values and what became of them.
     pub fn between(values: &[f32], restored: &[f32]) -> Self {
-        values
-            .iter()
-            .zip(restored)
-            .fold(Self::default(), |sum, (&value, &restored)| {
-                let (value, restored) = (f64::from(value), f64::from(restored));
-                sum.plus(Self {
-                    signal: value * value,
-                    error: (value - restored) * (value - restored),
-                })
-            })
+        values.iter().zip(restored).fold(Self::default(), |sum, (&value, &restored)| {
+            let (value, restored) = (f64::from(value), f64::from(restored));
+            sum.plus(Self { signal: value * value, error: (value - restored) * (value - restored) })
+        })
     }
 
     /// The power of both.
     pub fn plus(self, other: Self) -> Self {
-        Self {
-            signal: self.signal + other.signal,
-            error: self.error + other.error,
-        }
+        Self { signal: self.signal + other.signal, error: self.error + other.error }
     }
 
     /// Signal-to-noise ratio in decibels: `10 log10(Σ v² / Σ (v - v')²)`. Infinite where nothing was lost.
     pub fn snr_db(self) -> f64 {
-        if self.error == 0.0 {
-            f64::INFINITY
-        } else {
-            10.0 * (self.signal / self.error).log10()
-        }
+        if self.error == 0.0 { f64::INFINITY } else { 10.0 * (self.signal / self.error).log10() }
     }
 }
 
@@ -154,10 +140,7 @@ struct RowLayout {
 
 impl RowLayout {
     fn new(values: usize, group: u32) -> Self {
-        Self {
-            groups: values.div_ceil(group as usize),
-            len: Quantisation::Int8 { group }.row_len(values as u32),
-        }
+        Self { groups: values.div_ceil(group as usize), len: Quantisation::Int8 { group }.row_len(values as u32) }
     }
 }
 
@@ -166,20 +149,12 @@ fn int8_exponent(max_magnitude: f64) -> i8 {
     let step = max_magnitude / Q_MAX;
     // 255 is just below 2^8.
     let e = clamp_exponent(power_above(step) - 8);
-    if step <= S_MAX * libm::scalbn(1.0, e.into()) {
-        e
-    } else {
-        e + 1
-    }
+    if step <= S_MAX * libm::scalbn(1.0, e.into()) { e } else { e + 1 }
 }
 
 /// The smallest *p* with `magnitude < 2^p`; of zero, less than of any float32.
 fn power_above(magnitude: f64) -> i32 {
-    if magnitude == 0.0 {
-        2 * f32::MIN_EXP
-    } else {
-        libm::frexp(magnitude).1
-    }
+    if magnitude == 0.0 { 2 * f32::MIN_EXP } else { libm::frexp(magnitude).1 }
 }
 
 /// Float32's largest magnitude is below 2^128, so that no exponent is near the upper end.
@@ -188,20 +163,13 @@ fn clamp_exponent(exponent: i32) -> i8 {
 }
 
 fn max_magnitude(values: &[f32]) -> f64 {
-    f64::from(
-        values
-            .iter()
-            .fold(0.0, |max: f32, value| max.max(value.abs())),
-    )
+    f64::from(values.iter().fold(0.0, |max: f32, value| max.max(value.abs())))
 }
 
 fn check_finite(values: &[f32]) -> Result<(), NotFinite> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
-        Some(column) => Err(NotFinite {
-            column,
-            value: values[column],
-        }),
+        Some(column) => Err(NotFinite { column, value: values[column] }),
     }
 }
 
@@ -258,10 +226,7 @@ mod tests {
         for value in [f32::MAX, 1.0, f32::MIN_POSITIVE, 1e-35, -f32::MAX] {
             let restored = int8_round_trip(&[value, 0.0], 16)[0];
             let error = (f64::from(restored) - f64::from(value)).abs();
-            assert!(
-                error <= f64::from(value).abs() / 128.0,
-                "{value:e}: {restored:e}"
-            );
+            assert!(error <= f64::from(value).abs() / 128.0, "{value:e}: {restored:e}");
         }
         // Below 2^-129 half a step is more than the value.
         assert_eq!(int8_round_trip(&[f32::from_bits(1)], 16), [0.0]);
@@ -271,13 +236,7 @@ mod tests {
     fn what_is_not_finite_is_refused() {
         let mut row = [0; 8];
         let error = quantise_int8(&[0.0, f32::INFINITY, f32::NAN], 16, &mut row);
-        assert_eq!(
-            error,
-            Err(NotFinite {
-                column: 1,
-                value: f32::INFINITY
-            })
-        );
+        assert_eq!(error, Err(NotFinite { column: 1, value: f32::INFINITY }));
         let error = quantise_fixed32(&[f32::NAN], &mut row[..4]).map_err(|error| error.column);
         assert_eq!(error, Err(0));
     }

@@ -18,11 +18,7 @@ use crate::checkpoint::{Dtype, LlamaConfig, tensor_name};
 /// probable token stands out. Norm weights lie in 0.5 … 1.5. The same bits on every machine.
 pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> Vec<f32> {
     let (rows, cols) = config.shape(kind);
-    let stored_as = if kind == TensorKind::Head && config.tied_embeddings {
-        TensorKind::Embedding
-    } else {
-        kind
-    };
+    let stored_as = if kind == TensorKind::Head && config.tied_embeddings { TensorKind::Embedding } else { kind };
     let mut random = SplitMix64(seed ^ u64::from(layer) << 32 ^ (stored_as as u64) << 56);
     let unit = 1.0 / (cols as f32).sqrt();
     let scale = match kind {
@@ -32,9 +28,7 @@ pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> 
     };
     (0..rows * cols)
         .map(|_| match kind {
-            TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm => {
-                0.5 + random.uniform()
-            }
+            TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm => 0.5 + random.uniform(),
             _ => scale * random.normal(),
         })
         .collect()
@@ -45,12 +39,7 @@ pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> 
 ///
 /// # Errors
 /// What the system says.
-pub fn write(
-    directory: &Path,
-    config: &LlamaConfig,
-    dtype: Dtype,
-    seed: u64,
-) -> Result<(), io::Error> {
+pub fn write(directory: &Path, config: &LlamaConfig, dtype: Dtype, seed: u64) -> Result<(), io::Error> {
     let mut kinds: Vec<(TensorKind, u32)> = TensorKind::tape(config.n_layers).collect();
     kinds.push((TensorKind::Embedding, 0));
     kinds.retain(|&(kind, _)| !(kind == TensorKind::Head && config.tied_embeddings));
@@ -82,23 +71,14 @@ pub fn write(
         .map_err(io::Error::other)?;
     let file = safetensors::serialize(views, None).map_err(io::Error::other)?;
     fs::write(directory.join("model.safetensors"), file)?;
-    fs::write(
-        directory.join("config.json"),
-        config_json(config).to_string(),
-    )
+    fs::write(directory.join("config.json"), config_json(config).to_string())
 }
 
 fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Dtype::F16 => values
-            .iter()
-            .flat_map(|&v| f16::from_f32(v).to_le_bytes())
-            .collect(),
-        Dtype::Bf16 => values
-            .iter()
-            .flat_map(|&v| bf16::from_f32(v).to_le_bytes())
-            .collect(),
+        Dtype::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+        Dtype::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
     }
 }
 
@@ -106,12 +86,7 @@ fn config_json(config: &LlamaConfig) -> Value {
     let rope_scaling = match config.rope.scaling {
         RopeScaling::None => Value::Null,
         RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
-        RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_context,
-        } => json!({
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => json!({
             "rope_type": "llama3",
             "factor": factor,
             "low_freq_factor": low_freq_factor,

@@ -88,9 +88,7 @@ impl Reference {
 
     /// The checkpoint's model. Takes 4 bytes a parameter.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Self {
-        Self::new(checkpoint.config(), |kind, layer| {
-            checkpoint.tensor(kind, layer)
-        })
+        Self::new(checkpoint.config(), |kind, layer| checkpoint.tensor(kind, layer))
     }
 
     /// The model's dimensions.
@@ -104,16 +102,10 @@ impl Reference {
     /// # Panics
     /// With a token outside of the vocabulary, or a position after the next one.
     pub fn forward(&mut self, token: u32, position: usize) -> &[f32] {
-        let LlamaConfig {
-            n_heads, head_dim, ..
-        } = self.config;
+        let LlamaConfig { n_heads, head_dim, .. } = self.config;
         let (n_heads, head_dim, eps) = (n_heads as usize, head_dim as usize, self.config.norm_eps);
         let hidden_size = self.config.hidden_size as usize;
-        let angles: Vec<f64> = self
-            .frequencies
-            .iter()
-            .map(|frequency| frequency * position as f64)
-            .collect();
+        let angles: Vec<f64> = self.frequencies.iter().map(|frequency| frequency * position as f64).collect();
 
         let mut x = self.embedding[token as usize * hidden_size..][..hidden_size].to_vec();
         for (layer, cache) in self.layers.iter().zip(&mut self.caches) {
@@ -140,10 +132,7 @@ impl Reference {
 impl KvCache {
     fn store(&mut self, position: usize, k: &[f32], v: &[f32]) {
         let at = position * k.len();
-        assert!(
-            at <= self.keys.len(),
-            "position {position} comes before the ones ahead of it"
-        );
+        assert!(at <= self.keys.len(), "position {position} comes before the ones ahead of it");
         self.keys.truncate(at);
         self.keys.extend_from_slice(k);
         self.values.truncate(at);
@@ -171,27 +160,14 @@ fn rotate(heads: &mut [f32], angles: &[f64]) {
 
 /// For each query head `softmax(q · K / sqrt(head_dim)) · V` over the cached positions. Consecutive query heads share a
 /// key and value head.
-fn attention(
-    q: &[f32],
-    cache: &KvCache,
-    n_heads: usize,
-    head_dim: usize,
-    kv_dim: usize,
-) -> Vec<f32> {
+fn attention(q: &[f32], cache: &KvCache, n_heads: usize, head_dim: usize, kv_dim: usize) -> Vec<f32> {
     let heads_per_kv_head = n_heads * head_dim / kv_dim;
     let scale = 1.0 / (head_dim as f32).sqrt();
     let mut attended = vec![0.0; q.len()];
-    for (head, (q, out)) in q
-        .chunks_exact(head_dim)
-        .zip(attended.chunks_exact_mut(head_dim))
-        .enumerate()
-    {
+    for (head, (q, out)) in q.chunks_exact(head_dim).zip(attended.chunks_exact_mut(head_dim)).enumerate() {
         let at = head / heads_per_kv_head * head_dim;
-        let mut weights: Vec<f32> = cache
-            .keys
-            .chunks_exact(kv_dim)
-            .map(|k| dot(q, &k[at..at + head_dim]) * scale)
-            .collect();
+        let mut weights: Vec<f32> =
+            cache.keys.chunks_exact(kv_dim).map(|k| dot(q, &k[at..at + head_dim]) * scale).collect();
         softmax(&mut weights);
         for (weight, v) in weights.iter().zip(cache.values.chunks_exact(kv_dim)) {
             for (out, v) in out.iter_mut().zip(&v[at..at + head_dim]) {
@@ -211,10 +187,7 @@ fn softmax(x: &mut [f32]) {
 
 /// `silu(gate) · up`, where `silu(x) = x / (1 + e^-x)`
 fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
-    gate.iter()
-        .zip(up)
-        .map(|(gate, up)| gate / (1.0 + (-gate).exp()) * up)
-        .collect()
+    gate.iter().zip(up).map(|(gate, up)| gate / (1.0 + (-gate).exp()) * up).collect()
 }
 
 fn add(x: &mut [f32], y: &[f32]) {
@@ -227,11 +200,7 @@ fn add(x: &mut [f32], y: &[f32]) {
 fn matvec(weights: &[f32], x: &[f32]) -> Vec<f32> {
     /// Multiplications below which a task is not worth handing to another core.
     const TASK: usize = 1 << 15;
-    weights
-        .par_chunks_exact(x.len())
-        .with_min_len(TASK.div_ceil(x.len()))
-        .map(|row| dot(row, x))
-        .collect()
+    weights.par_chunks_exact(x.len()).with_min_len(TASK.div_ceil(x.len())).map(|row| dot(row, x)).collect()
 }
 
 /// The scalar product, in sixteen partial sums that the compiler keeps in vector registers.

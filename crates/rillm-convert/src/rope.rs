@@ -26,12 +26,7 @@ fn scale(scaling: RopeScaling, frequency: f64) -> f64 {
     match scaling {
         RopeScaling::None => frequency,
         RopeScaling::Linear { factor } => frequency / f64::from(factor),
-        RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_context,
-        } => {
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
             let [factor, low, high] = [factor, low_freq_factor, high_freq_factor].map(f64::from);
             // Turns in the original context.
             let turns = f64::from(original_context) * frequency / TAU;
@@ -89,12 +84,8 @@ mod tests {
     #[test]
     fn llama3_scaling_keeps_short_wavelengths_and_stretches_long_ones() {
         // Llama 3.2 1B.
-        let scaling = RopeScaling::Llama3 {
-            factor: 32.0,
-            low_freq_factor: 1.0,
-            high_freq_factor: 4.0,
-            original_context: 8192,
-        };
+        let scaling =
+            RopeScaling::Llama3 { factor: 32.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 8192 };
         let scaled = frequencies(&rope(500_000.0, scaling), 64);
         let plain = frequencies(&rope(500_000.0, RopeScaling::None), 64);
         let mut blended = 0;

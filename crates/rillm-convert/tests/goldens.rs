@@ -31,10 +31,7 @@ fn run(reference: &mut Reference, ids: &Value, argmax_every_position: &Value) ->
 fn assert_close(logits: &[f32], token: usize, expected: &Value) {
     let expected = expected.as_f64().expect("a logit") as f32;
     let found = logits[token];
-    assert!(
-        (found - expected).abs() < TOLERANCE,
-        "logit of token {token} is {found}, transformers has {expected}"
-    );
+    assert!((found - expected).abs() < TOLERANCE, "logit of token {token} is {found}, transformers has {expected}");
 }
 
 fn read(path: &Path) -> Value {
@@ -44,17 +41,11 @@ fn read(path: &Path) -> Value {
 
 /// A model that `tests/goldens/make.py` made.
 fn check_tiny(name: &str) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/goldens")
-        .join(name);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
     let golden = read(&directory.join("golden.json"));
     let checkpoint = Checkpoint::open(&directory).expect("a checkpoint");
     let mut reference = Reference::from_checkpoint(&checkpoint);
-    let logits = run(
-        &mut reference,
-        &golden["ids"],
-        &golden["argmax_every_position"],
-    );
+    let logits = run(&mut reference, &golden["ids"], &golden["argmax_every_position"]);
     let expected = golden["last_logits"].as_array().expect("logits");
     assert_eq!(logits.len(), expected.len());
     for (token, expected) in expected.iter().enumerate() {
@@ -79,10 +70,8 @@ fn no_scaling_f32() {
 
 /// The folder beside the checkout that has larger models, if it is there.
 fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("RILLM_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("RILLM_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
     if folder.is_dir() {
         return Some(folder);
     }
@@ -93,15 +82,10 @@ fn shared() -> Option<PathBuf> {
 fn check_shared(model: &str, weights: &str) {
     let Some(shared) = shared() else { return };
     let golden = read(&shared.join(format!("goldens/{model}.json")));
-    let checkpoint =
-        Checkpoint::open(&shared.join("models").join(model).join(weights)).expect("a checkpoint");
+    let checkpoint = Checkpoint::open(&shared.join("models").join(model).join(weights)).expect("a checkpoint");
     let mut reference = Reference::from_checkpoint(&checkpoint);
     for prompt in golden["prompts"].as_array().expect("prompts") {
-        let logits = run(
-            &mut reference,
-            &prompt["ids"],
-            &prompt["argmax_every_position"],
-        );
+        let logits = run(&mut reference, &prompt["ids"], &prompt["argmax_every_position"]);
         for pair in prompt["last_pos_top20"].as_array().expect("logits") {
             let token = pair[0].as_u64().expect("a token") as usize;
             assert_close(&logits, token, &pair[1]);

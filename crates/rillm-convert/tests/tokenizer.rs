@@ -123,8 +123,8 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
     }
 
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
     }
 }
 
@@ -163,7 +163,7 @@ impl<'a> Strings<'a> {
                     let len = [3, 12, 60, 300][random.below(40).min(3)];
                     let alphabet = ["ab", "aeiou nrst", "abcdefghijklmnopqrstuvwxyz", "=-", "thein"];
                     let letters: Vec<_> = random.pick(&alphabet).chars().collect();
-                    text.extend((0..random.below(len)).map(|_| *random.pick(&letters)));
+                    text.extend((0..random.below(len)).map(|_| random.pick(&letters)));
                 }
                 _ => text += random.pick(&self.words),
             }
@@ -203,15 +203,11 @@ fn assert_decodes(name: &str, vocabulary: &Vocabulary, reference: &Reference, id
     };
     let text: Vec<u32> = ids.iter().copied().filter(|id| !is_mark(id)).collect();
     assert_eq!(decode(vocabulary, decoder.clone(), ids), reference.decode(&text, false).unwrap(), "{name}: {ids:?}");
-    // Nor does it print such a token as it is written.
-    let is_plain = |added: &rillm_convert::vocabulary::AddedToken| !added.normalized || !vocabulary.escaped_marks;
-    if vocabulary.added.iter().all(is_plain) {
-        assert_eq!(
-            decode(vocabulary, decoder.show_control_tokens(), ids),
-            reference.decode(ids, false).unwrap(),
-            "{name}: {ids:?}"
-        );
-    }
+    assert_eq!(
+        decode(vocabulary, decoder.show_control_tokens(), ids),
+        reference.decode(ids, false).unwrap(),
+        "{name}: {ids:?}"
+    );
 }
 
 fn with_normalized(json: &Value, normalized: bool) -> Value {
@@ -250,17 +246,22 @@ fn read_json(path: &Path) -> Value {
 fn tiny() {
     let json: Value = serde_json::from_str(TINY).unwrap();
     for (name, json) in variants(&json) {
-        assert_same(&name, &json, STRINGS / 4);
+        assert_same(&name, &json, STRINGS / 10);
     }
     // A piece with a space inside: words can't be cut at spaces.
     let mut inner = json;
     let vocab = inner["model"]["vocab"].as_object_mut().unwrap();
-    vocab.insert("he▁t".into(), 2000.into());
-    vocab.insert("e▁t".into(), 2001.into());
+    let len = vocab.len();
+    vocab.insert("he▁t".into(), len.into());
+    vocab.insert("e▁t".into(), (len + 1).into());
+    for token in inner["added_tokens"].as_array_mut().unwrap() {
+        let id = token["id"].as_u64().unwrap();
+        token["id"] = (id + 2 * u64::from(id >= len as u64)).into();
+    }
     let merges = inner["model"]["merges"].as_array_mut().unwrap();
     merges.insert(1, "e ▁t".into());
     merges.insert(9, "h e▁t".into());
-    assert_same("space inside", &inner, STRINGS / 4);
+    assert_same("space inside", &inner, STRINGS / 10);
 }
 
 #[test]
@@ -352,7 +353,7 @@ fn long_words() {
         }
         for alphabet in ["abcdefghijklmnopqrstuvwxyz", "ab", "thein", "ACGT", "0123456789abcdef"] {
             let letters: Vec<_> = alphabet.chars().collect();
-            texts.push((0..4000).map(|_| *random.pick(&letters)).collect());
+            texts.push((0..4000).map(|_| random.pick(&letters)).collect());
         }
         for text in texts {
             let expected = reference.encode_fast(text.as_str(), true).unwrap();
@@ -416,22 +417,26 @@ fn memory() {
 /// Prints what the lookups of ordinary text cost.
 #[test]
 fn reads() {
-    let Some(folder) = shared("tiny-llm-synth") else {
-        return;
-    };
-    let vocabulary = Vocabulary::open(&folder, 32_000).unwrap();
-    let section = vocabulary.section().unwrap();
-    let mut engine = Engine::of(&vocabulary);
-    let opened = engine.source.traffic().reads;
-    let tokens = engine.encode(ENGLISH).unwrap().len();
-    let reads = engine.source.traffic().reads - opened;
-    println!(
-        "Llama 2: a section of {} bytes; {tokens} tokens, {reads} sectors, {:.1} a token",
-        section.len(),
-        reads as f64 / tokens as f64
-    );
-    assert!(section.len() < 1_200_000);
-    assert!(reads < 25 * tokens as u64);
+    for (model, size) in [("stories260K", 512), ("tiny-llm-synth", 32_000)] {
+        let Some(folder) = shared(model) else { return };
+        let vocabulary = Vocabulary::open(&folder, size).unwrap();
+        let section = vocabulary.section().unwrap();
+        let mut engine = Engine::of(&vocabulary);
+        let opened = engine.source.traffic().reads;
+        let tokens = engine.encode(ENGLISH).unwrap().len();
+        let reads = engine.source.traffic().reads - opened;
+        println!(
+            "{model}: a section of {} bytes, {} merges, at most {} and {} sectors a lookup; {tokens} tokens, {reads} \
+             sectors, {:.1} a token",
+            section.len(),
+            vocabulary.merges.len(),
+            section[32],
+            section[40],
+            reads as f64 / tokens as f64
+        );
+        assert!(section.len() < 1_200_000);
+        assert!(reads < 12 * tokens as u64);
+    }
 }
 
 /// What a tokenizer can't be converted for, by name.

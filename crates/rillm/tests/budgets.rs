@@ -13,7 +13,8 @@ fn a_token_reads_its_row_and_one_run_of_the_tape() {
     for config in shapes() {
         let file = model_file(&config, 1);
         let (model, source) = open(Bytes::copied(&file));
-        let options = PlanOptions { pinned: Some(0), chunk: Some(2048), context: Some(16), ..PlanOptions::new(4 << 20) };
+        let options =
+            PlanOptions { pinned: Some(0), chunk: Some(2048), context: Some(16), ..PlanOptions::new(4 << 20) };
         let mut memory = vec![0; options.ram];
         let mut session = session(&model, source, &options, &mut memory);
         session.push(&[1, 2, 3]).unwrap();
@@ -54,8 +55,7 @@ fn a_prompt_in_batches_reads_the_tape_once_a_batch() {
     let config = shapes().remove(1);
     let file = model_file(&config, 1);
     let (model, source) = open(Bytes::copied(&file));
-    let options =
-        PlanOptions { batch: Some(8), pinned: Some(0), context: Some(32), ..PlanOptions::new(4 << 20) };
+    let options = PlanOptions { batch: Some(8), pinned: Some(0), context: Some(32), ..PlanOptions::new(4 << 20) };
     let mut memory = vec![0; options.ram];
     let mut session = session(&model, source, &options, &mut memory);
     session.push(&[7; 20]).unwrap();

@@ -16,7 +16,13 @@ const PROMPT: &str = "a tale of two";
 const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling::GREEDY };
 
 fn options() -> PlanOptions {
-    PlanOptions { context: Some(32), batch: Some(3), chunk: Some(1024), pinned: Some(4096), ..PlanOptions::new(1 << 20) }
+    PlanOptions {
+        context: Some(32),
+        batch: Some(3),
+        chunk: Some(1024),
+        pinned: Some(4096),
+        ..PlanOptions::new(1 << 20)
+    }
 }
 
 /// Four tokens after the prompt, however often it takes. The number of errors with them.

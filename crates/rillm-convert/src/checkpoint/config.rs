@@ -96,11 +96,7 @@ impl LlamaConfig {
             ));
         }
         if !self.head_dim.is_multiple_of(2) {
-            return Err(field(
-                "head_dim",
-                self.head_dim.to_string(),
-                "an even number".to_owned(),
-            ));
+            return Err(field("head_dim", self.head_dim.to_string(), "an even number".to_owned()));
         }
         if self.n_heads * self.head_dim > 1 << 17 {
             return Err(field(
@@ -110,26 +106,14 @@ impl LlamaConfig {
             ));
         }
         if !(self.norm_eps.is_finite() && self.norm_eps >= 0.0) {
-            return Err(field(
-                "rms_norm_eps",
-                self.norm_eps.to_string(),
-                "a finite number, not negative".to_owned(),
-            ));
+            return Err(field("rms_norm_eps", self.norm_eps.to_string(), "a finite number, not negative".to_owned()));
         }
         for (name, value, min) in self.rope_parameters() {
             if !(value.is_finite() && value >= min) {
-                return Err(field(
-                    name,
-                    value.to_string(),
-                    format!("a finite number, at least {min}"),
-                ));
+                return Err(field(name, value.to_string(), format!("a finite number, at least {min}")));
             }
         }
-        if let RopeScaling::Llama3 {
-            low_freq_factor,
-            high_freq_factor,
-            ..
-        } = self.rope.scaling
+        if let RopeScaling::Llama3 { low_freq_factor, high_freq_factor, .. } = self.rope.scaling
             && high_freq_factor <= low_freq_factor
         {
             return Err(field(
@@ -139,23 +123,13 @@ impl LlamaConfig {
             ));
         }
         if self.eos.len() > MAX_EOS {
-            return Err(field(
-                "eos_token_id",
-                format!("{:?}", self.eos),
-                format!("at most {MAX_EOS} tokens"),
-            ));
+            return Err(field("eos_token_id", format!("{:?}", self.eos), format!("at most {MAX_EOS} tokens")));
         }
         let specials = self.bos.map(|bos| ("bos_token_id", bos));
-        let specials = specials
-            .into_iter()
-            .chain(self.eos.iter().map(|&eos| ("eos_token_id", eos)));
+        let specials = specials.into_iter().chain(self.eos.iter().map(|&eos| ("eos_token_id", eos)));
         for (name, token) in specials {
             if token >= self.vocab_size {
-                return Err(field(
-                    name,
-                    token.to_string(),
-                    format!("a token below vocab_size, {}", self.vocab_size),
-                ));
+                return Err(field(name, token.to_string(), format!("a token below vocab_size, {}", self.vocab_size)));
             }
         }
         Ok(())
@@ -167,20 +141,11 @@ impl LlamaConfig {
         match self.rope.scaling {
             RopeScaling::None => {}
             RopeScaling::Linear { factor } => parameters.push(("factor", factor, 1.0)),
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => parameters.extend([
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => parameters.extend([
                 ("factor", factor, 1.0),
                 ("low_freq_factor", low_freq_factor, f32::MIN_POSITIVE),
                 ("high_freq_factor", high_freq_factor, f32::MIN_POSITIVE),
-                (
-                    "original_max_position_embeddings",
-                    original_context as f32,
-                    1.0,
-                ),
+                ("original_max_position_embeddings", original_context as f32, 1.0),
             ]),
         }
         parameters

@@ -9,23 +9,11 @@ use serde_json::{Map, Value};
 use super::{CheckpointError, LlamaConfig, io_error};
 
 /// Switches that change the arithmetic when true.
-const MUST_BE_FALSE: [&str; 7] = [
-    "attention_bias",
-    "mlp_bias",
-    "use_bias",
-    "use_sliding_window",
-    "use_qk_norm",
-    "rope_interleaved",
-    "alibi",
-];
+const MUST_BE_FALSE: [&str; 7] =
+    ["attention_bias", "mlp_bias", "use_bias", "use_sliding_window", "use_qk_norm", "rope_interleaved", "alibi"];
 /// Factors that change the arithmetic unless they are one.
-const MUST_BE_ONE: [&str; 5] = [
-    "partial_rotary_factor",
-    "embedding_multiplier",
-    "residual_multiplier",
-    "logits_scaling",
-    "logit_scale",
-];
+const MUST_BE_ONE: [&str; 5] =
+    ["partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];
 /// Features that change the arithmetic when they are there at all.
 const MUST_BE_ABSENT: [&str; 8] = [
     "sliding_window",
@@ -59,10 +47,7 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
         Some(head_dim) => head_dim,
         None if n_heads > 0 && hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,
         None => {
-            return Err(fields.error(
-                "num_attention_heads",
-                "a divisor of hidden_size, or an explicit head_dim",
-            ));
+            return Err(fields.error("num_attention_heads", "a divisor of hidden_size, or an explicit head_dim"));
         }
     };
     let mut eos = fields.tokens("eos_token_id", &[2])?;
@@ -91,34 +76,22 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
         eos,
     };
     config.check(&fields.path)?;
-    Ok(ConfigJson {
-        config,
-        ties_are_explicit: ties.is_some(),
-    })
+    Ok(ConfigJson { config, ties_are_explicit: ties.is_some() })
 }
 
 fn refuse_other_arithmetic(fields: &Fields) -> Result<(), CheckpointError> {
     if !matches!(fields.str("model_type")?, None | Some("llama")) {
-        return Err(fields.error(
-            "model_type",
-            "\"llama\", the only architecture that rillm runs",
-        ));
+        return Err(fields.error("model_type", "\"llama\", the only architecture that rillm runs"));
     }
     match fields.get("architectures") {
         None => {}
         Some(Value::Array(names)) if names.iter().all(|name| name == "LlamaForCausalLM") => {}
         Some(_) => {
-            return Err(fields.error(
-                "architectures",
-                "[\"LlamaForCausalLM\"], the only architecture that rillm runs",
-            ));
+            return Err(fields.error("architectures", "[\"LlamaForCausalLM\"], the only architecture that rillm runs"));
         }
     }
     if !matches!(fields.str("hidden_act")?, None | Some("silu" | "swish")) {
-        return Err(fields.error(
-            "hidden_act",
-            "\"silu\", the only activation that rillm computes",
-        ));
+        return Err(fields.error("hidden_act", "\"silu\", the only activation that rillm computes"));
     }
     for name in MUST_BE_FALSE {
         if fields.bool(name)? == Some(true) {
@@ -147,47 +120,27 @@ fn rope(fields: &Fields, context_length: u32) -> Result<Rope, CheckpointError> {
     }
     let top_theta = fields.f32("rope_theta")?;
     let Some(rope) = new.or(old) else {
-        return Ok(Rope {
-            theta: top_theta.unwrap_or(10_000.0),
-            scaling: RopeScaling::None,
-        });
+        return Ok(Rope { theta: top_theta.unwrap_or(10_000.0), scaling: RopeScaling::None });
     };
     let theta = rope.f32("rope_theta")?.or(top_theta).unwrap_or(10_000.0);
-    if rope
-        .f64("partial_rotary_factor")?
-        .is_some_and(|value| value != 1.0)
-    {
-        return Err(rope.error(
-            "partial_rotary_factor",
-            "1: rillm turns all of a head's dimensions",
-        ));
+    if rope.f64("partial_rotary_factor")?.is_some_and(|value| value != 1.0) {
+        return Err(rope.error("partial_rotary_factor", "1: rillm turns all of a head's dimensions"));
     }
-    let key = if rope.get("rope_type").is_some() {
-        "rope_type"
-    } else {
-        "type"
-    };
+    let key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
     let scaling = match rope.str(key)? {
         None | Some("default") => RopeScaling::None,
-        Some("linear") => RopeScaling::Linear {
-            factor: rope.required_f32("factor")?,
-        },
+        Some("linear") => RopeScaling::Linear { factor: rope.required_f32("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
             factor: rope.required_f32("factor")?,
             low_freq_factor: rope.required_f32("low_freq_factor")?,
             high_freq_factor: rope.required_f32("high_freq_factor")?,
             original_context: match fields.u32("original_max_position_embeddings")? {
                 Some(original) => original,
-                None => rope
-                    .u32("original_max_position_embeddings")?
-                    .unwrap_or(context_length),
+                None => rope.u32("original_max_position_embeddings")?.unwrap_or(context_length),
             },
         },
         Some(_) => {
-            return Err(rope.error(
-                key,
-                "\"default\", \"linear\" or \"llama3\": rillm knows no other scaling",
-            ));
+            return Err(rope.error(key, "\"default\", \"linear\" or \"llama3\": rillm knows no other scaling"));
         }
     };
     Ok(Rope { theta, scaling })
@@ -205,11 +158,7 @@ impl Fields {
     fn read(path: PathBuf) -> Result<Self, CheckpointError> {
         let text = fs::read(&path).map_err(|source| io_error(&path, source))?;
         match serde_json::from_slice(&text) {
-            Ok(map) => Ok(Self {
-                path,
-                prefix: String::new(),
-                map,
-            }),
+            Ok(map) => Ok(Self { path, prefix: String::new(), map }),
             Err(source) => Err(CheckpointError::Json { path, source }),
         }
     }
@@ -218,10 +167,7 @@ impl Fields {
         CheckpointError::Field {
             path: self.path.clone(),
             field: format!("{}{name}", self.prefix),
-            found: self
-                .map
-                .get(name)
-                .map_or_else(|| "absent".to_owned(), Value::to_string),
+            found: self.map.get(name).map_or_else(|| "absent".to_owned(), Value::to_string),
             expected: expected.to_owned(),
         }
     }
@@ -237,9 +183,7 @@ impl Fields {
         expected: &str,
         convert: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, CheckpointError> {
-        self.get(name)
-            .map(|value| convert(value).ok_or_else(|| self.error(name, expected)))
-            .transpose()
+        self.get(name).map(|value| convert(value).ok_or_else(|| self.error(name, expected))).transpose()
     }
 
     fn u32(&self, name: &str) -> Result<Option<u32>, CheckpointError> {
@@ -247,8 +191,7 @@ impl Fields {
     }
 
     fn required_u32(&self, name: &str) -> Result<u32, CheckpointError> {
-        self.u32(name)?
-            .ok_or_else(|| self.error(name, "an integer"))
+        self.u32(name)?.ok_or_else(|| self.error(name, "an integer"))
     }
 
     fn f64(&self, name: &str) -> Result<Option<f64>, CheckpointError> {
@@ -284,11 +227,7 @@ impl Fields {
 
     fn object(&self, name: &str) -> Result<Option<Self>, CheckpointError> {
         let map = self.optional(name, "an object", Value::as_object)?;
-        Ok(map.map(|map| Self {
-            path: self.path.clone(),
-            prefix: format!("{}{name}.", self.prefix),
-            map: map.clone(),
-        }))
+        Ok(map.map(|map| Self { path: self.path.clone(), prefix: format!("{}{name}.", self.prefix), map: map.clone() }))
     }
 }
 
@@ -381,10 +320,7 @@ mod tests {
             assert_eq!(config.expect("the old form").rope, expected);
         }
         let config = read_changed(|config| {
-            config
-                .as_object_mut()
-                .expect("an object")
-                .remove("rope_theta");
+            config.as_object_mut().expect("an object").remove("rope_theta");
             config["rope_parameters"] = llama3.clone();
             config["rope_parameters"]["rope_type"] = json!("llama3");
             config["rope_parameters"]["rope_theta"] = json!(500_000.0);

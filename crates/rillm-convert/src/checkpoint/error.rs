@@ -107,21 +107,12 @@ impl fmt::Display for CheckpointError {
                  checkpoint of version 0 (a .bin file)",
                 path.display()
             ),
-            Self::Field {
-                path,
-                field,
-                found,
-                expected,
-            } => write!(
-                f,
-                "{}: {field} is {found}; expected {expected}",
-                path.display()
-            ),
-            Self::Safetensors { path, source } => write!(
-                f,
-                "{}: not a whole safetensors file ({source}); download it again",
-                path.display()
-            ),
+            Self::Field { path, field, found, expected } => {
+                write!(f, "{}: {field} is {found}; expected {expected}", path.display())
+            }
+            Self::Safetensors { path, source } => {
+                write!(f, "{}: not a whole safetensors file ({source}); download it again", path.display())
+            }
             Self::MissingTensor { path, name, shape } => write!(
                 f,
                 "{}: no tensor {name} of shape {shape:?}, which the configuration calls for; is a file missing?",
@@ -133,11 +124,7 @@ impl fmt::Display for CheckpointError {
                  the output; rillm converts plain Llama models without biases or adapters",
                 path.display()
             ),
-            Self::Shape {
-                name,
-                found,
-                expected,
-            } => write!(
+            Self::Shape { name, found, expected } => write!(
                 f,
                 "tensor {name} has shape {found:?}, the configuration says {expected:?}; do config.json and the \
                  weights belong together?"
@@ -152,11 +139,7 @@ impl fmt::Display for CheckpointError {
                  to false if the head is to be used, or remove the head",
                 path.display()
             ),
-            Self::Length {
-                path,
-                found,
-                expected,
-            } => write!(
+            Self::Length { path, found, expected } => write!(
                 f,
                 "{}: {found} bytes, its dimensions call for {expected}; is it a whole llama2.c checkpoint of version 0?",
                 path.display()

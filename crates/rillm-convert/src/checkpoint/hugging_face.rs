@@ -22,10 +22,7 @@ struct Listed {
 }
 
 pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
-    let config_json::ConfigJson {
-        mut config,
-        ties_are_explicit,
-    } = config_json::read(directory)?;
+    let config_json::ConfigJson { mut config, ties_are_explicit } = config_json::read(directory)?;
     let (files, mut listed) = list_tensors(directory)?;
 
     let head_name = tensor_name(TensorKind::Head, 0);
@@ -44,26 +41,14 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
     let [embedding, _, head] = [0, 1, 2].map(|index: usize| tensors[index]);
     let bytes = |tensor: &LocatedTensor| &files[tensor.file][tensor.byte_range()];
     if config.tied_embeddings && bytes(&embedding) != bytes(&head) {
-        return Err(CheckpointError::TiedHeadDiffers {
-            path: directory.join("config.json"),
-        });
+        return Err(CheckpointError::TiedHeadDiffers { path: directory.join("config.json") });
     }
     // Older checkpoints carry the rotary embedding's frequencies, which follow from the configuration.
-    let rest = listed
-        .keys()
-        .filter(|name| !name.ends_with(".rotary_emb.inv_freq"));
+    let rest = listed.keys().filter(|name| !name.ends_with(".rotary_emb.inv_freq"));
     if let Some(name) = rest.min() {
-        return Err(CheckpointError::UnexpectedTensor {
-            path: directory.to_owned(),
-            name: name.clone(),
-        });
+        return Err(CheckpointError::UnexpectedTensor { path: directory.to_owned(), name: name.clone() });
     }
-    Ok(Checkpoint {
-        path: directory.to_owned(),
-        config,
-        files,
-        tensors,
-    })
+    Ok(Checkpoint { path: directory.to_owned(), config, files, tensors })
 }
 
 /// Takes the tensor called `name` out of the list, with its shape and type checked.
@@ -75,51 +60,26 @@ fn locate(
     listed: &mut HashMap<String, Listed>,
 ) -> Result<LocatedTensor, CheckpointError> {
     let (rows, cols) = config.shape(kind);
-    let shape = if kind_is_vector(kind) {
-        vec![cols]
-    } else {
-        vec![rows, cols]
-    };
+    let shape = if kind_is_vector(kind) { vec![cols] } else { vec![rows, cols] };
     let Some(tensor) = listed.remove(name) else {
-        return Err(CheckpointError::MissingTensor {
-            path: directory.to_owned(),
-            name: name.to_owned(),
-            shape,
-        });
+        return Err(CheckpointError::MissingTensor { path: directory.to_owned(), name: name.to_owned(), shape });
     };
     if tensor.shape != shape {
-        return Err(CheckpointError::Shape {
-            name: name.to_owned(),
-            found: tensor.shape,
-            expected: shape,
-        });
+        return Err(CheckpointError::Shape { name: name.to_owned(), found: tensor.shape, expected: shape });
     }
     let dtype = match tensor.dtype {
         safetensors::Dtype::F32 => Dtype::F32,
         safetensors::Dtype::F16 => Dtype::F16,
         safetensors::Dtype::BF16 => Dtype::Bf16,
         other => {
-            return Err(CheckpointError::Dtype {
-                name: name.to_owned(),
-                found: format!("{other:?}"),
-            });
+            return Err(CheckpointError::Dtype { name: name.to_owned(), found: format!("{other:?}") });
         }
     };
-    Ok(LocatedTensor {
-        file: tensor.file,
-        offset: tensor.offset,
-        dtype,
-        rows,
-        cols,
-        interleaved_head: None,
-    })
+    Ok(LocatedTensor { file: tensor.file, offset: tensor.offset, dtype, rows, cols, interleaved_head: None })
 }
 
 fn kind_is_vector(kind: TensorKind) -> bool {
-    matches!(
-        kind,
-        TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm
-    )
+    matches!(kind, TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm)
 }
 
 /// The name of a tensor in a Hugging Face checkpoint.
@@ -158,8 +118,7 @@ fn list_tensors(directory: &Path) -> Result<(Vec<Mmap>, HashMap<String, Listed>)
     } else {
         return Err(CheckpointError::Unrecognised {
             path: directory.to_owned(),
-            found: "a directory without model.safetensors and model.safetensors.index.json"
-                .to_owned(),
+            found: "a directory without model.safetensors and model.safetensors.index.json".to_owned(),
         });
     }
     Ok((files, listed))
@@ -173,10 +132,7 @@ fn add_file(
     listed: &mut HashMap<String, Listed>,
 ) -> Result<Mmap, CheckpointError> {
     let file = map(path)?;
-    let damaged = |source| CheckpointError::Safetensors {
-        path: path.to_owned(),
-        source,
-    };
+    let damaged = |source| CheckpointError::Safetensors { path: path.to_owned(), source };
     // Checks that the tensors fill the file to its last byte.
     SafeTensors::deserialize(&file).map_err(damaged)?;
     let (header_len, metadata) = SafeTensors::read_metadata(&file).map_err(damaged)?;
@@ -204,10 +160,8 @@ struct Index {
 
 fn read_index(path: &PathBuf) -> Result<BTreeMap<String, String>, CheckpointError> {
     let text = fs::read(path).map_err(|source| io_error(path, source))?;
-    let index: Index = serde_json::from_slice(&text).map_err(|source| CheckpointError::Json {
-        path: path.clone(),
-        source,
-    })?;
+    let index: Index =
+        serde_json::from_slice(&text).map_err(|source| CheckpointError::Json { path: path.clone(), source })?;
     for (tensor, shard) in &index.weight_map {
         // A shard lies beside its index: a path that leads elsewhere is no checkpoint's.
         if Path::new(shard).file_name() != Some(shard.as_ref()) {

@@ -40,8 +40,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
                 dtype: Dtype::F32,
                 rows,
                 cols,
-                interleaved_head: matches!(kind, TensorKind::QProj | TensorKind::KProj)
-                    .then_some(head_dim),
+                interleaved_head: matches!(kind, TensorKind::QProj | TensorKind::KProj).then_some(head_dim),
             };
             tensors[tensor_index(kind, layer)] = Some(tensor);
             offset = tensor.byte_range().end;
@@ -101,21 +100,16 @@ fn parse_header(path: &Path, file: &[u8]) -> Result<LlamaConfig, CheckpointError
     if field(0) == VERSIONED_MAGIC {
         return Err(CheckpointError::Unrecognised {
             path: path.to_owned(),
-            found: "a llama2.c checkpoint with a versioned header; export it with `--version 0`"
-                .to_owned(),
+            found: "a llama2.c checkpoint with a versioned header; export it with `--version 0`".to_owned(),
         });
     }
     let positive = |index: usize, name: &str| {
-        u32::try_from(field(index))
-            .ok()
-            .filter(|&value| value > 0)
-            .ok_or_else(|| CheckpointError::Field {
-                path: path.to_owned(),
-                field: name.to_owned(),
-                found: field(index).to_string(),
-                expected: "a positive number; is this a llama2.c checkpoint of version 0?"
-                    .to_owned(),
-            })
+        u32::try_from(field(index)).ok().filter(|&value| value > 0).ok_or_else(|| CheckpointError::Field {
+            path: path.to_owned(),
+            field: name.to_owned(),
+            found: field(index).to_string(),
+            expected: "a positive number; is this a llama2.c checkpoint of version 0?".to_owned(),
+        })
     };
     let hidden_size = positive(0, "dim")?;
     let n_heads = positive(3, "n_heads")?;
@@ -137,10 +131,7 @@ fn parse_header(path: &Path, file: &[u8]) -> Result<LlamaConfig, CheckpointError
         // A negative size says that the head is not the embedding table.
         vocab_size: field(5).unsigned_abs(),
         context_length: positive(6, "seq_len")?,
-        rope: Rope {
-            theta: ROPE_THETA,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: ROPE_THETA, scaling: RopeScaling::None },
         norm_eps: NORM_EPS,
         tied_embeddings: field(5) > 0,
         bos: Some(BOS),

@@ -47,18 +47,16 @@ impl Checkpoint {
         File::open(path)
             .and_then(|file| file.take(8).read_to_end(&mut start))
             .map_err(|source| io_error(path, source))?;
-        let unrecognised = |found: &str| CheckpointError::Unrecognised {
-            path: path.to_owned(),
-            found: found.to_owned(),
-        };
+        let unrecognised =
+            |found: &str| CheckpointError::Unrecognised { path: path.to_owned(), found: found.to_owned() };
         if start.starts_with(b"GGUF") {
             return Err(unrecognised("a GGUF file, which is not read yet"));
         }
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("bin") => llama2c::open(path),
-            Some("safetensors") => Err(unrecognised(
-                "a weights file alone; give the directory that also holds config.json",
-            )),
+            Some("safetensors") => {
+                Err(unrecognised("a weights file alone; give the directory that also holds config.json"))
+            }
             _ => Err(unrecognised("a file of no known kind")),
         }
     }
@@ -72,8 +70,7 @@ impl Checkpoint {
     pub fn name(&self) -> String {
         let full = self.path.canonicalize();
         let path = full.as_deref().unwrap_or(&self.path);
-        path.file_name()
-            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+        path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     /// SHA-256 of the weights: of the file's bytes, or of all shards' bytes one after the other, ordered by name.
@@ -128,13 +125,9 @@ impl Checkpoint {
 
 /// Every tensor of a model, in the order of [`tensor_index`].
 fn all_tensors(n_layers: u32) -> impl Iterator<Item = (TensorKind, u32)> {
-    [
-        (TensorKind::Embedding, 0),
-        (TensorKind::FinalNorm, 0),
-        (TensorKind::Head, 0),
-    ]
-    .into_iter()
-    .chain((0..n_layers).flat_map(|layer| TensorKind::LAYER.map(|kind| (kind, layer))))
+    [(TensorKind::Embedding, 0), (TensorKind::FinalNorm, 0), (TensorKind::Head, 0)]
+        .into_iter()
+        .chain((0..n_layers).flat_map(|layer| TensorKind::LAYER.map(|kind| (kind, layer))))
 }
 
 fn tensor_index(kind: TensorKind, layer: u32) -> usize {
@@ -149,10 +142,7 @@ fn tensor_index(kind: TensorKind, layer: u32) -> usize {
 }
 
 fn io_error(path: &Path, source: std::io::Error) -> CheckpointError {
-    CheckpointError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    CheckpointError::Io { path: path.to_owned(), source }
 }
 
 fn map(path: &Path) -> Result<Mmap, CheckpointError> {

@@ -203,14 +203,16 @@ impl Vocabulary {
         })
     }
 
-    /// Adds a token that is looked for in the text.
+    /// Adds a token that is looked for in the text, once it is known what becomes of spaces.
     fn add(&mut self, added: AddedToken) -> Result<(), Problem> {
         let vocab_size = self.tokens.len() as u32;
+        // What it is found by, so that a space that belongs to that is printed again.
+        let text = printed(&self.pattern(&added));
         let token = self
             .tokens
             .get_mut(added.id as usize)
             .ok_or(Problem::TooManyTokens { token: added.id as usize, vocab_size })?;
-        token.text = printed(&added.content);
+        token.text = text;
         token.kind = match added.special {
             true if self.unk == Some(added.id) => TokenKind::Unknown,
             true => TokenKind::Control,

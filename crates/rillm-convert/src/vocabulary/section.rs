@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use rillm::source::SECTOR_LEN;
 use rillm::tokenizer::layout::{
-    AddedHead, AddedPass, BYTES_AT, CharEntry, MAX_PROBES, MAX_RANKS, MAX_TOKENS, PairEntry, SPACE_MARK, TableHeader,
-    TokenizerHeader, WordStart,
+    AddedHead, AddedPass, BYTES_AT, CharEntry, MAX_PROBES, MAX_RANKS, MAX_TOKENS, PairEntry, PrefixSpace, SPACE_MARK,
+    TableHeader, TokenizerHeader, WordStart,
 };
 
 use super::{AddedToken, Problem, Vocabulary, byte_of, unsupported};
@@ -170,12 +170,12 @@ impl Vocabulary {
     }
 
     /// The text that an added token is found by: its own, or what the normalizer makes of that.
-    fn pattern(&self, added: &AddedToken) -> String {
+    pub(super) fn pattern(&self, added: &AddedToken) -> String {
         if !added.normalized || !self.escaped_marks {
             return added.content.clone();
         }
         let prefix = match self.prefix {
-            super::PrefixSpace::Prepend => SPACE_MARK.to_string(),
+            PrefixSpace::Prepend => SPACE_MARK.to_string(),
             _ => String::new(),
         };
         prefix + &added.content.replace(' ', &SPACE_MARK.to_string())

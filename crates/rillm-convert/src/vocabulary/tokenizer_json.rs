@@ -35,13 +35,13 @@ impl Vocabulary {
         let mut vocabulary = Self::of_pieces(pieces, vocab_size)?;
         vocabulary.merges = merges(model, &ids)?;
         vocabulary.unk = model["unk_token"].as_str().and_then(|unk| vocabulary.find(unk));
+        vocabulary.read_spaces(&json["normalizer"], &json["pre_tokenizer"])?;
         let added = json["added_tokens"].as_array();
         for token in added.into_iter().flatten() {
             let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
             let id = id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
             vocabulary.add(added_token(token, id)?)?;
         }
-        vocabulary.read_spaces(&json["normalizer"], &json["pre_tokenizer"])?;
         vocabulary.strip_space = strips_space(&json["decoder"])?;
 
         let find = |token: Option<String>| token.and_then(|token| vocabulary.find(&token));

@@ -374,3 +374,36 @@ pub(super) fn token(field: &'static str, id: u32, vocab_size: u32) -> Result<u32
 pub(super) fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<u64, FormatError> {
     if (min..=max).contains(&value) { Ok(value) } else { Err(FormatError::OutOfRange { field, value, min, max }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_reads_what_emit_wrote() {
+        let header = TokenizerHeader {
+            vocab_size: 32_000,
+            bos: Some(1),
+            space: Some(29_871),
+            prefix: PrefixSpace::First,
+            word_start: WordStart::SpaceRun,
+            strip_space: true,
+            escaped_marks: false,
+            chars: TableHeader { buckets: 67, probes: 2 },
+            pairs: TableHeader { buckets: 1945, probes: 64 },
+            added_count: 3,
+            added_len: 31,
+            raw_starts: [1; 32],
+            normalized_starts: [2; 32],
+        };
+        assert_eq!(TokenizerHeader::parse(&header.emit()), Ok(header));
+        let other_kind = TokenizerHeader::parse(&[2; HEADER_LEN]);
+        assert!(matches!(other_kind, Err(FormatError::Unknown { field: "tokenizer kind", .. })));
+
+        let c = CharEntry { code_point: 0x10_ffff, opens: true, closes: false, id: MAX_TOKENS - 1 };
+        assert_eq!(CharEntry::parse(&c.emit()), Some(c));
+        let pair = PairEntry { left: MAX_TOKENS - 1, right: 7, rank: MAX_RANKS - 1, merged: MAX_TOKENS - 1 };
+        assert_eq!(PairEntry::parse(&pair.emit()), Some(pair));
+        assert_eq!(PairEntry::parse(&[0xff; PairEntry::LEN]), None);
+    }
+}
