@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The text's first tokens, without the one that starts a text.
 fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result<Vec<u32>> {
-    let mut scratch = Scratch::new();
+    let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
     let mut tokens = vec![0; most];
     let found = block_on(model.tokenizer().encoder(text, false, &mut scratch).fill(source, &mut tokens))?;
     tokens.truncate(found);

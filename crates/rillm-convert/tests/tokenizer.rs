@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rillm::counted::Counted;
+use rillm::counted::{Counted, SectorReader};
+use rillm::error::Error;
 use rillm::format::{Section, SectionKind};
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
-use rillm::tokenizer::{Decoder, Scratch, Tokenizer, TokenizerError};
+use rillm::tokenizer::{Decoder, Scratch, Tokenizer};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
@@ -41,6 +42,8 @@ impl WeightSource for Memory {
     }
 }
 
+const SCRATCH: Scratch = [0; size_of::<Scratch>() / 8];
+
 /// A section in a pseudo-file, and the engine's tokenizer over it.
 struct Engine {
     source: Counted<Memory>,
@@ -49,21 +52,21 @@ struct Engine {
 }
 
 impl Engine {
-    fn open(section: &[u8], vocab_size: u32) -> Result<Self, TokenizerError<&'static str>> {
+    fn open(section: &[u8], vocab_size: u32) -> Result<Self, Error<&'static str>> {
         let mut file = vec![0xaa; FIRST * SECTOR_LEN];
         file.extend(section);
         file.resize(file.len().next_multiple_of(SECTOR_LEN), 0);
         let mut source = Counted::new(Memory(file));
-        let mut scratch = Scratch::new();
         let section = Section {
             kind: SectionKind::Tokenizer,
             offset: (FIRST * SECTOR_LEN) as u64,
             len: section.len() as u64,
             crc32: 0,
         };
-        let open = Tokenizer::open(&mut source, section, vocab_size, &mut scratch);
-        let tokenizer = pollster::block_on(open)?;
-        Ok(Self { source, tokenizer, scratch })
+        let mut sector = [0; SECTOR_LEN];
+        let mut reader = SectorReader::new(&mut source, &mut sector);
+        let tokenizer = pollster::block_on(Tokenizer::open(&mut reader, section, vocab_size))?;
+        Ok(Self { source, tokenizer, scratch: SCRATCH })
     }
 
     fn of(vocabulary: &Vocabulary) -> Self {
@@ -71,7 +74,7 @@ impl Engine {
         Self::open(&section, vocabulary.tokens.len() as u32).unwrap()
     }
 
-    fn encode(&mut self, text: &str) -> Result<Vec<u32>, TokenizerError<&'static str>> {
+    fn encode(&mut self, text: &str) -> Result<Vec<u32>, Error<&'static str>> {
         let mut encoder = self.tokenizer.encoder(text, true, &mut self.scratch);
         let (mut ids, mut batch) = (Vec::new(), [0; 7]);
         loop {
@@ -377,11 +380,11 @@ fn damaged_sections() {
             let mut damaged = section.clone();
             damaged[at] ^= flip;
             match Engine::open(&damaged, size).and_then(|mut engine| engine.encode(text)) {
-                Err(TokenizerError::Format(error)) => {
+                Err(Error::Format(error)) => {
                     refused += 1;
                     assert!(!error.to_string().is_empty());
                 }
-                Err(TokenizerError::Source(error)) => panic!("byte {at}: {error}"),
+                Err(Error::Source(error)) => panic!("byte {at}: {error}"),
                 Ok(ids) => changed += usize::from(ids != expected),
             }
         }

@@ -1,8 +1,7 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
 use crate::fixed::{Positive, exp2_neg, to_log2_domain};
-use crate::kv_cache::{Head, KvCache, Part};
-use crate::matmul::dot;
+use crate::kv_cache::{CacheShape, KvCache, Values};
 
 /// Attends from the query `q · 2^q_exponent` (all heads, one after the other) to the positions `0..=position` of
 /// `layer`, and writes the heads' outputs to `out`. Returns their exponent.
@@ -18,19 +17,18 @@ pub(crate) fn attention(
     out: &mut [i32],
 ) -> i32 {
     let scores = &mut scores[..=position];
-    let scale = ScoreScale::new(cache.head_dim);
+    let CacheShape { heads, head_dim, .. } = cache.shape;
+    let scale = ScoreScale::new(head_dim);
     // All heads get one exponent, that of the largest value scale.
-    let value_exponent = (0..cache.heads)
-        .map(|head| largest_exponent(&cache.head(layer, head, Part::Value), position))
-        .max()
-        .unwrap_or(0);
-    let heads_per_kv = q.len() / (cache.heads * cache.head_dim);
-    for (head, (q, out)) in q.chunks_exact(cache.head_dim).zip(out.chunks_exact_mut(cache.head_dim)).enumerate() {
-        let keys = cache.head(layer, head / heads_per_kv, Part::Key);
-        let values = cache.head(layer, head / heads_per_kv, Part::Value);
+    let value_exponent =
+        (0..heads).map(|head| largest_exponent(&cache.values(layer, head), position)).max().unwrap_or(0);
+    let heads_per_kv = q.len() / (heads * head_dim);
+    for (head, (q, out)) in q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate() {
+        let keys = cache.keys(layer, head / heads_per_kv);
+        let values = cache.values(layer, head / heads_per_kv);
         for (t, score) in scores.iter_mut().enumerate() {
-            let (mantissa, exponent) = keys.scale(t);
-            *score = scale.apply(i64::from(dot(keys.vector(t), q)) * i64::from(mantissa), exponent + q_exponent);
+            let (product, exponent) = keys.dot(t, q);
+            *score = scale.apply(product, exponent + q_exponent);
         }
         softmax(scores);
         weighted_sum(&values, value_exponent, scores, out);
@@ -39,7 +37,7 @@ pub(crate) fn attention(
     value_exponent - 16
 }
 
-fn largest_exponent(values: &Head<'_>, position: usize) -> i32 {
+fn largest_exponent(values: &Values<'_>, position: usize) -> i32 {
     (0..=position).map(|t| values.scale(t).1).max().unwrap_or(0)
 }
 
@@ -86,7 +84,7 @@ fn softmax(scores: &mut [i32]) {
 ///
 /// Each probability is multiplied with its position's scale, `mantissa / 256 · 2^(exponent − value_exponent) < 1`, and cut
 /// to 24 fraction bits. Rounded down, they add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its sign.
-fn weighted_sum(values: &Head<'_>, value_exponent: i32, probabilities: &[i32], out: &mut [i32]) {
+fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &[i32], out: &mut [i32]) {
     out.fill(0);
     for (t, &probability) in probabilities.iter().enumerate() {
         let (mantissa, exponent) = values.scale(t);
@@ -104,7 +102,8 @@ fn weighted_sum(values: &Head<'_>, value_exponent: i32, probabilities: &[i32], o
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv_cache::cache_len;
+    use crate::format::KeyBits;
+    use crate::kv_cache::Part;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
@@ -112,10 +111,12 @@ mod tests {
         #[test]
         fn attention_is_near_float64(
             seed in prop::collection::vec(-30000i16..30000, 2 * 8 + 12 * 16), position in 0usize..12, spread in 0i32..6,
+            wide_keys: bool,
         ) {
-            let (heads, head_dim, context) = (1, 8, 12);
-            let mut bytes = vec![0; cache_len(1, heads, head_dim, context)];
-            let mut cache = KvCache { bytes: &mut bytes, heads, head_dim, context };
+            let key_bits = if wide_keys { KeyBits::Sixteen } else { KeyBits::Eight };
+            let shape = CacheShape { layers: 1, heads: 1, head_dim: 8, context: 12, key_bits };
+            let mut bytes = vec![0; shape.byte_len()];
+            let mut cache = KvCache { bytes: &mut bytes, shape };
             let wide: Vec<i32> = seed[16..].iter().map(|&v| i32::from(v)).collect();
             for (t, kv) in wide.chunks_exact(16).enumerate() {
                 cache.store(0, Part::Key, t, &kv[..8], -14);
@@ -125,20 +126,22 @@ mod tests {
             let mut out = [0; 16];
             let exponent = attention(&cache, 0, position, q, -14, &mut [0; 12], &mut out);
 
-            let (keys, values) = (cache.head(0, 0, Part::Key), cache.head(0, 0, Part::Value));
-            let float = |head: &Head<'_>, t: usize, i: usize| {
-                let (mantissa, exponent) = head.scale(t);
-                f64::from(head.vector(t)[i]) * f64::from(mantissa) * 2f64.powi(exponent)
+            let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
+            let value = |t: usize, i: usize| {
+                let (mantissa, exponent) = values.scale(t);
+                f64::from(values.vector(t)[i]) * f64::from(mantissa) * 2f64.powi(exponent)
+            };
+            let score = |t: usize, q: &[i16]| {
+                let (sum, exponent) = keys.dot(t, q);
+                sum as f64 * 2f64.powi(exponent - 14) / 8f64.sqrt()
             };
             for (q, out) in q.chunks_exact(8).zip(out.chunks_exact(8)) {
-                let scores: Vec<f64> = (0..=position)
-                    .map(|t| (0..8).map(|i| f64::from(q[i]) * 2f64.powi(-14) * float(&keys, t, i)).sum::<f64>() / 8f64.sqrt())
-                    .collect();
+                let scores: Vec<f64> = (0..=position).map(|t| score(t, q)).collect();
                 let largest = scores.iter().fold(f64::MIN, |a, &b| a.max(b));
                 let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
                 let sum: f64 = weights.iter().sum();
                 for (i, &out) in out.iter().enumerate() {
-                    let exact: f64 = weights.iter().enumerate().map(|(t, w)| w / sum * float(&values, t, i)).sum();
+                    let exact: f64 = weights.iter().enumerate().map(|(t, w)| w / sum * value(t, i)).sum();
                     let got = f64::from(out) * 2f64.powi(exponent);
                     prop_assert!((got - exact).abs() < 127.0 * 12.0 * 2f64.powi(exponent) + exact.abs() * 1e-5 + 1e-3,
                         "{got} {exact}");

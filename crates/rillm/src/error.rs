@@ -3,7 +3,6 @@
 use core::fmt;
 
 use crate::format::FormatError;
-use crate::tokenizer::TokenizerError;
 
 /// Why an operation of a session failed. Whatever it is, the session stays usable: the same call may be repeated, or
 /// the session reset.
@@ -41,15 +40,6 @@ pub enum Error<E> {
 impl<E> From<FormatError> for Error<E> {
     fn from(error: FormatError) -> Self {
         Self::Format(error)
-    }
-}
-
-impl<E> From<TokenizerError<E>> for Error<E> {
-    fn from(error: TokenizerError<E>) -> Self {
-        match error {
-            TokenizerError::Source(error) => Self::Source(error),
-            TokenizerError::Format(error) => Self::Format(error),
-        }
     }
 }
 

@@ -1,6 +1,12 @@
-//! The keys and values of all positions, 8-bit, with a scale for each head and position.
+//! The keys and values of all positions, in 8 bits (keys in 16 where the file wants it), with a scale for each head and
+//! position.
+
+use core::ops::Range;
 
 use crate::fixed::{max_bits, round_shift};
+use crate::format::KeyBits;
+use crate::matmul::dot;
+use crate::vector::to_i16;
 
 /// Bytes of a scale: an 8-bit mantissa and a signed 8-bit exponent.
 const SCALE_LEN: usize = 2;
@@ -12,68 +18,147 @@ pub(crate) enum Part {
     Value,
 }
 
-/// The cache. For each layer, head and part: the vectors of all positions, then their scales.
+/// The cache. For each layer and head: the keys of all positions, their scales, the values, their scales.
 pub(crate) struct KvCache<'a> {
     pub bytes: &'a mut [u8],
+    pub shape: CacheShape,
+}
+
+/// A cache's dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CacheShape {
+    pub layers: usize,
     pub heads: usize,
     pub head_dim: usize,
     pub context: usize,
+    pub key_bits: KeyBits,
 }
 
-/// One part of one head: the vectors of all positions and their scales.
+impl CacheShape {
+    /// Bytes of the cache.
+    pub fn byte_len(&self) -> usize {
+        self.layers * self.heads * (self.part_len(Part::Key) + self.part_len(Part::Value))
+    }
+
+    fn element_len(&self, part: Part) -> usize {
+        match part {
+            Part::Key => self.key_bits.byte_len(),
+            Part::Value => 1,
+        }
+    }
+
+    fn part_len(&self, part: Part) -> usize {
+        self.context * (self.head_dim * self.element_len(part) + SCALE_LEN)
+    }
+
+    /// Where the vectors and the scales of a part lie.
+    fn place(&self, layer: usize, head: usize, part: Part) -> (Range<usize>, Range<usize>) {
+        let head_len = self.part_len(Part::Key) + self.part_len(Part::Value);
+        let start = (layer * self.heads + head) * head_len + part as usize * self.part_len(Part::Key);
+        let scales = start + self.context * self.head_dim * self.element_len(part);
+        (start..scales, scales..start + self.part_len(part))
+    }
+}
+
+/// Vectors of all positions, one after the other.
 #[derive(Clone, Copy)]
-pub(crate) struct Head<'a> {
+enum Vectors<'a> {
+    Eight(&'a [i8]),
+    Sixteen(&'a [i16]),
+}
+
+/// The keys of one head.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys<'a> {
+    vectors: Vectors<'a>,
+    scales: &'a [u8],
+    head_dim: usize,
+}
+
+impl Keys<'_> {
+    /// `(m, e)` with `m · 2^e` the product of `q` and the key at `position`; |m| < 2^39.
+    ///
+    /// Of 8-bit keys it is a 31-bit sum times the scale's mantissa, of 16-bit ones a sum of at most 512 products of 30
+    /// bits.
+    pub fn dot(&self, position: usize, q: &[i16]) -> (i64, i32) {
+        let (mantissa, exponent) = scale(self.scales, position);
+        let range = position * self.head_dim..(position + 1) * self.head_dim;
+        let sum = match self.vectors {
+            Vectors::Eight(keys) => dot(&keys[range], q).into(),
+            Vectors::Sixteen(keys) => {
+                keys[range].iter().zip(q).map(|(&k, &q)| i64::from(i32::from(k) * i32::from(q))).sum::<i64>()
+            }
+        };
+        (sum * i64::from(mantissa), exponent)
+    }
+}
+
+/// The values of one head.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
     vectors: &'a [i8],
     scales: &'a [u8],
     head_dim: usize,
 }
 
-impl<'a> Head<'a> {
-    /// The vector at `position`. Its values are `q · scale · 2^exponent`, by [`Head::scale`].
+impl<'a> Values<'a> {
+    /// The vector at `position`. Its elements are `v · mantissa · 2^exponent`, by [`Values::scale`].
     pub fn vector(&self, position: usize) -> &'a [i8] {
         &self.vectors[position * self.head_dim..][..self.head_dim]
     }
 
     /// The scale's mantissa, at most 255, and its exponent.
     pub fn scale(&self, position: usize) -> (u8, i32) {
-        let scale = &self.scales[position * SCALE_LEN..][..SCALE_LEN];
-        (scale[0], i32::from(scale[1] as i8))
+        scale(self.scales, position)
     }
 }
 
-/// Bytes of a cache.
-pub(crate) const fn cache_len(layers: usize, heads: usize, head_dim: usize, context: usize) -> usize {
-    layers * heads * 2 * part_len(head_dim, context)
-}
-
-const fn part_len(head_dim: usize, context: usize) -> usize {
-    context * (head_dim + SCALE_LEN)
+fn scale(scales: &[u8], position: usize) -> (u8, i32) {
+    let scale = &scales[position * SCALE_LEN..][..SCALE_LEN];
+    (scale[0], i32::from(scale[1] as i8))
 }
 
 impl KvCache<'_> {
-    fn start(&self, layer: usize, head: usize, part: Part) -> usize {
-        ((layer * self.heads + head) * 2 + part as usize) * part_len(self.head_dim, self.context)
+    /// The keys of a head.
+    pub fn keys(&self, layer: usize, head: usize) -> Keys<'_> {
+        let (vectors, scales) = self.shape.place(layer, head, Part::Key);
+        let vectors = &self.bytes[vectors];
+        let vectors = match self.shape.key_bits {
+            KeyBits::Eight => Vectors::Eight(bytemuck::cast_slice(vectors)),
+            KeyBits::Sixteen => Vectors::Sixteen(bytemuck::cast_slice(vectors)),
+        };
+        Keys { vectors, scales: &self.bytes[scales], head_dim: self.shape.head_dim }
     }
 
-    /// One part of a head.
-    pub fn head(&self, layer: usize, head: usize, part: Part) -> Head<'_> {
-        let start = self.start(layer, head, part);
-        let (vectors, scales) =
-            self.bytes[start..start + part_len(self.head_dim, self.context)].split_at(self.context * self.head_dim);
-        Head { vectors: bytemuck::cast_slice(vectors), scales, head_dim: self.head_dim }
-    }
-
-    /// Stores the vectors of all heads at `position`, `values · 2^exponent`, rounded to 8 bits each.
-    pub fn store(&mut self, layer: usize, part: Part, position: usize, values: &[i32], exponent: i32) {
-        for (head, values) in values.chunks_exact(self.head_dim).enumerate() {
-            let start = self.start(layer, head, part);
-            let vector = start + position * self.head_dim;
-            let scale = start + self.context * self.head_dim + position * SCALE_LEN;
-            let out = &mut self.bytes[vector..vector + self.head_dim];
-            let (mantissa, scale_exponent) = quantise(values, exponent, out);
-            self.bytes[scale..scale + SCALE_LEN].copy_from_slice(&[mantissa, scale_exponent as u8]);
+    /// The values of a head.
+    pub fn values(&self, layer: usize, head: usize) -> Values<'_> {
+        let (vectors, scales) = self.shape.place(layer, head, Part::Value);
+        Values {
+            vectors: bytemuck::cast_slice(&self.bytes[vectors]),
+            scales: &self.bytes[scales],
+            head_dim: self.shape.head_dim,
         }
     }
+
+    /// Stores the vectors of all heads at `position`, `values · 2^exponent`, each rounded to a scale of its own.
+    pub fn store(&mut self, layer: usize, part: Part, position: usize, values: &[i32], exponent: i32) {
+        let len = self.shape.head_dim * self.shape.element_len(part);
+        for (head, values) in values.chunks_exact(self.shape.head_dim).enumerate() {
+            let (vectors, scales) = self.shape.place(layer, head, part);
+            let out = &mut self.bytes[vectors][position * len..][..len];
+            let (mantissa, scale_exponent) = if len == values.len() {
+                quantise(values, exponent, out)
+            } else {
+                (1, saturate(to_i16(values, exponent, bytemuck::cast_slice_mut(out))))
+            };
+            self.bytes[scales][position * SCALE_LEN..][..SCALE_LEN].copy_from_slice(&[mantissa, scale_exponent as u8]);
+        }
+    }
+}
+
+/// An exponent in 8 bits. Beyond that are numbers above 10^38 or below 10^-38; they saturate.
+fn saturate(exponent: i32) -> i8 {
+    exponent.clamp(-128, 127) as i8
 }
 
 /// Rounds `values · 2^exponent` to 8 bits with the smallest scale that holds them: `(mantissa, exponent)` of the scale.
@@ -100,8 +185,7 @@ fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
         // |value| ≤ largest ≤ 127 · divisor: within ±127, rounded to the nearest, halves up.
         *out = (2 * i64::from(aligned(value)) + i64::from(divisor)).div_euclid(2 * i64::from(divisor)) as u8;
     }
-    // An exponent beyond 8 bits means numbers beyond 10^38: they saturate.
-    (mantissa as u8, (exponent + right + drop).clamp(-128, 127) as i8)
+    (mantissa as u8, saturate(exponent + right + drop))
 }
 
 #[cfg(test)]
@@ -129,18 +213,26 @@ mod tests {
 
     #[test]
     fn a_stored_vector_comes_back_from_its_place() {
-        let mut bytes = [0; cache_len(2, 3, 4, 5)];
-        let mut cache = KvCache { bytes: &mut bytes, heads: 3, head_dim: 4, context: 5 };
-        let values: [i32; 12] = core::array::from_fn(|i| i as i32 * 1000 - 6000);
-        cache.store(1, Part::Value, 4, &values, -3);
-        for head in 0..3 {
-            let part = cache.head(1, head, Part::Value);
-            let (mantissa, exponent) = part.scale(4);
-            for (&q, &value) in part.vector(4).iter().zip(&values[4 * head..]) {
-                let got = f64::from(q) * f64::from(mantissa) * 2f64.powi(exponent);
-                assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
+        for key_bits in [KeyBits::Eight, KeyBits::Sixteen] {
+            let shape = CacheShape { layers: 2, heads: 3, head_dim: 4, context: 5, key_bits };
+            let mut bytes = std::vec![0; shape.byte_len()];
+            let mut cache = KvCache { bytes: &mut bytes, shape };
+            let values: [i32; 12] = core::array::from_fn(|i| i as i32 * 1000 - 6000);
+            cache.store(1, Part::Value, 4, &values, -3);
+            cache.store(1, Part::Key, 3, &values, -3);
+            for head in 0..3 {
+                let part = cache.values(1, head);
+                let (mantissa, exponent) = part.scale(4);
+                for (i, &value) in values[4 * head..][..4].iter().enumerate() {
+                    let got = f64::from(part.vector(4)[i]) * f64::from(mantissa) * 2f64.powi(exponent);
+                    assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
+                    let unit: [i16; 4] = core::array::from_fn(|j| (i == j).into());
+                    let (sum, exponent) = cache.keys(1, head).dot(3, &unit);
+                    let got = sum as f64 * 2f64.powi(exponent);
+                    assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
+                }
+                assert_eq!(cache.keys(1, head).dot(4, &[1; 4]).0, 0);
             }
-            assert_eq!(cache.head(1, head, Part::Key).scale(4), (0, 0));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::forward::Workspace;
 use crate::kv_cache::KvCache;
-use crate::model::Model;
 use crate::plan::{Plan, PlanError};
 use crate::vector::{Narrow, Wide};
 
@@ -22,13 +21,12 @@ impl<'m> Memory<'m> {
     ///
     /// # Errors
     /// [`PlanError`]: there are fewer than the plan was made for.
-    pub fn new(model: &Model, plan: &Plan, bytes: &'m mut [u8]) -> Result<(&'m mut [u64], Self), PlanError> {
+    pub fn new(plan: &Plan, bytes: &'m mut [u8]) -> Result<(&'m mut [u64], Self), PlanError> {
         let given = bytes.len();
         if given < plan.total() {
             let (needed, context) = (plan.total(), plan.context);
             return Err(PlanError { needed, given, context, fitting_context: 0, smallest: needed });
         }
-        let header = model.header();
         let (sizes, batch) = (plan.sizes, plan.batch);
         let mut rest = Rest(bytes);
         rest.align();
@@ -41,7 +39,7 @@ impl<'m> Memory<'m> {
         let [x_exponents, a_exponents, excess, y_exponents] = core::array::from_fn(|_| rest.i32s(batch));
         let scores = rest.i32s(plan.context);
         let history = rest.cut(4 * plan.context);
-        let cache = rest.cut(sizes.cache);
+        let cache = rest.cut(sizes.cache.byte_len().next_multiple_of(4));
         let pinned = rest.cut(plan.pinned);
         let memory = Self {
             buffers,
@@ -52,12 +50,7 @@ impl<'m> Memory<'m> {
                 a: Narrow { mantissas: bytemuck::cast_slice_mut(a), stride: sizes.a, exponents: a_exponents, excess },
                 y: Wide { mantissas: y, stride: sizes.y, exponents: y_exponents },
                 scores,
-                cache: KvCache {
-                    bytes: cache,
-                    heads: header.n_kv_heads as usize,
-                    head_dim: header.head_dim as usize,
-                    context: plan.context,
-                },
+                cache: KvCache { bytes: cache, shape: sizes.cache },
             },
             pinned,
         };

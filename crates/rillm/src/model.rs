@@ -8,7 +8,7 @@ use crate::format::{
     TensorKind,
 };
 use crate::source::{SECTOR_LEN, WeightSource};
-use crate::tokenizer::{Scratch, Tokenizer};
+use crate::tokenizer::Tokenizer;
 
 /// An opened file: everything that has to be known before the first token. About a kilobyte; the caller keeps it.
 #[derive(Clone, Debug)]
@@ -37,9 +37,7 @@ impl Model {
         reader.read(0, &mut bytes).await.map_err(Error::Source)?;
         let header = Header::parse(&bytes)?;
         let section = header.section(SectionKind::Tokenizer)?;
-        let mut scratch = Scratch::new();
-        let tokenizer = Tokenizer::open(source, section, header.vocab_size, &mut scratch).await?;
-        let mut reader = SectorReader::new(source, &mut sector);
+        let tokenizer = Tokenizer::open(&mut reader, section, header.vocab_size).await?;
 
         let embedding_section = header.section(SectionKind::Embedding)?;
         let rope_section = header.section(SectionKind::Rope)?;

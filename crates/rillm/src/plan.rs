@@ -3,11 +3,10 @@
 use core::fmt;
 
 use crate::counted::Traffic;
-use crate::kv_cache::cache_len;
+use crate::kv_cache::CacheShape;
 use crate::model::Model;
 use crate::source::{SECTOR_LEN, WeightSource};
-/// Bytes that the tokenizer works in.
-const SCRATCH_LEN: usize = 4096;
+use crate::tokenizer::Scratch;
 
 /// Chunks grow no further: SD cards give nearly their best rate in reads of this size.
 const CHUNK_MAX: usize = 16 * 1024;
@@ -76,7 +75,7 @@ pub(crate) struct Sizes {
     pub x: usize,
     pub a: usize,
     pub y: usize,
-    pub cache: usize,
+    pub cache: CacheShape,
 }
 
 /// The memory is too small.
@@ -184,8 +183,13 @@ impl Plan {
                 x: hidden,
                 a: hidden.max(q_dim).max(intermediate).next_multiple_of(2),
                 y: hidden.max(q_dim).max(kv_dim).max(intermediate),
-                cache: cache_len(header.n_layers as usize, header.n_kv_heads as usize, head_dim, context)
-                    .next_multiple_of(4),
+                cache: CacheShape {
+                    layers: header.n_layers as usize,
+                    heads: header.n_kv_heads as usize,
+                    head_dim,
+                    context,
+                    key_bits: header.key_bits,
+                },
             },
         };
         let all_resident = !streamed || plan.pinned >= tape;
@@ -197,7 +201,7 @@ impl Plan {
         let chunks = if chunk == 0 { 0 } else { 2 * (self.sizes.headroom + chunk) };
         // A record that starts at a sector's last byte.
         let record = (model.embedding().record_len as usize + SECTOR_LEN - 1).next_multiple_of(SECTOR_LEN);
-        let buffers = chunks.max(record).max(SCRATCH_LEN).next_multiple_of(4);
+        let buffers = chunks.max(record).max(size_of::<Scratch>()).next_multiple_of(8);
         Self { chunk, sizes: Sizes { buffers, ..self.sizes }, ..self }
     }
 
@@ -214,7 +218,7 @@ impl Plan {
             region("activations", self.batch * (2 * a + 4 * y + 16)),
             region("attention scores", 4 * self.context),
             region("token history", 4 * self.context),
-            region("kv cache", cache),
+            region("kv cache", cache.byte_len().next_multiple_of(4)),
             region("pinned weights", self.pinned),
         ]
     }

@@ -56,8 +56,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
     pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
         let start = self.len;
         let context = self.plan.context;
-        let mut scratch = Scratch::new();
-        let mut encoder = self.model.tokenizer().encoder(text, start == 0, &mut scratch);
+        let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
+        let mut encoder = self.model.tokenizer().encoder(text, start == 0, scratch);
         let room = &mut self.memory.history[start..];
         let mut tokens = start + encoder.fill(&mut self.source, room).await?;
         // Where the room was not enough, the rest is counted, for the message.

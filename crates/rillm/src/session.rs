@@ -37,7 +37,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// # Errors
     /// [`PlanError`]: `memory` is smaller than the plan.
     pub fn new(model: &'m Model, source: S, plan: Plan, memory: &'m mut [u8]) -> Result<Self, PlanError> {
-        let (candidates, memory) = Memory::new(model, &plan, memory)?;
+        let (candidates, memory) = Memory::new(&plan, memory)?;
         Ok(Self { runner: Runner::new(model, Counted::new(source), plan, memory), candidates })
     }
 

@@ -22,16 +22,20 @@ impl Narrow<'_> {
     /// Sets a token's vector to `values · 2^exponent`, rounded to 16 bits.
     pub fn set(&mut self, token: usize, values: &[i32], exponent: i32) {
         let out = &mut self.mantissas[token * self.stride..][..values.len()];
-        let bits = max_bits(values) as i32;
-        let right = bits - 15;
-        for (out, &value) in out.iter_mut().zip(values) {
-            // |value| < 2^bits, so within ±2^15 after the shift; rounding may reach 2^15 itself.
-            let scaled = if right >= 0 { round_shift(value.into(), right as u32) } else { i64::from(value) << -right };
-            *out = scaled.clamp(-32767, 32767) as i16;
-        }
-        self.exponents[token] = exponent + right;
+        self.exponents[token] = to_i16(values, exponent, out);
         self.excess[token] = excess(out);
     }
+}
+
+/// Rounds `values · 2^exponent` to 16-bit mantissas, of which the largest has 15 bits, and returns their exponent.
+pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
+    let right = max_bits(values) as i32 - 15;
+    for (out, &value) in out.iter_mut().zip(values) {
+        // Within ±2^15 after the shift; rounding may reach 2^15 itself.
+        let scaled = if right >= 0 { round_shift(value.into(), right as u32) } else { i64::from(value) << -right };
+        *out = scaled.clamp(-32767, 32767) as i16;
+    }
+    exponent + right
 }
 
 /// By how many bits an accumulator of `Σ q · s · x` may exceed 30, for int8 weights `q` with scales `s` below 256.

@@ -43,6 +43,8 @@ const AT_NORM_EPS: usize = 76;
 const AT_BOS: usize = 80;
 const AT_EOS: usize = 84;
 const AT_UNK: usize = 100;
+const AT_KEY_BITS: usize = 104;
+const AT_VALUE_BITS: usize = 105;
 const AT_SOURCE_HASH: usize = 112;
 const AT_SOURCE_NAME: usize = 144;
 const AT_SECTION_COUNT: usize = 208;
@@ -51,6 +53,33 @@ const SECTION_LEN: usize = 32;
 const AT_CRC: usize = SECTOR_LEN - 4;
 
 const FLAG_TIED_EMBEDDINGS: u32 = 1;
+const VALUE_BITS: u8 = 8;
+
+/// How the KV cache holds an element of a key. Values have 8 bits always; keys decide what a head looks at, and short
+/// ones need more. The file says which, so that every device computes the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum KeyBits {
+    /// In 8 bits.
+    Eight = 8,
+    /// In 16 bits.
+    Sixteen = 16,
+}
+
+impl KeyBits {
+    fn parse(value: u8) -> Result<Self, FormatError> {
+        match value {
+            8 => Ok(Self::Eight),
+            16 => Ok(Self::Sixteen),
+            _ => Err(FormatError::Unknown { field: "bits of a cached key", value: value.into() }),
+        }
+    }
+
+    /// Bytes of an element.
+    pub const fn byte_len(self) -> usize {
+        self as usize / 8
+    }
+}
 
 /// What a section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +202,8 @@ pub struct Header {
     pub eos: [Option<u32>; MAX_EOS],
     /// The token for what the vocabulary cannot spell.
     pub unk: Option<u32>,
+    /// How the KV cache holds a key.
+    pub key_bits: KeyBits,
     /// SHA-256 of the checkpoint's weights.
     pub source_hash: [u8; 32],
     /// The checkpoint's name: UTF-8, padded with zeros.
@@ -198,6 +229,7 @@ impl Header {
             bos: None,
             eos: [None; MAX_EOS],
             unk: None,
+            key_bits: KeyBits::Eight,
             source_hash: [0; 32],
             source_name: [0; SOURCE_NAME_LEN],
             sections: [None; MAX_SECTIONS],
@@ -226,6 +258,7 @@ impl Header {
         }
         known("architecture", u16_at(bytes, AT_ARCHITECTURE), ARCHITECTURE_LLAMA)?;
         known("activation", u16_at(bytes, AT_ACTIVATION), ACTIVATION_SILU)?;
+        known("bits of a cached value", bytes[AT_VALUE_BITS].into(), VALUE_BITS.into())?;
         let flags = u32_at(bytes, AT_FLAGS);
         if flags & !FLAG_TIED_EMBEDDINGS != 0 {
             return Err(FormatError::Unknown { field: "header flags", value: flags });
@@ -247,6 +280,7 @@ impl Header {
             bos: None,
             eos: [None; MAX_EOS],
             unk: None,
+            key_bits: KeyBits::parse(bytes[AT_KEY_BITS])?,
             source_hash: array(bytes, AT_SOURCE_HASH),
             source_name: array(bytes, AT_SOURCE_NAME),
             sections: [None; MAX_SECTIONS],
@@ -366,6 +400,7 @@ impl Header {
             put(&mut bytes, AT_EOS + 4 * index, &token.unwrap_or(NO_TOKEN).to_le_bytes());
         }
         put(&mut bytes, 0, &MAGIC);
+        put(&mut bytes, AT_KEY_BITS, &[self.key_bits as u8, VALUE_BITS]);
         put(&mut bytes, AT_SOURCE_HASH, &self.source_hash);
         put(&mut bytes, AT_SOURCE_NAME, &self.source_name);
         for (index, section) in self.sections().enumerate() {

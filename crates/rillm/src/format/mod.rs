@@ -8,7 +8,8 @@ mod header;
 mod tensor;
 
 pub use bytes::crc32;
-pub use header::{Header, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind};
+pub(crate) use bytes::u32_at;
+pub use header::{Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind};
 pub use tensor::{
     EMBEDDING_HEADER_LEN, EmbeddingHeader, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,
     TensorHeader, TensorKind, TokenKind,
@@ -129,6 +130,6 @@ impl fmt::Display for FormatError {
 impl core::error::Error for FormatError {}
 
 /// `value` if it lies in `min..=max`.
-fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<u64, FormatError> {
+pub(crate) fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<u64, FormatError> {
     if (min..=max).contains(&value) { Ok(value) } else { Err(FormatError::OutOfRange { field, value, min, max }) }
 }

@@ -1,9 +1,10 @@
 //! Added tokens, such as `<s>`, written out in the text.
 
+use super::Tokenizer;
 use super::layout::{ADDED_HEAD_LEN, AddedHead, AddedPass, SPACE_MARK};
 use super::text::Text;
-use super::{Tokenizer, TokenizerError};
 use crate::counted::SectorReader;
+use crate::error::Error;
 use crate::format::FormatError;
 use crate::source::WeightSource;
 
@@ -24,7 +25,7 @@ impl Tokenizer {
         reader: &mut SectorReader<'_, S>,
         pass: AddedPass,
         text: Text<'a>,
-    ) -> Result<Option<Found<'a>>, TokenizerError<S::Error>> {
+    ) -> Result<Option<Found<'a>>, Error<S::Error>> {
         let starts = match pass {
             AddedPass::Raw => &self.header.raw_starts,
             AddedPass::Normalized => &self.header.normalized_starts,
@@ -51,14 +52,14 @@ impl Tokenizer {
         reader: &mut SectorReader<'_, S>,
         pass: AddedPass,
         text: Text<'a>,
-    ) -> Result<Option<(u32, Text<'a>)>, TokenizerError<S::Error>> {
+    ) -> Result<Option<(u32, Text<'a>)>, Error<S::Error>> {
         let escaped = pass == AddedPass::Normalized && self.header.escaped_marks;
         let section_end = self.offset + self.header.byte_len();
         let mut at = self.offset + self.header.added_at();
         // The longest come first.
         for _ in 0..self.header.added_count {
             let mut head = [0; ADDED_HEAD_LEN];
-            reader.read(at, &mut head).await.map_err(TokenizerError::Source)?;
+            reader.read(at, &mut head).await.map_err(Error::Source)?;
             let head = AddedHead::parse(&head, self.header.vocab_size)?;
             let (start, end) = (at + ADDED_HEAD_LEN as u64, at + ADDED_HEAD_LEN as u64 + u64::from(head.len));
             if end > section_end {
@@ -102,7 +103,7 @@ async fn starts_with<'a, S: WeightSource>(
     escaped: bool,
     mut at: u64,
     end: u64,
-) -> Result<Option<Text<'a>>, TokenizerError<S::Error>> {
+) -> Result<Option<Text<'a>>, Error<S::Error>> {
     while at < end {
         let c = if escaped { text.peek() } else { text.rest.chars().next() };
         let Some(c) = c else { return Ok(None) };
@@ -112,7 +113,7 @@ async fn starts_with<'a, S: WeightSource>(
             return Ok(None);
         }
         let found = &mut found[..wanted.len()];
-        reader.read(at, found).await.map_err(TokenizerError::Source)?;
+        reader.read(at, found).await.map_err(Error::Source)?;
         if found != wanted {
             return Ok(None);
         }

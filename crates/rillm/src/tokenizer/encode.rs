@@ -2,10 +2,11 @@
 
 use core::ops::Range;
 
+use super::Tokenizer;
 use super::layout::{AddedPass, MAX_RANKS, PrefixSpace, SPACE_MARK, WordStart};
 use super::text::Text;
-use super::{Tokenizer, TokenizerError};
 use crate::counted::SectorReader;
+use crate::error::Error;
 use crate::source::{SECTOR_LEN, WeightSource};
 
 /// Characters of the longest word that is merged as a whole.
@@ -13,29 +14,12 @@ pub const WORD_LEN: usize = 320;
 /// Where a longer word is cut: the rest of the window tells what the tokens before this place become.
 const CUT_AT: usize = WORD_LEN / 4 * 3;
 
+/// 64-bit places that one sector takes.
+const SECTOR_WORDS: usize = SECTOR_LEN / 8;
+
 /// The memory for encoding. What it holds before and after does not matter. With the [`Tokenizer`], the [`Encoder`] and
 /// the future of [`Encoder::fill`] it stays under 4 KiB.
-pub struct Scratch {
-    sector: [u8; SECTOR_LEN],
-    word: [Symbol; WORD_LEN],
-}
-
-impl Scratch {
-    /// Memory for one text at a time.
-    pub const fn new() -> Self {
-        Self { sector: [0; SECTOR_LEN], word: [Symbol::GONE; WORD_LEN] }
-    }
-
-    pub(super) fn sector(&mut self) -> &mut [u8; SECTOR_LEN] {
-        &mut self.sector
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+pub type Scratch = [u64; SECTOR_WORDS + WORD_LEN];
 
 /// A token of a word being merged, and its merge with the token after it: the merge's rank in the upper 24 bits, the
 /// merged token in the next 20, the token in the lower 20.
@@ -87,11 +71,13 @@ impl<'a> Encoder<'a> {
         add_special_tokens: bool,
         scratch: &'a mut Scratch,
     ) -> Self {
+        let (sector, symbols) = scratch.split_at_mut(SECTOR_WORDS);
+        let sector: &mut [u64; SECTOR_WORDS] = sector.try_into().expect("split there");
         Self {
-            sector: &mut scratch.sector,
+            sector: bytemuck::cast_mut(sector),
             words: Words {
                 tokenizer,
-                symbols: &mut scratch.word,
+                symbols,
                 ready: 0..0,
                 untouched: text,
                 raw_added: tokenizer.header.bos.filter(|_| add_special_tokens),
@@ -108,16 +94,12 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// The source's, or a [`FormatError`](crate::format::FormatError) where a table is damaged. Start again with a new
     /// encoder then.
-    pub async fn fill<S: WeightSource>(
-        &mut self,
-        source: &mut S,
-        out: &mut [u32],
-    ) -> Result<usize, TokenizerError<S::Error>> {
+    pub async fn fill<S: WeightSource>(&mut self, source: &mut S, out: &mut [u32]) -> Result<usize, Error<S::Error>> {
         let mut reader = SectorReader::new(source, self.sector);
         let mut filled = 0;
         while filled < out.len() {
             if let Some(place) = self.words.ready.next() {
-                let symbol = self.words.symbols[place];
+                let symbol = self.words.symbol(place);
                 if symbol != Symbol::GONE {
                     out[filled] = symbol.id();
                     filled += 1;
@@ -133,7 +115,8 @@ impl<'a> Encoder<'a> {
 /// The text in the order in which it is taken apart, and the word at hand.
 struct Words<'a> {
     tokenizer: &'a Tokenizer,
-    symbols: &'a mut [Symbol; WORD_LEN],
+    /// Packed [`Symbol`]s.
+    symbols: &'a mut [u64],
     /// The places of `symbols` that are done and not given out yet.
     ready: Range<usize>,
     /// The text that no pass has seen.
@@ -152,10 +135,7 @@ struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// Makes the next tokens `ready`. False at the end of the text.
-    async fn advance<S: WeightSource>(
-        &mut self,
-        reader: &mut SectorReader<'_, S>,
-    ) -> Result<bool, TokenizerError<S::Error>> {
+    async fn advance<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<bool, Error<S::Error>> {
         loop {
             if !self.piece.is_empty() {
                 self.next_word(reader).await?;
@@ -178,16 +158,21 @@ impl<'a> Words<'a> {
         }
     }
 
+    fn symbol(&self, place: usize) -> Symbol {
+        Symbol(self.symbols[place])
+    }
+
+    fn set(&mut self, place: usize, symbol: Symbol) {
+        self.symbols[place] = symbol.0;
+    }
+
     fn ready_one(&mut self, id: u32) {
-        self.symbols[0] = Symbol::new(id);
+        self.set(0, Symbol::new(id));
         self.ready = 0..1;
     }
 
     /// The first pass: takes the text up to the next added token out of `untouched`.
-    async fn next_segment<S: WeightSource>(
-        &mut self,
-        reader: &mut SectorReader<'_, S>,
-    ) -> Result<(), TokenizerError<S::Error>> {
+    async fn next_segment<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let text = Text { prefix: false, rest: self.untouched };
         let found = self.tokenizer.find_added(reader, AddedPass::Raw, text).await?;
         let (segment, rest) = match found {
@@ -203,10 +188,7 @@ impl<'a> Words<'a> {
     }
 
     /// The second pass: takes the text up to the next added token out of `segment`.
-    async fn next_piece<S: WeightSource>(
-        &mut self,
-        reader: &mut SectorReader<'_, S>,
-    ) -> Result<(), TokenizerError<S::Error>> {
+    async fn next_piece<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let segment = self.segment;
         let found = self.tokenizer.find_added(reader, AddedPass::Normalized, segment).await?;
         (self.piece, self.segment) = match found {
@@ -227,10 +209,7 @@ impl<'a> Words<'a> {
     }
 
     /// Takes a word out of `piece`, which is not empty, and merges it.
-    async fn next_word<S: WeightSource>(
-        &mut self,
-        reader: &mut SectorReader<'_, S>,
-    ) -> Result<(), TokenizerError<S::Error>> {
+    async fn next_word<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let start = self.piece;
         let mut len = 0;
         let mut before = None;
@@ -255,7 +234,7 @@ impl<'a> Words<'a> {
                 self.ready = 0..cut;
                 return Ok(());
             }
-            self.symbols[len] = Symbol::new(entry.id);
+            self.set(len, Symbol::new(entry.id));
             len += 1;
             before = Some(c);
             self.piece = self.piece.skip();
@@ -282,11 +261,11 @@ impl<'a> Words<'a> {
         &mut self,
         reader: &mut SectorReader<'_, S>,
         c: char,
-    ) -> Result<(), TokenizerError<S::Error>> {
+    ) -> Result<(), Error<S::Error>> {
         let mut utf8 = [0; 4];
         let bytes = c.encode_utf8(&mut utf8).as_bytes();
         for (place, &byte) in bytes.iter().enumerate() {
-            self.symbols[place] = Symbol::new(self.tokenizer.byte(reader, byte).await?);
+            self.set(place, Symbol::new(self.tokenizer.byte(reader, byte).await?));
         }
         self.ready = 0..bytes.len();
         self.piece = self.piece.skip();
@@ -299,26 +278,26 @@ impl<'a> Words<'a> {
         &mut self,
         reader: &mut SectorReader<'_, S>,
         len: usize,
-    ) -> Result<(), TokenizerError<S::Error>> {
+    ) -> Result<(), Error<S::Error>> {
         for place in 0..len {
             self.look_right(reader, place, len).await?;
         }
         loop {
             let mut best = 0;
             for place in 1..len {
-                if self.symbols[place].rank() < self.symbols[best].rank() {
+                if self.symbol(place).rank() < self.symbol(best).rank() {
                     best = place;
                 }
             }
-            if self.symbols[best].rank() == Symbol::NO_MERGE {
+            if self.symbol(best).rank() == Symbol::NO_MERGE {
                 return Ok(());
             }
             if let Some(right) = self.next_place(best, len) {
-                self.symbols[right] = Symbol::GONE;
+                self.set(right, Symbol::GONE);
             }
-            self.symbols[best] = Symbol::new(self.symbols[best].merged());
+            self.set(best, Symbol::new(self.symbol(best).merged()));
             self.look_right(reader, best, len).await?;
-            if let Some(left) = (0..best).rev().find(|&place| self.symbols[place] != Symbol::GONE) {
+            if let Some(left) = (0..best).rev().find(|&place| self.symbol(place) != Symbol::GONE) {
                 self.look_right(reader, left, len).await?;
             }
         }
@@ -330,13 +309,13 @@ impl<'a> Words<'a> {
         reader: &mut SectorReader<'_, S>,
         place: usize,
         len: usize,
-    ) -> Result<(), TokenizerError<S::Error>> {
-        let symbol = Symbol::new(self.symbols[place].id());
-        self.symbols[place] = symbol;
+    ) -> Result<(), Error<S::Error>> {
+        let symbol = Symbol::new(self.symbol(place).id());
+        self.set(place, symbol);
         if let Some(right) = self.next_place(place, len) {
-            let right = self.symbols[right].id();
+            let right = self.symbol(right).id();
             if let Some(pair) = self.tokenizer.pair(reader, symbol.id(), right).await? {
-                self.symbols[place] = symbol.with_merge(pair.rank, pair.merged);
+                self.set(place, symbol.with_merge(pair.rank, pair.merged));
             }
         }
         Ok(())
@@ -344,12 +323,12 @@ impl<'a> Words<'a> {
 
     /// The place of the symbol after the one at `place`.
     fn next_place(&self, place: usize, len: usize) -> Option<usize> {
-        (place + 1..len).find(|&next| self.symbols[next] != Symbol::GONE)
+        (place + 1..len).find(|&next| self.symbol(next) != Symbol::GONE)
     }
 
     /// Where a full window is cut: the last token's start up to [`CUT_AT`], or the first token's end.
     fn cut(&self) -> usize {
-        let is_start = |place: &usize| self.symbols[*place] != Symbol::GONE;
+        let is_start = |place: &usize| self.symbol(*place) != Symbol::GONE;
         (1..=CUT_AT).rev().find(is_start).or_else(|| (CUT_AT..WORD_LEN).find(is_start)).unwrap_or(WORD_LEN)
     }
 }

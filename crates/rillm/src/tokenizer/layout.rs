@@ -2,7 +2,7 @@
 //!
 //! The engine reads and the converter writes through this module, and `docs/format.md` says the same in words.
 
-use crate::format::FormatError;
+use crate::format::{FormatError, in_range, u32_at};
 use crate::source::SECTOR_LEN;
 
 /// The only kind of tokenizer of version 1: byte-pair encoding over characters, with byte tokens for what has no piece.
@@ -360,19 +360,9 @@ fn hash(first: u32, second: u32) -> u32 {
     bits ^ bits >> 16
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut field = [0; 4];
-    field.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(field)
-}
-
 /// `id` if the vocabulary has it.
 pub(super) fn token(field: &'static str, id: u32, vocab_size: u32) -> Result<u32, FormatError> {
     in_range(field, id.into(), 0, u64::from(vocab_size) - 1).map(|id| id as u32)
-}
-
-pub(super) fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<u64, FormatError> {
-    if (min..=max).contains(&value) { Ok(value) } else { Err(FormatError::OutOfRange { field, value, min, max }) }
 }
 
 #[cfg(test)]

@@ -19,38 +19,11 @@ mod text;
 pub use decode::Decoder;
 pub use encode::{Encoder, Scratch, WORD_LEN};
 
-use core::fmt;
-
 use crate::counted::SectorReader;
-use crate::format::{FormatError, Section};
+use crate::error::Error;
+use crate::format::{FormatError, Section, in_range};
 use crate::source::WeightSource;
 use layout::TokenizerHeader;
-
-/// Why text could not be encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenizerError<E> {
-    /// The source's error.
-    Source(E),
-    /// The tokenizer section is damaged or of a kind that this engine does not know.
-    Format(FormatError),
-}
-
-impl<E> From<FormatError> for TokenizerError<E> {
-    fn from(error: FormatError) -> Self {
-        Self::Format(error)
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for TokenizerError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(error) => write!(f, "reading the tokenizer: {error}"),
-            Self::Format(error) => write!(f, "in the tokenizer section: {error}"),
-        }
-    }
-}
-
-impl<E: fmt::Debug + fmt::Display> core::error::Error for TokenizerError<E> {}
 
 /// A file's tokenizer: its section's header, checked, and where the tables lie.
 #[derive(Clone, Copy, Debug)]
@@ -66,18 +39,14 @@ impl Tokenizer {
     /// # Errors
     /// The source's, or a [`FormatError`] that names the field.
     pub async fn open<S: WeightSource>(
-        source: &mut S,
+        reader: &mut SectorReader<'_, S>,
         section: Section,
         vocab_size: u32,
-        scratch: &mut Scratch,
-    ) -> Result<Self, TokenizerError<S::Error>> {
+    ) -> Result<Self, Error<S::Error>> {
         // So that a section shorter than its header is refused before it is read.
-        layout::in_range("length of the tokenizer section", section.len, layout::TABLES_AT, 1 << 40)?;
+        in_range("length of the tokenizer section", section.len, layout::TABLES_AT, 1 << 40)?;
         let mut header = [0; layout::HEADER_LEN];
-        SectorReader::new(source, scratch.sector())
-            .read(section.offset, &mut header)
-            .await
-            .map_err(TokenizerError::Source)?;
+        reader.read(section.offset, &mut header).await.map_err(Error::Source)?;
         let header = TokenizerHeader::parse(&header)?;
         if header.vocab_size != vocab_size {
             return Err(FormatError::Inconsistent {

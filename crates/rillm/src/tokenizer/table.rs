@@ -1,8 +1,10 @@
 //! Lookups in the tables of the section.
 
-use super::layout::{BYTES_AT, CharEntry, Entry, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token, u32_at};
-use super::{Tokenizer, TokenizerError};
+use super::Tokenizer;
+use super::layout::{BYTES_AT, CharEntry, Entry, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token};
 use crate::counted::SectorReader;
+use crate::error::Error;
+use crate::format::u32_at;
 use crate::source::{SECTOR_LEN, WeightSource};
 
 /// The longest entry.
@@ -14,7 +16,7 @@ impl Tokenizer {
         &self,
         reader: &mut SectorReader<'_, S>,
         c: char,
-    ) -> Result<Option<CharEntry>, TokenizerError<S::Error>> {
+    ) -> Result<Option<CharEntry>, Error<S::Error>> {
         let code_point = u32::from(c);
         if c == SPACE_MARK {
             return Ok(self.header.space.map(|id| CharEntry { code_point, opens: false, closes: false, id }));
@@ -34,7 +36,7 @@ impl Tokenizer {
         reader: &mut SectorReader<'_, S>,
         left: u32,
         right: u32,
-    ) -> Result<Option<PairEntry>, TokenizerError<S::Error>> {
+    ) -> Result<Option<PairEntry>, Error<S::Error>> {
         let (at, table) = (self.header.pairs_at(), self.header.pairs);
         let hash = PairEntry::hash(left, right);
         let found =
@@ -50,10 +52,10 @@ impl Tokenizer {
         &self,
         reader: &mut SectorReader<'_, S>,
         byte: u8,
-    ) -> Result<u32, TokenizerError<S::Error>> {
+    ) -> Result<u32, Error<S::Error>> {
         let mut bytes = [0; 4];
         let at = self.offset + BYTES_AT + 4 * u64::from(byte);
-        reader.read(at, &mut bytes).await.map_err(TokenizerError::Source)?;
+        reader.read(at, &mut bytes).await.map_err(Error::Source)?;
         Ok(token("token of a byte", u32_at(&bytes, 0), self.header.vocab_size)?)
     }
 
@@ -65,17 +67,14 @@ impl Tokenizer {
         table: TableHeader,
         hash: u32,
         is_it: impl Fn(&T) -> bool,
-    ) -> Result<Option<T>, TokenizerError<S::Error>> {
+    ) -> Result<Option<T>, Error<S::Error>> {
         let first = table.bucket(hash);
         for probe in 0..table.probes {
             let bucket = (first + probe) % table.buckets;
             let start = self.offset + at + u64::from(bucket) * SECTOR_LEN as u64;
             for slot in 0..T::PER_BUCKET {
                 let mut bytes = [0; ENTRY_LEN];
-                reader
-                    .read(start + (slot * T::LEN) as u64, &mut bytes[..T::LEN])
-                    .await
-                    .map_err(TokenizerError::Source)?;
+                reader.read(start + (slot * T::LEN) as u64, &mut bytes[..T::LEN]).await.map_err(Error::Source)?;
                 match T::parse(&bytes) {
                     None => return Ok(None),
                     Some(entry) if is_it(&entry) => return Ok(Some(entry)),
