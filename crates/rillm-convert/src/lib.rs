@@ -16,4 +16,4 @@ pub mod quantise;
 pub mod random;
 pub mod reference;
 pub mod rope;
-//pub mod write;
+pub mod write;

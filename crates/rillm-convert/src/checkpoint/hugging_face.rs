@@ -11,7 +11,9 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, map};
+use super::{
+    Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, is_norm, map,
+};
 
 /// A tensor as a safetensors header describes it.
 struct Listed {
@@ -75,7 +77,7 @@ fn locate(
     listed: &mut HashMap<String, Listed>,
 ) -> Result<LocatedTensor, CheckpointError> {
     let (rows, cols) = config.shape(kind);
-    let shape = if kind_is_vector(kind) {
+    let shape = if is_norm(kind) {
         vec![cols]
     } else {
         vec![rows, cols]
@@ -113,13 +115,6 @@ fn locate(
         cols,
         interleaved_head: None,
     })
-}
-
-fn kind_is_vector(kind: TensorKind) -> bool {
-    matches!(
-        kind,
-        TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm
-    )
 }
 
 /// The name of a tensor in a Hugging Face checkpoint.
