@@ -1,8 +1,10 @@
 //! Checkpoints that are read, and ones that are refused.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proptest::prelude::*;
 use rillm::format::{Rope, RopeScaling, TensorKind};
@@ -313,7 +315,7 @@ fn llama2c_files_of_wrong_length_or_version_are_refused() {
         open_llama2c(&whole[..27]),
         Err(CheckpointError::Length { .. })
     ));
-    assert!(matches!(open_llama2c(b""), Err(_)));
+    assert!(open_llama2c(b"").is_err());
     let versioned = [b"24ka".as_slice(), &1i32.to_le_bytes(), &[0; 248]].concat();
     let error = open_llama2c(&versioned).expect_err("a versioned file");
     assert!(error.to_string().contains("--version 0"), "{error}");
@@ -331,21 +333,11 @@ fn llama2c_files_of_wrong_length_or_version_are_refused() {
     }
 }
 
-fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("RILLM_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
-        PathBuf::from,
-    );
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: no folder {} (or $RILLM_SHARED)", folder.display());
-    None
-}
-
 #[test]
 fn both_forms_of_stories260k_hold_the_same_tensors() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = support::shared() else {
+        return;
+    };
     let directory = shared.join("models/stories260K");
     let hugging_face = Checkpoint::open(&directory).expect("a directory");
     let llama2c = Checkpoint::open(&directory.join("stories260K.bin")).expect("a llama2.c file");

@@ -285,6 +285,38 @@ fn tied_embeddings_are_stored_twice() {
 }
 
 #[test]
+fn other_odd_shapes_are_laid_out_as_the_header_says() {
+    let wide_heads = LlamaConfig {
+        hidden_size: 52,
+        intermediate_size: 1,
+        n_layers: 1,
+        n_heads: 4,
+        n_kv_heads: 4,
+        head_dim: 96,
+        vocab_size: 7,
+        eos: vec![],
+        ..odd_config()
+    };
+    let deep = LlamaConfig {
+        hidden_size: 1,
+        n_layers: 6,
+        n_heads: 1,
+        n_kv_heads: 1,
+        head_dim: 2,
+        tied_embeddings: true,
+        ..odd_config()
+    };
+    for config in [wide_heads, deep] {
+        let Converted { bytes, .. } = converted(&config, &vocabulary(5));
+        let header = header(&bytes);
+        assert_eq!(header.file_len(), bytes.len() as u64);
+        let tape = header.section(SectionKind::Tape).expect("a tape");
+        let last = entries(&bytes).pop().expect("a head");
+        assert_eq!(last.offset + last.len, tape.offset + tape.len);
+    }
+}
+
+#[test]
 fn progress_goes_up_to_the_end() {
     let directory = tempfile::tempdir().expect("a directory");
     random::write(directory.path(), &odd_config(), Dtype::F32, 7).expect("a checkpoint");
