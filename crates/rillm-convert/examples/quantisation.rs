@@ -9,7 +9,7 @@ use std::path::Path;
 use rillm::format::{Quantisation, TensorKind};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::evaluate::Agreement;
-use rillm_convert::quantise::{Noise, dequantise_fixed32, dequantise_int8, quantise_fixed32, quantise_int8};
+use rillm_convert::quantise::{Noise, dequantise_row, quantisation, quantise_row};
 use rillm_convert::random::SplitMix64;
 use rillm_convert::reference::Reference;
 
@@ -100,17 +100,9 @@ fn quantised(checkpoint: &Checkpoint, group: u32) -> (Reference, Noise) {
 }
 
 fn restore_row(kind: TensorKind, group: u32, row: &mut [f32]) {
-    let finite = "the float32 model has run, so that its weights are finite";
-    match kind {
-        TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm => {
-            let mut bytes = vec![0; 4 * row.len()];
-            let exponent = quantise_fixed32(row, &mut bytes).expect(finite);
-            dequantise_fixed32(&bytes, exponent, row);
-        }
-        _ => {
-            let mut bytes = vec![0; Quantisation::Int8 { group }.row_len(row.len() as u32)];
-            quantise_int8(row, group, &mut bytes).expect(finite);
-            dequantise_int8(&bytes, group, row);
-        }
-    }
+    let quantisation = quantisation(kind, group);
+    let mut bytes = vec![0; quantisation.row_len(row.len() as u32)];
+    let exponent =
+        quantise_row(quantisation, row, &mut bytes).expect("the float32 model has run, so that its weights are finite");
+    dequantise_row(quantisation, exponent, &bytes, row);
 }

@@ -5,9 +5,9 @@
 //! 1. [`checkpoint`] opens a Hugging Face directory or a llama2.c file and hands out rows of float32.
 //! 2. [`rope`] turns the rotary embedding's parameters into the angles that the file holds.
 //! 3. [`quantise`] turns a row into the bytes of `docs/format.md`, and back.
-//! 4. [`write`] lays the rows out in the order in which a token uses them.
+//! 4. [`mod@write`] lays the rows out in the order in which a token uses them.
 //!
-//! Beside the path: [`reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares two models'
+//! Beside the path: [`mod@reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares two models'
 //! predictions, [`random`] makes small models for tests.
 
 pub mod checkpoint;
@@ -17,4 +17,4 @@ pub mod random;
 pub mod reference;
 pub mod rope;
 pub mod vocabulary;
-//pub mod write;
+pub mod write;

@@ -1,14 +1,16 @@
 //! The reference against transformers.
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::evaluate::argmax;
 use rillm_convert::reference::Reference;
 use serde_json::Value;
 
-/// transformers computes rotary angles in float32, the reference in float64; at most 8·10⁻⁵ apart on these models.
+/// transformers computes rotary angles in float32, the reference in float64. The largest difference seen is 1e-5.
 const TOLERANCE: f32 = 2e-3;
 
 fn tokens(value: &Value) -> Vec<u32> {
@@ -68,19 +70,10 @@ fn no_scaling_f32() {
     check_tiny("plain-f32");
 }
 
-/// The folder beside the checkout that has larger models, if it is there.
-fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("RILLM_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: no folder {} (or $RILLM_SHARED)", folder.display());
-    None
-}
-
 fn check_shared(model: &str, weights: &str) {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = support::shared() else {
+        return;
+    };
     let golden = read(&shared.join(format!("goldens/{model}.json")));
     let checkpoint = Checkpoint::open(&shared.join("models").join(model).join(weights)).expect("a checkpoint");
     let mut reference = Reference::from_checkpoint(&checkpoint);

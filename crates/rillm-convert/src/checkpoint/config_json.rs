@@ -111,19 +111,31 @@ fn refuse_other_arithmetic(fields: &Fields) -> Result<(), CheckpointError> {
     Ok(())
 }
 
-/// The rotary embedding: `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of those before.
+/// The rotary embedding: `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of those before. Where a
+/// file has both forms, they must agree.
 fn rope(fields: &Fields, context_length: u32) -> Result<Rope, CheckpointError> {
-    let old = fields.object("rope_scaling")?;
-    let new = fields.object("rope_parameters")?;
-    if old.is_some() && new.is_some() {
-        return Err(fields.error("rope_scaling", "nothing, as rope_parameters is there too"));
-    }
-    let top_theta = fields.f32("rope_theta")?;
-    let Some(rope) = new.or(old) else {
-        return Ok(Rope { theta: top_theta.unwrap_or(10_000.0), scaling: RopeScaling::None });
+    let plain = Rope { theta: fields.f32("rope_theta")?.unwrap_or(10_000.0), scaling: RopeScaling::None };
+    let read = |name| -> Result<Option<Rope>, CheckpointError> {
+        let object = fields.object(name)?;
+        object.map(|object| rope_object(fields, &object, plain.theta, context_length)).transpose()
     };
-    let theta = rope.f32("rope_theta")?.or(top_theta).unwrap_or(10_000.0);
-    if rope.f64("partial_rotary_factor")?.is_some_and(|value| value != 1.0) {
+    match (read("rope_parameters")?, read("rope_scaling")?) {
+        (Some(new), Some(old)) if new != old => {
+            Err(fields.error("rope_scaling", "the same as rope_parameters, or nothing"))
+        }
+        (new, old) => Ok(new.or(old).unwrap_or(plain)),
+    }
+}
+
+/// One of the two forms; `fields` is what stands around it.
+fn rope_object(
+    fields: &Fields,
+    rope: &Fields,
+    default_theta: f32,
+    context_length: u32,
+) -> Result<Rope, CheckpointError> {
+    let partial = rope.f64("partial_rotary_factor")?;
+    if partial.is_some_and(|factor| factor != 1.0) {
         return Err(rope.error("partial_rotary_factor", "1: rillm turns all of a head's dimensions"));
     }
     let key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
@@ -143,7 +155,7 @@ fn rope(fields: &Fields, context_length: u32) -> Result<Rope, CheckpointError> {
             return Err(rope.error(key, "\"default\", \"linear\" or \"llama3\": rillm knows no other scaling"));
         }
     };
-    Ok(Rope { theta, scaling })
+    Ok(Rope { theta: rope.f32("rope_theta")?.unwrap_or(default_theta), scaling })
 }
 
 /// A JSON object and where it stands, for messages. A field that is null counts as absent.
@@ -326,6 +338,18 @@ mod tests {
             config["rope_parameters"]["rope_theta"] = json!(500_000.0);
         });
         assert_eq!(config.expect("the new form").rope, expected);
+
+        let both = |factor: f64| {
+            read_changed(|config| {
+                config["rope_theta"] = json!(500_000.0);
+                config["rope_scaling"] = llama3.clone();
+                config["rope_scaling"]["type"] = json!("llama3");
+                config["rope_parameters"] = config["rope_scaling"].clone();
+                config["rope_parameters"]["factor"] = json!(factor);
+            })
+        };
+        assert_eq!(both(32.0).expect("both forms").rope, expected);
+        assert!(matches!(both(8.0), Err(CheckpointError::Field { field, .. }) if field == "rope_scaling"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, map};
+use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, is_norm, map};
 
 /// A tensor as a safetensors header describes it.
 struct Listed {
@@ -60,7 +60,7 @@ fn locate(
     listed: &mut HashMap<String, Listed>,
 ) -> Result<LocatedTensor, CheckpointError> {
     let (rows, cols) = config.shape(kind);
-    let shape = if kind_is_vector(kind) { vec![cols] } else { vec![rows, cols] };
+    let shape = if is_norm(kind) { vec![cols] } else { vec![rows, cols] };
     let Some(tensor) = listed.remove(name) else {
         return Err(CheckpointError::MissingTensor { path: directory.to_owned(), name: name.to_owned(), shape });
     };
@@ -76,10 +76,6 @@ fn locate(
         }
     };
     Ok(LocatedTensor { file: tensor.file, offset: tensor.offset, dtype, rows, cols, interleaved_head: None })
-}
-
-fn kind_is_vector(kind: TensorKind) -> bool {
-    matches!(kind, TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm)
 }
 
 /// The name of a tensor in a Hugging Face checkpoint.

@@ -35,7 +35,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a Hugging Face directory (`config.json` with `model.safetensors` or its shards) or a llama2.c checkpoint
-    /// of version 0 (`.bin`), and checks that every tensor is there with the right shape.
+    /// of version 0 (`.bin`), and checks that every tensor is there with the right shape. The files are mapped: one that is
+    /// shortened while the checkpoint is open ends the process with a bus error.
     ///
     /// # Errors
     /// [`CheckpointError`] names the file, and the field or tensor, that is not as expected.
@@ -123,6 +124,11 @@ impl Checkpoint {
     }
 }
 
+/// Whether a tensor is an RMSNorm's weights: a vector, and never quantised to bytes.
+pub(crate) fn is_norm(kind: TensorKind) -> bool {
+    matches!(kind, TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm)
+}
+
 /// Every tensor of a model, in the order of [`tensor_index`].
 fn all_tensors(n_layers: u32) -> impl Iterator<Item = (TensorKind, u32)> {
     [(TensorKind::Embedding, 0), (TensorKind::FinalNorm, 0), (TensorKind::Head, 0)]
@@ -147,9 +153,9 @@ fn io_error(path: &Path, source: std::io::Error) -> CheckpointError {
 
 fn map(path: &Path) -> Result<Mmap, CheckpointError> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
-    // SAFETY: the map is read-only and lives as long as the checkpoint. Another process that changes the file
-    // meanwhile can only change the numbers read, every one of which is valid; one that shortens it ends this process
-    // with a bus error, which the documentation of every memory-mapped reader asks the user not to do.
+    // SAFETY: the map is read-only and lives as long as the checkpoint. A process that writes to the file meanwhile can
+    // change the numbers that are read, and any bytes are valid numbers; that the file keeps its length is what
+    // `Checkpoint::open` asks of its caller.
     unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))
 }
 

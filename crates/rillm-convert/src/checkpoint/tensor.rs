@@ -15,7 +15,7 @@ pub enum Dtype {
 
 impl Dtype {
     /// Bytes of a number.
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
@@ -65,7 +65,7 @@ pub(super) struct LocatedTensor {
 impl LocatedTensor {
     /// Its bytes in `file`.
     pub fn byte_range(&self) -> Range<usize> {
-        self.offset..self.offset + self.rows * self.cols * self.dtype.len()
+        self.offset..self.offset + self.rows * self.cols * self.dtype.size()
     }
 
     /// Converts rows to float32. `out` has room for exactly these rows.
@@ -77,7 +77,7 @@ impl LocatedTensor {
             self.cols,
             out.len()
         );
-        let row_len = self.cols * self.dtype.len();
+        let row_len = self.cols * self.dtype.size();
         for (row, out) in rows.zip(out.chunks_exact_mut(self.cols)) {
             let at = self.offset + self.stored_row(row) * row_len;
             self.dtype.to_f32(&file[at..at + row_len], out);

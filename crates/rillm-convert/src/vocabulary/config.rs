@@ -12,6 +12,7 @@ pub(super) struct TokenizerConfig {
     pub legacy: Option<bool>,
     pub bos: Option<String>,
     pub eos: Option<String>,
+    pub chat_template: Option<String>,
     pub added: Vec<AddedToken>,
 }
 
@@ -45,6 +46,7 @@ impl TokenizerConfig {
             legacy: json["legacy"].as_bool(),
             bos: content("bos_token"),
             eos: content("eos_token"),
+            chat_template: json["chat_template"].as_str().map(str::to_owned),
             added,
         })
     }

@@ -1,0 +1,90 @@
+//! What can go wrong when a `.rillm` file is written.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use rillm::format::{FormatError, TensorKind};
+
+use super::MAX_TOKEN_TEXT;
+
+/// Why a conversion failed.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The file could not be written.
+    Io {
+        /// The file that was to be.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The format has no room for this model.
+    Format(FormatError),
+    /// The group size is not one that the format knows.
+    Group {
+        /// The group size asked for.
+        found: u32,
+    },
+    /// There is no tokenizer.
+    EmptyTokenizer,
+    /// The tokenizer has tokens that the embedding table does not have.
+    TooManyTokens {
+        /// The tokenizer's tokens.
+        tokens: usize,
+        /// The embedding table's rows.
+        vocab_size: u32,
+    },
+    /// A token's text does not fit its record.
+    TokenText {
+        /// The token.
+        token: usize,
+        /// Bytes of its text.
+        len: usize,
+    },
+    /// A weight is infinite or not a number.
+    NotFinite {
+        /// The tensor.
+        kind: TensorKind,
+        /// Its layer, 0 for what belongs to none.
+        layer: u32,
+        /// The weight's row.
+        row: usize,
+        /// The weight's column.
+        column: usize,
+        /// The weight.
+        value: f32,
+    },
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, source } => write!(f, "writing {}: {source}", path.display()),
+            Self::Format(error) => write!(f, "this model does not fit the file format: {error}"),
+            Self::Group { found } => write!(f, "the group size is {found}; it must be a power of two, 16 to 512"),
+            Self::EmptyTokenizer => write!(f, "the tokenizer section is empty; a .rillm file carries its tokenizer"),
+            Self::TooManyTokens { tokens, vocab_size } => write!(
+                f,
+                "the tokenizer has {tokens} tokens and the embedding table {vocab_size} rows; do they belong together?"
+            ),
+            Self::TokenText { token, len } => {
+                write!(f, "the text of token {token} has {len} bytes; at most {MAX_TOKEN_TEXT} fit")
+            }
+            Self::NotFinite { kind, layer, row, column, value } => write!(
+                f,
+                "{kind} of layer {layer} has {value} at row {row}, column {column}; the checkpoint is damaged, download \
+                 or train it again"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Format(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Where everything lies, settled before anything is written.
+
+use rillm::format::{
+    EmbeddingHeader, Header, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind,
+};
+use rillm::source::SECTOR_LEN;
+
+use super::{MAX_TOKEN_TEXT, Options, TokenizerSections, WriteError};
+use crate::checkpoint::Checkpoint;
+use crate::quantise;
+use crate::vocabulary::Token;
+
+/// The length of a token's text and the token's kind, before the text.
+const TOKEN_PREFIX_LEN: usize = 2;
+
+/// The file's sections and tensors. Checksums and exponents are zero until they are known.
+pub(super) struct Layout {
+    /// The header, without sections.
+    pub header: Header,
+    /// The sections, in file order.
+    pub sections: Vec<Section>,
+    /// The embedding table, then every tensor of the tape in its order.
+    pub entries: Vec<TensorEntry>,
+    /// Bytes of an embedding record.
+    pub embedding_record_len: u32,
+    /// Bytes of the file.
+    pub file_len: u64,
+}
+
+impl Layout {
+    pub fn new(checkpoint: &Checkpoint, tokenizer: &TokenizerSections, options: Options) -> Result<Self, WriteError> {
+        if !(options.group.is_power_of_two() && (16..=512).contains(&options.group)) {
+            return Err(WriteError::Group { found: options.group });
+        }
+        let mut header = checkpoint.header();
+        let longest_text = check_tokens(tokenizer, header.vocab_size)?;
+        let unk = tokenizer.tokens.iter().position(|token| token.kind == TokenKind::Unknown);
+        header.unk = unk.map(|token| token as u32);
+
+        let embedding = tensor(&header, TensorKind::Embedding, 0, options);
+        let record_len = embedding.row_len() + TOKEN_PREFIX_LEN + longest_text;
+        let embedding = EmbeddingHeader { tensor: embedding, record_len: record_len.next_multiple_of(4) as u32 };
+        let tape: Vec<TensorHeader> =
+            TensorKind::tape(header.n_layers).map(|(kind, layer)| tensor(&header, kind, layer, options)).collect();
+
+        let sections = place_sections(&[
+            (SectionKind::Rope, u64::from(header.head_dim) / 2 * 8),
+            (SectionKind::Tensors, (1 + tape.len() as u64) * TENSOR_ENTRY_LEN as u64),
+            (SectionKind::Tokenizer, tokenizer.tokenizer.len() as u64),
+            (SectionKind::ChatTemplate, tokenizer.chat_template.len() as u64),
+            (SectionKind::Embedding, embedding.byte_len()),
+            (SectionKind::Tape, tape.iter().map(TensorHeader::byte_len).sum()),
+        ]);
+        let layout = Self {
+            entries: place_tensors(&sections, &embedding, &tape),
+            embedding_record_len: embedding.record_len,
+            file_len: sections.last().map_or(0, end),
+            header,
+            sections,
+        };
+        Header::parse(&layout.first_sector()).map_err(WriteError::Format)?;
+        Ok(layout)
+    }
+
+    /// The file's first sector, with the checksums known so far.
+    pub fn first_sector(&self) -> [u8; SECTOR_LEN] {
+        let mut header = self.header.clone();
+        for section in &self.sections {
+            header.push_section(*section);
+        }
+        header.emit()
+    }
+
+    /// The `tensors` section, with the checksums known so far.
+    pub fn tensors_section(&self) -> Vec<u8> {
+        self.entries.iter().flat_map(TensorEntry::emit).collect()
+    }
+
+    /// What stands before a tensor's rows.
+    pub fn tensor_header(&self, tensor: &TensorHeader) -> Vec<u8> {
+        if tensor.kind == TensorKind::Embedding {
+            let header = EmbeddingHeader { tensor: *tensor, record_len: self.embedding_record_len };
+            header.emit().to_vec()
+        } else {
+            tensor.emit().to_vec()
+        }
+    }
+
+    /// Bytes from one row of a tensor to the next.
+    pub fn record_len(&self, tensor: &TensorHeader) -> usize {
+        if tensor.kind == TensorKind::Embedding { self.embedding_record_len as usize } else { tensor.row_len() }
+    }
+}
+
+/// Checks the vocabulary against the embedding table; gives the length of its longest text in bytes.
+fn check_tokens(tokenizer: &TokenizerSections, vocab_size: u32) -> Result<usize, WriteError> {
+    if tokenizer.tokenizer.is_empty() {
+        return Err(WriteError::EmptyTokenizer);
+    }
+    let tokens = &tokenizer.tokens;
+    if tokens.len() > vocab_size as usize {
+        return Err(WriteError::TooManyTokens { tokens: tokens.len(), vocab_size });
+    }
+    let mut longest = 0;
+    for (token, Token { text, .. }) in tokens.iter().enumerate() {
+        if text.len() > MAX_TOKEN_TEXT {
+            return Err(WriteError::TokenText { token, len: text.len() });
+        }
+        longest = longest.max(text.len());
+    }
+    Ok(longest)
+}
+
+fn tensor(header: &Header, kind: TensorKind, layer: u32, options: Options) -> TensorHeader {
+    let (rows, cols) = kind.shape(header);
+    TensorHeader { kind, layer, quantisation: quantise::quantisation(kind, options.group), exponent: 0, rows, cols }
+}
+
+/// Sections of these lengths one after the other, each at a sector; empty ones are left out.
+fn place_sections(lengths: &[(SectionKind, u64)]) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for &(kind, len) in lengths {
+        if len > 0 {
+            sections.push(Section { kind, offset: sections.last().map_or(SECTOR_LEN as u64, end), len, crc32: 0 });
+        }
+    }
+    sections
+}
+
+/// The first sector after a section.
+fn end(section: &Section) -> u64 {
+    section.offset + section.len.next_multiple_of(SECTOR_LEN as u64)
+}
+
+fn place_tensors(sections: &[Section], embedding: &EmbeddingHeader, tape: &[TensorHeader]) -> Vec<TensorEntry> {
+    let start = |kind| {
+        let section = sections.iter().find(|section| section.kind == kind);
+        section.map_or(0, |section| section.offset)
+    };
+    let mut entries = vec![TensorEntry {
+        tensor: embedding.tensor,
+        offset: start(SectionKind::Embedding),
+        len: embedding.byte_len(),
+        crc32: 0,
+    }];
+    let mut offset = start(SectionKind::Tape);
+    for &tensor in tape {
+        let len = tensor.byte_len();
+        entries.push(TensorEntry { tensor, offset, len, crc32: 0 });
+        offset += len;
+    }
+    entries
+}

@@ -1,0 +1,130 @@
+//! Writes a `.rillm` file, as `docs/format.md` has it.
+
+mod error;
+mod file;
+mod layout;
+mod rows;
+
+pub use error::WriteError;
+
+use std::io;
+use std::path::Path;
+
+use rillm::format::{KeyBits, TensorHeader, TensorKind};
+use tempfile::NamedTempFile;
+
+use crate::checkpoint::Checkpoint;
+use crate::vocabulary::Token;
+use file::Output;
+use layout::Layout;
+
+/// The longest text that a token's record holds, in bytes.
+pub const MAX_TOKEN_TEXT: usize = 255;
+
+/// The tokenizer as the file has it: [`Vocabulary::sections`](crate::vocabulary::Vocabulary::sections) makes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenizerSections {
+    /// The `tokenizer` section, at least one byte.
+    pub tokenizer: Vec<u8>,
+    /// The tokens, by number: at most as many as the embedding table has rows. Rows without a token (some checkpoints
+    /// pad their tables) become control marks without a text. The first token of kind [`TokenKind::Unknown`] is the
+    /// header's unknown token.
+    ///
+    /// [`TokenKind::Unknown`]: rillm::format::TokenKind::Unknown
+    pub tokens: Vec<Token>,
+    /// The chat template, Jinja in UTF-8; empty where the checkpoint has none.
+    pub chat_template: String,
+}
+
+/// What is the caller's to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Weights of a row that share a scale: a power of two, 16 to 512. Smaller groups are more exact and take more
+    /// room, `1 / group` bytes a weight.
+    pub group: u32,
+}
+
+impl Default for Options {
+    /// Groups of 32: what quantising the weights costs is then half of what the whole engine may cost.
+    fn default() -> Self {
+        Self { group: 32 }
+    }
+}
+
+/// How far a conversion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The tensor being written.
+    pub kind: TensorKind,
+    /// Its layer, 0 for what belongs to none.
+    pub layer: u32,
+    /// Rows of it written.
+    pub rows_done: u32,
+    /// All of its rows.
+    pub rows: u32,
+    /// Bytes of all tensors written.
+    pub bytes_done: u64,
+    /// Bytes of all tensors.
+    pub bytes: u64,
+}
+
+/// What became of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorReport {
+    /// The tensor, its shape and its quantisation.
+    pub tensor: TensorHeader,
+    /// Its bytes in the file, headers, and the texts of the embedding table's tokens, included.
+    pub bytes: u64,
+    /// Signal-to-noise ratio of its weights, in decibels; infinite where nothing was lost.
+    pub snr_db: f64,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The embedding table, then every tensor of the tape in its order.
+    pub tensors: Vec<TensorReport>,
+    /// Bytes of the file.
+    pub file_len: u64,
+}
+
+/// Writes `checkpoint` to `out` as a `.rillm` file, with all cores and a few megabytes of rows in memory. The same input
+/// gives the same bytes. `progress` is called after every block of rows.
+///
+/// The file is written under another name in the same directory and renamed at the end: `out` is whole or untouched.
+///
+/// # Errors
+/// [`WriteError`]; the file in progress is removed.
+pub fn convert(
+    checkpoint: &Checkpoint,
+    tokenizer: &TokenizerSections,
+    options: Options,
+    progress: impl FnMut(Progress),
+    out: &Path,
+) -> Result<Report, WriteError> {
+    let layout = Layout::new(checkpoint, tokenizer, options)?;
+    let io_error = |source| WriteError::Io { path: out.to_owned(), source };
+    let mut temporary = temporary_beside(out).map_err(io_error)?;
+    let mut output = Output::new(temporary.as_file_mut(), out);
+    let report = file::write(checkpoint, tokenizer, layout, &mut output, progress)?;
+    temporary.as_file().sync_all().map_err(io_error)?;
+    temporary.persist(out).map_err(|error| io_error(error.error))?;
+    Ok(report)
+}
+
+/// A file that removes itself unless it is renamed, readable by whom the user's settings say.
+fn temporary_beside(out: &Path) -> io::Result<NamedTempFile> {
+    let directory = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The system takes away what the user's umask does.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(directory)
+}

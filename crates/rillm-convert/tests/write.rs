@@ -1,0 +1,320 @@
+//! A written file, read back.
+
+use std::fs;
+use std::path::Path;
+
+use rillm::format::{
+    EMBEDDING_HEADER_LEN, EmbeddingHeader, Header, Quantisation, Rope, RopeScaling, SectionKind, TENSOR_ENTRY_LEN,
+    TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind, crc32,
+};
+use rillm::source::SECTOR_LEN;
+use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+use rillm_convert::quantise::{Noise, dequantise_row};
+use rillm_convert::write::{Options, Progress, Report, Token, Vocabulary, WriteError, convert};
+use rillm_convert::{random, rope};
+
+/// Shapes that divide nothing evenly.
+fn odd_config() -> LlamaConfig {
+    LlamaConfig {
+        hidden_size: 40,
+        intermediate_size: 172,
+        n_layers: 3,
+        n_heads: 6,
+        n_kv_heads: 3,
+        head_dim: 8,
+        vocab_size: 1003,
+        context_length: 64,
+        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        norm_eps: 1e-5,
+        tied_embeddings: false,
+        bos: Some(1),
+        eos: vec![2, 3],
+    }
+}
+
+fn vocabulary(tokens: usize) -> Vocabulary {
+    let token = |index: usize| Token {
+        text: format!("<{index}>").into_bytes(),
+        kind: match index {
+            0 => TokenKind::Unknown,
+            1..=3 => TokenKind::Control,
+            _ => TokenKind::Text,
+        },
+    };
+    Vocabulary {
+        section: b"a tokenizer".to_vec(),
+        tokens: (0..tokens).map(token).collect(),
+        chat_template: "{{ messages }}".to_owned(),
+    }
+}
+
+struct Converted {
+    directory: tempfile::TempDir,
+    checkpoint: Checkpoint,
+    report: Report,
+    bytes: Vec<u8>,
+}
+
+fn converted(config: &LlamaConfig, vocabulary: &Vocabulary) -> Converted {
+    let directory = tempfile::tempdir().expect("a directory");
+    random::write(directory.path(), config, Dtype::Bf16, 7).expect("a checkpoint");
+    let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
+    let out = directory.path().join("model.rillm");
+    let report = convert(&checkpoint, vocabulary, Options::default(), |_| {}, &out);
+    Converted { report: report.expect("a report"), bytes: fs::read(out).expect("a file"), directory, checkpoint }
+}
+
+fn header(bytes: &[u8]) -> Header {
+    let sector: &[u8; SECTOR_LEN] = bytes.first_chunk().expect("a sector");
+    Header::parse(sector).expect("a header")
+}
+
+fn section(bytes: &[u8], kind: SectionKind) -> &[u8] {
+    let section = header(bytes).section(kind).expect("a section");
+    &bytes[section.offset as usize..][..section.len as usize]
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut digest = crc32();
+    digest.update(bytes);
+    digest.finalize()
+}
+
+fn entries(bytes: &[u8]) -> Vec<TensorEntry> {
+    let (lines, rest) = section(bytes, SectionKind::Tensors).as_chunks::<TENSOR_ENTRY_LEN>();
+    assert!(rest.is_empty());
+    lines.iter().map(|line| TensorEntry::parse(line).expect("a line of the table")).collect()
+}
+
+#[test]
+fn header_and_sections_are_as_specified() {
+    let config = odd_config();
+    let Converted { directory, checkpoint, report, bytes } = converted(&config, &vocabulary(1003));
+    let header = header(&bytes);
+    assert_eq!(header.file_len(), bytes.len() as u64);
+    assert_eq!(report.file_len, bytes.len() as u64);
+    assert_eq!(header.source_hash, checkpoint.weights_sha256());
+    assert_eq!(header.source_name(), directory.path().file_name().and_then(|name| name.to_str()));
+    assert_eq!((header.bos, header.unk), (Some(1), Some(0)));
+    assert_eq!(header.eos, [Some(2), Some(3), None, None]);
+
+    let kinds: Vec<SectionKind> = header.sections().map(|section| section.kind).collect();
+    assert_eq!(kinds, SectionKind::ALL);
+    let mut end = SECTOR_LEN as u64;
+    for found in header.sections() {
+        assert_eq!(found.offset, end, "{}", found.kind);
+        let (start, len) = (found.offset as usize, found.len as usize);
+        assert_eq!(checksum(&bytes[start..start + len]), found.crc32, "{}", found.kind);
+        end = (found.offset + found.len).next_multiple_of(SECTOR_LEN as u64);
+        assert!(bytes[start + len..end as usize].iter().all(|&byte| byte == 0));
+    }
+    assert_eq!(end, bytes.len() as u64);
+
+    assert_eq!(section(&bytes, SectionKind::Tokenizer), b"a tokenizer");
+    assert_eq!(section(&bytes, SectionKind::ChatTemplate), b"{{ messages }}");
+    let angles: Vec<u64> =
+        section(&bytes, SectionKind::Rope).as_chunks().0.iter().map(|&angle| u64::from_le_bytes(angle)).collect();
+    assert_eq!(angles, rope::table(&config.rope, config.head_dim));
+}
+
+#[test]
+fn tensors_follow_each_other_and_hold_the_weights() {
+    let config = odd_config();
+    let Converted { checkpoint, report, bytes, .. } = converted(&config, &vocabulary(1003));
+    let header = header(&bytes);
+    let entries = entries(&bytes);
+    let expected: Vec<(TensorKind, u32)> =
+        [(TensorKind::Embedding, 0)].into_iter().chain(TensorKind::tape(config.n_layers)).collect();
+    assert_eq!(entries.len(), expected.len());
+    assert_eq!(report.tensors.len(), expected.len());
+
+    let mut end = header.section(SectionKind::Tape).expect("a tape").offset;
+    for ((entry, (kind, layer)), report) in entries.iter().zip(expected).zip(&report.tensors) {
+        entry.tensor.expect(&header, kind, layer).expect("the tensor in its place");
+        assert_eq!(report.tensor, entry.tensor);
+        assert_eq!(report.bytes, entry.len);
+        let stored = &bytes[entry.offset as usize..][..entry.len as usize];
+        assert_eq!(checksum(stored), entry.crc32, "{kind}");
+        let first: &[u8; TENSOR_HEADER_LEN] = stored.first_chunk().expect("a header");
+        assert_eq!(TensorHeader::parse(first), Ok(entry.tensor));
+        let (header_len, record_len) = if kind == TensorKind::Embedding {
+            let head: &[u8; EMBEDDING_HEADER_LEN] = stored.first_chunk().expect("a header");
+            let embedding = EmbeddingHeader::parse(head, &header).expect("an embedding header");
+            assert_eq!(embedding.byte_len(), entry.len);
+            (EMBEDDING_HEADER_LEN, embedding.record_len as usize)
+        } else {
+            assert_eq!(entry.offset, end, "{kind}");
+            end += entry.len;
+            (TENSOR_HEADER_LEN, entry.tensor.row_len())
+        };
+
+        let weights = checkpoint.tensor(kind, layer);
+        let mut restored = vec![0.0; weights.len()];
+        let cols = entry.tensor.cols as usize;
+        let mut exponents = Vec::new();
+        for (record, row) in stored[header_len..].chunks_exact(record_len).zip(restored.chunks_exact_mut(cols)) {
+            let record = &record[..entry.tensor.row_len()];
+            dequantise_row(entry.tensor.quantisation, entry.tensor.exponent, record, row);
+            exponents.push(record[cols + cols.div_ceil(32)] as i8);
+        }
+        if entry.tensor.quantisation == Quantisation::Fixed32 {
+            assert_eq!(restored, weights, "{kind}: bf16 norms fit 24 bits");
+            assert_eq!(report.snr_db, f64::INFINITY);
+        } else {
+            assert_eq!(exponents.iter().max(), Some(&entry.tensor.exponent));
+            let snr = Noise::between(&weights, &restored).snr_db();
+            assert!((snr - report.snr_db).abs() < 1e-9 && snr > 40.0, "{kind}: {snr}");
+        }
+    }
+}
+
+#[test]
+fn embedding_records_carry_their_tokens_text() {
+    // A table with five rows more than the tokenizer has tokens.
+    let vocabulary = vocabulary(998);
+    let Converted { bytes, .. } = converted(&odd_config(), &vocabulary);
+    let header = header(&bytes);
+    let stored = section(&bytes, SectionKind::Embedding);
+    let head: &[u8; EMBEDDING_HEADER_LEN] = stored.first_chunk().expect("a header");
+    let embedding = EmbeddingHeader::parse(head, &header).expect("an embedding header");
+    let records = stored[EMBEDDING_HEADER_LEN..].chunks_exact(embedding.record_len as usize);
+    for (index, record) in records.enumerate() {
+        let tail = &record[embedding.tensor.row_len()..];
+        let (text, kind) =
+            vocabulary.tokens.get(index).map_or((&[][..], TokenKind::Control), |token| (&token.text, token.kind));
+        assert_eq!(tail[0] as usize, text.len());
+        assert_eq!(TokenKind::parse(tail[1]), Ok(kind));
+        assert_eq!(&tail[2..2 + text.len()], text);
+        assert!(tail[2 + text.len()..].iter().all(|&byte| byte == 0));
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_on_any_number_of_cores() {
+    let config = odd_config();
+    let first = converted(&config, &vocabulary(1003));
+    let out = first.directory.path().join("again.rillm");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let report = pool
+        .expect("a thread")
+        .install(|| convert(&first.checkpoint, &vocabulary(1003), Options::default(), |_| {}, &out));
+    assert_eq!(report.expect("a report"), first.report);
+    assert!(fs::read(out).expect("a file") == first.bytes);
+}
+
+#[test]
+fn tied_embeddings_are_stored_twice() {
+    let config = LlamaConfig { tied_embeddings: true, ..odd_config() };
+    let Converted { bytes, .. } = converted(&config, &vocabulary(1003));
+    assert!(header(&bytes).tied_embeddings);
+    let entries = entries(&bytes);
+    let (embedding, head) = (&entries[0], &entries[entries.len() - 1]);
+    let embedding_row = &bytes[embedding.offset as usize + EMBEDDING_HEADER_LEN..];
+    let head_row = &bytes[head.offset as usize + TENSOR_HEADER_LEN..];
+    let row_len = head.tensor.row_len();
+    assert_eq!(embedding_row[..row_len], head_row[..row_len]);
+}
+
+#[test]
+fn other_odd_shapes_are_laid_out_as_the_header_says() {
+    let wide_heads = LlamaConfig {
+        hidden_size: 52,
+        intermediate_size: 1,
+        n_layers: 1,
+        n_heads: 4,
+        n_kv_heads: 4,
+        head_dim: 96,
+        vocab_size: 7,
+        eos: vec![],
+        ..odd_config()
+    };
+    let deep = LlamaConfig {
+        hidden_size: 1,
+        n_layers: 6,
+        n_heads: 1,
+        n_kv_heads: 1,
+        head_dim: 2,
+        tied_embeddings: true,
+        ..odd_config()
+    };
+    for config in [wide_heads, deep] {
+        let Converted { bytes, .. } = converted(&config, &vocabulary(5));
+        let header = header(&bytes);
+        assert_eq!(header.file_len(), bytes.len() as u64);
+        let tape = header.section(SectionKind::Tape).expect("a tape");
+        let last = entries(&bytes).pop().expect("a head");
+        assert_eq!(last.offset + last.len, tape.offset + tape.len);
+    }
+}
+
+#[test]
+fn progress_goes_up_to_the_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    random::write(directory.path(), &odd_config(), Dtype::F32, 7).expect("a checkpoint");
+    let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
+    let mut seen: Vec<Progress> = Vec::new();
+    let out = directory.path().join("model.rillm");
+    convert(&checkpoint, &vocabulary(1003), Options::default(), |progress| seen.push(progress), &out)
+        .expect("a report");
+    assert!(seen.is_sorted_by_key(|progress| progress.bytes_done));
+    let last = seen.last().expect("progress");
+    assert_eq!((last.kind, last.rows_done, last.bytes_done), (TensorKind::Head, 1003, last.bytes));
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_failed_conversion_leaves_no_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = odd_config();
+    random::write(directory.path(), &config, Dtype::F32, 7).expect("a checkpoint");
+    // The last tensor of the file in alphabetical order is `model.norm.weight`.
+    let weights = directory.path().join("model.safetensors");
+    let mut bytes = fs::read(&weights).expect("weights");
+    let at = bytes.len() - 4;
+    bytes[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&weights, bytes).expect("weights");
+    let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
+    let before = files(directory.path());
+
+    let out = directory.path().join("model.rillm");
+    let error = convert(&checkpoint, &vocabulary(1003), Options::default(), |_| {}, &out);
+    let error = error.expect_err("a NaN");
+    assert!(matches!(error, WriteError::NotFinite { kind: TensorKind::FinalNorm, column: 39, .. }), "{error}");
+    assert_eq!(files(directory.path()), before);
+}
+
+#[test]
+fn what_does_not_fit_the_format_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    random::write(directory.path(), &odd_config(), Dtype::F16, 7).expect("a checkpoint");
+    let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
+    let out = directory.path().join("model.rillm");
+    let refused = |vocabulary: &Vocabulary, options, out: &Path| {
+        convert(&checkpoint, vocabulary, options, |_| {}, out).expect_err("a refusal")
+    };
+    let options = Options::default();
+    for group in [0, 8, 48, 1024] {
+        let error = refused(&vocabulary(1003), Options { group }, &out);
+        assert!(matches!(error, WriteError::Group { found } if found == group));
+    }
+    let error = refused(&vocabulary(1004), options, &out);
+    assert!(matches!(error, WriteError::TooManyTokens { tokens: 1004, vocab_size: 1003 }));
+    let mut long = vocabulary(1003);
+    long.tokens[5].text = vec![b'x'; 256];
+    let error = refused(&long, options, &out);
+    assert!(matches!(error, WriteError::TokenText { token: 5, len: 256 }));
+    let mut empty = vocabulary(1003);
+    empty.section.clear();
+    assert!(matches!(refused(&empty, options, &out), WriteError::EmptyTokenizer));
+    let nowhere = directory.path().join("nowhere").join("model.rillm");
+    let error = refused(&vocabulary(1003), options, &nowhere);
+    assert!(matches!(error, WriteError::Io { .. }) && error.to_string().contains("nowhere"));
+}
