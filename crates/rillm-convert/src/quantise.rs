@@ -8,8 +8,8 @@ use crate::checkpoint::is_norm;
 const Q_MAX: f64 = 127.0;
 /// The largest group scale.
 const S_MAX: f64 = 255.0;
-/// Scales tried for each group. They take a sixth to a third off the KL divergence that quantisation costs, at groups of
-/// 32 and 16; twice as many change it by a few per cent in either direction.
+/// Scales tried for each group. Against taking the first they lessen the KL divergence that quantisation costs by 15 to
+/// 40 % at groups of 32 and 16; twice as many change it by a few per cent in either direction.
 const SCALES_TRIED: u8 = 16;
 /// Bits of a norm's mantissa, sign aside.
 const FIXED32_BITS: i32 = 24;
