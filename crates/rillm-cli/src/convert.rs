@@ -1,5 +1,123 @@
+//! `rillm convert`: a checkpoint to a `.rillm` file.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use console::style;
+use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use rillm::format::KeyBits;
+use rillm_convert::checkpoint::Checkpoint;
+use rillm_convert::vocabulary::Vocabulary;
+use rillm_convert::write::{Options, Report, convert};
+use serde_json::json;
+
+use crate::number::{grouped, tensor_name};
+
+/// Make a .rillm file of a Hugging Face directory or a llama2.c checkpoint.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {}
-pub fn run(_a: &Args) -> anyhow::Result<()> {
+#[command(after_help = "Examples:
+  hf download arnir0/Tiny-LLM --local-dir Tiny-LLM && rillm convert Tiny-LLM/ tiny-llm.rillm
+  rillm convert stories260K.bin stories.rillm --tokenizer tok512.bin
+
+The Hugging Face directory has config.json, model.safetensors (or its shards and index) and tokenizer.json or
+tokenizer.model. What the engine does not compute is refused with its name.")]
+pub struct Args {
+    /// A Hugging Face directory, or a llama2.c checkpoint (.bin)
+    source: PathBuf,
+    /// The file to make; an older one of that name is replaced at the end, not before
+    out: PathBuf,
+    /// tokenizer.json, tokenizer.model or llama2.c's tokenizer.bin, if it does not lie with the checkpoint
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Fewer are more exact and take more room
+    #[arg(long, value_name = "N", default_value_t = Options::default().group)]
+    group_size: u32,
+    /// Bits of a key in the KV cache, 8 or 16; by the width of a head if absent
+    #[arg(long, value_name = "BITS", value_parser = ["8", "16"])]
+    key_bits: Option<String>,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let start = Instant::now();
+    let checkpoint = Checkpoint::open(&args.source)?;
+    let vocabulary = Vocabulary::open(&tokenizer(args)?, checkpoint.config().vocab_size)?;
+    let sections = vocabulary.sections().context("in the tokenizer")?;
+    let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
+    let options = Options { group: args.group_size, key_bits };
+
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {msg}").expect("a valid template"),
+    );
+    let progress = |progress: rillm_convert::write::Progress| {
+        bar.set_length(progress.bytes);
+        bar.set_position(progress.bytes_done);
+        bar.set_message(tensor_name(progress.kind, progress.layer));
+    };
+    let report = convert(&checkpoint, &sections, options, progress, &args.out)?;
+    bar.finish_and_clear();
+
+    if args.json {
+        println!("{}", describe(args, &report));
+    } else {
+        print(args, &report, start.elapsed().as_secs_f64());
+    }
     Ok(())
+}
+
+/// The tokenizer that was named, or that lies with the checkpoint.
+fn tokenizer(args: &Args) -> Result<PathBuf> {
+    if let Some(path) = &args.tokenizer {
+        return Ok(path.clone());
+    }
+    if args.source.is_dir() {
+        return Ok(args.source.clone());
+    }
+    let beside = args.source.with_file_name("tokenizer.bin");
+    if beside.exists() {
+        return Ok(beside);
+    }
+    bail!("there is no tokenizer.bin beside {}; name the tokenizer with --tokenizer", args.source.display())
+}
+
+fn describe(args: &Args, report: &Report) -> serde_json::Value {
+    json!({
+        "file": args.out,
+        "file_bytes": report.file_len,
+        "tensors": report.tensors.iter().map(|t| json!({
+            "name": tensor_name(t.tensor.kind, t.tensor.layer), "rows": t.tensor.rows, "cols": t.tensor.cols,
+            "quantisation": t.tensor.quantisation.to_string(), "bytes": t.bytes,
+            "snr_db": t.snr_db.is_finite().then_some(t.snr_db),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn print(args: &Args, report: &Report, seconds: f64) {
+    println!(
+        "{}",
+        style(format!("{:<40} {:>16} {:>9} {:>12} {:>8}", "tensor", "shape", "stored", "bytes", "SNR")).bold()
+    );
+    for tensor in &report.tensors {
+        let header = &tensor.tensor;
+        println!(
+            "{:<40} {:>16} {:>9} {:>12} {:>8}",
+            tensor_name(header.kind, header.layer),
+            format!("{} × {}", header.rows, header.cols),
+            header.quantisation.to_string(),
+            grouped(tensor.bytes),
+            if tensor.snr_db.is_finite() { format!("{:.1} dB", tensor.snr_db) } else { "exact".to_owned() },
+        );
+    }
+    let path: &Path = &args.out;
+    println!(
+        "{} {} ({}) in {seconds:.1} s; try it: rillm run --model {}",
+        style("wrote").green().bold(),
+        path.display(),
+        BinaryBytes(report.file_len),
+        path.display()
+    );
 }

@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
     let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
     let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
     let checkpoint = Checkpoint::open(&args.against)?;
-    let (ours, theirs) = (model.header(), checkpoint.header());
+    let (ours, theirs) = (model.header(), checkpoint.config());
     for (field, ours, theirs) in [
         ("vocabulary", ours.vocab_size, theirs.vocab_size),
         ("hidden size", ours.hidden_size, theirs.hidden_size),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::block_on::block_on;
 use crate::model_file::from_path;
-use crate::number::grouped;
+use crate::number::{grouped, tensor_name};
 use crate::source::{Access, Card, Source};
 
 /// Show a file's dimensions, sections and tensors.
@@ -71,14 +71,6 @@ fn tensor_table(header: &Header, source: &mut Source) -> Result<Vec<TensorEntry>
     Ok(entries.iter().map(TensorEntry::parse).collect::<Result<_, FormatError>>()?)
 }
 
-/// A tensor's name as in a Hugging Face checkpoint.
-fn name(entry: &TensorEntry) -> String {
-    match entry.tensor.kind {
-        kind @ (TensorKind::Embedding | TensorKind::FinalNorm | TensorKind::Head) => kind.to_string(),
-        kind => format!("layers.{}.{kind}", entry.tensor.layer),
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -126,7 +118,7 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
             "crc32": format!("{:08x}", section.crc32),
         })).collect::<Vec<_>>(),
         "tensors": tensors.iter().map(|entry| json!({
-            "name": name(entry), "rows": entry.tensor.rows, "cols": entry.tensor.cols,
+            "name": tensor_name(entry.tensor.kind, entry.tensor.layer), "rows": entry.tensor.rows, "cols": entry.tensor.cols,
             "quantisation": entry.tensor.quantisation.to_string(), "offset": entry.offset, "bytes": entry.len,
             "crc32": format!("{:08x}", entry.crc32),
         })).collect::<Vec<_>>(),
@@ -181,7 +173,7 @@ fn print_tensors(header: &Header, tensors: &[TensorEntry]) {
         let tensor = &entry.tensor;
         println!(
             "{:<40} {:>16} {:>9} {:>12}  {:08x}",
-            name(entry),
+            tensor_name(entry.tensor.kind, entry.tensor.layer),
             format!("{} × {}", tensor.rows, tensor.cols),
             tensor.quantisation.to_string(),
             grouped(entry.len),
@@ -193,7 +185,7 @@ fn print_tensors(header: &Header, tensors: &[TensorEntry]) {
 
 fn verify(header: &Header, tensors: &[TensorEntry], source: &mut Source) -> Result<()> {
     let sections = header.sections().map(|s| (format!("section {}", s.kind), s.offset, s.len, s.crc32));
-    let tensors = tensors.iter().map(|t| (name(t), t.offset, t.len, t.crc32));
+    let tensors = tensors.iter().map(|t| (tensor_name(t.tensor.kind, t.tensor.layer), t.offset, t.len, t.crc32));
     let parts: Vec<_> = sections.chain(tensors).collect();
     let bar = ProgressBar::new(parts.iter().map(|part| part.2).sum()).with_style(
         ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {msg}").expect("a valid template"),

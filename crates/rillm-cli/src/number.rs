@@ -1,5 +1,6 @@
-//! Numbers as people type and read them.
+//! Numbers and names as people type and read them.
 
+use rillm::format::TensorKind;
 use rillm::sampler::Q16;
 
 /// Bytes: `65536`, `64K`, `4M`, `1G`, in powers of 1,024.
@@ -41,6 +42,14 @@ pub fn penalty(text: &str) -> Result<Q16, String> {
 /// `1234567` as `1,234,567`.
 pub fn grouped(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
+}
+
+/// A tensor's name, as in Hugging Face's Llama.
+pub fn tensor_name(kind: TensorKind, layer: u32) -> String {
+    match kind {
+        TensorKind::Embedding | TensorKind::FinalNorm | TensorKind::Head => kind.to_string(),
+        _ => format!("layers.{layer}.{kind}"),
+    }
 }
 
 #[cfg(test)]

@@ -61,10 +61,12 @@ impl Source {
         let open = || -> io::Result<_> {
             let file = File::open(path)?;
             let len = file.metadata()?.len();
-            // SAFETY: the map is read only. Someone who changes the file meanwhile changes the model's words, and who
-            // cuts it off ends this process: a memory map cannot promise more, and the other ways of access do.
-            let bytes =
-                if access == Access::Mmap { Bytes::Map(unsafe { Mmap::map(&file) }?) } else { Bytes::File(file) };
+            let bytes = match access {
+                // SAFETY: the map is read only. Someone who changes the file meanwhile changes the model's words, and
+                // who cuts it off ends this process: a memory map promises no more. The other ways of access do.
+                Access::Mmap => Bytes::Map(unsafe { Mmap::map(&file) }?),
+                Access::File | Access::Throttled => Bytes::File(file),
+            };
             Ok((bytes, len))
         };
         let (bytes, len) = open().with_context(|| format!("cannot open {}", path.display()))?;

@@ -2,8 +2,6 @@
 
 use rillm::format::{Quantisation, TensorKind};
 
-use crate::checkpoint::is_norm;
-
 /// The largest magnitude of an int8 value.
 const Q_MAX: f64 = 127.0;
 /// The largest group scale.
@@ -26,7 +24,7 @@ pub struct NotFinite {
 /// How the tensors of a kind are stored: norms as they are, matrices in int8 with groups of `group` values, a power of
 /// two, 16 to 512.
 pub fn quantisation(kind: TensorKind, group: u32) -> Quantisation {
-    if is_norm(kind) { Quantisation::Fixed32 } else { Quantisation::Int8 { group } }
+    if kind.is_norm() { Quantisation::Fixed32 } else { Quantisation::Int8 { group } }
 }
 
 /// Quantises a row as `quantisation` says, and returns its exponent: see [`quantise_int8`] and [`quantise_fixed32`].

@@ -9,7 +9,7 @@ use rillm::format::{RopeScaling, TensorKind};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Dtype, LlamaConfig, is_norm, tensor_name};
+use crate::checkpoint::{Dtype, LlamaConfig, tensor_name};
 
 /// A tensor of the random model with this configuration and seed, `[rows, columns]`.
 ///
@@ -26,7 +26,7 @@ pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> 
         TensorKind::QProj | TensorKind::KProj => 1.5 * unit,
         _ => unit,
     };
-    (0..rows * cols).map(|_| if is_norm(kind) { 0.5 + random.uniform() } else { scale * random.normal() }).collect()
+    (0..rows * cols).map(|_| if kind.is_norm() { 0.5 + random.uniform() } else { scale * random.normal() }).collect()
 }
 
 /// Writes the random model with this configuration and seed as a Hugging Face directory (`config.json` and
@@ -42,7 +42,7 @@ pub fn write(directory: &Path, config: &LlamaConfig, dtype: Dtype, seed: u64) ->
         .into_iter()
         .map(|(kind, layer)| {
             let (rows, cols) = config.shape(kind);
-            let shape = if is_norm(kind) { vec![cols] } else { vec![rows, cols] };
+            let shape = if kind.is_norm() { vec![cols] } else { vec![rows, cols] };
             let values = tensor(config, seed, kind, layer);
             (tensor_name(kind, layer), shape, encode(&values, dtype))
         })

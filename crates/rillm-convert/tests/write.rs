@@ -10,7 +10,8 @@ use rillm::format::{
 use rillm::source::SECTOR_LEN;
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::quantise::{Noise, dequantise_row};
-use rillm_convert::write::{Options, Progress, Report, Token, Vocabulary, WriteError, convert};
+use rillm_convert::vocabulary::Token;
+use rillm_convert::write::{Options, Progress, Report, TokenizerSections, WriteError, convert};
 use rillm_convert::{random, rope};
 
 /// Shapes that divide nothing evenly.
@@ -32,7 +33,7 @@ fn odd_config() -> LlamaConfig {
     }
 }
 
-fn vocabulary(tokens: usize) -> Vocabulary {
+fn vocabulary(tokens: usize) -> TokenizerSections {
     let token = |index: usize| Token {
         text: format!("<{index}>").into_bytes(),
         kind: match index {
@@ -41,8 +42,8 @@ fn vocabulary(tokens: usize) -> Vocabulary {
             _ => TokenKind::Text,
         },
     };
-    Vocabulary {
-        section: b"a tokenizer".to_vec(),
+    TokenizerSections {
+        tokenizer: b"a tokenizer".to_vec(),
         tokens: (0..tokens).map(token).collect(),
         chat_template: "{{ messages }}".to_owned(),
     }
@@ -55,7 +56,7 @@ struct Converted {
     bytes: Vec<u8>,
 }
 
-fn converted(config: &LlamaConfig, vocabulary: &Vocabulary) -> Converted {
+fn converted(config: &LlamaConfig, vocabulary: &TokenizerSections) -> Converted {
     let directory = tempfile::tempdir().expect("a directory");
     random::write(directory.path(), config, Dtype::Bf16, 7).expect("a checkpoint");
     let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
@@ -297,7 +298,7 @@ fn what_does_not_fit_the_format_is_refused() {
     random::write(directory.path(), &odd_config(), Dtype::F16, 7).expect("a checkpoint");
     let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
     let out = directory.path().join("model.rillm");
-    let refused = |vocabulary: &Vocabulary, options, out: &Path| {
+    let refused = |vocabulary: &TokenizerSections, options, out: &Path| {
         convert(&checkpoint, vocabulary, options, |_| {}, out).expect_err("a refusal")
     };
     let options = Options::default();

@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, is_norm, map};
+use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, map};
 
 /// A tensor as a safetensors header describes it.
 struct Listed {
@@ -60,7 +60,7 @@ fn locate(
     listed: &mut HashMap<String, Listed>,
 ) -> Result<LocatedTensor, CheckpointError> {
     let (rows, cols) = config.shape(kind);
-    let shape = if is_norm(kind) { vec![cols] } else { vec![rows, cols] };
+    let shape = if kind.is_norm() { vec![cols] } else { vec![rows, cols] };
     let Some(tensor) = listed.remove(name) else {
         return Err(CheckpointError::MissingTensor { path: directory.to_owned(), name: name.to_owned(), shape });
     };

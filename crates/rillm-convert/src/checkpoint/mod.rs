@@ -124,11 +124,6 @@ impl Checkpoint {
     }
 }
 
-/// Whether a tensor is an RMSNorm's weights: a vector, and never quantised to bytes.
-pub(crate) fn is_norm(kind: TensorKind) -> bool {
-    matches!(kind, TensorKind::AttentionNorm | TensorKind::MlpNorm | TensorKind::FinalNorm)
-}
-
 /// Every tensor of a model, in the order of [`tensor_index`].
 fn all_tensors(n_layers: u32) -> impl Iterator<Item = (TensorKind, u32)> {
     [(TensorKind::Embedding, 0), (TensorKind::FinalNorm, 0), (TensorKind::Head, 0)]

@@ -126,6 +126,8 @@ pub struct Vocabulary {
     pub eos: Option<u32>,
     /// The token for what the vocabulary can't spell.
     pub unk: Option<u32>,
+    /// The chat template, Jinja; empty where there is none.
+    pub chat_template: String,
 }
 
 impl Vocabulary {
@@ -200,6 +202,7 @@ impl Vocabulary {
             bos: None,
             eos: None,
             unk: None,
+            chat_template: String::new(),
         })
     }
 

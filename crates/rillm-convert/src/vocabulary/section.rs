@@ -9,11 +9,24 @@ use rillm::tokenizer::layout::{
 };
 
 use super::{AddedToken, Problem, Vocabulary, byte_of, unsupported};
+use crate::write::TokenizerSections;
 
 /// The longest text of a token, in bytes: an embedding record says the length in one.
 const MAX_TEXT: usize = 255;
 
 impl Vocabulary {
+    /// What of the tokenizer goes into a file.
+    ///
+    /// # Errors
+    /// As [`section`](Self::section).
+    pub fn sections(&self) -> Result<TokenizerSections, Problem> {
+        Ok(TokenizerSections {
+            tokenizer: self.section()?,
+            tokens: self.tokens.clone(),
+            chat_template: self.chat_template.clone(),
+        })
+    }
+
     /// The section's bytes, as `docs/format.md` has them.
     ///
     /// # Errors

@@ -92,6 +92,7 @@ impl Vocabulary {
         for added in config.added {
             vocabulary.add(added)?;
         }
+        vocabulary.chat_template = config.chat_template.unwrap_or_default();
         Ok(vocabulary)
     }
 }

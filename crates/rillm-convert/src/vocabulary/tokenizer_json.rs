@@ -52,6 +52,7 @@ impl Vocabulary {
             _ => bos.is_some(),
         };
         (vocabulary.bos, vocabulary.eos) = (bos.or(named_bos), eos);
+        vocabulary.chat_template = config.chat_template.unwrap_or_default();
         Ok(vocabulary)
     }
 

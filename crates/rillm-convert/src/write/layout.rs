@@ -1,11 +1,12 @@
 //! Where everything lies, settled before anything is written.
 
 use rillm::format::{
-    EmbeddingHeader, Header, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind,
+    EmbeddingHeader, Header, KeyBits, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorHeader, TensorKind,
+    TokenKind,
 };
 use rillm::source::SECTOR_LEN;
 
-use super::{MAX_TOKEN_TEXT, Options, TokenizerSections, WriteError};
+use super::{MAX_TOKEN_TEXT, Options, TokenizerSections, WIDE_HEAD, WriteError};
 use crate::checkpoint::Checkpoint;
 use crate::quantise;
 use crate::vocabulary::Token;
@@ -33,6 +34,8 @@ impl Layout {
             return Err(WriteError::Group { found: options.group });
         }
         let mut header = checkpoint.header();
+        let default_bits = if header.head_dim < WIDE_HEAD { KeyBits::Sixteen } else { KeyBits::Eight };
+        header.key_bits = options.key_bits.unwrap_or(default_bits);
         let longest_text = check_tokens(tokenizer, header.vocab_size)?;
         let unk = tokenizer.tokens.iter().position(|token| token.kind == TokenKind::Unknown);
         header.unk = unk.map(|token| token as u32);

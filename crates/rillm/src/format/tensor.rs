@@ -86,7 +86,8 @@ impl TensorKind {
             .chain([(Self::FinalNorm, 0), (Self::Head, 0)])
     }
 
-    fn is_norm(self) -> bool {
+    /// Whether it is the weights of a norm, a vector.
+    pub fn is_norm(self) -> bool {
         matches!(self, Self::AttentionNorm | Self::MlpNorm | Self::FinalNorm)
     }
 }

@@ -1,8 +1,6 @@
 //! Random small models in memory, and sources to try them with.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +12,8 @@ use rillm::plan::{Plan, PlanOptions};
 use rillm::session::Session;
 use rillm::source::{Sector, WeightSource};
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+use rillm_convert::vocabulary::Vocabulary;
+use rillm_convert::write::{Options, convert};
 
 /// Polls a future until it is ready.
 pub fn block_on<F: Future>(future: F) -> F::Output {
@@ -66,6 +66,19 @@ pub fn config() -> impl Strategy<Value = LlamaConfig> {
         prop::sample::select(vec![1003, 300, 512]),
     )
         .prop_map(|(n_layers, widths, heads, vocab_size)| shape(n_layers, widths, heads, vocab_size))
+}
+
+/// A random model of this shape, converted, with a small tokenizer.
+pub fn model_file(config: &LlamaConfig, seed: u64) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    rillm_convert::random::write(directory.path(), config, Dtype::F16, seed).unwrap();
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
+    let vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
+    let options = Options { group: if seed.is_multiple_of(2) { 32 } else { 16 }, key_bits: None };
+    let out = directory.path().join("model.rillm");
+    convert(&checkpoint, &vocabulary.sections().unwrap(), options, |_| (), &out).unwrap();
+    std::fs::read(out).unwrap()
 }
 
 pub fn open<S: WeightSource<Error: std::fmt::Debug>>(mut source: S) -> (Model, S) {
