@@ -95,9 +95,12 @@ fn run_whatever(file: &[u8], lend: bool) -> Result<Vec<u32>, ()> {
 fn a_truncated_file_is_an_error_at_every_length() {
     let file = model_file(&shapes()[1], 2);
     assert!(run_whatever(&file, false).is_ok());
+    let header = rillm::format::Header::parse(file.first_chunk().unwrap()).unwrap();
+    let tape = header.section(rillm::format::SectionKind::Tape).unwrap();
+    // What comes after it is padding.
+    let last = (tape.offset + tape.len) as usize - 1;
     for lend in [false, true] {
-        assert_eq!(block_on(Model::open(&mut Bytes::lent(&[]))).map(|_| ()).is_err(), true);
-        for len in (0..file.len()).step_by(1021).chain([1, 511, 512, 513, file.len() - 1024]) {
+        for len in (0..last).step_by(1021).chain([1, 511, 512, 513, last]) {
             assert!(run_whatever(&file[..len], lend).is_err(), "{len} of {} bytes", file.len());
         }
     }

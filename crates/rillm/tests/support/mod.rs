@@ -52,7 +52,7 @@ fn shape(
 pub fn shapes() -> Vec<LlamaConfig> {
     vec![
         shape(3, [48, 172], [6, 3, 8], 1003),
-        shape(2, [20, 36], [3, 1, 10], 300),
+        shape(2, [20, 36], [3, 1, 10], 401),
         shape(1, [100, 65], [2, 1, 96], 512),
     ]
 }
@@ -63,7 +63,7 @@ pub fn config() -> impl Strategy<Value = LlamaConfig> {
         1u32..7,
         prop::sample::select(vec![[64, 172], [33, 70], [96, 200]]),
         prop::sample::select(vec![[8, 4, 8], [2, 1, 96], [3, 3, 6], [4, 1, 14]]),
-        prop::sample::select(vec![1003, 300, 512]),
+        prop::sample::select(vec![1003, 401, 512]),
     )
         .prop_map(|(n_layers, widths, heads, vocab_size)| shape(n_layers, widths, heads, vocab_size))
 }
