@@ -43,7 +43,7 @@ pub struct Args {
     /// Memory for the engine, a hard limit: 64K, 4M
     #[arg(long, value_name = "BYTES", default_value = "256K", value_parser = number::bytes)]
     ram: usize,
-    /// Positions to make room for, prompt and answer together; the model's own number if absent
+    /// Positions to make room for, prompt and answer together; if absent the model's own number, or as many as fit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Prompt tokens that go through the weights together; as many as the memory has room for if absent

@@ -10,6 +10,10 @@ use crate::tokenizer::Scratch;
 
 /// Chunks grow no further: SD cards give nearly their best rate in reads of this size.
 const CHUNK_MAX: usize = 16 * 1024;
+/// A context that gives way leaves room for reads of this size at least.
+const CHUNK_COMFORTABLE: usize = 4 * 1024;
+/// A context that gives way gives way to here.
+const CONTEXT_MIN: usize = 16;
 /// Batches grow no further of themselves: the weights are then read for so many tokens at once that arithmetic, not
 /// reading, takes the time.
 const BATCH_MAX: usize = 32;
@@ -19,7 +23,8 @@ const BATCH_MAX: usize = 32;
 pub struct PlanOptions {
     /// Bytes of memory that there are.
     pub ram: usize,
-    /// Positions, prompt and answer together; the model's own number if absent, and never more.
+    /// Positions, prompt and answer together, never more than the model's own number; if absent that number, or as many
+    /// as fit.
     pub context: Option<usize>,
     /// Prompt tokens that go through the weights together.
     pub batch: Option<usize>,
@@ -114,7 +119,8 @@ impl core::error::Error for PlanError {}
 impl Plan {
     /// Divides the memory of `options` for `model`.
     ///
-    /// First come the context, one token's vectors and two buffers of a sector; then the whole tape, if it fits; else
+    /// First come the context (which, unless the options say how long it is, gives way where memory is short), one
+    /// token's vectors and two buffers of a sector; then the whole tape, if it fits; else
     /// larger buffers, larger batches, and the front of the tape with what is left. A source that is memory itself
     /// needs no buffers.
     ///
@@ -123,20 +129,24 @@ impl Plan {
     pub fn new<S: WeightSource>(model: &Model, source: &S, options: &PlanOptions) -> Result<Self, PlanError> {
         let header = model.header();
         let most = header.context_length as usize;
-        let context = options.context.unwrap_or(most).clamp(1, most);
         let streamed = source.memory().is_none();
         let tape = if streamed { (model.tape_len() as usize).next_multiple_of(SECTOR_LEN) } else { 0 };
 
         let least = |context| Self::least(model, streamed, context, options);
+        let smallest = least(1).total();
+        let fitting = |ram: usize| match ram.checked_sub(smallest) {
+            Some(rest) => (1 + rest / (least(2).total() - smallest)).min(most),
+            None => 0,
+        };
+        let context = options.context.unwrap_or_else(|| {
+            let comfort = least(1).with_buffers(model, CHUNK_COMFORTABLE).total() - smallest;
+            fitting(options.ram.saturating_sub(comfort)).max(CONTEXT_MIN)
+        });
+        let context = context.clamp(1, most);
         let mut plan = least(context);
         let needed = plan.total();
         if needed > options.ram {
-            let smallest = least(1).total();
-            let each = least(2).total() - smallest;
-            let fitting_context = match options.ram.checked_sub(smallest) {
-                Some(rest) => (1 + rest / each).min(context - 1),
-                None => 0,
-            };
+            let fitting_context = fitting(options.ram);
             return Err(PlanError { needed, given: options.ram, context, fitting_context, smallest });
         }
 
