@@ -10,8 +10,9 @@ use crate::tokenizer::Scratch;
 
 /// Chunks grow no further: SD cards give nearly their best rate in reads of this size.
 const CHUNK_MAX: usize = 16 * 1024;
-/// A context that gives way leaves room for reads of this size at least.
-const CHUNK_COMFORTABLE: usize = 4 * 1024;
+/// A context that gives way leaves room for reads of this size and for this batch, without which a long context is a
+/// slow one.
+const COMFORTABLE: (usize, usize) = (8 * 1024, 8);
 /// A context that gives way gives way to here.
 const CONTEXT_MIN: usize = 16;
 /// Batches grow no further of themselves: the weights are then read for so many tokens at once that arithmetic, not
@@ -139,7 +140,8 @@ impl Plan {
             None => 0,
         };
         let context = options.context.unwrap_or_else(|| {
-            let comfort = least(1).with_buffers(model, CHUNK_COMFORTABLE).total() - smallest;
+            let (chunk, batch) = COMFORTABLE;
+            let comfort = Self { batch, ..least(1) }.with_buffers(model, chunk).total() - smallest;
             fitting(options.ram.saturating_sub(comfort)).max(CONTEXT_MIN)
         });
         let context = context.clamp(1, most);
