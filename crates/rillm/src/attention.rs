@@ -2,43 +2,44 @@
 
 use crate::fixed::{Positive, exp2_neg, to_log2_domain};
 use crate::kv_cache::{CacheShape, KvCache, Values};
+use crate::vector::to_i16;
 
-/// Attends from the query `q · 2^q_exponent` (all heads, one after the other) to the positions `0..=position` of
-/// `layer`, and writes the heads' outputs to `out`. Returns their exponent.
+/// Attends from the queries of all heads, `heads · 2^exponent` one after the other, to the positions `0..=position` of
+/// `layer`, and replaces them by the heads' outputs. Returns the outputs' exponent.
 ///
-/// `scores` takes a number for each position.
+/// `q` takes a number for each element of a head, `scores` one for each position.
 pub(crate) fn attention(
     cache: &KvCache<'_>,
     layer: usize,
     position: usize,
-    q: &[i16],
-    q_exponent: i32,
+    heads: &mut [i32],
+    exponent: i32,
+    q: &mut [i16],
     scores: &mut [i32],
-    out: &mut [i32],
 ) -> i32 {
-    let scores = &mut scores[..=position];
-    let CacheShape { heads, head_dim, .. } = cache.shape;
+    let CacheShape { heads: kv_heads, head_dim, .. } = cache.shape;
+    let (q, scores) = (&mut q[..head_dim], &mut scores[..=position]);
     let scale = ScoreScale::new(head_dim);
     // All heads get one exponent, that of the largest value scale.
     let value_exponent =
-        (0..heads).map(|head| largest_exponent(&cache.values(layer, head), position)).max().unwrap_or(0);
-    let heads_per_kv = q.len() / (heads * head_dim);
-    for (head, (q, out)) in q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate() {
-        let keys = cache.keys(layer, head / heads_per_kv);
-        let values = cache.values(layer, head / heads_per_kv);
+        (0..kv_heads).map(|head| largest_exponent(&cache.values(layer, head), position)).max().unwrap_or(0);
+    let heads_per_kv = heads.len() / (kv_heads * head_dim);
+    for (index, head) in heads.chunks_exact_mut(head_dim).enumerate() {
+        let q_exponent = to_i16(head, exponent, q);
+        let keys = cache.keys(layer, index / heads_per_kv);
         for (t, score) in scores.iter_mut().enumerate() {
-            let (product, exponent) = keys.dot(t, q);
-            *score = scale.apply(product, exponent + q_exponent);
+            let (product, key_exponent) = keys.dot(t, q);
+            *score = scale.apply(product, key_exponent + q_exponent);
         }
         softmax(scores);
-        weighted_sum(&values, value_exponent, scores, out);
+        weighted_sum(&cache.values(layer, index / heads_per_kv), value_exponent, scores, head);
     }
-    // Σ weight · q with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
+    // Σ weight · v with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
     value_exponent - 16
 }
 
 fn largest_exponent(values: &Values<'_>, position: usize) -> i32 {
-    (0..=position).map(|t| values.scale(t).1).max().unwrap_or(0)
+    (0..=position).map(|t| values.scale(t).1).max().unwrap_or(i32::from(i8::MIN))
 }
 
 /// `1 / √head_dim`.
@@ -65,8 +66,8 @@ fn softmax(scores: &mut [i32]) {
     let largest = scores.iter().copied().max().unwrap_or(0);
     let mut sum = 0u64;
     for score in scores.iter_mut() {
-        // The distance of two numbers within ±2^30. 2^-x with 30 fraction bits.
-        let power = exp2_neg((largest - *score) as u32) >> 2;
+        // The distance of two numbers within ±2^30 is at most 2^31. 2^-x with 30 fraction bits.
+        let power = exp2_neg(largest.abs_diff(*score)) >> 2;
         *score = power as i32;
         sum += u64::from(power);
     }
@@ -122,18 +123,21 @@ mod tests {
                 cache.store(0, Part::Key, t, &kv[..8], -14);
                 cache.store(0, Part::Value, t, &kv[8..], -13 + (t as i32 * spread) % 7);
             }
-            let q = &seed[..16];
-            let mut out = [0; 16];
-            let exponent = attention(&cache, 0, position, q, -14, &mut [0; 12], &mut out);
+            // The second head is a hundred times smaller.
+            let q: Vec<i32> = seed[..16].iter().enumerate().map(|(i, &q)| i32::from(q) << (14 - 7 * (i / 8))).collect();
+            let mut out = q.clone();
+            let exponent = attention(&cache, 0, position, &mut out, -28, &mut [0; 8], &mut [0; 12]);
 
             let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
             let value = |t: usize, i: usize| {
                 let (mantissa, exponent) = values.scale(t);
                 f64::from(values.vector(t)[i]) * f64::from(mantissa) * 2f64.powi(exponent)
             };
-            let score = |t: usize, q: &[i16]| {
-                let (sum, exponent) = keys.dot(t, q);
-                sum as f64 * 2f64.powi(exponent - 14) / 8f64.sqrt()
+            let score = |t: usize, q: &[i32]| {
+                let mut mantissas = [0; 8];
+                let q_exponent = to_i16(q, -28, &mut mantissas);
+                let (sum, exponent) = keys.dot(t, &mantissas);
+                sum as f64 * 2f64.powi(exponent + q_exponent) / 8f64.sqrt()
             };
             for (q, out) in q.chunks_exact(8).zip(out.chunks_exact(8)) {
                 let scores: Vec<f64> = (0..=position).map(|t| score(t, q)).collect();
@@ -148,6 +152,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_head_without_values_takes_nothing_from_the_others() {
+        let shape = CacheShape { layers: 1, heads: 2, head_dim: 4, context: 3, key_bits: KeyBits::Eight };
+        let mut bytes = vec![0; shape.byte_len()];
+        let mut cache = KvCache { bytes: &mut bytes, shape };
+        for t in 0..3 {
+            cache.store(0, Part::Key, t, &[5; 8], -10);
+            cache.store(0, Part::Value, t, &[8, 8, 8, 8, 0, 0, 0, 0], -20);
+        }
+        let mut heads = [7; 8];
+        let exponent = attention(&cache, 0, 2, &mut heads, -8, &mut [0; 4], &mut [0; 3]);
+        let expected = 8.0 * 2f64.powi(-20);
+        assert!((f64::from(heads[0]) * 2f64.powi(exponent) / expected - 1.0).abs() < 0.01, "{heads:?}");
+        assert_eq!(heads[4..], [0; 4]);
+    }
+
+    #[test]
+    fn scores_at_both_limits_do_not_overflow() {
+        let mut scores = [-(1 << 30), 1 << 30];
+        softmax(&mut scores);
+        assert_eq!(scores[0], 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 
-/// What was read, since the start or since [`Counted::take`].
+/// What was read since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Calls of [`WeightSource::read`].

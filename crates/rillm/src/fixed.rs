@@ -202,7 +202,7 @@ impl Add for Positive {
 impl Div<u32> for Positive {
     type Output = Self;
 
-    /// The quotient by a divisor that is not zero, rounded down to at least 41 bits for divisors of up to 20.
+    /// The quotient by a divisor that is not zero, rounded down to at least 41 bits for divisors of up to 20 bits.
     fn div(self, divisor: u32) -> Self {
         Self::new(self.mantissa / u64::from(divisor), self.exponent)
     }

@@ -6,11 +6,11 @@
 use core::ops::Range;
 
 use crate::attention::attention;
-use crate::fixed::Positive;
-use crate::format::{FormatError, Header, TensorKind};
+use crate::fixed::{Positive, round_shift};
+use crate::format::{FormatError, Header, TensorHeader, TensorKind};
 use crate::kv_cache::{KvCache, Part};
 use crate::matmul::{matmul, output_exponent};
-use crate::mlp::swiglu;
+use crate::mlp::silu;
 use crate::norm::{NormWeights, rms_norm};
 use crate::rope::Frequencies;
 use crate::tape::Tape;
@@ -32,6 +32,8 @@ pub(crate) struct Workspace<'a> {
 /// A pass over the tape.
 pub(crate) struct Pass<'p, 'r, 'b, 'a> {
     pub header: &'p Header,
+    /// The head as the table of tensors has it.
+    pub lm_head: &'p TensorHeader,
     pub epsilon: Positive,
     pub rope: Frequencies<'p>,
     pub tape: Tape<'r, 'b>,
@@ -121,12 +123,11 @@ impl Pass<'_, '_, '_, '_> {
             let position = self.position + token;
             let Workspace { a, y, scores, cache, .. } = &mut *self.work;
             let exponent = y.exponents[token];
-            let vector = y.get_mut(token, q_dim);
-            self.rope.rotate(vector, position as u32);
-            a.set(token, vector, exponent);
-            let q = a.get(token, q_dim);
-            let exponent = attention(cache, layer as usize, position, q, a.exponents[token], scores, vector);
-            a.set(token, vector, exponent);
+            let heads = y.get_mut(token, q_dim);
+            self.rope.rotate(heads, position as u32);
+            let q = a.get_mut(token);
+            let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
+            a.set(token, heads, exponent);
         }
         self.project(TensorKind::OProj, layer, tokens.clone()).await?;
         self.add_residual(tokens);
@@ -138,14 +139,18 @@ impl Pass<'_, '_, '_, '_> {
         self.project(TensorKind::GateProj, layer, tokens.clone()).await?;
         let len = self.header.intermediate_size as usize;
         for token in tokens.clone() {
-            self.work.y.normalise(token, len);
+            let y = &mut self.work.y;
+            let exponent = y.exponents[token];
+            y.get_mut(token, len).iter_mut().for_each(|gate| *gate = silu(*gate, exponent));
+            y.normalise(token, len);
         }
         let tensor = self.tape.tensor(self.header, TensorKind::UpProj, layer).await?;
         let Workspace { a, y, .. } = &mut *self.work;
-        let (stride, exponents) = (y.stride, &y.exponents);
+        let stride = y.stride;
         matmul(&mut self.tape, &tensor, a, tokens.clone(), |token, row, up| {
+            // Both factors lie within ±2^30.
             let gate = &mut y.mantissas[token * stride + row];
-            *gate = swiglu(*gate, exponents[token], up);
+            *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
         })
         .await?;
         for token in tokens.clone() {
@@ -169,6 +174,11 @@ impl Pass<'_, '_, '_, '_> {
     async fn head(&mut self, tokens: Range<usize>, mut head: impl FnMut(u32, i32, i32)) -> Result<(), FormatError> {
         self.norm(TensorKind::FinalNorm, 0, tokens.clone()).await?;
         let tensor = self.tape.tensor(self.header, TensorKind::Head, 0).await?;
+        // Of any other tensor the one after it would be missed. This is the last one.
+        if tensor != *self.lm_head {
+            let found = tensor.row_len() as u64;
+            return Err(FormatError::Tensor { expected: TensorKind::Head, layer: 0, field: "length of a row", found });
+        }
         let a = &self.work.a;
         let exponent = output_exponent(a, tokens.start, &tensor);
         matmul(&mut self.tape, &tensor, a, tokens, |_, row, logit| head(row as u32, logit, exponent)).await

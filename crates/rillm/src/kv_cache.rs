@@ -35,9 +35,11 @@ pub(crate) struct CacheShape {
 }
 
 impl CacheShape {
-    /// Bytes of the cache.
+    /// Bytes of the cache, up to a multiple of four; what a machine can't address counts as all that it can.
     pub fn byte_len(&self) -> usize {
-        self.layers * self.heads * (self.part_len(Part::Key) + self.part_len(Part::Value))
+        let position = self.head_dim * (self.element_len(Part::Key) + self.element_len(Part::Value)) + 2 * SCALE_LEN;
+        let len = (self.layers * self.heads).saturating_mul(position).saturating_mul(self.context);
+        len.saturating_add(3) / 4 * 4
     }
 
     fn element_len(&self, part: Part) -> usize {
@@ -168,7 +170,8 @@ fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
     let bits = max_bits(values) as i32;
     if bits == 0 {
         out.fill(0);
-        return (0, 0);
+        // The smallest exponent, so that it stands back behind those of other vectors.
+        return (0, i8::MIN);
     }
     // To 30 bits: the largest magnitude then lies in 2^29 ..= 2^30.
     let right = bits - 30;

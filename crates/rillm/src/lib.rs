@@ -5,12 +5,12 @@
 //!
 //! ```
 //! # use rillm::source::{Sector, WeightSource};
-//! use rillm::{model::Model, plan::{Plan, PlanOptions}, sampler::Sampling, session::Session};
+//! use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session};
 //!
 //! async fn continue_text<S: WeightSource>(mut card: S, ram: &mut [u8]) -> Result<(), rillm::error::Error<S::Error>> {
 //!     let model = Model::open(&mut card).await?;
-//!     let plan = Plan::new(&model, &card, &PlanOptions::new(ram.len())).expect("enough memory");
-//!     let mut session = Session::new(&model, card, plan, ram).expect("as much memory as planned");
+//!     let options = PlanOptions::new(ram.len());
+//!     let mut session = Session::new(&model, card, &options, ram).expect("enough memory");
 //!     session.push_text("Once upon a time").await?;
 //!     loop {
 //!         let token = session.next(&Sampling::GREEDY).await?;

@@ -2,7 +2,7 @@
 
 use crate::forward::Workspace;
 use crate::kv_cache::KvCache;
-use crate::plan::{Plan, PlanError};
+use crate::plan::Plan;
 use crate::vector::{Narrow, Wide};
 
 /// Every part of the memory but the candidates'.
@@ -17,16 +17,8 @@ pub(crate) struct Memory<'m> {
 }
 
 impl<'m> Memory<'m> {
-    /// Cuts `bytes` up: the sampler's candidates, and everything else.
-    ///
-    /// # Errors
-    /// [`PlanError`]: there are fewer than the plan was made for.
-    pub fn new(plan: &Plan, bytes: &'m mut [u8]) -> Result<(&'m mut [u64], Self), PlanError> {
-        let given = bytes.len();
-        if given < plan.total() {
-            let (needed, context) = (plan.total(), plan.context);
-            return Err(PlanError { needed, given, context, fitting_context: 0, smallest: needed });
-        }
+    /// Cuts `bytes`, which are at least [`Plan::total`], up: the sampler's candidates, and everything else.
+    pub fn new(plan: &Plan, bytes: &'m mut [u8]) -> (&'m mut [u64], Self) {
         let (sizes, batch) = (plan.sizes, plan.batch);
         let mut rest = Rest(bytes);
         rest.align();
@@ -39,7 +31,7 @@ impl<'m> Memory<'m> {
         let [x_exponents, a_exponents, excess, y_exponents] = core::array::from_fn(|_| rest.i32s(batch));
         let scores = rest.i32s(plan.context);
         let history = rest.cut(4 * plan.context);
-        let cache = rest.cut(sizes.cache.byte_len().next_multiple_of(4));
+        let cache = rest.cut(sizes.cache.byte_len());
         let pinned = rest.cut(plan.pinned);
         let memory = Self {
             buffers,
@@ -54,7 +46,7 @@ impl<'m> Memory<'m> {
             },
             pinned,
         };
-        Ok((bytemuck::cast_slice_mut(candidates), memory))
+        (bytemuck::cast_slice_mut(candidates), memory)
     }
 }
 

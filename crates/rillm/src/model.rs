@@ -4,8 +4,8 @@ use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::fixed::Positive;
 use crate::format::{
-    EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry,
-    TensorKind,
+    EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Section, SectionKind, TENSOR_ENTRY_LEN,
+    TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind,
 };
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::Tokenizer;
@@ -21,8 +21,10 @@ pub struct Model {
     tape_section: Section,
     /// Bytes of the tape up to the end of the last layer's `v_proj`: all that the earlier tokens of a prompt need.
     prefix_len: u64,
-    /// The longest piece of the tape that must lie in one piece: a row, or a norm's weights.
+    /// The longest piece of the tape that must lie in one piece: a row, a norm's weights, a tensor's header.
     longest_piece: usize,
+    /// The last tensor, as the table has it.
+    lm_head: TensorHeader,
 }
 
 impl Model {
@@ -56,7 +58,8 @@ impl Model {
             rope_section,
             tape_section,
             prefix_len: 0,
-            longest_piece: 0,
+            longest_piece: TENSOR_HEADER_LEN,
+            lm_head: embedding.tensor,
         };
         model.read_tensor_table(&mut reader).await?;
         Ok(model)
@@ -91,6 +94,9 @@ impl Model {
                 at += len;
                 self.longest_piece = self.longest_piece.max(entry.tensor.row_len());
             }
+            if kind == TensorKind::Head {
+                self.lm_head = entry.tensor;
+            }
             if kind == TensorKind::VProj {
                 self.prefix_len = at - self.tape_section.offset;
             }
@@ -123,6 +129,10 @@ impl Model {
 
     pub(crate) fn longest_piece(&self) -> usize {
         self.longest_piece
+    }
+
+    pub(crate) fn lm_head(&self) -> &TensorHeader {
+        &self.lm_head
     }
 
     pub(crate) fn rope_offset(&self) -> u64 {

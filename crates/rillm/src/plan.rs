@@ -110,7 +110,7 @@ impl fmt::Display for PlanError {
         if fitting_context > 0 {
             write!(f, "give {needed} bytes, or ask for a context of at most {fitting_context}")
         } else {
-            write!(f, "even the shortest context needs {smallest}")
+            write!(f, "even a context of 1 needs {smallest} with these options")
         }
     }
 }
@@ -121,48 +121,48 @@ impl Plan {
     /// Divides the memory of `options` for `model`.
     ///
     /// First come the context (which, unless the options say how long it is, gives way where memory is short), one
-    /// token's vectors and two buffers of a sector; then the whole tape, if it fits; else
-    /// larger buffers, larger batches, and the front of the tape with what is left. A source that is memory itself
-    /// needs no buffers.
+    /// token's vectors and two buffers of a sector; then the whole tape, if it fits; else larger buffers, larger batches,
+    /// and the front of the tape with what is left. A source that is memory itself needs no buffers.
     ///
     /// # Errors
-    /// [`PlanError`]: the memory is too small for the context.
+    /// [`PlanError`]: the memory is too small.
     pub fn new<S: WeightSource>(model: &Model, source: &S, options: &PlanOptions) -> Result<Self, PlanError> {
-        let header = model.header();
-        let most = header.context_length as usize;
+        let most = model.header().context_length as usize;
         let streamed = source.memory().is_none();
-        let tape = if streamed { (model.tape_len() as usize).next_multiple_of(SECTOR_LEN) } else { 0 };
-
-        let least = |context| Self::least(model, streamed, context, options);
-        let smallest = least(1).total();
-        let fitting = |ram: usize| match ram.checked_sub(smallest) {
-            Some(rest) => (1 + rest / (least(2).total() - smallest)).min(most),
-            None => 0,
-        };
-        let context = options.context.unwrap_or_else(|| {
+        let tape = if streamed { sectors(model.tape_len()) } else { 0 };
+        let least = |context| Self::least(model, tape, context, options);
+        let comfortable = |context| {
             let (chunk, batch) = COMFORTABLE;
-            let comfort = Self { batch, ..least(1) }.with_buffers(model, chunk).total() - smallest;
-            fitting(options.ram.saturating_sub(comfort)).max(CONTEXT_MIN)
-        });
-        let context = context.clamp(1, most);
-        let mut plan = least(context);
-        let needed = plan.total();
-        if needed > options.ram {
-            let fitting_context = fitting(options.ram);
-            return Err(PlanError { needed, given: options.ram, context, fitting_context, smallest });
-        }
+            let chunk = if least(context).chunk == 0 { 0 } else { options.chunk.unwrap_or(chunk) };
+            let batch = options.batch.unwrap_or(batch).clamp(1, context);
+            Self { batch, ..least(context) }.with_buffers(model, chunk)
+        };
+        let context = options
+            .context
+            .unwrap_or_else(|| longest(most, |context| comfortable(context).total() <= options.ram).max(CONTEXT_MIN))
+            .clamp(1, most);
 
+        let mut plan = least(context);
+        if plan.total() > options.ram {
+            return Err(PlanError {
+                needed: plan.total(),
+                given: options.ram,
+                context,
+                fitting_context: longest(most, |context| least(context).total() <= options.ram),
+                smallest: least(1).total(),
+            });
+        }
         // All of the tape in memory: no chunks.
         if streamed && options.pinned.is_none() && options.chunk.is_none() {
-            let resident = Self { chunk: 0, pinned: tape, ..plan }.with_buffers(model, 0);
+            let resident = Self { pinned: tape, ..plan }.with_buffers(model, 0);
             if resident.total() <= options.ram {
                 plan = resident;
             }
         }
         let spare = |plan: &Self| options.ram - plan.total();
-        if plan.pinned < tape && options.chunk.is_none() {
+        if plan.chunk > 0 && options.chunk.is_none() {
             let grown = (plan.chunk + spare(&plan) / 4) / SECTOR_LEN * SECTOR_LEN;
-            plan = plan.with_buffers(model, grown.min(CHUNK_MAX).max(plan.chunk));
+            plan = plan.with_buffers(model, grown.min(CHUNK_MAX));
         }
         if options.batch.is_none() {
             let slot = Self { batch: plan.batch + 1, ..plan }.total() - plan.total();
@@ -174,20 +174,20 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The smallest plan that honours the options.
-    fn least(model: &Model, streamed: bool, context: usize, options: &PlanOptions) -> Self {
+    /// The smallest plan that honours the options. `tape` is what has to be read of the tape, in whole sectors.
+    fn least(model: &Model, tape: usize, context: usize, options: &PlanOptions) -> Self {
         let header = model.header();
         let [hidden, intermediate] = [header.hidden_size, header.intermediate_size].map(|n| n as usize);
         let [q_dim, kv_dim] = [header.q_dim(), header.kv_dim()].map(|n| n as usize);
         let head_dim = header.head_dim as usize;
-        let tape = model.tape_len() as usize;
-        let pinned = if streamed { options.pinned.unwrap_or(0).min(tape.next_multiple_of(SECTOR_LEN)) } else { 0 };
+        let pinned = options.pinned.map_or(0, |pinned| pinned.min(tape) / SECTOR_LEN * SECTOR_LEN);
+        let chunk = if pinned == tape { 0 } else { options.chunk.unwrap_or(1).clamp(1, tape) };
         let plan = Self {
             context,
             batch: options.batch.unwrap_or(1).clamp(1, context),
             chunk: 0,
-            pinned: pinned / SECTOR_LEN * SECTOR_LEN,
-            candidates: options.candidates.max(1),
+            pinned,
+            candidates: options.candidates.clamp(1, header.vocab_size as usize),
             sizes: Sizes {
                 buffers: 0,
                 headroom: model.longest_piece(),
@@ -204,42 +204,59 @@ impl Plan {
                 },
             },
         };
-        let all_resident = !streamed || plan.pinned >= tape;
-        let chunk = if all_resident { 0 } else { options.chunk.unwrap_or(1).next_multiple_of(SECTOR_LEN) };
         plan.with_buffers(model, chunk)
     }
 
+    /// This plan with reads of `chunk` bytes, rounded up to sectors; 0 for none.
     fn with_buffers(self, model: &Model, chunk: usize) -> Self {
-        let chunks = if chunk == 0 { 0 } else { 2 * (self.sizes.headroom + chunk) };
+        let chunk = chunk.next_multiple_of(SECTOR_LEN);
+        let chunks = if chunk == 0 { 0 } else { (self.sizes.headroom + chunk).saturating_mul(2) };
         // A record that starts at a sector's last byte.
         let record = (model.embedding().record_len as usize + SECTOR_LEN - 1).next_multiple_of(SECTOR_LEN);
         let buffers = chunks.max(record).max(size_of::<Scratch>()).next_multiple_of(8);
         Self { chunk, sizes: Sizes { buffers, ..self.sizes }, ..self }
     }
 
-    /// The parts of the memory, in the order in which they lie there. Each is a multiple of four bytes.
+    /// The parts of the memory, in the order in which they lie there. Each is a multiple of four bytes. What is more than
+    /// a machine can address counts as all that it can.
     pub fn regions(&self) -> [Region; 9] {
         let Sizes { buffers, rope, x, a, y, cache, .. } = self.sizes;
-        let region = |name, len| Region { name, len };
+        let region = |name, count: usize, len| Region { name, len: count.saturating_mul(len) };
         [
-            region("candidates", 8 * self.candidates),
-            region("buffers", buffers),
-            region("rope frequencies", rope),
-            region("residual stream", self.batch * 4 * x),
+            region("candidates", self.candidates, 8),
+            region("buffers", 1, buffers),
+            region("rope frequencies", 1, rope),
+            region("residual stream", self.batch, 4 * x),
             // Three exponents and an excess of each token with them.
-            region("activations", self.batch * (2 * a + 4 * y + 16)),
-            region("attention scores", 4 * self.context),
-            region("token history", 4 * self.context),
-            region("kv cache", cache.byte_len().next_multiple_of(4)),
-            region("pinned weights", self.pinned),
+            region("activations", self.batch, 2 * a + 4 * y + 16),
+            region("attention scores", self.context, 4),
+            region("token history", self.context, 4),
+            region("kv cache", 1, cache.byte_len()),
+            region("pinned weights", 1, self.pinned),
         ]
     }
 
     /// Bytes in all, alignment included.
     pub fn total(&self) -> usize {
         // The memory may start at any address and is used from the next multiple of eight.
-        self.regions().iter().map(|region| region.len).sum::<usize>() + 7
+        self.regions().iter().fold(7, |total, region| total.saturating_add(region.len))
     }
+}
+
+/// `len` in whole sectors, as far as a machine can address them.
+fn sectors(len: u64) -> usize {
+    const MOST: usize = usize::MAX / 4 / SECTOR_LEN * SECTOR_LEN;
+    usize::try_from(len.next_multiple_of(SECTOR_LEN as u64)).map_or(MOST, |len| len.min(MOST))
+}
+
+/// The largest of `1..=most` that fits, or 0. What fits fits for everything smaller, too.
+fn longest(most: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
 }
 
 /// What a session has done, for those who want to know what a token costs.

@@ -188,6 +188,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
         let pass = |tape, work| Pass {
             header: model.header(),
+            lm_head: model.lm_head(),
             epsilon: model.epsilon(),
             rope: Frequencies(memory.rope.as_chunks().0),
             tape,
@@ -198,7 +199,12 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         let pinned = (memory.pinned.len() as u64).min(len);
         let resident = if source.memory().is_some() { len } else { pinned };
         if source.memory().is_some() {
-            let tape = lent(source, model.tape_offset(), len as usize).ok_or(FormatError::Truncated)?;
+            let Some(tape) = lent(source, model.tape_offset(), len as usize) else {
+                // What is missing at the file's end, to get the source's own error.
+                let (last, _) = Sector::of(model.tape_offset() + len - 1);
+                source.read(last, &mut memory.buffers[..SECTOR_LEN]).await.map_err(Error::Source)?;
+                return Err(FormatError::Truncated.into());
+            };
             pass(Tape::new(tape, None), &mut memory.work).run(head).await?;
         } else if pinned == len {
             pass(Tape::new(&memory.pinned[..len as usize], None), &mut memory.work).run(head).await?;

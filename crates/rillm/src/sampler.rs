@@ -33,7 +33,8 @@ pub struct Sampling {
     /// With a `top_k` of 0 the probability is that of the whole vocabulary, and the choice is among at most as many
     /// tokens as the plan has candidates.
     pub top_p: Q16,
-    /// Choose among the tokens that have at least this share of the likeliest one's probability; 0 for all.
+    /// Choose among the tokens that have at least this share of the likeliest one's probability; 0 for all. With a `top_k`
+    /// of 0, among at most as many tokens as the plan has candidates.
     pub min_p: Q16,
     /// Divides positive and multiplies negative logits of the last [`REPEAT_WINDOW`] tokens; 1 (and 0) for none.
     pub repeat_penalty: Q16,
@@ -221,10 +222,10 @@ impl<'a> Sampler<'a> {
         // Shares and masses have 32 fraction bits; at most 2^20 shares make 52 bits, times 16.
         let top_p = self.sampling.top_p;
         let enough = |sum: u64| top_p < Q16::ONE && u128::from(sum) << 16 >= u128::from(mass) * u128::from(top_p.0);
-        let least = u64::from(self.sampling.min_p.0.min(Q16::ONE.0)) << 16;
+        let min_p = u64::from(self.sampling.min_p.0.min(Q16::ONE.0));
         let (mut sum, mut best) = (0, None);
         for candidate in candidates {
-            if best.is_some() && (enough(sum) || share(candidate) < least) {
+            if best.is_some() && (enough(sum) || share(candidate) << 16 < min_p * u64::from(power(0))) {
                 break;
             }
             sum += share(candidate);
@@ -288,11 +289,21 @@ impl Noise {
 
     /// Noise in the base-2 logarithmic domain, 16 fraction bits: `-log2(-log2(u))` for a uniform `u`.
     fn gumbel(&self, id: u32) -> i64 {
-        let uniform = mix(mix(id ^ self.key[0]).wrapping_add(self.key[1]));
-        // -log2(u) has 26 fraction bits; log2 of it as a fraction of 2^32 is log2(it) + 26 - 32.
-        let log = neg_log2(uniform | 1);
-        round_shift(neg_log2(log).into(), 10) - (6 << 16)
+        gumbel(mix(mix(id ^ self.key[0]).wrapping_add(self.key[1])))
     }
+}
+
+/// `-log2(-log2(u))` of the fraction `u = uniform / 2^32`, 16 fraction bits.
+fn gumbel(uniform: u32) -> i64 {
+    // Odd, so that neither it nor its distance from 1 is zero.
+    let uniform = uniform | 1;
+    let distance = uniform.wrapping_neg();
+    if distance < 1 << 20 {
+        // Near 1, -log2(u) is (1 - u) · log2(e) but for a part in 2^13; log2(log2(e)) is 0.528766.
+        return round_shift(neg_log2(distance).into(), 10) - 34_653;
+    }
+    // -log2(u) has 26 fraction bits; log2 of it as a fraction of 2^32 is log2(it) + 26 - 32.
+    round_shift(neg_log2(neg_log2(uniform)).into(), 10) - (6 << 16)
 }
 
 /// A bijection of 32 bits in which every input bit changes about half of the output bits: MurmurHash3's finaliser
@@ -399,6 +410,23 @@ mod tests {
         let all = Sampling { top_p: Q16((0.99 * ONE) as u32), ..sampling() };
         let shares = shares(all, &flat);
         assert!(shares[..16].iter().all(|&share| share > 0.05) && shares[16..].iter().all(|&share| share == 0.0));
+    }
+
+    #[test]
+    fn equal_logits_pass_min_p_together() {
+        let equal = Sampling { min_p: Q16::ONE, ..sampling() };
+        assert_near(&shares(equal, &[1.0, 1.0, 0.9]), &[0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn gumbel_noise_is_near_float64_to_its_ends() {
+        let exact = |uniform: u32| -(-(f64::from(uniform | 1) * 2f64.powi(-32)).log2()).log2();
+        for zeros in 0..32 {
+            for uniform in [u32::MAX >> zeros, !(u32::MAX >> 1 >> zeros), !(u32::MAX >> zeros), 0x9e37_79b9 >> zeros] {
+                let got = gumbel(uniform) as f64 / ONE;
+                assert!((got - exact(uniform)).abs() < 2.5e-4, "{uniform:x}: {got} {}", exact(uniform));
+            }
+        }
     }
 
     #[test]

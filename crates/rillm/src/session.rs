@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::format::TokenKind;
 use crate::memory::Memory;
 use crate::model::Model;
-use crate::plan::{Plan, PlanError, Stats};
+use crate::plan::{Plan, PlanError, PlanOptions, Stats};
 use crate::runner::Runner;
 use crate::sampler::{Sampler, Sampling};
 use crate::source::WeightSource;
@@ -32,17 +32,22 @@ pub struct Session<'m, S> {
 }
 
 impl<'m, S: WeightSource> Session<'m, S> {
-    /// A session without tokens. Nothing is read yet.
+    /// A session without tokens, in `memory`, as [`Plan::new`] divides it. Nothing is read yet.
     ///
     /// # Errors
-    /// [`PlanError`]: `memory` is smaller than the plan.
-    pub fn new(model: &'m Model, source: S, plan: Plan, memory: &'m mut [u8]) -> Result<Self, PlanError> {
-        let (candidates, memory) = Memory::new(&plan, memory)?;
+    /// [`PlanError`]: the memory, or what the options allow of it, is too small.
+    pub fn new(model: &'m Model, source: S, options: &PlanOptions, memory: &'m mut [u8]) -> Result<Self, PlanError> {
+        let options = PlanOptions { ram: options.ram.min(memory.len()), ..*options };
+        let plan = Plan::new(model, &source, &options)?;
+        let (candidates, memory) = Memory::new(&plan, memory);
         Ok(Self { runner: Runner::new(model, Counted::new(source), plan, memory), candidates })
     }
 
     /// Appends the tokens of `text`, after the token that starts a text if there are none yet and the model wants one.
     /// Returns how many. Nothing is computed yet.
+    ///
+    /// A text that continues another is encoded by itself: where the tokenizer puts a space before a text, it puts one
+    /// here, and no token spans the two.
     ///
     /// # Errors
     /// [`Error::ContextFull`] or the source's; the session is then as it was before.

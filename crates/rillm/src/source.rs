@@ -33,7 +33,8 @@ pub trait WeightSource {
     /// Fills `buf` with the sectors from `first` on. `buf` is a whole, non-zero number of sectors long.
     ///
     /// Reading past the end of the file is an error. After an error the contents of `buf` are unspecified and the
-    /// same sectors may be asked for again.
+    /// same sectors may be asked for again. The future may be dropped before it is ready; the transfer must have stopped
+    /// when the drop returns, for the buffer is used again.
     fn read(&mut self, first: Sector, buf: &mut [u8]) -> impl Future<Output = Result<(), Self::Error>>;
 
     /// The whole file, where it lies in memory (flash, a memory map, PSRAM). The engine then calls `read` for nothing but

@@ -51,10 +51,10 @@ impl WeightSource for Bytes<'_> {
     type Error = PastTheEnd;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), PastTheEnd> {
-        let start = first.0 as usize * SECTOR_LEN;
         let (len, file_len) = (buf.len(), self.bytes.len());
-        let bytes =
-            self.bytes.get(start..).and_then(|rest| rest.get(..len)).ok_or(PastTheEnd { first, len, file_len })?;
+        let start = (first.0 as usize).checked_mul(SECTOR_LEN);
+        let rest = start.and_then(|start| self.bytes.get(start..));
+        let bytes = rest.and_then(|rest| rest.get(..len)).ok_or(PastTheEnd { first, len, file_len })?;
         buf.copy_from_slice(bytes);
         Ok(())
     }

@@ -79,7 +79,7 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
     let mut at = range.start;
     while at < range.end {
         let room = buffer.len() - ring.headroom;
-        let len = room.min((range.end - at) as usize).next_multiple_of(SECTOR_LEN);
+        let len = (range.end - at).min(room as u64).next_multiple_of(SECTOR_LEN as u64) as usize;
         source.read(Sector::of(at).0, &mut buffer[ring.headroom..][..len]).await?;
         at += len as u64;
         // One filled buffer waits at a time; the layers take it when they are through with theirs.
@@ -225,11 +225,81 @@ impl<'r, 'b> Tape<'r, 'b> {
     /// # Errors
     /// [`FormatError::Truncated`]: there is none.
     pub async fn rows(&mut self, row_len: usize, most: usize) -> Result<&[u8], FormatError> {
+        self.ensure(row_len).await?;
+        // With a fresh chunk at hand, the reader has a buffer to fill meanwhile.
         if let Some(ring) = self.ring {
             ring.pause().await;
         }
-        self.ensure(row_len).await?;
         let rows = (self.window().len() / row_len).min(most);
         Ok(self.advance(rows * row_len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::RefCell;
+    use core::task::{Context, Waker};
+    use std::string::String;
+    use std::vec::Vec;
+
+    /// Writes down what it does, and takes three polls for a read.
+    struct Slow<'l> {
+        log: &'l RefCell<String>,
+    }
+
+    impl WeightSource for Slow<'_> {
+        type Error = ();
+
+        async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), ()> {
+            self.log.borrow_mut().push_str(&std::format!("<{}", first.0));
+            let mut polls = 3;
+            poll_fn(|_| {
+                polls -= 1;
+                if polls == 0 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            for (at, byte) in buf.iter_mut().enumerate() {
+                *byte = (first.0 as usize * SECTOR_LEN + at) as u8;
+            }
+            self.log.borrow_mut().push('>');
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_read_while_another_one_is_multiplied() {
+        const ROW: usize = 300;
+        let log = RefCell::new(String::new());
+        let (mut a, mut b) = ([0; ROW + SECTOR_LEN], [0; ROW + SECTOR_LEN]);
+        let ring = Ring::new(&mut b, ROW);
+        let mut source = Slow { log: &log };
+        let reader = read_ahead(&mut source, &ring, &mut a, 0..4 * SECTOR_LEN as u64);
+        let rows = async {
+            let mut tape = Tape::new(&[], Some(&ring));
+            let mut bytes: Vec<u8> = Vec::new();
+            for _ in 0..6 {
+                bytes.extend(tape.rows(ROW, 1).await?);
+                log.borrow_mut().push('*');
+            }
+            Ok::<_, FormatError>(bytes)
+        };
+        let mut both = pin!(drive(&ring, reader, rows));
+        let bytes = loop {
+            if let Poll::Ready(result) = both.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                break result.unwrap();
+            }
+        };
+        assert!(bytes.iter().enumerate().all(|(at, &byte)| byte == at as u8));
+        // Rows are multiplied (*) while a read is under way (< to >), not between reads.
+        assert_eq!(*log.borrow(), "<0><1*><2**><3**>*");
+    }
+
+    #[test]
+    fn a_tape_that_ends_too_early_is_an_error() {
+        let mut tape = Tape::new(&[1, 2, 3], None);
+        let mut take = pin!(tape.take(4));
+        let result = take.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(result, Poll::Ready(Err(FormatError::Truncated)));
     }
 }

@@ -19,6 +19,11 @@ impl Narrow<'_> {
         &self.mantissas[token * self.stride..][..len]
     }
 
+    /// A token's place, to work in.
+    pub fn get_mut(&mut self, token: usize) -> &mut [i16] {
+        &mut self.mantissas[token * self.stride..][..self.stride]
+    }
+
     /// Sets a token's vector to `values · 2^exponent`, rounded to 16 bits.
     pub fn set(&mut self, token: usize, values: &[i32], exponent: i32) {
         let out = &mut self.mantissas[token * self.stride..][..values.len()];

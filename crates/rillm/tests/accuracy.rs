@@ -9,7 +9,7 @@ use rillm::format::{
     EMBEDDING_HEADER_LEN, KeyBits, SectionKind, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorKind,
 };
 use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
+use rillm::plan::PlanOptions;
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::sources::Bytes;
@@ -186,9 +186,8 @@ fn tiny_llm_fits_where_it_must() {
         let mut memory = vec![0; ram];
         let (model, source) = open(Bytes::copied(&file));
         let options = PlanOptions { context: Some(context), ..PlanOptions::new(ram) };
-        let plan = Plan::new(&model, &source, &options).unwrap();
-        assert_eq!(plan.context, context);
-        let mut session = Session::new(&model, source, plan, &mut memory).unwrap();
+        let mut session = session(&model, source, &options, &mut memory);
+        assert_eq!(session.plan().context, context);
         block_on(session.push_text("Once upon a time")).unwrap();
         block_on(session.next(&Sampling::GREEDY)).unwrap();
         let before = session.stats().traffic;

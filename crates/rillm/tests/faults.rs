@@ -81,9 +81,8 @@ fn a_failed_read_while_opening_is_reported() {
 fn run_whatever(file: &[u8], lend: bool) -> Result<Vec<u32>, ()> {
     let mut source = if lend { Bytes::lent(file) } else { Bytes::copied(file) };
     let model = block_on(Model::open(&mut source)).map_err(|_| ())?;
-    let plan = rillm::plan::Plan::new(&model, &source, &options()).map_err(|_| ())?;
-    let mut memory = vec![0; plan.total()];
-    let mut session = rillm::session::Session::new(&model, source, plan, &mut memory).map_err(|_| ())?;
+    let mut memory = vec![0; options().ram];
+    let mut session = rillm::session::Session::new(&model, source, &options(), &mut memory).map_err(|_| ())?;
     block_on(session.push_text(PROMPT)).map_err(|_| ())?;
     for _ in 0..3 {
         block_on(session.next(&SAMPLING)).map_err(|_| ())?;

@@ -329,9 +329,10 @@ impl Header {
                 len: u64_at(bytes, at + 16),
                 crc32: u32_at(bytes, at + 24),
             };
-            // Below 2^41, so that every sector number fits 32 bits and no sum of offsets overflows.
-            in_range("section offset", section.offset, end, 1 << 40)?;
-            in_range("section length", section.len, 1, 1 << 40)?;
+            // So that a section ends below 2^41 and every sector number fits 32 bits.
+            const MOST: u64 = (1 << 40) - SECTOR_LEN as u64;
+            in_range("section offset", section.offset, end, MOST)?;
+            in_range("section length", section.len, 1, MOST)?;
             if !section.offset.is_multiple_of(SECTOR_LEN as u64) {
                 return Err(FormatError::Inconsistent {
                     field: "section offset modulo 512",

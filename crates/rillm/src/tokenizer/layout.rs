@@ -166,6 +166,10 @@ impl TokenizerHeader {
             raw_starts: [0; 32],
             normalized_starts: [0; 32],
         };
+        if header.prefix == PrefixSpace::Prepend && !header.escaped_marks {
+            let field = "escaped marks of a tokenizer that prepends a space";
+            return Err(FormatError::Inconsistent { field, value: 0, expected: 1 });
+        }
         header.raw_starts.copy_from_slice(&bytes[64..96]);
         header.normalized_starts.copy_from_slice(&bytes[96..128]);
         Ok(header)

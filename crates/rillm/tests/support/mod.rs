@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 use rillm::format::{Rope, RopeScaling};
 use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
+use rillm::plan::PlanOptions;
 use rillm::session::Session;
 use rillm::source::{Sector, WeightSource};
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
@@ -42,7 +42,7 @@ fn shape(
         context_length: 64,
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
         norm_eps: 1e-5,
-        tied_embeddings: n_layers % 2 == 0,
+        tied_embeddings: n_layers.is_multiple_of(2),
         bos: Some(1),
         eos: vec![2],
     }
@@ -91,8 +91,7 @@ pub fn session<'m, S: WeightSource>(
     options: &PlanOptions,
     memory: &'m mut [u8],
 ) -> Session<'m, S> {
-    let plan = Plan::new(model, &source, options).unwrap();
-    Session::new(model, source, plan, memory).unwrap()
+    Session::new(model, source, options, memory).unwrap()
 }
 
 /// A source whose reads take several polls, as those of a card with DMA do.
