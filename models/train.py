@@ -224,20 +224,31 @@ def check_export(model: Llama, out: Path, rows: np.ndarray) -> None:
     ours = model(ids)
     top = (trained.argmax(-1) == ours.argmax(-1)).float().mean().item()
     print(f"export: max |ours - transformers| {(ours - theirs).abs().max():.2e}", flush=True)
-    print(f"export: max |float32 - float16| {(trained - ours).abs().max():.2e}, "
-          f"same argmax {100 * top:.2f} %", flush=True)
+    print(
+        f"export: max |float32 - float16| {(trained - ours).abs().max():.2e}, "
+        f"same argmax {100 * top:.2f} %",
+        flush=True,
+    )
 
 
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--train", type=Path, required=True, help="training tales, one a line")
     ap.add_argument("--heldout", type=Path, required=True, help="held-out tales, one a line")
-    ap.add_argument("--model-dir", type=Path, required=True,
-                    help="holds tokenizer.json; receives config.json and model.safetensors")
+    ap.add_argument(
+        "--model-dir",
+        type=Path,
+        required=True,
+        help="holds tokenizer.json; receives config.json and model.safetensors",
+    )
     ap.add_argument("--checkpoint", type=Path, required=True, help="float32 checkpoint file")
     ap.add_argument("--steps", type=int, required=True)
-    ap.add_argument("--max-minutes", type=float, default=math.inf,
-                    help="anneal faster where the steps would take longer than this")
+    ap.add_argument(
+        "--max-minutes",
+        type=float,
+        default=math.inf,
+        help="anneal faster where the steps would take longer than this",
+    )
     ap.add_argument("--batch", type=int, default=8, help="rows of 512 tokens a step")
     ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--seed", type=int, default=1)
@@ -254,14 +265,21 @@ def main() -> None:
     train = pack(args.train, tokenizer, shape.context + 1)
     heldout = pack(args.heldout, tokenizer, shape.context + 1)
     model = Llama(shape)
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(train)} training rows, "
-          f"{len(heldout)} held-out rows", flush=True)
+    print(
+        f"{sum(p.numel() for p in model.parameters())} parameters, {len(train)} training rows, "
+        f"{len(heldout)} held-out rows",
+        flush=True,
+    )
 
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() == 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-        lr=args.lr, betas=(0.9, 0.95), eps=1e-8, fused=True)
+        lr=args.lr,
+        betas=(0.9, 0.95),
+        eps=1e-8,
+        fused=True,
+    )
     loss_fn = torch.compile(model.loss) if args.compile else model.loss
     order = np.random.default_rng(args.seed)
     queue = np.empty(0, dtype=np.int64)
@@ -287,15 +305,21 @@ def main() -> None:
         smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
         if step % 25 == 0:
             tokens = step * args.batch * shape.context
-            print(f"step {step} tokens {tokens} loss {smooth:.4f} lr {lr:.2e} "
-                  f"seconds {seconds:.0f} tok/s {tokens / seconds:.0f}", flush=True)
+            print(
+                f"step {step} tokens {tokens} loss {smooth:.4f} lr {lr:.2e} "
+                f"seconds {seconds:.0f} tok/s {tokens / seconds:.0f}",
+                flush=True,
+            )
         if step % 250 == 0 or progress >= 1.0:
             torch.save(model.state_dict(), args.checkpoint)
             print(f"step {step} held-out loss {evaluate(model, heldout[:32], 8):.4f}", flush=True)
 
     export(model, shape, args.model_dir)
-    print(f"final: steps {step}, tokens {step * args.batch * shape.context}, "
-          f"train loss {smooth:.4f}, held-out loss {evaluate(model, heldout, 8):.4f}", flush=True)
+    print(
+        f"final: steps {step}, tokens {step * args.batch * shape.context}, "
+        f"train loss {smooth:.4f}, held-out loss {evaluate(model, heldout, 8):.4f}",
+        flush=True,
+    )
     check_export(model, args.model_dir, heldout)
 
 

@@ -1,27 +1,31 @@
 //! `rillm convert`: a checkpoint to a `.rillm` file.
 
+use std::io::{self, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use console::style;
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::vocabulary::Vocabulary;
-use rillm_convert::write::{Options, Report, convert};
+use rillm_convert::vocabulary::{Problem, Vocabulary};
+use rillm_convert::write::{Options, Progress, Report, convert};
 use serde_json::json;
 
 use crate::number::{grouped, tensor_name};
+use crate::progress;
 
 /// Make a .rillm file of a Hugging Face directory or a llama2.c checkpoint.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  hf download arnir0/Tiny-LLM --local-dir Tiny-LLM && rillm convert Tiny-LLM/ tiny-llm.rillm
+  hf download arnir0/Tiny-LLM --local-dir Tiny-LLM
+  rillm convert Tiny-LLM/ tiny-llm.rillm
   rillm convert stories260K.bin stories.rillm --tokenizer tok512.bin
 
-The Hugging Face directory has config.json, model.safetensors (or its shards and index) and tokenizer.json or
-tokenizer.model. What the engine does not compute is refused with its name.")]
+A Hugging Face directory has config.json, model.safetensors (or its shards and \
+index) and tokenizer.json or tokenizer.model. What the engine does not compute \
+is refused by name.")]
 pub struct Args {
     /// A Hugging Face directory, or a llama2.c checkpoint (.bin)
     source: PathBuf,
@@ -44,27 +48,44 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
+    check_out(&args.out)?;
     let checkpoint = Checkpoint::open(&args.source)?;
-    let vocabulary = Vocabulary::open(&tokenizer(args)?, checkpoint.config().vocab_size)?;
+    let vocabulary = Vocabulary::open(&tokenizer(args)?, checkpoint.config().vocab_size);
+    let vocabulary = vocabulary.map_err(|error| match error.problem {
+        Problem::NotFound => anyhow!("{error}, or name it with --tokenizer"),
+        _ => error.into(),
+    })?;
     let sections = vocabulary.sections().context("in the tokenizer")?;
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
     let options = Options { group: args.group_size, key_bits };
 
-    let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {msg}").expect("a valid template"),
-    );
-    let progress = |progress: rillm_convert::write::Progress| {
+    let bar = progress::bytes(0);
+    let progress = |progress: Progress| {
         bar.set_length(progress.bytes);
         bar.set_position(progress.bytes_done);
         bar.set_message(tensor_name(progress.kind, progress.layer));
     };
     let report = convert(&checkpoint, &sections, options, progress, &args.out)?;
-    bar.finish_and_clear();
+    drop(bar);
 
     if args.json {
-        println!("{}", describe(args, &report));
+        writeln!(stdout(), "{}", describe(args, &report))?;
     } else {
-        print(args, &report, start.elapsed().as_secs_f64());
+        print(args, &report, start.elapsed().as_secs_f64(), &mut stdout().lock())?;
+    }
+    Ok(())
+}
+
+/// Finds out before the work what would only be found out after it.
+fn check_out(out: &Path) -> Result<()> {
+    let shown = out.display();
+    ensure!(
+        !out.is_dir(),
+        "{shown} is a directory; name the file to make, as in {}",
+        out.join("model.rillm").display()
+    );
+    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        ensure!(parent.is_dir(), "cannot make {shown}: there is no directory {}; make it first", parent.display());
     }
     Ok(())
 }
@@ -96,28 +117,29 @@ fn describe(args: &Args, report: &Report) -> serde_json::Value {
     })
 }
 
-fn print(args: &Args, report: &Report, seconds: f64) {
-    println!(
+fn print(args: &Args, report: &Report, seconds: f64, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
         "{}",
         style(format!("{:<40} {:>16} {:>9} {:>12} {:>8}", "tensor", "shape", "stored", "bytes", "SNR")).bold()
-    );
+    )?;
     for tensor in &report.tensors {
         let header = &tensor.tensor;
-        println!(
+        writeln!(
+            out,
             "{:<40} {:>16} {:>9} {:>12} {:>8}",
             tensor_name(header.kind, header.layer),
             format!("{} × {}", header.rows, header.cols),
             header.quantisation.to_string(),
             grouped(tensor.bytes),
             if tensor.snr_db.is_finite() { format!("{:.1} dB", tensor.snr_db) } else { "exact".to_owned() },
-        );
+        )?;
     }
-    let path: &Path = &args.out;
-    println!(
-        "{} {} ({}) in {seconds:.1} s; try it: rillm run --model {}",
-        style("wrote").green().bold(),
-        path.display(),
-        BinaryBytes(report.file_len),
-        path.display()
-    );
+    let path = args.out.display();
+    let size = BinaryBytes(report.file_len);
+    writeln!(
+        out,
+        "{} {path} ({size}) in {seconds:.1} s; try it: rillm run --model {path}",
+        style("wrote").green().bold()
+    )
 }

@@ -1,11 +1,11 @@
 //! `rillm eval`: how far a file's predictions are from its checkpoint's in float32.
 
+use std::io::{self, Write, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
-use indicatif::{ProgressBar, ProgressStyle};
 use rillm::model::Model;
 use rillm::plan::{Plan, PlanOptions};
 use rillm::session::Session;
@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::block_on::block_on;
 use crate::model_file::from_path;
 use crate::number::grouped;
+use crate::progress;
 use crate::source::{Access, Card, Source};
 
 /// Compare a file with its checkpoint in float32, teacher-forced over a text.
@@ -29,7 +30,7 @@ which both find the same token likeliest.
 
 Examples:
   rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt
-  rillm eval --model stories.rillm --against stories260K.bin --text tales.txt --max-tokens 2000 --json"
+  rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt --json"
 )]
 pub struct Args {
     /// The .rillm file
@@ -82,13 +83,15 @@ pub fn run(args: &Args) -> Result<()> {
     ] {
         ensure!(
             ours == theirs,
-            "the file's {field} is {ours}, the checkpoint's is {theirs}: the file was not made of this checkpoint"
+            "the file's {field} is {ours}, the checkpoint's is {theirs}: {} was not made of {}; name the checkpoint that \
+             it was made of",
+            args.model.display(),
+            args.against.display()
         );
     }
     let tokens = encode(&model, &mut source, &text, args.max_tokens)?;
     let evaluation = evaluate(&model, source, &mut Reference::from_checkpoint(&checkpoint), &tokens)?;
-    print(args, &evaluation);
-    Ok(())
+    Ok(print(args, &evaluation, &mut stdout().lock())?)
 }
 
 /// The text's first tokens, without the one that starts a text.
@@ -98,7 +101,10 @@ fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result
     let found = block_on(model.tokenizer().encoder(text, false, &mut scratch).fill(source, &mut tokens))?;
     tokens.truncate(found);
     if tokens.len() < 2 {
-        bail!("the text has {} tokens; there is nothing to predict", tokens.len());
+        bail!(
+            "a text of at least 2 tokens is needed, {} found; give a longer text or raise --max-tokens",
+            tokens.len()
+        );
     }
     Ok(tokens)
 }
@@ -106,14 +112,13 @@ fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result
 fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
     let context = model.header().context_length as usize;
     let bos = model.tokenizer().bos();
-    let options = PlanOptions { batch: Some(1), ..PlanOptions::new(usize::MAX) };
-    let plan = Plan::new(model, &source, &options)?;
+    let most = PlanOptions { batch: Some(1), ..PlanOptions::new(usize::MAX) };
+    let plan = Plan::new(model, &source, &most)?;
+    let options = PlanOptions { ram: plan.total(), context: Some(plan.context), ..most };
     let mut memory = vec![0; plan.total()];
-    let mut session = Session::new(model, source, plan, &mut memory)?;
+    let mut session = Session::new(model, source, &options, &mut memory)?;
 
-    let bar = ProgressBar::new(tokens.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} tokens, {eta} left, {msg}").expect("a valid template"),
-    );
+    let bar = progress::tokens(tokens.len() as u64);
     let mut evaluation = Evaluation { agreement: Agreement::default(), nll: 0.0, nll_reference: 0.0, predicted: 0 };
     let mut logits = vec![0f32; model.header().vocab_size as usize];
     for window in tokens.chunks(context - usize::from(bos.is_some())) {
@@ -133,18 +138,18 @@ fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[
             }
             bar.inc(1);
             if position % 16 == 0 {
-                bar.set_message(format!("KL {:.5}", evaluation.agreement.mean_kl()));
+                bar.set_message(format!("· KL {:.5}", evaluation.agreement.mean_kl()));
             }
         }
     }
-    bar.finish_and_clear();
     Ok(evaluation)
 }
 
-fn print(args: &Args, evaluation: &Evaluation) {
+fn print(args: &Args, evaluation: &Evaluation, out: &mut impl Write) -> io::Result<()> {
     let Evaluation { agreement, .. } = evaluation;
     if args.json {
-        println!(
+        return writeln!(
+            out,
             "{}",
             json!({
                 "tokens": agreement.tokens(),
@@ -154,11 +159,10 @@ fn print(args: &Args, evaluation: &Evaluation) {
                 "top1": agreement.top1(),
             })
         );
-        return;
     }
-    let field = |name: &str, value: String| println!("{} {value}", style(format!("{name:<12}")).bold());
-    field("tokens", grouped(agreement.tokens() as u64));
-    field("perplexity", format!("{:.4}, in float32 {:.4}", evaluation.ppl(), evaluation.ppl_reference()));
-    field("KL", format!("{:.6} nats", agreement.mean_kl()));
-    field("top-1", format!("{:.2} %", 100.0 * agreement.top1()));
+    let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<12}")).bold());
+    field("tokens", grouped(agreement.tokens() as u64))?;
+    field("perplexity", format!("{:.4}, in float32 {:.4}", evaluation.ppl(), evaluation.ppl_reference()))?;
+    field("KL", format!("{:.6} nats", agreement.mean_kl()))?;
+    field("top-1", format!("{:.2} %", 100.0 * agreement.top1()))
 }

@@ -1,11 +1,12 @@
 //! `rillm inspect`: what a file holds, and whether it is whole.
 
+use std::io::{self, Write, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use console::style;
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use indicatif::BinaryBytes;
 use rillm::format::{FormatError, Header, RopeScaling, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorKind};
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use serde_json::{Value, json};
@@ -13,21 +14,22 @@ use serde_json::{Value, json};
 use crate::block_on::block_on;
 use crate::model_file::from_path;
 use crate::number::{grouped, tensor_name};
+use crate::progress;
 use crate::source::{Access, Card, Source};
 
 /// Show a file's dimensions, sections and tensors.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm inspect model.rillm
-  rillm inspect model.rillm --verify        compare every checksum, as after copying it to a card
+  rillm inspect model.rillm --verify    # after copying it to a card
   rillm inspect model.rillm --json | jq .tensors[0]")]
 pub struct Args {
     /// The .rillm file
     file: PathBuf,
-    /// Compute every checksum; a file that does not match ends in an error
+    /// Compare every checksum too; a damaged file ends in an error
     #[arg(long)]
     verify: bool,
-    /// Print JSON
+    /// Print one JSON object instead of the tables
     #[arg(long)]
     json: bool,
 }
@@ -45,14 +47,12 @@ pub fn run(args: &Args) -> Result<()> {
             verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
             value["verified"] = json!(true);
         }
-        println!("{value}");
-        return Ok(());
+        return Ok(writeln!(stdout(), "{value}")?);
     }
-    print_header(header, source.len());
-    print_tensors(header, &tensors);
+    print(header, &tensors, source.len(), &mut stdout().lock())?;
     if args.verify {
         verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
-        println!("\n{} every checksum matches", style("whole:").green().bold());
+        writeln!(stdout(), "\n{} every checksum matches", style("whole:").green().bold())?;
     }
     Ok(())
 }
@@ -106,6 +106,7 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
         "head_dim": header.head_dim,
         "vocab_size": header.vocab_size,
         "max_position_embeddings": header.context_length,
+        "key_bits": header.key_bits as u8,
         "rope_theta": header.rope.theta,
         "rope_scaling": scaling,
         "rms_norm_eps": header.norm_eps,
@@ -125,17 +126,23 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
     })
 }
 
-fn print_header(header: &Header, file_len: u64) {
-    let field = |name: &str, value: String| println!("{} {value}", style(format!("{name:<12}")).bold());
+fn print(header: &Header, tensors: &[TensorEntry], file_len: u64, out: &mut impl Write) -> io::Result<()> {
+    print_header(header, file_len, out)?;
+    print_sections(header, out)?;
+    print_tensors(header, tensors, out)
+}
+
+fn print_header(header: &Header, file_len: u64, out: &mut impl Write) -> io::Result<()> {
+    let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<12}")).bold());
     let tokens = |ids: Vec<u32>| {
         if ids.is_empty() { "none".to_owned() } else { ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ") }
     };
-    field("model", format!("{}, format version 1, llama", header.source_name().unwrap_or_default()));
-    field("checkpoint", format!("SHA-256 {}", hex(&header.source_hash)));
-    field("file", format!("{} bytes ({})", grouped(file_len), BinaryBytes(file_len)));
-    field("layers", header.n_layers.to_string());
-    field("hidden size", format!("{}, feed-forward {}", header.hidden_size, header.intermediate_size));
-    field("heads", format!("{} of {}, {} for keys and values", header.n_heads, header.head_dim, header.n_kv_heads));
+    field("model", format!("{}, format version 1, llama", header.source_name().unwrap_or_default()))?;
+    field("checkpoint", format!("SHA-256 {}", hex(&header.source_hash)))?;
+    field("file", format!("{} bytes ({})", grouped(file_len), BinaryBytes(file_len)))?;
+    field("layers", header.n_layers.to_string())?;
+    field("hidden size", format!("{}, feed-forward {}", header.hidden_size, header.intermediate_size))?;
+    field("heads", format!("{} of {}, {} for keys and values", header.n_heads, header.head_dim, header.n_kv_heads))?;
     field(
         "vocabulary",
         format!(
@@ -143,8 +150,9 @@ fn print_header(header: &Header, file_len: u64) {
             grouped(header.vocab_size.into()),
             if header.tied_embeddings { ", tied embeddings" } else { "" }
         ),
-    );
-    field("context", grouped(header.context_length.into()));
+    )?;
+    field("context", grouped(header.context_length.into()))?;
+    field("KV cache", format!("keys in {} bits, values in 8", header.key_bits as u8))?;
     let scaling = match header.rope.scaling {
         RopeScaling::None => String::new(),
         RopeScaling::Linear { factor } => format!(", linear scaling by {factor}"),
@@ -152,44 +160,51 @@ fn print_header(header: &Header, file_len: u64) {
             format!(", llama3 scaling by {factor} from {original_context}")
         }
     };
-    field("rope", format!("theta {}{scaling}", header.rope.theta));
-    field("norm", format!("epsilon {:e}", header.norm_eps));
+    field("rope", format!("theta {}{scaling}", header.rope.theta))?;
+    field("norm", format!("epsilon {:e}", header.norm_eps))?;
     field(
         "bos, eos",
         format!("{}; {}", tokens(header.bos.into_iter().collect()), tokens(header.eos.into_iter().flatten().collect())),
-    );
-    println!();
-    println!("{}", style(format!("{:<14} {:>12} {:>12}  crc32", "section", "offset", "bytes")).bold());
-    for section in header.sections() {
-        let (offset, len) = (grouped(section.offset), grouped(section.len));
-        println!("{:<14} {offset:>12} {len:>12}  {:08x}", section.kind.to_string(), section.crc32);
-    }
+    )
 }
 
-fn print_tensors(header: &Header, tensors: &[TensorEntry]) {
-    println!();
-    println!("{}", style(format!("{:<40} {:>16} {:>9} {:>12}  crc32", "tensor", "shape", "stored", "bytes")).bold());
+fn print_sections(header: &Header, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out)?;
+    writeln!(out, "{}", style(format!("{:<14} {:>12} {:>12}  crc32", "section", "offset", "bytes")).bold())?;
+    for section in header.sections() {
+        let (offset, len) = (grouped(section.offset), grouped(section.len));
+        writeln!(out, "{:<14} {offset:>12} {len:>12}  {:08x}", section.kind.to_string(), section.crc32)?;
+    }
+    Ok(())
+}
+
+fn print_tensors(header: &Header, tensors: &[TensorEntry], out: &mut impl Write) -> io::Result<()> {
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{}",
+        style(format!("{:<40} {:>16} {:>9} {:>12}  crc32", "tensor", "shape", "stored", "bytes")).bold()
+    )?;
     for entry in tensors {
         let tensor = &entry.tensor;
-        println!(
+        writeln!(
+            out,
             "{:<40} {:>16} {:>9} {:>12}  {:08x}",
             tensor_name(entry.tensor.kind, entry.tensor.layer),
             format!("{} × {}", tensor.rows, tensor.cols),
             tensor.quantisation.to_string(),
             grouped(entry.len),
             entry.crc32
-        );
+        )?;
     }
-    println!("{} parameters", grouped(parameters(header, tensors)));
+    writeln!(out, "{} parameters", grouped(parameters(header, tensors)))
 }
 
 fn verify(header: &Header, tensors: &[TensorEntry], source: &mut Source) -> Result<()> {
     let sections = header.sections().map(|s| (format!("section {}", s.kind), s.offset, s.len, s.crc32));
     let tensors = tensors.iter().map(|t| (tensor_name(t.tensor.kind, t.tensor.layer), t.offset, t.len, t.crc32));
     let parts: Vec<_> = sections.chain(tensors).collect();
-    let bar = ProgressBar::new(parts.iter().map(|part| part.2).sum()).with_style(
-        ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {msg}").expect("a valid template"),
-    );
+    let bar = progress::bytes(parts.iter().map(|part| part.2).sum());
     let mut damaged = Vec::new();
     for (name, offset, len, crc32) in parts {
         bar.set_message(name.clone());
@@ -206,7 +221,6 @@ fn verify(header: &Header, tensors: &[TensorEntry], source: &mut Source) -> Resu
             damaged.push(format!("{name} (checksum {computed:08x}, should be {crc32:08x})"));
         }
     }
-    bar.finish_and_clear();
     if !damaged.is_empty() {
         bail!("damaged: {}; copy the file again or convert it again", damaged.join(", "));
     }

@@ -6,6 +6,7 @@ mod eval;
 mod inspect;
 mod model_file;
 mod number;
+mod progress;
 mod run;
 mod source;
 
@@ -22,11 +23,15 @@ const INTERRUPTED: u8 = 130;
     version,
     about = "Language models for microcontrollers: weights streamed through kilobytes of RAM, integers only",
     after_help = "Examples:
-  rillm                                            the bundled model tells a story
-  rillm run --prompt \"The little fox\" --ram 64K    in 64 KiB of memory
-  rillm convert Tiny-LLM/ tiny-llm.rillm           a Hugging Face directory to a file for the card
-  rillm run --model tiny-llm.rillm --source throttled   at a card's pace
-  rillm inspect tiny-llm.rillm                     what is in it
+  # The bundled model tells a story
+  rillm
+  # In 64 KiB of memory
+  rillm run --prompt \"The little fox\" --ram 64K
+  # A Hugging Face directory to a file for the card
+  rillm convert Tiny-LLM/ tiny-llm.rillm
+  # What is in it, and how it runs at a card's pace
+  rillm inspect tiny-llm.rillm
+  rillm run --model tiny-llm.rillm --source throttled
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 ended by Ctrl-C."
 )]
@@ -48,12 +53,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        None => run::run(&run::Args::bundled()),
-        Some(Command::Run(args)) => run::run(&args),
-        Some(Command::Convert(args)) => convert::run(&args).map(|()| ExitCode::SUCCESS),
-        Some(Command::Inspect(args)) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
-        Some(Command::Eval(args)) => eval::run(&args).map(|()| ExitCode::SUCCESS),
+    let command = Cli::parse().command.unwrap_or_else(|| Command::Run(run::Args::story()));
+    let result = match command {
+        Command::Run(args) => run::run(&args),
+        Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         // A reader that went away, as in `rillm inspect | head`, is no failure to talk about.
@@ -61,8 +66,36 @@ fn main() -> ExitCode {
             cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
         };
         if !error.chain().any(broken_pipe) {
-            eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
+            eprintln!("{} {}", console::style("error:").red().bold().for_stderr(), message(&error));
         }
         ExitCode::FAILURE
     })
+}
+
+/// An error and its causes. Some errors say their cause themselves: it is not said again.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message.push_str(if message.is_empty() { "" } else { ": " });
+            message.push_str(&cause);
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = anyhow::anyhow!("no such file").context("a.bin: no such file").context("in the checkpoint");
+        assert_eq!(message(&error), "in the checkpoint: a.bin: no such file");
+    }
 }

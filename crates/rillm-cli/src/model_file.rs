@@ -11,7 +11,7 @@ use crate::number;
 use crate::source::{Access, Card, Source};
 
 /// The model that comes with the program.
-static BUNDLED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales/model.rillm"));
+static BUNDLED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 
 /// Which model, and how it is read.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,16 +26,11 @@ pub struct ModelArgs {
     #[arg(long, value_name = "BYTES", default_value = "9M", value_parser = number::bytes)]
     pub card_rate: usize,
     /// Microseconds that each read of the throttled source takes before its first byte
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=10_000_000))]
     pub card_latency: u64,
 }
 
 impl ModelArgs {
-    /// The bundled model, read in chunks.
-    pub fn bundled() -> Self {
-        Self { model: None, source: Access::File, card_rate: 9 << 20, card_latency: 600 }
-    }
-
     /// Opens the model.
     pub fn open(&self) -> Result<(Model, Source)> {
         let card = Card { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };

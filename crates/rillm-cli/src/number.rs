@@ -6,22 +6,22 @@ use rillm::sampler::Q16;
 /// Bytes: `65536`, `64K`, `4M`, `1G`, in powers of 1,024.
 pub fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
+    let number: f64 = digits.parse().map_err(|_| "it is no number of bytes; write it as 262144 or 256K".to_owned())?;
+    let unit = &text[digits.len()..];
+    let factor = match unit.to_ascii_uppercase().as_str() {
         "" | "B" => 1,
         "K" | "KB" | "KIB" => 1 << 10,
         "M" | "MB" | "MIB" => 1 << 20,
         "G" | "GB" | "GIB" => 1 << 30,
-        unit => return Err(format!("`{unit}` is no unit; use K, M or G, as in 256K")),
+        _ => return Err(format!("`{unit}` is no unit; use K, M or G, as in 256K")),
     };
-    let number: f64 =
-        digits.parse().map_err(|_| format!("`{text}` is no number of bytes; write it as 262144 or 256K"))?;
-    let bytes = number * unit as f64;
-    if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err(format!("{text} is out of range")) }
+    let bytes = number * factor as f64;
+    if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err("it must be 1 to 900000G".to_owned()) }
 }
 
 /// A number from 0 on, rounded to 1/65,536.
 pub fn q16(text: &str) -> Result<Q16, String> {
-    let number: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
     if (0.0..=100.0).contains(&number) {
         Ok(Q16((number * 65_536.0).round() as u32))
     } else {
@@ -37,6 +37,11 @@ pub fn probability(text: &str) -> Result<Q16, String> {
 /// A repetition penalty, rounded to 1/65,536.
 pub fn penalty(text: &str) -> Result<Q16, String> {
     q16(text).and_then(|p| if p >= Q16::ONE { Ok(p) } else { Err("it must be 1 or more; 1 is none".to_owned()) })
+}
+
+/// A number of bytes as [`bytes`] reads it, rounded up to whole KiB.
+pub fn kibibytes(bytes: usize) -> String {
+    format!("{}K", bytes.div_ceil(1024))
 }
 
 /// `1234567` as `1,234,567`.

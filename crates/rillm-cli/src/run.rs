@@ -1,16 +1,17 @@
 //! `rillm run`: continue a prompt.
 
-use std::io::{IsTerminal, Read, Write, stdin, stdout};
+use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
+use clap::{Args as _, FromArgMatches as _};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::counted::Traffic;
+use rillm::error::Error;
 use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
+use rillm::plan::{Plan, PlanError, PlanOptions};
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::WeightSource;
@@ -21,10 +22,8 @@ use crate::INTERRUPTED;
 use crate::block_on::block_on;
 use crate::model_file::ModelArgs;
 use crate::number;
-use crate::source::Source;
 
 const DEFAULT_PROMPT: &str = "Once upon a time";
-const DEFAULT_RAM: usize = 256 << 10;
 
 /// Continue a prompt, the text streaming as it comes; then one line on standard error says what it took.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,18 +31,20 @@ const DEFAULT_RAM: usize = 256 << 10;
   rillm run --prompt \"Anna found a key\"
   echo \"The little fox\" | rillm run --max-tokens 100 --temperature 0
   rillm run --model tiny-llm.rillm --ram 64K --context 128
-  rillm run --source throttled --card-rate 1.67M     at the pace of a card over SPI
-  rillm run --prompt Hello --seed 7 --json | tail -n 1 | jq .bytes_per_token")]
+  rillm run --prompt Hello --seed 7 --json | jq .bytes_per_token
+  # At the pace of a card over SPI
+  rillm run --source throttled --card-rate 1.67M")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Text to continue; without it, standard input, or \"Once upon a time\" where that is a terminal
+    /// Text to continue; if absent, what comes on standard input, or "Once upon a time" where that is a terminal or
+    /// empty
     #[arg(long, short, value_name = "TEXT")]
     prompt: Option<String>,
     /// Memory for the engine, a hard limit: 64K, 4M
     #[arg(long, value_name = "BYTES", default_value = "256K", value_parser = number::bytes)]
     ram: usize,
-    /// Positions to make room for, prompt and answer together; if absent the model's own number, or as many as fit
+    /// Tokens to make room for, prompt and answer together; if absent, as many as the model was made for, or as fit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Prompt tokens that go through the weights together; as many as the memory has room for if absent
@@ -56,19 +57,19 @@ pub struct Args {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     max_tokens: usize,
     /// Above 1 bolder, below 1 safer, 0 always the likeliest token
-    #[arg(long, value_name = "T", default_value = "0.8", value_parser = number::q16)]
+    #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = number::q16)]
     temperature: Q16,
     /// Choose among so many of the likeliest tokens; 0 for the whole vocabulary
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: u32,
     /// Choose among the fewest tokens that have this probability together; 1 for all
-    #[arg(long, value_name = "P", default_value = "0.95", value_parser = number::probability)]
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = number::probability)]
     top_p: Q16,
     /// Choose among tokens with at least this share of the likeliest one's probability; 0 for all
-    #[arg(long, value_name = "P", default_value = "0", value_parser = number::probability)]
+    #[arg(long, value_name = "P", default_value = "0", allow_negative_numbers = true, value_parser = number::probability)]
     min_p: Q16,
     /// Make the last 64 tokens less likely to come again; 1 for no penalty
-    #[arg(long, value_name = "R", default_value = "1", value_parser = number::penalty)]
+    #[arg(long, value_name = "R", default_value = "1", allow_negative_numbers = true, value_parser = number::penalty)]
     repeat_penalty: Q16,
     /// The same seed gives the same text; from the clock if absent
     #[arg(long, value_name = "N")]
@@ -79,31 +80,18 @@ pub struct Args {
 }
 
 impl Args {
-    /// What `rillm` alone does.
-    pub fn bundled() -> Self {
-        Self {
-            model: ModelArgs::bundled(),
-            prompt: Some(DEFAULT_PROMPT.to_owned()),
-            ram: DEFAULT_RAM,
-            context: None,
-            batch: None,
-            chunk: None,
-            max_tokens: 256,
-            temperature: Q16(52_429),
-            top_k: 0,
-            top_p: Q16(62_259),
-            min_p: Q16::ZERO,
-            repeat_penalty: Q16::ONE,
-            seed: None,
-            json: false,
-        }
+    /// What `rillm` alone does: the bundled model and the default prompt, whatever standard input is.
+    pub fn story() -> Self {
+        let command = Self::augment_args(clap::Command::new("run"));
+        let matches = command.get_matches_from(["run", "--prompt", DEFAULT_PROMPT]);
+        Self::from_arg_matches(&matches).expect("every other argument has a default")
     }
 
-    fn sampling(&self) -> Sampling {
+    fn sampling(&self, model: &Model) -> Sampling {
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as u64 % 1_000_000);
         Sampling {
             temperature: self.temperature,
-            top_k: self.top_k,
+            top_k: self.top_k.min(model.header().vocab_size),
             top_p: self.top_p,
             min_p: self.min_p,
             repeat_penalty: self.repeat_penalty,
@@ -111,16 +99,38 @@ impl Args {
         }
     }
 
-    fn plan(&self, model: &Model, source: &Source) -> Result<Plan> {
+    fn plan_options(&self, model: &Model) -> PlanOptions {
         let defaults = PlanOptions::new(self.ram);
-        let options = PlanOptions {
+        PlanOptions {
             context: self.context.map(|n| n as usize),
             batch: self.batch.map(|n| n as usize),
             chunk: self.chunk,
             candidates: defaults.candidates.max(self.top_k.min(model.header().vocab_size) as usize),
             ..defaults
-        };
-        Ok(Plan::new(model, source, &options)?)
+        }
+    }
+
+    /// The plan's error in terms of the options that mend it.
+    fn too_little_memory(&self, error: &PlanError) -> anyhow::Error {
+        let PlanError { needed, given, context, fitting_context, smallest } = *error;
+        let given = number::kibibytes(given);
+        let smaller: String = [("--batch", self.batch.is_some()), ("--chunk", self.chunk.is_some())]
+            .into_iter()
+            .filter(|(_, is_given)| *is_given)
+            .map(|(option, _)| format!(", or a smaller {option}"))
+            .collect();
+        if fitting_context > 0 {
+            let needed = number::kibibytes(needed);
+            anyhow!(
+                "a context of {context} needs {needed} of memory and --ram gives {given}; use --ram {needed}, or \
+                 --context {fitting_context}{smaller}"
+            )
+        } else {
+            let smallest = number::kibibytes(smallest);
+            anyhow!(
+                "a context of 1 needs {smallest} of memory and --ram gives {given}; use --ram {smallest} or more{smaller}"
+            )
+        }
     }
 
     fn prompt(&self) -> Result<String> {
@@ -133,10 +143,8 @@ impl Args {
         let mut prompt = String::new();
         stdin().read_to_string(&mut prompt).context("cannot read the prompt from standard input")?;
         let prompt = prompt.trim_end_matches(['\r', '\n']);
-        if prompt.is_empty() {
-            bail!("the prompt on standard input is empty; give one with --prompt");
-        }
-        Ok(prompt.to_owned())
+        // Nothing there is what scripts and schedulers have for standard input: not a prompt, but none.
+        Ok(if prompt.is_empty() { DEFAULT_PROMPT } else { prompt }.to_owned())
     }
 }
 
@@ -187,18 +195,41 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     let prompt = args.prompt()?;
     let (model, source) = args.model.open()?;
-    let plan = args.plan(&model, &source)?;
-    let mut memory = vec![0; args.ram];
-    let mut session = Session::new(&model, source, plan, &mut memory)?;
-    let report = block_on(generate(&model, &mut session, args, &prompt, &INTERRUPT))?;
+    let options = args.plan_options(&model);
+    let plan = Plan::new(&model, &source, &options).map_err(|error| args.too_little_memory(&error))?;
+    // What the plan leaves of --ram is not needed.
+    let options = PlanOptions { ram: plan.total(), context: Some(plan.context), ..options };
+    let mut memory = Vec::new();
+    memory
+        .try_reserve_exact(plan.total())
+        .with_context(|| format!("this computer has no {} to give", BinaryBytes(plan.total() as u64)))?;
+    memory.resize(plan.total(), 0);
+    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
+    let report = block_on(generate(&model, &mut session, args, &prompt, &INTERRUPT));
 
+    if !args.json {
+        // Ends the line of the text, also where an error did.
+        writeln!(stdout())?;
+    }
+    let report = report?;
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        writeln!(stdout(), "{}", serde_json::to_string(&report)?)?;
     } else {
-        println!();
         eprintln!("{}", style(summary(&report)).dim().for_stderr());
     }
     Ok(if report.stop == Stop::Interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// Why a prompt was not taken, in terms of the options that mend it.
+fn refused_prompt(error: Error<io::Error>, model: &Model) -> anyhow::Error {
+    match error {
+        Error::ContextFull { tokens, context } => anyhow!(
+            "the prompt has {tokens} tokens and there is room for {context}; shorten it{}",
+            if context < model.header().context_length as usize { ", or raise --ram or --context" } else { "" }
+        ),
+        error => error.into(),
+    }
 }
 
 async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
@@ -208,7 +239,8 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
     prompt: &str,
     interrupt: &AtomicBool,
 ) -> Result<Report> {
-    let sampling = args.sampling();
+    let sampling = args.sampling(model);
+    let prompt_tokens = session.tokens().len();
     let mut text = String::new();
     let mut print = |piece: &str| -> Result<()> {
         text.push_str(piece);
@@ -219,7 +251,6 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
         }
         Ok(())
     };
-    let prompt_tokens = session.push_text(prompt).await?;
     if !args.json {
         let mut out = stdout().lock();
         write!(out, "{}", style(prompt).bold())?;
@@ -228,7 +259,8 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
 
     let mut decoder = Decoder::new(false);
     let start = Instant::now();
-    let mut first = (start, Traffic::default());
+    let before = session.stats().traffic;
+    let mut first = (start, before);
     let mut generated = 0;
     let stop = loop {
         if generated == args.max_tokens {
@@ -261,7 +293,7 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
     let (tokens, seconds, since) = if generated > 1 {
         (generated - 1, first.0.elapsed().as_secs_f64(), first.1)
     } else {
-        (generated, start.elapsed().as_secs_f64(), Traffic::default())
+        (generated, start.elapsed().as_secs_f64(), before)
     };
     let each = |now: u64, before: u64| if tokens == 0 { 0.0 } else { (now - before) as f64 / tokens as f64 };
     Ok(Report {
@@ -288,20 +320,27 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
 /// One line for people.
 fn summary(report: &Report) -> String {
     let end = match report.stop {
-        Stop::EndOfText => "",
-        Stop::MaxTokens => ", --max-tokens reached",
-        Stop::ContextFull => ", context full",
-        Stop::Interrupted => ", interrupted",
+        Stop::EndOfText => String::new(),
+        Stop::MaxTokens => ", --max-tokens reached".to_owned(),
+        Stop::ContextFull => format!(", context of {} full", report.context),
+        Stop::Interrupted => ", interrupted".to_owned(),
+    };
+    let reads = if report.bytes_read == 0 {
+        "nothing read".to_owned()
+    } else {
+        format!(
+            "{} in {:.1} reads and {:.1} seeks a token",
+            BinaryBytes(report.bytes_per_token as u64),
+            report.reads_per_token,
+            report.seeks_per_token
+        )
     };
     format!(
-        "{} tokens at {:.1} tokens/s{end} · RAM {} of {} · a token reads {} in {:.1} reads and {:.1} seeks · seed {}",
+        "{} tokens at {:.1} tokens/s{end} · RAM {} of {} · {reads} · seed {}",
         report.generated_tokens,
         report.tokens_per_second,
         BinaryBytes(report.ram_used as u64),
         BinaryBytes(report.ram_given as u64),
-        BinaryBytes(report.bytes_per_token as u64),
-        report.reads_per_token,
-        report.seeks_per_token,
         report.seed,
     )
 }

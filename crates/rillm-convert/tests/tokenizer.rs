@@ -384,7 +384,7 @@ fn damaged_sections() {
                     refused += 1;
                     assert!(!error.to_string().is_empty());
                 }
-                Err(Error::Source(error)) => panic!("byte {at}: {error}"),
+                Err(error) => panic!("byte {at}: {error}"),
                 Ok(ids) => changed += usize::from(ids != expected),
             }
         }

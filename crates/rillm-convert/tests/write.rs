@@ -303,7 +303,7 @@ fn what_does_not_fit_the_format_is_refused() {
     };
     let options = Options::default();
     for group in [0, 8, 48, 1024] {
-        let error = refused(&vocabulary(1003), Options { group }, &out);
+        let error = refused(&vocabulary(1003), Options { group, ..Options::default() }, &out);
         assert!(matches!(error, WriteError::Group { found } if found == group));
     }
     let error = refused(&vocabulary(1004), options, &out);
@@ -313,7 +313,7 @@ fn what_does_not_fit_the_format_is_refused() {
     let error = refused(&long, options, &out);
     assert!(matches!(error, WriteError::TokenText { token: 5, len: 256 }));
     let mut empty = vocabulary(1003);
-    empty.section.clear();
+    empty.tokenizer.clear();
     assert!(matches!(refused(&empty, options, &out), WriteError::EmptyTokenizer));
     let nowhere = directory.path().join("nowhere").join("model.rillm");
     let error = refused(&vocabulary(1003), options, &nowhere);

@@ -13,7 +13,7 @@ const CHUNK_MAX: usize = 16 * 1024;
 /// A context that gives way leaves room for reads of this size and for this batch, without which a long context is a
 /// slow one.
 const COMFORTABLE: (usize, usize) = (8 * 1024, 8);
-/// A context that gives way gives way to here.
+/// A context that gives way to comfort gives way to here.
 const CONTEXT_MIN: usize = 16;
 /// Batches grow no further of themselves: the weights are then read for so many tokens at once that arithmetic, not
 /// reading, takes the time.
@@ -137,10 +137,13 @@ impl Plan {
             let batch = options.batch.unwrap_or(batch).clamp(1, context);
             Self { batch, ..least(context) }.with_buffers(model, chunk)
         };
-        let context = options
-            .context
-            .unwrap_or_else(|| longest(most, |context| comfortable(context).total() <= options.ram).max(CONTEXT_MIN))
-            .clamp(1, most);
+        let longest = |plan: &dyn Fn(usize) -> Self| longest(most, |context| plan(context).total() <= options.ram);
+        let context = options.context.unwrap_or_else(|| match longest(&comfortable) {
+            // Comfort is no use where there is no context.
+            context if context < CONTEXT_MIN => longest(&least).min(CONTEXT_MIN),
+            context => context,
+        });
+        let context = context.clamp(1, most);
 
         let mut plan = least(context);
         if plan.total() > options.ram {
@@ -148,7 +151,7 @@ impl Plan {
                 needed: plan.total(),
                 given: options.ram,
                 context,
-                fitting_context: longest(most, |context| least(context).total() <= options.ram),
+                fitting_context: longest(&least),
                 smallest: least(1).total(),
             });
         }

@@ -48,7 +48,7 @@ pub struct Options {
 
 /// From this width of a head on, keys have 8 bits. The fewer elements a key has, the less their errors average out, and
 /// the less room the wider ones take. Measured in `docs/numerics.md`.
-pub const WIDE_HEAD: u32 = 64;
+pub const WIDE_HEAD: u32 = 32;
 
 impl Default for Options {
     /// Groups of 32: a KL divergence below 0.0005 nats on the models measured, for 3 % more bytes than a scale a row.

@@ -1,0 +1,150 @@
+//! `rillm convert`.
+
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::{Models, error, json as json_of, path, rillm, stdout};
+
+#[test]
+fn a_checkpoint_becomes_a_file_that_runs() {
+    let models = Models::new();
+    let (checkpoint, file) = (models.checkpoint(), models.file());
+
+    let table = stdout(&mut models.convert(&[]));
+    assert!(table.contains("embed_tokens") && table.contains("layers.1.down_proj"), "{table}");
+    assert!(table.lines().last().expect("a line").contains(&format!("rillm run --model {}", file.display())));
+
+    let inspected = json_of(&mut rillm(&["inspect", path(&file), "--verify", "--json"]));
+    assert_eq!(inspected["verified"], true);
+
+    let report = json_of(&mut models.run(&["--prompt", "hello", "-n", "10", "--json"]));
+    assert_eq!(report["generated_tokens"], 10);
+
+    let book = models.at("book.txt");
+    fs::write(&book, "the cat and the dog went away. ".repeat(20)).expect("a file");
+    let arguments = ["eval", "--model", path(&file), "--against", path(&checkpoint), "--text", path(&book), "--json"];
+    let evaluation = json_of(&mut rillm(&arguments));
+    assert!(evaluation["kl"].as_f64().expect("a number") < 0.02, "{evaluation}");
+}
+
+#[test]
+fn json_lists_the_tensors() {
+    let models = Models::new();
+    let report = json_of(&mut models.convert(&["--json"]));
+    assert_eq!(report["file"], path(&models.file()));
+    assert_eq!(report["file_bytes"], fs::metadata(models.file()).expect("a file").len());
+    let tensors = report["tensors"].as_array().expect("a list");
+    // The embedding table, nine tensors a layer, the norm and the head.
+    assert_eq!(tensors.len(), 1 + 2 * 9 + 2);
+    for tensor in tensors {
+        assert!(tensor["snr_db"].as_f64().is_none_or(|snr| snr > 30.0), "{tensor}");
+    }
+}
+
+#[test]
+fn the_same_bytes_each_time() {
+    let models = Models::new();
+    let [one, two] = ["one.rillm", "two.rillm"].map(|name| models.at(name));
+    for file in [&one, &two] {
+        rillm(&["convert", path(&models.checkpoint()), path(file)]).assert().success();
+    }
+    assert_eq!(fs::read(one).expect("a file"), fs::read(two).expect("a file"));
+}
+
+#[test]
+fn options_reach_the_file() {
+    let models = Models::new();
+    models.convert(&["--group-size", "16", "--key-bits", "8"]).assert().success();
+    let inspected = json_of(&mut rillm(&["inspect", path(&models.file()), "--json"]));
+    assert_eq!(inspected["key_bits"], 8);
+    assert_eq!(inspected["tensors"][0]["quantisation"], "int8/16");
+}
+
+#[test]
+fn a_file_of_that_name_is_replaced() {
+    let models = Models::new();
+    fs::write(models.file(), "something else").expect("a file");
+    models.convert(&[]).assert().success();
+    rillm(&["inspect", path(&models.file()), "--verify"]).assert().success();
+    assert_eq!(models.names(), ["checkpoint", "model.rillm"]);
+}
+
+#[test]
+fn what_is_not_computed_is_refused_by_name() {
+    let cases: [(&str, Value, &str); 4] = [
+        ("model_type", json!("gpt2"), "gpt2"),
+        ("attention_bias", json!(true), "true"),
+        ("hidden_act", json!("gelu"), "gelu"),
+        ("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0}), "yarn"),
+    ];
+    for (field, value, shown) in cases {
+        let models = Models::new();
+        models.set_config(field, value);
+        let message = error(&mut models.convert(&[]), 1);
+        assert!(message.contains("config.json") && message.contains(field) && message.contains(shown), "{message}");
+        assert_eq!(models.names(), ["checkpoint"], "{field}");
+    }
+}
+
+#[test]
+fn a_refusal_leaves_the_older_file() {
+    let models = Models::new();
+    models.set_config("attention_bias", json!(true));
+    fs::write(models.file(), "something else").expect("a file");
+    error(&mut models.convert(&[]), 1);
+    assert_eq!(fs::read(models.file()).expect("a file"), b"something else");
+}
+
+#[test]
+fn a_wrong_group_size() {
+    let models = Models::new();
+    let message = error(&mut models.convert(&["--group-size", "17"]), 1);
+    assert!(message.contains("17") && message.contains("16 to 512"), "{message}");
+    assert_eq!(models.names(), ["checkpoint"]);
+}
+
+#[test]
+fn a_tokenizer_elsewhere() {
+    let models = Models::new();
+    let tokenizer = models.at("tokenizer.json");
+    fs::rename(models.checkpoint().join("tokenizer.json"), &tokenizer).expect("a file");
+
+    let message = error(&mut models.convert(&[]), 1);
+    assert_eq!(message.matches("no tokenizer.json").count(), 1, "{message}");
+    assert!(message.contains(path(&models.checkpoint())) && message.contains("--tokenizer"), "{message}");
+    let message = error(&mut models.convert(&["--tokenizer", "nowhere.json"]), 1);
+    assert!(message.contains("nowhere.json"), "{message}");
+    assert!(!models.file().exists());
+
+    models.convert(&["--tokenizer", path(&tokenizer)]).assert().success();
+    assert!(models.file().exists());
+}
+
+#[test]
+fn a_place_that_no_file_can_be_made_in() {
+    let models = Models::new();
+    let missing = models.at("nowhere").join("model.rillm");
+    let message = error(&mut rillm(&["convert", path(&models.checkpoint()), path(&missing)]), 1);
+    assert!(message.contains("there is no directory") && message.contains(path(&models.at("nowhere"))), "{message}");
+    let message = error(&mut rillm(&["convert", path(&models.checkpoint()), path(&models.checkpoint())]), 1);
+    assert!(message.contains("is a directory") && message.contains("model.rillm"), "{message}");
+}
+
+#[test]
+fn what_is_no_checkpoint() {
+    let models = Models::converted();
+    let out = models.at("out.rillm");
+    for (source, expected) in [
+        (models.at("nowhere"), "os error 2"),
+        (models.file(), "expected a Hugging Face directory"),
+        (models.checkpoint().join("model.safetensors"), "give the directory"),
+        (models.at(""), "config.json"),
+    ] {
+        let message = error(&mut rillm(&["convert", path(&source), path(&out)]), 1);
+        assert!(message.contains(expected) && message.contains(path(&source)), "{message}");
+        assert_eq!(message.matches("os error").count(), usize::from(message.contains("os error")), "{message}");
+    }
+    assert!(!out.exists());
+}

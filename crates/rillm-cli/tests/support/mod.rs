@@ -1,0 +1,135 @@
+//! The command, and a small random model to use it on.
+
+// Every file of tests is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use rillm::format::{Rope, RopeScaling};
+use rillm_convert::checkpoint::{Dtype, LlamaConfig};
+use rillm_convert::random;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const CONTEXT: u32 = 96;
+pub const VOCAB_SIZE: u32 = 403;
+
+/// The command with nothing on standard input.
+pub fn rillm(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("rillm").expect("the command is built");
+    command.args(args);
+    command
+}
+
+/// What a command that succeeds prints.
+pub fn stdout(command: &mut Command) -> String {
+    text(command.assert().success().get_output().stdout.clone())
+}
+
+/// What a command that exits with `code` says, which is one line that begins with `error: `.
+pub fn error(command: &mut Command, code: i32) -> String {
+    let stderr = text(command.assert().code(code).get_output().stderr.clone());
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    assert!(code == 2 || stderr.lines().count() == 1, "{stderr}");
+    stderr
+}
+
+/// The JSON object in the last line of standard output.
+pub fn json(command: &mut Command) -> Value {
+    let stdout = stdout(command);
+    let line = stdout.lines().last().expect("a line");
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
+}
+
+pub fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A directory with the random checkpoint in `checkpoint/`, and places beside it.
+pub struct Models {
+    directory: TempDir,
+}
+
+impl Models {
+    pub fn new() -> Self {
+        let models = Self { directory: tempfile::tempdir().expect("a directory") };
+        let checkpoint = models.checkpoint();
+        fs::create_dir(&checkpoint).expect("a directory");
+        let config = LlamaConfig {
+            hidden_size: 48,
+            intermediate_size: 80,
+            n_layers: 2,
+            n_heads: 6,
+            n_kv_heads: 3,
+            head_dim: 8,
+            vocab_size: VOCAB_SIZE,
+            context_length: CONTEXT,
+            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+            norm_eps: 1e-5,
+            tied_embeddings: true,
+            bos: Some(1),
+            // So that no text ends early.
+            eos: vec![],
+        };
+        random::write(&checkpoint, &config, Dtype::Bf16, 11).expect("a checkpoint");
+        let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
+        fs::copy(tokenizer, checkpoint.join("tokenizer.json")).expect("a tokenizer");
+        models
+    }
+
+    /// The checkpoint, and a file made of it.
+    pub fn converted() -> Self {
+        let models = Self::new();
+        models.convert(&[]).assert().success();
+        models
+    }
+
+    pub fn checkpoint(&self) -> PathBuf {
+        self.at("checkpoint")
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.at("model.rillm")
+    }
+
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// `rillm convert` of the checkpoint to the file, with `args`.
+    pub fn convert(&self, args: &[&str]) -> Command {
+        let mut command = rillm(&["convert", path(&self.checkpoint()), path(&self.file())]);
+        command.args(args);
+        command
+    }
+
+    /// `rillm run` with the file made of the checkpoint, and `args`.
+    pub fn run(&self, args: &[&str]) -> Command {
+        let mut command = rillm(&["run", "--model", path(&self.file())]);
+        command.args(args);
+        command
+    }
+
+    /// Names in the directory, for what should not be left there.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).expect("a directory");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Sets a field of the checkpoint's config.json.
+    pub fn set_config(&self, field: &str, value: Value) {
+        let file = self.checkpoint().join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&file).expect("a file")).expect("JSON");
+        config[field] = value;
+        fs::write(file, config.to_string()).expect("a file");
+    }
+}
+
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
