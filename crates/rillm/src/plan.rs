@@ -137,11 +137,13 @@ impl Plan {
             let batch = options.batch.unwrap_or(batch).clamp(1, context);
             Self { batch, ..least(context) }.with_buffers(model, chunk)
         };
-        let longest = |plan: &dyn Fn(usize) -> Self| longest(most, |context| plan(context).total() <= options.ram);
-        let context = options.context.unwrap_or_else(|| match longest(&comfortable) {
-            // Comfort is no use where there is no context.
-            context if context < CONTEXT_MIN => longest(&least).min(CONTEXT_MIN),
-            context => context,
+        let longest = |plan: &dyn Fn(usize) -> Self, ram| longest(most, |context| plan(context).total() <= ram);
+        let context = options.context.unwrap_or_else(|| {
+            // Comfort is no use where there is no context: it takes a quarter of the memory at most, and none of the
+            // shortest context's.
+            longest(&comfortable, options.ram)
+                .max(longest(&least, options.ram / 4 * 3))
+                .max(longest(&least, options.ram).min(CONTEXT_MIN))
         });
         let context = context.clamp(1, most);
 
@@ -151,7 +153,7 @@ impl Plan {
                 needed: plan.total(),
                 given: options.ram,
                 context,
-                fitting_context: longest(&least),
+                fitting_context: longest(&least, options.ram),
                 smallest: least(1).total(),
             });
         }
