@@ -139,3 +139,17 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     assert_eq!(error, Error::ContextFull { tokens: 9, context: 8 });
     assert_eq!(session.tokens().len(), 8);
 }
+
+#[test]
+fn what_lies_outside_the_memory_is_small() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let options = PlanOptions { context: Some(8), ..PlanOptions::new(200_000) };
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+    let (model_len, session_len) = (size_of_val(&model), size_of_val(&session));
+    let push_len = size_of_val(&session.push_text("a"));
+    let next_len = size_of_val(&session.next(&Sampling::GREEDY));
+    println!("model {model_len}, session {session_len}, push_text {push_len}, next {next_len} bytes");
+    assert!(model_len + session_len + push_len.max(next_len) <= 6 * 1024);
+}
