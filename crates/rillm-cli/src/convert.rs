@@ -1,18 +1,21 @@
 //! `rillm convert`: a checkpoint to a `.rillm` file.
 
 use std::io::{self, Write, stdout};
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::vocabulary::{Problem, Vocabulary};
-use rillm_convert::write::{Options, Progress, Report, convert};
+use rillm_convert::write::{Options, Progress, Report, WriteError, convert};
 use serde_json::json;
 
+use crate::interrupt;
 use crate::number::{grouped, tensor_name};
 use crate::progress;
 
@@ -46,9 +49,10 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<ExitCode> {
     let start = Instant::now();
-    check_out(&args.out)?;
+    // Ctrl-C ends the work after the rows at hand, so that the file in progress is removed.
+    interrupt::watch()?;
     let checkpoint = Checkpoint::open(&args.source)?;
     let vocabulary = Vocabulary::open(&tokenizer(args)?, checkpoint.config().vocab_size);
     let vocabulary = vocabulary.map_err(|error| match error.problem {
@@ -64,30 +68,24 @@ pub fn run(args: &Args) -> Result<()> {
         bar.set_length(progress.bytes);
         bar.set_position(progress.bytes_done);
         bar.set_message(tensor_name(progress.kind, progress.layer));
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let report = convert(&checkpoint, &sections, options, progress, &args.out)?;
+    let result = convert(&checkpoint, &sections, options, progress, &args.out);
     drop(bar);
+    let report = match result {
+        Err(error @ WriteError::Interrupted) => {
+            eprintln!("{}", style(error).dim().for_stderr());
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        }
+        result => result?,
+    };
 
     if args.json {
         writeln!(stdout(), "{}", describe(args, &report))?;
     } else {
         print(args, &report, start.elapsed().as_secs_f64(), &mut stdout().lock())?;
     }
-    Ok(())
-}
-
-/// Finds out before the work what would only be found out after it.
-fn check_out(out: &Path) -> Result<()> {
-    let shown = out.display();
-    ensure!(
-        !out.is_dir(),
-        "{shown} is a directory; name the file to make, as in {}",
-        out.join("model.rillm").display()
-    );
-    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        ensure!(parent.is_dir(), "cannot make {shown}: there is no directory {}; make it first", parent.display());
-    }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The tokenizer that was named, or that lies with the checkpoint.

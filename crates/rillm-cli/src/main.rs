@@ -4,6 +4,7 @@ mod block_on;
 mod convert;
 mod eval;
 mod inspect;
+mod interrupt;
 mod model_file;
 mod number;
 mod progress;
@@ -13,9 +14,6 @@ mod source;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-/// What a program exits with that a signal ended, by the shells' convention.
-const INTERRUPTED: u8 = 130;
 
 #[derive(Parser)]
 #[command(
@@ -56,7 +54,7 @@ fn main() -> ExitCode {
     let command = Cli::parse().command.unwrap_or_else(|| Command::Run(run::Args::story()));
     let result = match command {
         Command::Run(args) => run::run(&args),
-        Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Convert(args) => convert::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };
@@ -66,22 +64,10 @@ fn main() -> ExitCode {
             cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
         };
         if !error.chain().any(broken_pipe) {
-            eprintln!("{} {}", console::style("error:").red().bold().for_stderr(), message(&error));
+            eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
         }
         ExitCode::FAILURE
     })
-}
-
-/// An error and its causes. Some errors say their cause themselves: it is not said again.
-fn message(error: &anyhow::Error) -> String {
-    let mut message = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !message.contains(&cause) {
-            message.push_str(if message.is_empty() { "" } else { ": " });
-            message.push_str(&cause);
-        }
-    }
-    message
 }
 
 #[cfg(test)]
@@ -91,11 +77,5 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn causes_are_said_once() {
-        let error = anyhow::anyhow!("no such file").context("a.bin: no such file").context("in the checkpoint");
-        assert_eq!(message(&error), "in the checkpoint: a.bin: no such file");
     }
 }

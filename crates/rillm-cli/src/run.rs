@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
@@ -18,8 +17,8 @@ use rillm::source::WeightSource;
 use rillm::tokenizer::Decoder;
 use serde::Serialize;
 
-use crate::INTERRUPTED;
 use crate::block_on::block_on;
+use crate::interrupt;
 use crate::model_file::ModelArgs;
 use crate::number;
 
@@ -184,15 +183,8 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    static INTERRUPT: AtomicBool = AtomicBool::new(false);
-    // The first Ctrl-C ends the text after the token at hand, the second one the program.
-    ctrlc::set_handler(|| {
-        if INTERRUPT.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })
-    .context("cannot watch for Ctrl-C")?;
-
+    // Ctrl-C ends the text after the token at hand.
+    interrupt::watch()?;
     let prompt = args.prompt()?;
     let (model, source) = args.model.open()?;
     let options = args.plan_options(&model);
@@ -206,7 +198,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     memory.resize(plan.total(), 0);
     let mut session = Session::new(&model, source, &options, &mut memory)?;
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
-    let report = block_on(generate(&model, &mut session, args, &prompt, &INTERRUPT));
+    let report = block_on(generate(&model, &mut session, args, &prompt));
 
     if !args.json {
         // Ends the line of the text, also where an error did.
@@ -218,7 +210,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         eprintln!("{}", style(summary(&report)).dim().for_stderr());
     }
-    Ok(if report.stop == Stop::Interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+    Ok(if report.stop == Stop::Interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
 /// Why a prompt was not taken, in terms of the options that mend it.
@@ -237,7 +229,6 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
     session: &mut Session<'_, S>,
     args: &Args,
     prompt: &str,
-    interrupt: &AtomicBool,
 ) -> Result<Report> {
     let sampling = args.sampling(model);
     let prompt_tokens = session.tokens().len();
@@ -269,7 +260,7 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
         if session.tokens().len() == session.plan().context {
             break Stop::ContextFull;
         }
-        if interrupt.load(Ordering::Relaxed) {
+        if interrupt::requested() {
             break Stop::Interrupted;
         }
         let token = session.next(&sampling).await?;

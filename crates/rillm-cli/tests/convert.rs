@@ -130,6 +130,12 @@ fn a_place_that_no_file_can_be_made_in() {
     assert!(message.contains("there is no directory") && message.contains(path(&models.at("nowhere"))), "{message}");
     let message = error(&mut rillm(&["convert", path(&models.checkpoint()), path(&models.checkpoint())]), 1);
     assert!(message.contains("is a directory") && message.contains("model.rillm"), "{message}");
+
+    // The output and the reason, and not the name that the file has meanwhile.
+    let beside_a_file = models.checkpoint().join("config.json").join("model.rillm");
+    let message = error(&mut rillm(&["convert", path(&models.checkpoint()), path(&beside_a_file)]), 1);
+    assert!(message.contains(path(&beside_a_file)) && !message.contains(".part"), "{message}");
+    assert_eq!(message.matches("os error").count(), 1, "{message}");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! The modules in the order in which data passes through them:
 //!
 //! 1. [`checkpoint`] opens a Hugging Face directory or a llama2.c file and hands out rows of float32.
-//! 2. [`rope`] turns the rotary embedding's parameters into the angles that the file holds.
-//! 3. [`quantise`] turns a row into the bytes of `docs/format.md`, and back.
-//! 4. [`mod@write`] lays the rows out in the order in which a token uses them.
+//! 2. [`vocabulary`] reads the checkpoint's tokenizer and makes the file's sections of it.
+//! 3. [`rope`] turns the rotary embedding's parameters into the angles that the file holds.
+//! 4. [`quantise`] turns a row into the bytes of `docs/format.md`, and back.
+//! 5. [`mod@write`] lays the rows out in the order in which a token uses them.
 //!
 //! Beside the path: [`mod@reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares two models'
 //! predictions, [`random`] makes small models for tests.

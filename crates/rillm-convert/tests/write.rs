@@ -1,6 +1,7 @@
 //! A written file, read back.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{
@@ -61,7 +62,7 @@ fn converted(config: &LlamaConfig, vocabulary: &TokenizerSections) -> Converted 
     random::write(directory.path(), config, Dtype::Bf16, 7).expect("a checkpoint");
     let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
     let out = directory.path().join("model.rillm");
-    let report = convert(&checkpoint, vocabulary, Options::default(), |_| {}, &out);
+    let report = convert(&checkpoint, vocabulary, Options::default(), |_| ControlFlow::Continue(()), &out);
     Converted { report: report.expect("a report"), bytes: fs::read(out).expect("a file"), directory, checkpoint }
 }
 
@@ -171,20 +172,18 @@ fn tensors_follow_each_other_and_hold_the_weights() {
 
 #[test]
 fn embedding_records_carry_their_tokens_text() {
-    // A table with five rows more than the tokenizer has tokens.
-    let vocabulary = vocabulary(998);
+    let vocabulary = vocabulary(1003);
     let Converted { bytes, .. } = converted(&odd_config(), &vocabulary);
     let header = header(&bytes);
     let stored = section(&bytes, SectionKind::Embedding);
     let head: &[u8; EMBEDDING_HEADER_LEN] = stored.first_chunk().expect("a header");
     let embedding = EmbeddingHeader::parse(head, &header).expect("an embedding header");
     let records = stored[EMBEDDING_HEADER_LEN..].chunks_exact(embedding.record_len as usize);
-    for (index, record) in records.enumerate() {
+    assert_eq!(records.len(), vocabulary.tokens.len());
+    for (record, Token { text, kind }) in records.zip(&vocabulary.tokens) {
         let tail = &record[embedding.tensor.row_len()..];
-        let (text, kind) =
-            vocabulary.tokens.get(index).map_or((&[][..], TokenKind::Control), |token| (&token.text, token.kind));
         assert_eq!(tail[0] as usize, text.len());
-        assert_eq!(TokenKind::parse(tail[1]), Ok(kind));
+        assert_eq!(TokenKind::parse(tail[1]), Ok(*kind));
         assert_eq!(&tail[2..2 + text.len()], text);
         assert!(tail[2 + text.len()..].iter().all(|&byte| byte == 0));
     }
@@ -196,9 +195,9 @@ fn the_same_input_gives_the_same_bytes_on_any_number_of_cores() {
     let first = converted(&config, &vocabulary(1003));
     let out = first.directory.path().join("again.rillm");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    let report = pool
-        .expect("a thread")
-        .install(|| convert(&first.checkpoint, &vocabulary(1003), Options::default(), |_| {}, &out));
+    let report = pool.expect("a thread").install(|| {
+        convert(&first.checkpoint, &vocabulary(1003), Options::default(), |_| ControlFlow::Continue(()), &out)
+    });
     assert_eq!(report.expect("a report"), first.report);
     assert!(fs::read(out).expect("a file") == first.bytes);
 }
@@ -239,7 +238,7 @@ fn other_odd_shapes_are_laid_out_as_the_header_says() {
         ..odd_config()
     };
     for config in [wide_heads, deep] {
-        let Converted { bytes, .. } = converted(&config, &vocabulary(5));
+        let Converted { bytes, .. } = converted(&config, &vocabulary(config.vocab_size as usize));
         let header = header(&bytes);
         assert_eq!(header.file_len(), bytes.len() as u64);
         let tape = header.section(SectionKind::Tape).expect("a tape");
@@ -255,8 +254,11 @@ fn progress_goes_up_to_the_end() {
     let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
     let mut seen: Vec<Progress> = Vec::new();
     let out = directory.path().join("model.rillm");
-    convert(&checkpoint, &vocabulary(1003), Options::default(), |progress| seen.push(progress), &out)
-        .expect("a report");
+    let progress = |progress| {
+        seen.push(progress);
+        ControlFlow::Continue(())
+    };
+    convert(&checkpoint, &vocabulary(1003), Options::default(), progress, &out).expect("a report");
     assert!(seen.is_sorted_by_key(|progress| progress.bytes_done));
     let last = seen.last().expect("progress");
     assert_eq!((last.kind, last.rows_done, last.bytes_done), (TensorKind::Head, 1003, last.bytes));
@@ -286,7 +288,7 @@ fn a_failed_conversion_leaves_no_file() {
     let before = files(directory.path());
 
     let out = directory.path().join("model.rillm");
-    let error = convert(&checkpoint, &vocabulary(1003), Options::default(), |_| {}, &out);
+    let error = convert(&checkpoint, &vocabulary(1003), Options::default(), |_| ControlFlow::Continue(()), &out);
     let error = error.expect_err("a NaN");
     assert!(matches!(error, WriteError::NotFinite { kind: TensorKind::FinalNorm, column: 39, .. }), "{error}");
     assert_eq!(files(directory.path()), before);
@@ -299,15 +301,17 @@ fn what_does_not_fit_the_format_is_refused() {
     let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
     let out = directory.path().join("model.rillm");
     let refused = |vocabulary: &TokenizerSections, options, out: &Path| {
-        convert(&checkpoint, vocabulary, options, |_| {}, out).expect_err("a refusal")
+        convert(&checkpoint, vocabulary, options, |_| ControlFlow::Continue(()), out).expect_err("a refusal")
     };
     let options = Options::default();
     for group in [0, 8, 48, 1024] {
         let error = refused(&vocabulary(1003), Options { group, ..Options::default() }, &out);
         assert!(matches!(error, WriteError::Group { found } if found == group));
     }
-    let error = refused(&vocabulary(1004), options, &out);
-    assert!(matches!(error, WriteError::TooManyTokens { tokens: 1004, vocab_size: 1003 }));
+    for count in [1002, 1004] {
+        let error = refused(&vocabulary(count), options, &out);
+        assert!(matches!(error, WriteError::TokenCount { tokens, vocab_size: 1003 } if tokens == count));
+    }
     let mut long = vocabulary(1003);
     long.tokens[5].text = vec![b'x'; 256];
     let error = refused(&long, options, &out);
@@ -315,7 +319,48 @@ fn what_does_not_fit_the_format_is_refused() {
     let mut empty = vocabulary(1003);
     empty.tokenizer.clear();
     assert!(matches!(refused(&empty, options, &out), WriteError::EmptyTokenizer));
-    let nowhere = directory.path().join("nowhere").join("model.rillm");
-    let error = refused(&vocabulary(1003), options, &nowhere);
-    assert!(matches!(error, WriteError::Io { .. }) && error.to_string().contains("nowhere"));
+    assert_eq!(files(directory.path()), ["config.json", "model.safetensors"]);
+}
+
+/// Even where the rest would be refused, too: that is found out later.
+#[test]
+fn an_output_that_cannot_be_written_is_refused_first() {
+    let directory = tempfile::tempdir().expect("a directory");
+    random::write(directory.path(), &odd_config(), Dtype::F16, 7).expect("a checkpoint");
+    let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
+    let refused = |out: &Path| {
+        let progress = |_| ControlFlow::Continue(());
+        convert(&checkpoint, &TokenizerSections::default(), Options::default(), progress, out).expect_err("a refusal")
+    };
+    let error = refused(directory.path());
+    assert!(matches!(&error, WriteError::IsDirectory { path } if path == directory.path()), "{error}");
+    let nowhere = directory.path().join("nowhere");
+    let error = refused(&nowhere.join("model.rillm"));
+    assert!(matches!(&error, WriteError::NoDirectory { directory, .. } if *directory == nowhere), "{error}");
+    // A file where a directory should be: nobody can write there, whatever the permissions.
+    let out = directory.path().join("config.json").join("model.rillm");
+    let error = refused(&out);
+    assert!(matches!(&error, WriteError::Io { path, .. } if *path == out), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("config.json") && message.contains("os error") && !message.contains(".part"), "{error}");
+    assert!(std::error::Error::source(&error).is_none());
+    assert_eq!(files(directory.path()), ["config.json", "model.safetensors"]);
+}
+
+#[test]
+fn an_interrupted_conversion_leaves_no_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    random::write(directory.path(), &odd_config(), Dtype::F32, 7).expect("a checkpoint");
+    let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
+    let before = files(directory.path());
+    let out = directory.path().join("model.rillm");
+    let mut calls = 0;
+    let progress = |_| {
+        calls += 1;
+        assert_eq!(files(directory.path()).len(), before.len() + 1, "the file in progress");
+        if calls == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let error = convert(&checkpoint, &vocabulary(1003), Options::default(), progress, &out).expect_err("a break");
+    assert!(matches!(error, WriteError::Interrupted), "{error}");
+    assert_eq!((calls, files(directory.path())), (5, before));
 }

@@ -50,17 +50,8 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
             return Err(fields.error("num_attention_heads", "a divisor of hidden_size, or an explicit head_dim"));
         }
     };
-    let mut eos = fields.tokens("eos_token_id", &[2])?;
-    let generation = directory.join("generation_config.json");
-    if generation.exists() {
-        for token in Fields::read(generation)?.tokens("eos_token_id", &[])? {
-            if !eos.contains(&token) {
-                eos.push(token);
-            }
-        }
-    }
     let ties = fields.bool("tie_word_embeddings")?;
-    let config = LlamaConfig {
+    let mut config = LlamaConfig {
         hidden_size,
         intermediate_size: fields.required_u32("intermediate_size")?,
         n_layers: fields.required_u32("num_hidden_layers")?,
@@ -73,9 +64,21 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
         norm_eps: fields.f32("rms_norm_eps")?.unwrap_or(1e-6),
         tied_embeddings: ties.unwrap_or(false),
         bos: fields.tokens("bos_token_id", &[1])?.first().copied(),
-        eos,
+        eos: fields.tokens("eos_token_id", &[2])?,
     };
     config.check(&fields.path)?;
+
+    let generation = directory.join("generation_config.json");
+    if generation.exists() {
+        let generation = Fields::read(generation)?;
+        for token in generation.tokens("eos_token_id", &[])? {
+            if !config.eos.contains(&token) {
+                config.eos.push(token);
+            }
+        }
+        // The rest has passed: what fails now are the tokens of this file.
+        config.check(&generation.path)?;
+    }
     Ok(ConfigJson { config, ties_are_explicit: ties.is_some() })
 }
 
@@ -372,9 +375,15 @@ mod tests {
         };
         write("config.json", &config);
         write("generation_config.json", &json!({"eos_token_id": [2, 5]}));
-        let read = read(directory.path()).expect("a configuration");
+        let read = super::read(directory.path()).expect("a configuration");
         assert_eq!(read.config.eos, [2, 5]);
         assert!(!read.ties_are_explicit);
+
+        for refused in [json!([512]), json!([3, 4, 5, 6]), json!("</s>")] {
+            write("generation_config.json", &json!({ "eos_token_id": refused }));
+            let error = super::read(directory.path()).err().expect("a refusal").to_string();
+            assert!(error.contains("generation_config.json: eos_token_id is"), "{error}");
+        }
     }
 
     #[test]

@@ -148,13 +148,5 @@ impl fmt::Display for CheckpointError {
     }
 }
 
-impl std::error::Error for CheckpointError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::Json { source, .. } => Some(source),
-            Self::Safetensors { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+/// The message says the cause, which is therefore no [`source`](std::error::Error::source).
+impl std::error::Error for CheckpointError {}

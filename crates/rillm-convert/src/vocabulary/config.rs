@@ -11,7 +11,6 @@ pub(super) struct TokenizerConfig {
     pub add_prefix_space: Option<bool>,
     pub legacy: Option<bool>,
     pub bos: Option<String>,
-    pub eos: Option<String>,
     pub chat_template: Option<String>,
     pub added: Vec<AddedToken>,
 }
@@ -31,10 +30,7 @@ impl TokenizerConfig {
             ));
         }
         // A token is written as its text, or as an object that has the text.
-        let content = |name| {
-            let token = &json[name];
-            token.as_str().or(token["content"].as_str()).map(str::to_owned)
-        };
+        let bos = &json["bos_token"];
         let mut added = Vec::new();
         for (id, token) in json["added_tokens_decoder"].as_object().into_iter().flatten() {
             let id = id.parse().map_err(|_| Problem::Malformed(format!("added_tokens_decoder has token \"{id}\"")))?;
@@ -44,8 +40,7 @@ impl TokenizerConfig {
             add_bos: json["add_bos_token"].as_bool(),
             add_prefix_space: json["add_prefix_space"].as_bool(),
             legacy: json["legacy"].as_bool(),
-            bos: content("bos_token"),
-            eos: content("eos_token"),
+            bos: bos.as_str().or(bos["content"].as_str()).map(str::to_owned),
             chat_template: json["chat_template"].as_str().map(str::to_owned),
             added,
         })

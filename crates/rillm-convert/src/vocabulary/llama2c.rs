@@ -34,7 +34,7 @@ impl Vocabulary {
         }
         vocabulary.prefix = PrefixSpace::Prepend;
         vocabulary.add_bos = true;
-        (vocabulary.unk, vocabulary.bos, vocabulary.eos) = (Some(0), Some(1), Some(2));
+        (vocabulary.unk, vocabulary.bos) = (Some(0), Some(1));
         Ok(vocabulary)
     }
 }

@@ -22,8 +22,7 @@ use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
 pub struct VocabularyError {
     /// The file, or the directory without one.
     pub path: PathBuf,
-    /// What is wrong with it.
-    #[source]
+    /// What is wrong with it. The message says it: it is no [`source`](std::error::Error::source).
     pub problem: Problem,
 }
 
@@ -31,10 +30,10 @@ pub struct VocabularyError {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file can't be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The file is no JSON.
-    #[error("{0}")]
+    #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// There is no tokenizer.
     #[error("no tokenizer.json and no tokenizer.model here; copy one of them from the model's page")]
@@ -122,8 +121,6 @@ pub struct Vocabulary {
     pub add_bos: bool,
     /// The token that starts a text.
     pub bos: Option<u32>,
-    /// The token that ends a text.
-    pub eos: Option<u32>,
     /// The token for what the vocabulary can't spell.
     pub unk: Option<u32>,
     /// The chat template, Jinja; empty where there is none.
@@ -200,7 +197,6 @@ impl Vocabulary {
             strip_space: true,
             add_bos: false,
             bos: None,
-            eos: None,
             unk: None,
             chat_template: String::new(),
         })

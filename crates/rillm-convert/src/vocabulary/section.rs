@@ -9,10 +9,7 @@ use rillm::tokenizer::layout::{
 };
 
 use super::{AddedToken, Problem, Vocabulary, byte_of, unsupported};
-use crate::write::TokenizerSections;
-
-/// The longest text of a token, in bytes: an embedding record says the length in one.
-const MAX_TEXT: usize = 255;
+use crate::write::{MAX_TOKEN_TEXT, TokenizerSections};
 
 impl Vocabulary {
     /// What of the tokenizer goes into a file.
@@ -89,7 +86,7 @@ impl Vocabulary {
         }
         let texts = self.tokens.iter().map(|token| token.text.len());
         let added = self.added.iter().map(|added| self.pattern(added).len());
-        if let Some(len) = texts.chain(added).find(|&len| len > MAX_TEXT) {
+        if let Some(len) = texts.chain(added).find(|&len| len > MAX_TOKEN_TEXT) {
             return Err(unsupported("length of a token's text", len, "at most 255 bytes"));
         }
         for merge in &self.merges {

@@ -15,7 +15,6 @@ const TRAINER_SPACE_AS_SUFFIX: u64 = 24;
 const TRAINER_BYTE_FALLBACK: u64 = 35;
 const TRAINER_UNK: u64 = 40;
 const TRAINER_BOS: u64 = 41;
-const TRAINER_EOS: u64 = 42;
 const NORMALIZER_NAME: u64 = 1;
 const NORMALIZER_CHARSMAP: u64 = 2;
 const NORMALIZER_ADD_PREFIX: u64 = 3;
@@ -80,7 +79,6 @@ impl Vocabulary {
         let token = |id: i32| u32::try_from(id).ok().filter(|&id| id < vocab_size);
         vocabulary.unk = token(trainer.unk);
         vocabulary.bos = token(trainer.bos);
-        vocabulary.eos = token(trainer.eos);
         vocabulary.add_bos = config.add_bos.unwrap_or(true) && vocabulary.bos.is_some();
         vocabulary.prefix = match (normalizer.add_prefix, config.add_prefix_space, config.legacy) {
             (false, ..) | (_, Some(false), _) => PrefixSpace::Never,
@@ -124,12 +122,11 @@ struct Trainer {
     byte_fallback: bool,
     unk: i32,
     bos: i32,
-    eos: i32,
 }
 
 impl Default for Trainer {
     fn default() -> Self {
-        Self { model_type: 1, space_as_suffix: false, byte_fallback: false, unk: 0, bos: 1, eos: 2 }
+        Self { model_type: 1, space_as_suffix: false, byte_fallback: false, unk: 0, bos: 1 }
     }
 }
 
@@ -146,7 +143,6 @@ impl Trainer {
                 // A negative number, which says that there is no such token, is written with 64 bits.
                 (TRAINER_UNK, Value::Varint(value)) => trainer.unk = value as i32,
                 (TRAINER_BOS, Value::Varint(value)) => trainer.bos = value as i32,
-                (TRAINER_EOS, Value::Varint(value)) => trainer.eos = value as i32,
                 _ => {}
             }
         }

@@ -44,14 +44,12 @@ impl Vocabulary {
         }
         vocabulary.strip_space = strips_space(&json["decoder"])?;
 
-        let find = |token: Option<String>| token.and_then(|token| vocabulary.find(&token));
         let bos = template_bos(&json["post_processor"])?;
-        let (named_bos, eos) = (find(config.bos), find(config.eos));
         vocabulary.add_bos = match &json["post_processor"] {
             Value::Null => config.add_bos == Some(true),
             _ => bos.is_some(),
         };
-        (vocabulary.bos, vocabulary.eos) = (bos.or(named_bos), eos);
+        vocabulary.bos = bos.or_else(|| vocabulary.find(&config.bos?));
         vocabulary.chat_template = config.chat_template.unwrap_or_default();
         Ok(vocabulary)
     }

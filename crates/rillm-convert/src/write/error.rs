@@ -18,6 +18,20 @@ pub enum WriteError {
         /// What the system says.
         source: io::Error,
     },
+    /// The output is a directory.
+    IsDirectory {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The directory that the file was to be in does not exist.
+    NoDirectory {
+        /// The file that was to be.
+        path: PathBuf,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The caller's `progress` said to stop.
+    Interrupted,
     /// The format has no room for this model.
     Format(FormatError),
     /// The group size is not one that the format knows.
@@ -27,8 +41,8 @@ pub enum WriteError {
     },
     /// There is no tokenizer.
     EmptyTokenizer,
-    /// The tokenizer has tokens that the embedding table does not have.
-    TooManyTokens {
+    /// The tokenizer has more tokens than the embedding table has rows, or fewer.
+    TokenCount {
         /// The tokenizer's tokens.
         tokens: usize,
         /// The embedding table's rows.
@@ -60,10 +74,23 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, source } => write!(f, "writing {}: {source}", path.display()),
+            Self::IsDirectory { path } => write!(
+                f,
+                "{} is a directory; name the file to make, as in {}",
+                path.display(),
+                path.join("model.rillm").display()
+            ),
+            Self::NoDirectory { path, directory } => write!(
+                f,
+                "cannot make {}: there is no directory {}; make it first",
+                path.display(),
+                directory.display()
+            ),
+            Self::Interrupted => write!(f, "interrupted; nothing was written"),
             Self::Format(error) => write!(f, "this model does not fit the file format: {error}"),
             Self::Group { found } => write!(f, "the group size is {found}; it must be a power of two, 16 to 512"),
             Self::EmptyTokenizer => write!(f, "the tokenizer section is empty; a .rillm file carries its tokenizer"),
-            Self::TooManyTokens { tokens, vocab_size } => write!(
+            Self::TokenCount { tokens, vocab_size } => write!(
                 f,
                 "the tokenizer has {tokens} tokens and the embedding table {vocab_size} rows; do they belong together?"
             ),
@@ -79,12 +106,5 @@ impl fmt::Display for WriteError {
     }
 }
 
-impl std::error::Error for WriteError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::Format(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+/// The message says the cause, which is therefore no [`source`](std::error::Error::source).
+impl std::error::Error for WriteError {}

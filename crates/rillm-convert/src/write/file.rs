@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{SectionKind, TensorEntry, TensorKind};
@@ -44,7 +45,7 @@ pub(super) fn write(
     tokenizer: &TokenizerSections,
     mut layout: Layout,
     output: &mut Output<'_>,
-    mut progress: impl FnMut(Progress),
+    mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Report, WriteError> {
     // The padding between sections is never written: a file that was lengthened is zero there.
     output.set_len(layout.file_len)?;
@@ -69,7 +70,7 @@ pub(super) fn write(
                 rows: entry.tensor.rows,
                 bytes_done: bytes_done + entry.len - u64::from(entry.tensor.rows - rows_done) * record_len,
                 bytes,
-            });
+            })
         };
         let (entry, crc, snr_db) = write_tensor(checkpoint, tokenizer, &layout, entry, output, &mut rows_done)?;
         layout.entries[index] = entry;
@@ -97,7 +98,7 @@ fn write_tensor(
     layout: &Layout,
     mut entry: TensorEntry,
     output: &mut Output<'_>,
-    rows_done: &mut impl FnMut(u32),
+    rows_done: &mut impl FnMut(u32) -> ControlFlow<()>,
 ) -> Result<(TensorEntry, crc32fast::Hasher, f64), WriteError> {
     let header_len = layout.tensor_header(&entry.tensor).len() as u64;
     let rows = Rows {

@@ -101,8 +101,8 @@ fn check_tokens(tokenizer: &TokenizerSections, vocab_size: u32) -> Result<usize,
         return Err(WriteError::EmptyTokenizer);
     }
     let tokens = &tokenizer.tokens;
-    if tokens.len() > vocab_size as usize {
-        return Err(WriteError::TooManyTokens { tokens: tokens.len(), vocab_size });
+    if tokens.len() != vocab_size as usize {
+        return Err(WriteError::TokenCount { tokens: tokens.len(), vocab_size });
     }
     let mut longest = 0;
     for (token, Token { text, .. }) in tokens.iter().enumerate() {

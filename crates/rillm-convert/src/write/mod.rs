@@ -7,7 +7,9 @@ mod rows;
 
 pub use error::WriteError;
 
-use std::io;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{KeyBits, TensorHeader, TensorKind};
@@ -26,9 +28,8 @@ pub const MAX_TOKEN_TEXT: usize = 255;
 pub struct TokenizerSections {
     /// The `tokenizer` section, at least one byte.
     pub tokenizer: Vec<u8>,
-    /// The tokens, by number: at most as many as the embedding table has rows. Rows without a token (some checkpoints
-    /// pad their tables) become control marks without a text. The first token of kind [`TokenKind::Unknown`] is the
-    /// header's unknown token.
+    /// The tokens, by number, one for each row of the embedding table; where a checkpoint pads its table, they are
+    /// empty. The first token of kind [`TokenKind::Unknown`] is the header's unknown token.
     ///
     /// [`TokenKind::Unknown`]: rillm::format::TokenKind::Unknown
     pub tokens: Vec<Token>,
@@ -95,42 +96,49 @@ pub struct Report {
 }
 
 /// Writes `checkpoint` to `out` as a `.rillm` file, with all cores and a few megabytes of rows in memory. The same input
-/// gives the same bytes. `progress` is called after every block of rows.
+/// gives the same bytes. `progress` is called after every block of rows, and ends the conversion where it breaks.
 ///
 /// The file is written under another name in the same directory and renamed at the end: `out` is whole or untouched.
 ///
 /// # Errors
-/// [`WriteError`]; the file in progress is removed.
+/// [`WriteError`], [`Interrupted`](WriteError::Interrupted) among them; the file in progress is removed. Where `out`
+/// cannot be written is found out before the work.
 pub fn convert(
     checkpoint: &Checkpoint,
     tokenizer: &TokenizerSections,
     options: Options,
-    progress: impl FnMut(Progress),
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
     out: &Path,
 ) -> Result<Report, WriteError> {
+    let mut temporary = temporary_beside(out)?;
     let layout = Layout::new(checkpoint, tokenizer, options)?;
-    let io_error = |source| WriteError::Io { path: out.to_owned(), source };
-    let mut temporary = temporary_beside(out).map_err(io_error)?;
     let mut output = Output::new(temporary.as_file_mut(), out);
     let report = file::write(checkpoint, tokenizer, layout, &mut output, progress)?;
+    let io_error = |source| WriteError::Io { path: out.to_owned(), source };
     temporary.as_file().sync_all().map_err(io_error)?;
     temporary.persist(out).map_err(|error| io_error(error.error))?;
     Ok(report)
 }
 
-/// A file that removes itself unless it is renamed, readable by whom the user's settings say.
-fn temporary_beside(out: &Path) -> io::Result<NamedTempFile> {
+/// A file that removes itself unless it is renamed to `out`.
+fn temporary_beside(out: &Path) -> Result<NamedTempFile, WriteError> {
+    if out.is_dir() {
+        return Err(WriteError::IsDirectory { path: out.to_owned() });
+    }
     let directory = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The system takes away what the user's umask does.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(directory)
+    // Opened here, and not by `tempfile`, so that it is readable by whom the user's settings say, and that errors do not
+    // name it.
+    tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .make_in(directory, |path| File::options().read(true).write(true).create_new(true).open(path))
+        .map_err(|source| match source.kind() {
+            ErrorKind::NotFound if !directory.exists() => {
+                WriteError::NoDirectory { path: out.to_owned(), directory: directory.to_owned() }
+            }
+            _ => WriteError::Io { path: out.to_owned(), source },
+        })
 }

@@ -1,7 +1,9 @@
 //! A tensor's rows, quantised by all cores a block at a time.
 
+use std::ops::ControlFlow;
+
 use rayon::prelude::*;
-use rillm::format::{TensorHeader, TokenKind};
+use rillm::format::TensorHeader;
 
 use super::file::Output;
 use super::{Token, WriteError};
@@ -17,7 +19,7 @@ pub(super) struct Rows<'a> {
     pub tensor: TensorHeader,
     /// Bytes from one row to the next.
     pub record_len: usize,
-    /// Of the embedding table, the tokens whose text the rows carry.
+    /// Of the embedding table, the tokens whose text the rows carry, one a row.
     pub tokens: Option<&'a [Token]>,
 }
 
@@ -31,13 +33,14 @@ pub(super) struct Written {
     pub noise: Noise,
 }
 
-/// Writes the rows from `offset` on. After every block `rows_done` is told how many rows are written.
+/// Writes the rows from `offset` on. After every block `rows_done` is told how many rows are written,
+/// and says whether to go on.
 pub(super) fn write(
     checkpoint: &Checkpoint,
     rows: &Rows<'_>,
     output: &mut Output<'_>,
     offset: u64,
-    rows_done: &mut impl FnMut(u32),
+    rows_done: &mut impl FnMut(u32) -> ControlFlow<()>,
 ) -> Result<Written, WriteError> {
     let record_len = rows.record_len;
     let n_rows = rows.tensor.rows as usize;
@@ -54,7 +57,9 @@ pub(super) fn write(
         }
         written.crc.update(block);
         output.write_at(offset + (first_row * record_len) as u64, block)?;
-        rows_done((first_row + count) as u32);
+        if rows_done((first_row + count) as u32).is_break() {
+            return Err(WriteError::Interrupted);
+        }
     }
     Ok(written)
 }
@@ -83,7 +88,7 @@ fn quantise_block(
                     })?;
                 dequantise_row(tensor.quantisation, exponent, quantised, restored);
                 if let Some(tokens) = rows.tokens {
-                    write_token(tokens.get(row), text);
+                    write_token(&tokens[row], text);
                 }
                 Ok((exponent, Noise::between(values, restored)))
             },
@@ -91,12 +96,10 @@ fn quantise_block(
         .collect()
 }
 
-/// The end of an embedding record: the text's length, the token's kind, the text, zeros. A row without a token gets a
-/// control mark without a text.
-fn write_token(token: Option<&Token>, out: &mut [u8]) {
-    let (text, kind) = token.map_or((&[][..], TokenKind::Control), |token| (&token.text, token.kind));
+/// The end of an embedding record: the text's length, the token's kind, the text, zeros.
+fn write_token(Token { text, kind }: &Token, out: &mut [u8]) {
     out.fill(0);
     out[0] = text.len() as u8;
-    out[1] = kind as u8;
+    out[1] = *kind as u8;
     out[2..2 + text.len()].copy_from_slice(text);
 }
