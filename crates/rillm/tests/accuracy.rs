@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -99,7 +100,8 @@ fn converted(path: &Path) -> (Checkpoint, Vec<u8>) {
     let vocabulary = Vocabulary::open(path, checkpoint.config().vocab_size).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("model.rillm");
-    convert(&checkpoint, &vocabulary.sections().unwrap(), Options::default(), |_| (), &out).unwrap();
+    convert(&checkpoint, &vocabulary.sections().unwrap(), Options::default(), |_| ControlFlow::Continue(()), &out)
+        .unwrap();
     (checkpoint, std::fs::read(out).unwrap())
 }
 

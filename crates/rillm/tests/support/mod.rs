@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -77,7 +78,7 @@ pub fn model_file(config: &LlamaConfig, seed: u64) -> Vec<u8> {
     let vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
     let options = Options { group: if seed.is_multiple_of(2) { 32 } else { 16 }, key_bits: None };
     let out = directory.path().join("model.rillm");
-    convert(&checkpoint, &vocabulary.sections().unwrap(), options, |_| (), &out).unwrap();
+    convert(&checkpoint, &vocabulary.sections().unwrap(), options, |_| ControlFlow::Continue(()), &out).unwrap();
     std::fs::read(out).unwrap()
 }
 
