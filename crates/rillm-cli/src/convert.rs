@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
@@ -24,7 +24,7 @@ use crate::progress;
 #[command(after_help = "Examples:
   hf download arnir0/Tiny-LLM --local-dir Tiny-LLM
   rillm convert Tiny-LLM/ tiny-llm.rillm
-  rillm convert stories260K.bin stories.rillm --tokenizer tok512.bin
+  rillm convert stories260K.bin stories.rillm            with tok512.bin or tokenizer.bin beside it
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
 index) and tokenizer.json or tokenizer.model. What the engine does not compute \
@@ -54,7 +54,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // Ctrl-C ends the work after the rows at hand, so that the file in progress is removed.
     interrupt::watch()?;
     let checkpoint = Checkpoint::open(&args.source)?;
-    let vocabulary = Vocabulary::open(&tokenizer(args)?, checkpoint.config().vocab_size);
+    let vocab_size = checkpoint.config().vocab_size;
+    let vocabulary = Vocabulary::open(&tokenizer(args, vocab_size)?, vocab_size);
     let vocabulary = vocabulary.map_err(|error| match error.problem {
         Problem::NotFound => anyhow!("{error}, or name it with --tokenizer"),
         _ => error.into(),
@@ -88,19 +89,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tokenizer that was named, or that lies with the checkpoint.
-fn tokenizer(args: &Args) -> Result<PathBuf> {
+/// The tokenizer that was named, or that lies with the checkpoint: in a Hugging Face directory, or beside a llama2.c file
+/// by either of the names that llama2.c gives it.
+fn tokenizer(args: &Args, vocab_size: u32) -> Result<PathBuf> {
     if let Some(path) = &args.tokenizer {
         return Ok(path.clone());
     }
     if args.source.is_dir() {
         return Ok(args.source.clone());
     }
-    let beside = args.source.with_file_name("tokenizer.bin");
-    if beside.exists() {
-        return Ok(beside);
-    }
-    bail!("there is no tokenizer.bin beside {}; name the tokenizer with --tokenizer", args.source.display())
+    let names = ["tokenizer.bin".to_owned(), format!("tok{vocab_size}.bin")];
+    let beside = names.iter().map(|name| args.source.with_file_name(name)).find(|path| path.exists());
+    beside.with_context(|| {
+        let [first, second] = &names;
+        let source = args.source.display();
+        format!("there is no {first} and no {second} beside {source}; name the tokenizer with --tokenizer")
+    })
 }
 
 fn describe(args: &Args, report: &Report) -> serde_json::Value {

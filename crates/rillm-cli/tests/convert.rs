@@ -154,3 +154,35 @@ fn what_is_no_checkpoint() {
     }
     assert!(!out.exists());
 }
+
+#[test]
+fn a_llama2c_file_finds_its_tokenizer_by_either_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("model.bin");
+    // Hidden size, feed-forward, layers, heads, KV heads, vocabulary, context; the weights and two tables of angles.
+    let (hidden, intermediate, heads, vocab, context) = (8, 12, 2, 259, 16);
+    let header = [hidden, intermediate, 1, heads, heads, vocab, context];
+    let weights =
+        vocab * hidden + 3 * hidden + 4 * hidden * hidden + 3 * hidden * intermediate + context * hidden / heads;
+    let mut bytes: Vec<u8> = header.iter().flat_map(|n: &i32| n.to_le_bytes()).collect();
+    bytes.extend((0..weights).flat_map(|i| ((i % 17 - 8) as f32 / 50.0).to_le_bytes()));
+    fs::write(&source, bytes).unwrap();
+    let mut tokenizer = 4u32.to_le_bytes().to_vec();
+    let pieces = ["<unk>", "\n<s>\n", "\n</s>\n"].map(str::to_owned).into_iter();
+    for piece in pieces.chain((0..256).map(|byte| format!("<0x{byte:02X}>"))) {
+        tokenizer.extend(0f32.to_le_bytes());
+        tokenizer.extend((piece.len() as u32).to_le_bytes());
+        tokenizer.extend(piece.as_bytes());
+    }
+
+    let out = directory.path().join("model.rillm");
+    let convert = || rillm(&["convert", path(&source), path(&out)]);
+    let message = error(&mut convert(), 1);
+    assert!(message.contains("no tokenizer.bin and no tok259.bin"), "{message}");
+    for name in ["tok259.bin", "tokenizer.bin"] {
+        let tokenizer_path = directory.path().join(name);
+        fs::write(&tokenizer_path, &tokenizer).unwrap();
+        stdout(&mut convert());
+        fs::remove_file(tokenizer_path).unwrap();
+    }
+}
