@@ -24,7 +24,7 @@ use crate::progress;
 #[command(after_help = "Examples:
   hf download arnir0/Tiny-LLM --local-dir Tiny-LLM
   rillm convert Tiny-LLM/ tiny-llm.rillm
-  rillm convert stories260K.bin stories.rillm            with tok512.bin or tokenizer.bin beside it
+  rillm convert stories260K.bin stories.rillm        tok512.bin lies beside it
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
 index) and tokenizer.json or tokenizer.model. What the engine does not compute \
@@ -38,8 +38,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Fewer are more exact and take more room
-    #[arg(long, value_name = "N", default_value_t = Options::default().group)]
-    group_size: u32,
+    #[arg(long, value_name = "N", default_value = "32", value_parser = ["16", "32", "64", "128", "256", "512"])]
+    group_size: String,
     /// Bits of a key in the KV cache, 8 or 16; by the width of a head if absent
     #[arg(long, value_name = "BITS", value_parser = ["8", "16"])]
     key_bits: Option<String>,
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let sections = vocabulary.sections().context("in the tokenizer")?;
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
-    let options = Options { group: args.group_size, key_bits };
+    let options = Options { group: args.group_size.parse()?, key_bits };
 
     let bar = progress::bytes(0);
     let progress = |progress: Progress| {

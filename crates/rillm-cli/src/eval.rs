@@ -24,7 +24,7 @@ use crate::source::{Access, Card, Source};
 /// Compare a file with its checkpoint in float32, teacher-forced over a text.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "The text is cut into windows of the context's length, each started afresh. KL is the mean over all \
+    after_help = "The text is cut into windows of the context's length, 2,048 tokens at most, each started afresh. KL is the mean over all \
 positions of the divergence from the checkpoint's distribution to the file's, in nats; top-1 the share of positions at \
 which both find the same token likeliest.
 
@@ -49,6 +49,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// Tokens that are predicted from one start, at most.
+const WINDOW: usize = 2048;
 
 /// What an evaluation finds.
 struct Evaluation {
@@ -89,6 +92,9 @@ pub fn run(args: &Args) -> Result<()> {
             args.against.display()
         );
     }
+    if model.header().source_hash != checkpoint.weights_sha256() {
+        eprintln!("note: {} was made of other weights than {} has now", args.model.display(), args.against.display());
+    }
     let tokens = encode(&model, &mut source, &text, args.max_tokens)?;
     let evaluation = evaluate(&model, source, &mut Reference::from_checkpoint(&checkpoint), &tokens)?;
     Ok(print(args, &evaluation, &mut stdout().lock())?)
@@ -97,7 +103,8 @@ pub fn run(args: &Args) -> Result<()> {
 /// The text's first tokens, without the one that starts a text.
 fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result<Vec<u32>> {
     let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
-    let mut tokens = vec![0; most];
+    // A token is a byte or more; then there is the space before the first word.
+    let mut tokens = vec![0; most.min(text.len() + 1)];
     let found = block_on(model.tokenizer().encoder(text, false, &mut scratch).fill(source, &mut tokens))?;
     tokens.truncate(found);
     if tokens.len() < 2 {
@@ -110,9 +117,13 @@ fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result
 }
 
 fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
-    let context = model.header().context_length as usize;
+    let context = (model.header().context_length as usize).min(WINDOW);
     let bos = model.tokenizer().bos();
-    let most = PlanOptions { batch: Some(1), ..PlanOptions::new(usize::MAX) };
+    ensure!(
+        context > usize::from(bos.is_some()),
+        "the model's context of {context} has no room for a token to predict"
+    );
+    let most = PlanOptions { batch: Some(1), context: Some(context), ..PlanOptions::new(usize::MAX) };
     let plan = Plan::new(model, &source, &most)?;
     let options = PlanOptions { ram: plan.total(), context: Some(plan.context), ..most };
     let mut memory = vec![0; plan.total()];
@@ -161,7 +172,7 @@ fn print(args: &Args, evaluation: &Evaluation, out: &mut impl Write) -> io::Resu
         );
     }
     let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<12}")).bold());
-    field("tokens", grouped(agreement.tokens() as u64))?;
+    field("positions", grouped(agreement.tokens() as u64))?;
     field("perplexity", format!("{:.4}, in float32 {:.4}", evaluation.ppl(), evaluation.ppl_reference()))?;
     field("KL", format!("{:.6} nats", agreement.mean_kl()))?;
     field("top-1", format!("{:.2} %", 100.0 * agreement.top1()))

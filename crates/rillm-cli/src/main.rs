@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
   rillm inspect tiny-llm.rillm
   rillm run --model tiny-llm.rillm --source throttled
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 ended by Ctrl-C."
+Exit codes: 0 done, 1 failed, 2 arguments that make no sense, 130 ended by Ctrl-C."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -22,7 +22,8 @@ pub struct ModelArgs {
     /// How the weights are read
     #[arg(long, value_enum, default_value = "file")]
     pub source: Access,
-    /// Bytes a second of the throttled source. 9M is an ESP32's SDMMC host in 4-bit mode, 1.67M a card over SPI
+    /// Bytes a second of the throttled source (M is 1,048,576). About 9M is an ESP32's SDMMC host in 4-bit mode, 1.6M a
+    /// card over SPI
     #[arg(long, value_name = "BYTES", default_value = "9M", value_parser = number::bytes)]
     pub card_rate: usize,
     /// Microseconds that each read of the throttled source takes before its first byte

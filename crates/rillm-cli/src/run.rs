@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args as _, FromArgMatches as _};
 use console::style;
 use indicatif::BinaryBytes;
@@ -32,16 +32,16 @@ const DEFAULT_PROMPT: &str = "Once upon a time";
   rillm run --model tiny-llm.rillm --ram 64K --context 128
   rillm run --prompt Hello --seed 7 --json | jq .bytes_per_token
   # At the pace of a card over SPI
-  rillm run --source throttled --card-rate 1.67M")]
+  rillm run --source throttled --card-rate 1.6M ")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Text to continue; if absent, what comes on standard input, or "Once upon a time" where that is a terminal or
+    /// Text to continue, marks such as `</s>` in it included; if absent, what comes on standard input, or "Once upon a time" where that is a terminal or
     /// empty
     #[arg(long, short, value_name = "TEXT")]
     prompt: Option<String>,
     /// Memory for the engine, a hard limit: 64K, 4M
-    #[arg(long, value_name = "BYTES", default_value = "256K", value_parser = number::bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "256K", allow_negative_numbers = true, value_parser = number::bytes)]
     ram: usize,
     /// Tokens to make room for, prompt and answer together; if absent, as many as the model was made for, or as fit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -187,6 +187,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
     let prompt = args.prompt()?;
     let (model, source) = args.model.open()?;
+    let most = model.header().context_length;
+    if let Some(context) = args.context.filter(|&context| context > most) {
+        bail!("--context {context} is more than the {most} tokens that this model was made for");
+    }
     let options = args.plan_options(&model);
     let plan = Plan::new(&model, &source, &options).map_err(|error| args.too_little_memory(&error))?;
     // What the plan leaves of --ram is not needed.
@@ -248,7 +252,8 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
         out.flush()?;
     }
 
-    let mut decoder = Decoder::new(false);
+    // After a prompt the text goes on; without one it starts.
+    let mut decoder = if prompt.is_empty() { model.tokenizer().decoder() } else { Decoder::new(false) };
     let start = Instant::now();
     let before = session.stats().traffic;
     let mut first = (start, before);

@@ -27,7 +27,7 @@ fn a_file_is_near_its_checkpoint() {
     assert!((figure("ppl") / figure("ppl_reference") - 1.0).abs() < 0.05, "{found}");
 
     let people = stdout(eval(&models, text.as_bytes()).args(["--max-tokens", "20"]));
-    for name in ["tokens", "perplexity", "KL", "top-1"] {
+    for name in ["positions", "perplexity", "KL", "top-1"] {
         assert!(people.lines().any(|line| line.starts_with(name)), "{people}");
     }
     assert!(!people.contains('\x1b'));

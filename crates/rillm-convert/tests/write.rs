@@ -76,12 +76,6 @@ fn section(bytes: &[u8], kind: SectionKind) -> &[u8] {
     &bytes[section.offset as usize..][..section.len as usize]
 }
 
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut digest = crc32();
-    digest.update(bytes);
-    digest.finalize()
-}
-
 fn entries(bytes: &[u8]) -> Vec<TensorEntry> {
     let (lines, rest) = section(bytes, SectionKind::Tensors).as_chunks::<TENSOR_ENTRY_LEN>();
     assert!(rest.is_empty());
@@ -106,7 +100,7 @@ fn header_and_sections_are_as_specified() {
     for found in header.sections() {
         assert_eq!(found.offset, end, "{}", found.kind);
         let (start, len) = (found.offset as usize, found.len as usize);
-        assert_eq!(checksum(&bytes[start..start + len]), found.crc32, "{}", found.kind);
+        assert_eq!(crc32(&bytes[start..start + len]), found.crc32, "{}", found.kind);
         end = (found.offset + found.len).next_multiple_of(SECTOR_LEN as u64);
         assert!(bytes[start + len..end as usize].iter().all(|&byte| byte == 0));
     }
@@ -136,7 +130,7 @@ fn tensors_follow_each_other_and_hold_the_weights() {
         assert_eq!(report.tensor, entry.tensor);
         assert_eq!(report.bytes, entry.len);
         let stored = &bytes[entry.offset as usize..][..entry.len as usize];
-        assert_eq!(checksum(stored), entry.crc32, "{kind}");
+        assert_eq!(crc32(stored), entry.crc32, "{kind}");
         let first: &[u8; TENSOR_HEADER_LEN] = stored.first_chunk().expect("a header");
         assert_eq!(TensorHeader::parse(first), Ok(entry.tensor));
         let (header_len, record_len) = if kind == TensorKind::Embedding {

@@ -50,12 +50,12 @@ struct ScoreScale {
 
 impl ScoreScale {
     fn new(head_dim: usize) -> Self {
-        // `head_dim` is not zero. 33 bits are cut to 24.
+        // `head_dim` is not zero. 33 bits are cut to 23 and a carry.
         let (mantissa, exponent) = Positive::new(head_dim as u64, 0).inverse_root().unwrap_or((1, 0));
         Self { mantissa: (mantissa >> 9) as i64, exponent: exponent + 9 }
     }
 
-    /// A score in the logarithmic domain. `sum` lies within ±2^39, its product with 24 bits is cut to 38.
+    /// A score in the logarithmic domain. `sum` lies within ±2^39, its product with 23 bits and a carry is cut to 37.
     fn apply(&self, sum: i64, exponent: i32) -> i32 {
         to_log2_domain((sum * self.mantissa) >> 25, exponent + self.exponent + 25)
     }

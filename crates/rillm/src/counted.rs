@@ -9,7 +9,7 @@ pub struct Traffic {
     pub reads: u64,
     /// Bytes that they asked for.
     pub bytes: u64,
-    /// Reads that did not start where the one before ended.
+    /// Reads that did not start where the one before ended; the first one counts.
     pub seeks: u64,
     /// Bytes used where they lay in memory: pinned, or lent by the source.
     pub resident_bytes: u64,

@@ -12,12 +12,7 @@ pub const LOG2_FRACTION: i32 = 20;
 /// log2(e) with 22 fraction bits.
 const LOG2_E_Q22: i64 = 6_051_102;
 
-/// Bits of the magnitude: 0 for 0, 31 for `i32::MAX` and its negative.
-pub const fn bits(value: i32) -> u32 {
-    32 - value.unsigned_abs().leading_zeros()
-}
-
-/// The largest [`bits`] of `values`: every value lies strictly between ±2^bits.
+/// The bit length of the largest magnitude in `values`: every value lies strictly between ±2^bits. 0 of zeros.
 pub fn max_bits(values: &[i32]) -> u32 {
     // The OR of magnitudes has the bit length of the largest one.
     let all = values.iter().fold(0, |all, value| all | value.unsigned_abs());

@@ -5,24 +5,28 @@
 //!
 //! ```
 //! # use rillm::source::{Sector, WeightSource};
-//! use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session};
+//! use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session, tokenizer::Decoder};
 //!
 //! async fn continue_text<S: WeightSource>(mut card: S, ram: &mut [u8]) -> Result<(), rillm::error::Error<S::Error>> {
 //!     let model = Model::open(&mut card).await?;
 //!     let options = PlanOptions::new(ram.len());
 //!     let mut session = Session::new(&model, card, &options, ram).expect("enough memory");
 //!     session.push_text("Once upon a time").await?;
+//!     let mut decoder = Decoder::new(false);
 //!     loop {
 //!         let token = session.next(&Sampling::GREEDY).await?;
 //!         if model.header().is_eos(token.id) {
 //!             return Ok(());
 //!         }
-//!         // print token.text
+//!         for text in decoder.push(token.kind, token.text) {
+//!             print(text);
+//!         }
 //!     }
 //! }
+//! # fn print(_: &str) {}
 //! ```
 //!
-//! There is no allocator, no floating point and no unsafe code in here; the same input gives the same bits everywhere.
+//! There is no allocator, no floating-point arithmetic and no unsafe code in here; the same input gives the same bits everywhere.
 //! Someone who knows the Llama paper starts reading in `forward.rs`.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,7 +38,7 @@ extern crate std;
 mod attention;
 pub mod counted;
 pub mod error;
-pub mod fixed;
+mod fixed;
 pub mod format;
 mod forward;
 mod kv_cache;

@@ -26,7 +26,7 @@ pub(crate) fn rms_norm(
     let (x, x_exponent) = x.get(token, len);
     let scratch = &mut scratch[..len];
 
-    // Σ x² of mantissas cut to 23 bits: at most 2^16 squares of at most 2^46.
+    // Σ x² of mantissas rounded to 23 bits: at most 2^16 squares of at most 2^46.
     let cut = max_bits(x).saturating_sub(23);
     let squares: u64 = x.iter().map(|&x| round_shift(x.into(), cut).unsigned_abs().pow(2)).sum();
     let mean = Positive::new(squares, 2 * (x_exponent + cut as i32)) / len as u32;
@@ -36,7 +36,7 @@ pub(crate) fn rms_norm(
         return;
     };
 
-    // x · w to 30 bits, times the root's 33.
+    // x · w to 29 bits, times the root's 32 (or 2^32 itself).
     let product = |x: i32, w: &[u8; 4]| {
         // Masked to the format's 25 bits (with sign), so that a damaged file cannot overflow the product.
         let w = (i32::from_le_bytes(*w) << 7) >> 7;

@@ -27,13 +27,13 @@ pub struct PlanOptions {
     /// Positions, prompt and answer together, never more than the model's own number; if absent that number, or as many
     /// as fit.
     pub context: Option<usize>,
-    /// Prompt tokens that go through the weights together.
+    /// Prompt tokens that go through the weights together, 1 to the context; if absent as many as fit, up to 32.
     pub batch: Option<usize>,
-    /// Bytes that are read at a time, rounded up to sectors.
+    /// Bytes that are read at a time, rounded up to sectors, no more than the tape; if absent as fits, up to 16 KiB.
     pub chunk: Option<usize>,
-    /// Bytes of weights kept in memory, rounded down to sectors.
+    /// Bytes of weights kept in memory, rounded down to sectors, no more than the tape; if absent what is left.
     pub pinned: Option<usize>,
-    /// Tokens that the sampler can choose among after top-k, top-p or min-p.
+    /// Tokens that the sampler can choose among after top-k, top-p or min-p, 1 to the vocabulary.
     pub candidates: usize,
 }
 
@@ -122,7 +122,7 @@ impl Plan {
     ///
     /// First come the context (which, unless the options say how long it is, gives way where memory is short), one
     /// token's vectors and two buffers of a sector; then the whole tape, if it fits; else larger buffers, larger batches,
-    /// and the front of the tape with what is left. A source that is memory itself needs no buffers.
+    /// and the front of the tape with what is left. A source that is memory itself needs no buffers for chunks.
     ///
     /// # Errors
     /// [`PlanError`]: the memory is too small.
@@ -273,6 +273,6 @@ pub struct Stats {
     pub tokens: u64,
     /// Passes over the tape, whole or up to the last layer's keys and values.
     pub passes: u64,
-    /// Bytes of memory in use.
+    /// Bytes of memory in use, with the 7 that alignment may take.
     pub ram_used: usize,
 }

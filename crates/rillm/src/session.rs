@@ -32,7 +32,8 @@ pub struct Session<'m, S> {
 }
 
 impl<'m, S: WeightSource> Session<'m, S> {
-    /// A session without tokens, in `memory`, as [`Plan::new`] divides it. Nothing is read yet.
+    /// A session without tokens, in `memory`, as [`Plan::new`] divides it. `source` is the file that `model` was opened
+    /// from. Nothing is read yet.
     ///
     /// # Errors
     /// [`PlanError`]: the memory, or what the options allow of it, is too small.
@@ -47,10 +48,12 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// Returns how many. Nothing is computed yet.
     ///
     /// A text that continues another is encoded by itself: where the tokenizer puts a space before a text, it puts one
-    /// here, and no token spans the two.
+    /// here, and no token spans the two. Marks such as `</s>` in the text become their tokens: a program that takes text
+    /// from strangers removes them first.
     ///
     /// # Errors
-    /// [`Error::ContextFull`] or the source's; the session is then as it was before.
+    /// [`Error::ContextFull`], [`Error::Format`] where the tokenizer's tables are damaged, or the source's; the session is
+    /// then as it was before.
     pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
         self.runner.push_text(text).await
     }
@@ -63,10 +66,13 @@ impl<'m, S: WeightSource> Session<'m, S> {
         self.runner.push(tokens)
     }
 
-    /// Chooses the next token, appends it, and gives its text.
+    /// Chooses the next token, appends it, and gives its text. A token that ends a text is one like any other: the caller
+    /// asks [`Header::is_eos`](crate::format::Header::is_eos).
     ///
     /// # Errors
-    /// Any [`Error`]; nothing is appended then.
+    /// [`Error::Empty`] without a token to go on from, [`Error::ContextFull`] without room, [`Error::TopK`] with more
+    /// candidates than were planned for, and what reading brings. Nothing is appended then, nor where the future is
+    /// dropped.
     pub async fn next(&mut self, sampling: &Sampling) -> Result<Token<'_>, Error<S::Error>> {
         let plan = self.runner.plan();
         if self.tokens().len() >= plan.context {
@@ -96,7 +102,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
         self.runner.truncate(0);
     }
 
-    /// Forgets all tokens but the first `len`.
+    /// Forgets all tokens but the first `len`; all of fewer stay.
     pub fn truncate(&mut self, len: usize) {
         self.runner.truncate(len);
     }

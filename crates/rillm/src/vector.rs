@@ -1,6 +1,6 @@
 //! Block floating point: vectors of integer mantissas with one exponent, a value being `mantissa · 2^exponent`.
 //!
-//! The residual stream and the outputs of a matrix are 32-bit (`|mantissa| < 2^30`), the inputs of a matrix 16-bit.
+//! The residual stream and the outputs of a matrix are 32-bit (`|mantissa|` at most 2^30), the inputs of a matrix 16-bit.
 
 use crate::fixed::{max_bits, round_shift};
 

@@ -41,6 +41,10 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] names the file, and the field or tensor, that is not as expected.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        if path.is_dir() && !path.join("config.json").exists() {
+            let found = "a directory without config.json, which is no Hugging Face checkpoint".to_owned();
+            return Err(CheckpointError::Unrecognised { path: path.to_owned(), found });
+        }
         if path.is_dir() {
             return hugging_face::open(path);
         }

@@ -2,10 +2,10 @@
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
-/// CRC-32 as in zlib and PNG (ISO-HDLC), one byte at a time. Start with `crc32()`, `update`, `finalize`.
-pub fn crc32() -> crc::Digest<'static, u32, Table<1>> {
+/// CRC-32 as in zlib and PNG (ISO-HDLC).
+pub fn crc32(bytes: &[u8]) -> u32 {
     static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-    CRC.digest()
+    CRC.checksum(bytes)
 }
 
 /// The `N` bytes at `at`.

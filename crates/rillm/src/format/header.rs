@@ -85,7 +85,7 @@ impl KeyBits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum SectionKind {
-    /// `head_dim / 2` angles a position, in turns, unsigned 0.64 fixed point.
+    /// `head_dim / 2` angles, each the turn from one position to the next, in turns, unsigned 0.64 fixed point.
     Rope = 1,
     /// One [`TensorEntry`](super::TensorEntry) for the embedding table and each tensor of the tape.
     Tensors = 2,
@@ -212,7 +212,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header without sections; every other field is the caller's.
+    /// A header to fill in: no sections, and dimensions of zero, which [`parse`](Self::parse) refuses.
     pub fn new() -> Self {
         Self {
             tied_embeddings: false,
@@ -250,9 +250,7 @@ impl Header {
             return Err(FormatError::Version { found: version });
         }
         in_range("header length", u16_at(bytes, AT_LENGTH).into(), SECTOR_LEN as u64, SECTOR_LEN as u64)?;
-        let (stored, mut digest) = (u32_at(bytes, AT_CRC), crc32());
-        digest.update(&bytes[..AT_CRC]);
-        let computed = digest.finalize();
+        let (stored, computed) = (u32_at(bytes, AT_CRC), crc32(&bytes[..AT_CRC]));
         if stored != computed {
             return Err(FormatError::Checksum { what: "header", stored, computed });
         }
@@ -411,9 +409,8 @@ impl Header {
             put(&mut bytes, at + 16, &section.len.to_le_bytes());
             put(&mut bytes, at + 24, &section.crc32.to_le_bytes());
         }
-        let mut digest = crc32();
-        digest.update(&bytes[..AT_CRC]);
-        put(&mut bytes, AT_CRC, &digest.finalize().to_le_bytes());
+        let checksum = crc32(&bytes[..AT_CRC]);
+        put(&mut bytes, AT_CRC, &checksum.to_le_bytes());
         bytes
     }
 
@@ -538,9 +535,8 @@ mod tests {
     fn changed(at: usize, bytes: &[u8]) -> Result<Header, FormatError> {
         let mut sector = header().emit();
         put(&mut sector, at, bytes);
-        let mut digest = crc32();
-        digest.update(&sector[..AT_CRC]);
-        put(&mut sector, AT_CRC, &digest.finalize().to_le_bytes());
+        let checksum = crc32(&sector[..AT_CRC]);
+        put(&mut sector, AT_CRC, &checksum.to_le_bytes());
         Header::parse(&sector)
     }
 
