@@ -70,12 +70,10 @@ fn no_scaling_f32() {
     check_tiny("plain-f32");
 }
 
-fn check_shared(model: &str, weights: &str) {
-    let Some(shared) = support::shared() else {
-        return;
-    };
-    let golden = read(&shared.join(format!("goldens/{model}.json")));
-    let checkpoint = Checkpoint::open(&shared.join("models").join(model).join(weights)).expect("a checkpoint");
+/// The 20 largest logits after each prompt of a golden.
+fn check_prompts(golden: &Path, checkpoint: &Path) {
+    let golden = read(golden);
+    let checkpoint = Checkpoint::open(checkpoint).expect("a checkpoint");
     let mut reference = Reference::from_checkpoint(&checkpoint);
     for prompt in golden["prompts"].as_array().expect("prompts") {
         let logits = run(&mut reference, &prompt["ids"], &prompt["argmax_every_position"]);
@@ -84,6 +82,20 @@ fn check_shared(model: &str, weights: &str) {
             assert_close(&logits, token, &pair[1]);
         }
     }
+}
+
+fn check_shared(model: &str, weights: &str) {
+    let Some(shared) = support::shared() else {
+        return;
+    };
+    let golden = shared.join(format!("goldens/{model}.json"));
+    check_prompts(&golden, &shared.join("models").join(model).join(weights));
+}
+
+#[test]
+fn the_bundled_model() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/rill-tales-1m");
+    check_prompts(&directory.join("golden.json"), &directory);
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(crate) struct Pass<'p, 'r, 'b, 'a> {
 
 impl Pass<'_, '_, '_, '_> {
     /// Runs the layers and stores the tokens' keys and values. With `head`, goes on to the logits of the batch's last
-    /// token: `head(token, logit)` for every token of the vocabulary, ascending; returns the logits' exponent.
+    /// token: `head(token, logit, exponent)` for every token of the vocabulary, ascending, the exponent always the same.
     pub async fn run(&mut self, head: Option<impl FnMut(u32, i32, i32)>) -> Result<(), FormatError> {
         let mut tokens = 0..self.batch;
         for layer in 0..self.header.n_layers {
