@@ -78,7 +78,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
     /// Appends tokens, all or none.
     pub fn push(&mut self, tokens: &[u32]) -> Result<(), Error<S::Error>> {
         let (end, context) = (self.len + tokens.len(), self.plan.context);
-        let vocab_size = self.model.header().vocab_size;
+        let vocab_size = self.vocab_size();
         if let Some(&id) = tokens.iter().find(|&&id| id >= vocab_size) {
             return Err(Error::NoSuchToken { id, vocab_size });
         }
@@ -227,6 +227,10 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         self.embedded &= len >= self.len;
         self.len = self.len.min(len);
         self.cached = self.cached.min(len);
+    }
+
+    pub fn vocab_size(&self) -> u32 {
+        self.model.header().vocab_size
     }
 
     pub fn tokens(&self) -> &[u32] {

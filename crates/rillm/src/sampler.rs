@@ -26,7 +26,8 @@ impl Q16 {
 pub struct Sampling {
     /// Divides the logits; 0 always takes the likeliest token. Below 1/64 it counts as 1/64.
     pub temperature: Q16,
-    /// Choose among so many of the likeliest tokens, no more than the plan has candidates; 0 for the whole vocabulary.
+    /// Choose among so many of the likeliest tokens, no more than the plan has candidates unless that is the whole
+    /// vocabulary; 0 for the whole vocabulary.
     pub top_k: u32,
     /// Choose among the fewest tokens that have at least this probability together; from 1 on, all.
     ///

@@ -78,7 +78,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
         if self.tokens().len() >= plan.context {
             return Err(Error::ContextFull { tokens: self.tokens().len() + 1, context: plan.context });
         }
-        if !sampling.fits(plan.candidates) {
+        let all = self.runner.vocab_size() as usize;
+        if !sampling.fits(plan.candidates) && plan.candidates < all {
             return Err(Error::TopK { top_k: sampling.top_k, candidates: plan.candidates as u32 });
         }
         let mut sampler = Sampler::new(*sampling, self.runner.tokens(), self.candidates);

@@ -141,6 +141,19 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn more_candidates_than_tokens_are_all_of_them() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let options = PlanOptions { context: Some(8), candidates: usize::MAX, ..PlanOptions::new(200_000) };
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+    assert_eq!(session.plan().candidates, model.header().vocab_size as usize);
+    session.push(&[1]).unwrap();
+    let sampling = Sampling { top_k: u32::MAX, temperature: rillm::sampler::Q16::ONE, ..Sampling::GREEDY };
+    block_on(session.next(&sampling)).unwrap();
+}
+
+#[test]
 fn what_lies_outside_the_memory_is_small() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
