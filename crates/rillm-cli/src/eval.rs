@@ -123,9 +123,8 @@ fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[
         context > usize::from(bos.is_some()),
         "the model's context of {context} has no room for a token to predict"
     );
-    let most = PlanOptions { batch: Some(1), context: Some(context), ..PlanOptions::new(usize::MAX) };
-    let plan = Plan::new(model, &source, &most)?;
-    let options = PlanOptions { ram: plan.total(), context: Some(plan.context), ..most };
+    let options = PlanOptions { batch: Some(1), context: Some(context), ..PlanOptions::new(usize::MAX) };
+    let plan = Plan::new(model, &source, &options)?;
     let mut memory = vec![0; plan.total()];
     let mut session = Session::new(model, source, &options, &mut memory)?;
 

@@ -32,12 +32,12 @@ const DEFAULT_PROMPT: &str = "Once upon a time";
   rillm run --model tiny-llm.rillm --ram 64K --context 128
   rillm run --prompt Hello --seed 7 --json | jq .bytes_per_token
   # At the pace of a card over SPI
-  rillm run --source throttled --card-rate 1.6M ")]
+  rillm run --source throttled --card-rate 1.6M")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Text to continue, marks such as `</s>` in it included; if absent, what comes on standard input, or "Once upon a time" where that is a terminal or
-    /// empty
+    /// Text to continue, marks such as `</s>` in it included; if absent, what comes on standard input, or "Once upon a
+    /// time" where that is a terminal or empty
     #[arg(long, short, value_name = "TEXT")]
     prompt: Option<String>,
     /// Memory for the engine, a hard limit: 64K, 4M
@@ -86,11 +86,11 @@ impl Args {
         Self::from_arg_matches(&matches).expect("every other argument has a default")
     }
 
-    fn sampling(&self, model: &Model) -> Sampling {
+    fn sampling(&self) -> Sampling {
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as u64 % 1_000_000);
         Sampling {
             temperature: self.temperature,
-            top_k: self.top_k.min(model.header().vocab_size),
+            top_k: self.top_k,
             top_p: self.top_p,
             min_p: self.min_p,
             repeat_penalty: self.repeat_penalty,
@@ -98,13 +98,13 @@ impl Args {
         }
     }
 
-    fn plan_options(&self, model: &Model) -> PlanOptions {
+    fn plan_options(&self) -> PlanOptions {
         let defaults = PlanOptions::new(self.ram);
         PlanOptions {
             context: self.context.map(|n| n as usize),
             batch: self.batch.map(|n| n as usize),
             chunk: self.chunk,
-            candidates: defaults.candidates.max(self.top_k.min(model.header().vocab_size) as usize),
+            candidates: defaults.candidates.max(self.top_k as usize),
             ..defaults
         }
     }
@@ -191,10 +191,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(context) = args.context.filter(|&context| context > most) {
         bail!("--context {context} is more than the {most} tokens that this model was made for");
     }
-    let options = args.plan_options(&model);
+    let options = args.plan_options();
     let plan = Plan::new(&model, &source, &options).map_err(|error| args.too_little_memory(&error))?;
     // What the plan leaves of --ram is not needed.
-    let options = PlanOptions { ram: plan.total(), context: Some(plan.context), ..options };
     let mut memory = Vec::new();
     memory
         .try_reserve_exact(plan.total())
@@ -234,7 +233,7 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
     args: &Args,
     prompt: &str,
 ) -> Result<Report> {
-    let sampling = args.sampling(model);
+    let sampling = args.sampling();
     let prompt_tokens = session.tokens().len();
     let mut text = String::new();
     let mut print = |piece: &str| -> Result<()> {

@@ -39,11 +39,6 @@ impl<S: WeightSource> Counted<S> {
         self.traffic.resident_bytes += bytes;
     }
 
-    /// The source itself.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
     /// The source itself, back.
     pub fn into_inner(self) -> S {
         self.inner

@@ -48,19 +48,14 @@ impl Sampling {
     pub const GREEDY: Self =
         Self { temperature: Q16::ZERO, top_k: 0, top_p: Q16::ONE, min_p: Q16::ZERO, repeat_penalty: Q16::ONE, seed: 0 };
 
-    /// Candidates that this needs; `None` for a choice among as many as there is room for.
-    fn candidates(&self) -> Option<u32> {
-        (self.top_k > 0).then_some(self.top_k)
-    }
-
     /// Whether some tokens are cut off, so that candidates have to be kept.
     fn cuts(&self) -> bool {
         self.top_k > 0 || self.top_p < Q16::ONE || self.min_p > Q16::ZERO
     }
 
-    /// Whether a plan with room for so many candidates can do this.
-    pub fn fits(&self, candidates: usize) -> bool {
-        self.temperature == Q16::ZERO || self.candidates().is_none_or(|top_k| top_k as usize <= candidates)
+    /// Whether a plan with room for so many candidates can do this; there are no more of them than tokens.
+    pub(crate) fn fits(&self, candidates: usize, vocab_size: u32) -> bool {
+        self.temperature == Q16::ZERO || self.top_k.min(vocab_size) as usize <= candidates
     }
 }
 
@@ -112,7 +107,10 @@ impl<'a> Sampler<'a> {
             recent_len = window.len();
             recent[..recent_len].sort_unstable();
         }
-        let room = sampling.candidates().map_or(candidates.len(), |top_k| candidates.len().min(top_k as usize));
+        let room = match sampling.top_k {
+            0 => candidates.len(),
+            top_k => candidates.len().min(top_k as usize),
+        };
         Self {
             sampling,
             heap: &mut candidates[..room],

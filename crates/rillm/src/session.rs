@@ -32,14 +32,17 @@ pub struct Session<'m, S> {
 }
 
 impl<'m, S: WeightSource> Session<'m, S> {
-    /// A session without tokens, in `memory`, as [`Plan::new`] divides it. `source` is the file that `model` was opened
-    /// from. Nothing is read yet.
+    /// A session without tokens, as [`Plan::new`] plans it: `memory` of [`Plan::total`] bytes is enough for the plan of the
+    /// same options, and less is planned for as it is. `source` is the file that `model` was opened from. Nothing is read
+    /// yet.
     ///
     /// # Errors
     /// [`PlanError`]: the memory, or what the options allow of it, is too small.
     pub fn new(model: &'m Model, source: S, options: &PlanOptions, memory: &'m mut [u8]) -> Result<Self, PlanError> {
-        let options = PlanOptions { ram: options.ram.min(memory.len()), ..*options };
-        let plan = Plan::new(model, &source, &options)?;
+        let mut plan = Plan::new(model, &source, options)?;
+        if plan.total() > memory.len() {
+            plan = Plan::new(model, &source, &PlanOptions { ram: memory.len(), ..*options })?;
+        }
         let (candidates, memory) = Memory::new(&plan, memory);
         Ok(Self { runner: Runner::new(model, Counted::new(source), plan, memory), candidates })
     }
@@ -78,8 +81,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
         if self.tokens().len() >= plan.context {
             return Err(Error::ContextFull { tokens: self.tokens().len() + 1, context: plan.context });
         }
-        let all = self.runner.vocab_size() as usize;
-        if !sampling.fits(plan.candidates) && plan.candidates < all {
+        if !sampling.fits(plan.candidates, self.runner.vocab_size()) {
             return Err(Error::TopK { top_k: sampling.top_k, candidates: plan.candidates as u32 });
         }
         let mut sampler = Sampler::new(*sampling, self.runner.tokens(), self.candidates);

@@ -166,3 +166,15 @@ fn what_lies_outside_the_memory_is_small() {
     println!("model {model_len}, session {session_len}, push_text {push_len}, next {next_len} bytes");
     assert!(model_len + session_len + push_len.max(next_len) <= 6 * 1024);
 }
+
+#[test]
+fn a_session_in_just_the_planned_memory_has_that_plan() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    for ram in [60_000, 100_000, 200_000, 4 << 20] {
+        let options = PlanOptions::new(ram);
+        let plan = Plan::new(&model, &source, &options).unwrap();
+        let mut memory = vec![0; plan.total()];
+        assert_eq!(session(&model, source, &options, &mut memory).plan(), &plan, "{ram}");
+    }
+}
