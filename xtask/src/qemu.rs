@@ -1,0 +1,209 @@
+//! A QEMU that runs, and its serial line.
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::interrupt;
+
+/// How often a wait looks whether there was a Ctrl-C.
+const TICK: Duration = Duration::from_millis(50);
+/// Two Ctrl-Cs within this time end the emulation.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+/// The byte that a console takes as Ctrl-C.
+const CTRL_C: u8 = 3;
+/// Bytes of the serial line that an error repeats.
+const LAST_WORDS: usize = 2000;
+
+/// An emulated board with its serial line. QEMU ends when this is dropped.
+pub struct Emulated {
+    child: Child,
+    stdin: ChildStdin,
+    output: Receiver<Vec<u8>>,
+    /// What has come and was not waited for yet.
+    pending: Vec<u8>,
+    /// The end of what came, for errors.
+    last: Vec<u8>,
+    timeout: Duration,
+    interrupts: u32,
+    interrupted: Option<Instant>,
+}
+
+impl Emulated {
+    /// Starts `qemu`, whose standard input and output must be the board's serial line. Every later wait ends after
+    /// `timeout`.
+    ///
+    /// # Errors
+    /// QEMU is not installed or does not start.
+    pub fn start(mut qemu: Command, timeout: Duration) -> Result<Self> {
+        let program = qemu.get_program().to_owned();
+        qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        // A Ctrl-C at the terminal is for this program, which passes it on as the board's byte.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut qemu, 0);
+        let mut child = qemu.spawn().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => anyhow!(
+                "there is no {}; install it with `apt install qemu-system-misc` or `brew install qemu`",
+                program.display()
+            ),
+            _ => anyhow!(error).context(format!("cannot start {}", program.display())),
+        })?;
+        let stdin = child.stdin.take().context("QEMU has no standard input")?;
+        let mut stdout = child.stdout.take().context("QEMU has no standard output")?;
+        let (sender, output) = channel();
+        thread::spawn(move || {
+            let mut buf = [0; 4096];
+            while let Ok(len @ 1..) = stdout.read(&mut buf) {
+                if sender.send(buf[..len].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self {
+            child,
+            stdin,
+            output,
+            pending: Vec::new(),
+            last: Vec::new(),
+            timeout,
+            interrupts: interrupt::count(),
+            interrupted: None,
+        })
+    }
+
+    /// Types a line.
+    ///
+    /// # Errors
+    /// QEMU has ended.
+    pub fn send(&mut self, line: &str) -> Result<()> {
+        self.type_bytes(line.as_bytes())?;
+        self.type_bytes(b"\r")
+    }
+
+    /// Types bytes as they are.
+    ///
+    /// # Errors
+    /// QEMU has ended.
+    pub fn type_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stdin.write_all(bytes).and_then(|()| self.stdin.flush()).map_err(|_| self.ended())
+    }
+
+    /// Reads up to `mark`, gives `show` all that comes before it as it comes, and returns it.
+    ///
+    /// A Ctrl-C goes to the board, which then ends what it is at; a second one right after it ends the emulation.
+    ///
+    /// # Errors
+    /// QEMU ends first, the timeout passes, or there is a second Ctrl-C.
+    pub fn read_until(&mut self, mark: &str, mut show: impl FnMut(&[u8])) -> Result<Vec<u8>> {
+        let deadline = Instant::now() + self.timeout;
+        let mark = mark.as_bytes();
+        let (mut text, mut shown) = (std::mem::take(&mut self.pending), 0);
+        loop {
+            if let Some(at) = find(&text, mark) {
+                self.pending = text.split_off(at + mark.len());
+                text.truncate(at);
+                show(&text[shown.min(at)..]);
+                return Ok(text);
+            }
+            // What may be the mark's beginning is held back.
+            let held = (0..mark.len()).rev().find(|&len| text.ends_with(&mark[..len])).unwrap_or(0);
+            let sure = text.len() - held;
+            show(&text[shown..sure]);
+            shown = sure;
+            match self.output.recv_timeout(TICK) {
+                Ok(bytes) => {
+                    self.remember(&bytes);
+                    text.extend(bytes);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => bail!(
+                    "the board has not answered after {} seconds (--timeout); its last words were:\n{}",
+                    self.timeout.as_secs(),
+                    self.last_words()
+                ),
+                Err(RecvTimeoutError::Timeout) => self.pass_interrupt_on()?,
+            }
+        }
+    }
+
+    /// Connects the serial line with this program's standard input and output until either ends, or a second Ctrl-C.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn interact(mut self, mut out: impl Write) -> Result<Option<ExitStatus>> {
+        let (sender, input) = channel();
+        thread::spawn(move || {
+            let mut buf = [0; 256];
+            while let Ok(len @ 1..) = std::io::stdin().read(&mut buf) {
+                if sender.send(buf[..len].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        out.write_all(&std::mem::take(&mut self.pending))?;
+        loop {
+            out.flush()?;
+            match self.output.recv_timeout(TICK) {
+                Ok(bytes) => out.write_all(&bytes)?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(Some(self.child.wait()?)),
+                Err(RecvTimeoutError::Timeout) => self.pass_interrupt_on()?,
+            }
+            match input.try_recv() {
+                Ok(bytes) => self.type_bytes(&bytes)?,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return Ok(None),
+                Err(std::sync::mpsc::TryRecvError::Empty) => {}
+            }
+        }
+    }
+
+    /// A Ctrl-C goes to the board, unless there was one just before.
+    fn pass_interrupt_on(&mut self) -> Result<()> {
+        let count = interrupt::count();
+        if count == self.interrupts {
+            return Ok(());
+        }
+        let impatient = count - self.interrupts > 1 || self.interrupted.is_some_and(|at| at.elapsed() < IMPATIENCE);
+        (self.interrupts, self.interrupted) = (count, Some(Instant::now()));
+        if impatient {
+            bail!("ended by a second Ctrl-C")
+        }
+        self.type_bytes(&[CTRL_C])
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        self.last.extend(bytes);
+        self.last.drain(..self.last.len().saturating_sub(LAST_WORDS));
+    }
+
+    fn last_words(&self) -> String {
+        String::from_utf8_lossy(&self.last).trim_end().to_owned()
+    }
+
+    fn ended(&mut self) -> anyhow::Error {
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        anyhow!("the board ended ({status}); its last words were:\n{}", self.last_words())
+    }
+}
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `path` as a part of one of QEMU's option lists, in which a comma is doubled.
+pub fn option(path: &Path) -> Result<String> {
+    let path = path.to_str().with_context(|| format!("QEMU takes no path like {}", path.display()))?;
+    Ok(path.replace(',', ",,"))
+}
+
+fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
+    text.windows(mark.len()).position(|window| window == mark)
+}
