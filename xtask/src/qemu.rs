@@ -207,3 +207,41 @@ pub fn option(path: &Path) -> Result<String> {
 fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
     text.windows(mark.len()).position(|window| window == mark)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A shell in place of QEMU.
+    fn shell(script: &str, timeout: Duration) -> Emulated {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Emulated::start(command, timeout).expect("there is a shell")
+    }
+
+    #[test]
+    fn the_text_before_a_mark_is_shown_as_it_comes_and_what_follows_stays() {
+        let mut board = shell("printf 'one\n>'; sleep 0.1; printf ' two\n> '; cat", Duration::from_secs(60));
+        let mut shown = Vec::new();
+        assert_eq!(board.read_until("\n> ", |bytes| shown.extend(bytes)).expect("a mark"), b"one");
+        assert_eq!(shown, b"one");
+        assert_eq!(board.read_until("\n> ", |_| ()).expect("a mark"), b"two");
+        board.send("three").expect("it listens");
+        assert_eq!(board.read_until("\r", |_| ()).expect("an echo"), b"three");
+    }
+
+    #[test]
+    fn a_board_that_ends_is_told_with_its_last_words() {
+        let error =
+            shell("echo trap; exit 102", Duration::from_secs(60)).read_until("> ", |_| ()).expect_err("no mark");
+        let text = error.to_string();
+        assert!(text.contains("102") && text.contains("trap"), "{text}");
+    }
+
+    #[test]
+    fn a_board_that_hangs_is_given_up() {
+        let error = shell("echo hm; cat", Duration::from_millis(200)).read_until("> ", |_| ()).expect_err("no mark");
+        let text = error.to_string();
+        assert!(text.contains("--timeout") && text.contains("hm"), "{text}");
+    }
+}

@@ -24,10 +24,13 @@ pub fn cargo(target: &str) -> Result<Command> {
         let mut cargo = Command::new("/usr/bin/cargo");
         cargo.args(["build", "--release", "--target", target, "-Zbuild-std=core"]);
         cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
-        // Debian's compiler finds its linker, and cargo its rustc, in the system's folders.
+        // Debian's cargo is not to meet rustup's tools.
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([PathBuf::from("/usr/bin")].into_iter().chain(env::split_paths(&path)))?;
         cargo.env("PATH", path);
+        // Its rustc comes without the linker that the target names.
+        let linker = debian_linker().context("there is no linker; install Debian's with `apt install lld-22`")?;
+        cargo.env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), linker);
         return Ok(cargo);
     }
     bail!(
@@ -74,4 +77,11 @@ fn debian_has_core() -> bool {
     print(&["--version"]).and_then(minor).is_some_and(|minor| minor >= DEBIAN_MINOR)
         && print(&["--print", "sysroot"])
             .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").exists())
+}
+
+/// LLVM's linker, the newest of those that are installed: `ld.lld-22`.
+fn debian_linker() -> Option<PathBuf> {
+    let version = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("ld.lld-")?.parse::<u32>().ok();
+    let programs = Path::new("/usr/bin").read_dir().ok()?.flatten().map(|entry| entry.path());
+    programs.filter(|path| version(path).is_some()).max_by_key(version)
 }

@@ -18,6 +18,9 @@ const DEVICES: (usize, usize) = (0x1001_0000, 0x1005_1000);
 /// Bytes of PSRAM that the board can have.
 pub const PSRAM_MAX: usize = 4 << 20;
 
+/// More bytes than a function has on the stack.
+const FRAME_MAX: usize = 64 << 10;
+
 /// What memory holds that nobody has written to.
 const PAINT: u32 = 0xa5c3_965a;
 const PAINT_LEN: usize = size_of::<u32>();
@@ -122,6 +125,11 @@ impl Stack {
     pub fn peak(&self) -> usize {
         self.0.touched_from_end()
     }
+}
+
+/// Whether an address is one that a stack frame has which does not fit.
+pub fn is_below_stack(address: usize) -> bool {
+    (SRAM.0 - FRAME_MAX..SRAM.0).contains(&address)
 }
 
 /// A part of memory for the engine, painted; and a view of it that tells later how much of it was used.

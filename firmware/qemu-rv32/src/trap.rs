@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use riscv::register::{mcause, mepc, mtval};
 
+use crate::memory::is_below_stack;
 use crate::semihosting::exit;
 use crate::uart::Uart;
 
@@ -39,16 +40,17 @@ extern "C" fn trapped() -> ! {
     if AGAIN.swap(true, Ordering::Relaxed) {
         exit(TRAP_IN_TRAP);
     }
-    let what = match mcause::read().bits() {
+    let (cause, at, address) = (mcause::read().bits(), mepc::read(), mtval::read());
+    let what = match cause {
         0 | 4 | 6 => "an access that is not aligned",
         1 => "a jump to where there is no program",
         2 => "an illegal instruction",
         3 => "a breakpoint",
-        5 => "a read from where there is no memory",
-        7 => "a write to where there is no memory",
+        7 if is_below_stack(address) => "the stack overflowed",
+        5 => "a read where nothing may be read",
+        7 => "a write where nothing may be written",
         _ => "an unexpected exception",
     };
-    let (cause, at, address) = (mcause::read().bits(), mepc::read(), mtval::read());
     // There is nobody left to tell about a line that fails.
     let _ = write!(Uart::new(), "\r\ntrap: {what} (mcause {cause}) at {at:#010x}, address {address:#010x}\r\n");
     exit(TRAP)
