@@ -222,9 +222,9 @@ mod tests {
     #[test]
     fn the_text_before_a_mark_is_shown_as_it_comes_and_what_follows_stays() {
         let mut board = shell("printf 'one\n>'; sleep 0.1; printf ' two\n> '; cat", Duration::from_secs(60));
-        let mut shown = Vec::new();
+        let mut shown: Vec<u8> = Vec::new();
         assert_eq!(board.read_until("\n> ", |bytes| shown.extend(bytes)).expect("a mark"), b"one");
-        assert_eq!(shown, b"one");
+        assert_eq!(shown, *b"one");
         assert_eq!(board.read_until("\n> ", |_| ()).expect("a mark"), b"two");
         board.send("three").expect("it listens");
         assert_eq!(board.read_until("\r", |_| ()).expect("an echo"), b"three");
