@@ -137,8 +137,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             self.embedded = false;
             let last = start + batch == self.len;
             if let Err(error) = self.pass(start, batch, last.then_some(&mut head)).await {
-                if matches!(error, Error::Format(FormatError::Checksum { .. })) {
-                    // Nothing that was computed from these weights is to be trusted, nor what is pinned of them.
+                if let Error::Format(_) = error {
+                    // What was computed from such weights is not to be trusted, nor what is pinned of them.
                     (self.cached, self.loaded) = (0, false);
                 }
                 return Err(error);

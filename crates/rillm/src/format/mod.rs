@@ -103,7 +103,8 @@ impl fmt::Display for FormatError {
             ),
             Self::Checksum { what, stored, computed } => write!(
                 f,
-                "the checksum of the {what} is {computed:08x} and should be {stored:08x}: the file is damaged; copy it again"
+                "the checksum of the {what} is {computed:08x} and should be {stored:08x}: it was not read right, or the file is damaged; try \
+                 again, then copy it again"
             ),
             Self::Unknown { field, value } => {
                 write!(f, "{field} is {value}, which format version 1 does not know; update rillm")
