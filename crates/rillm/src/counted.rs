@@ -1,5 +1,6 @@
 //! A source that counts what is read from it, and small reads through one sector of memory.
 
+use crate::clock::{Stopwatch, Ticks};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 
 /// What was read since the start.
@@ -21,17 +22,26 @@ pub struct Counted<S> {
     inner: S,
     next: Sector,
     traffic: Traffic,
+    watch: Stopwatch,
 }
 
 impl<S: WeightSource> Counted<S> {
     /// Starts counting at zero.
     pub fn new(inner: S) -> Self {
-        Self { inner, next: Sector(u32::MAX), traffic: Traffic::default() }
+        Self { inner, next: Sector(u32::MAX), traffic: Traffic::default(), watch: Stopwatch::default() }
     }
 
     /// The count.
     pub fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    pub(crate) fn watch(&mut self) -> &mut Stopwatch {
+        &mut self.watch
+    }
+
+    pub(crate) fn ticks(&self) -> Ticks {
+        self.watch.ticks
     }
 
     /// Counts bytes that were used without a read.
@@ -53,7 +63,10 @@ impl<S: WeightSource> WeightSource for Counted<S> {
         self.traffic.bytes += buf.len() as u64;
         self.traffic.seeks += u64::from(first != self.next);
         self.next = Sector(u32::MAX);
-        self.inner.read(first, buf).await?;
+        let start = self.watch.now();
+        let result = self.inner.read(first, buf).await;
+        self.watch.ticks.read += self.watch.since(start);
+        result?;
         self.next = Sector(first.0 + (buf.len() / SECTOR_LEN) as u32);
         Ok(())
     }

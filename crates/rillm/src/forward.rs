@@ -6,6 +6,7 @@
 use core::ops::Range;
 
 use crate::attention::attention;
+use crate::clock::Stopwatch;
 use crate::fixed::{Positive, round_shift};
 use crate::format::{FormatError, Header, TensorHeader, TensorKind};
 use crate::kv_cache::{KvCache, Part};
@@ -42,6 +43,7 @@ pub(crate) struct Pass<'p, 'r, 'b, 'a> {
     pub position: usize,
     /// Tokens in the batch, at least one. Their embeddings are in `work.x`.
     pub batch: usize,
+    pub watch: &'p mut Stopwatch,
 }
 
 impl Pass<'_, '_, '_, '_> {
@@ -54,6 +56,7 @@ impl Pass<'_, '_, '_, '_> {
             self.project_kv(TensorKind::KProj, Part::Key, layer, tokens.clone()).await?;
             self.project_kv(TensorKind::VProj, Part::Value, layer, tokens.clone()).await?;
             if layer + 1 == self.header.n_layers {
+                self.tape.end_prefix()?;
                 // Nothing but keys and values of the earlier tokens is looked at again.
                 if head.is_none() {
                     return Ok(());
@@ -74,11 +77,13 @@ impl Pass<'_, '_, '_, '_> {
     async fn norm(&mut self, kind: TensorKind, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
         let tensor = self.tape.tensor(self.header, kind, layer).await?;
         let (mantissas, _) = self.tape.take(tensor.row_len()).await?.as_chunks();
+        let start = self.watch.now();
         let weights = NormWeights { mantissas, exponent: tensor.exponent.into(), epsilon: self.epsilon };
         for token in tokens {
             let scratch = self.work.y.get_mut(token, mantissas.len());
             rms_norm(&self.work.x, weights, scratch, &mut self.work.a, token);
         }
+        self.watch.ticks.norm += self.watch.since(start);
         Ok(())
     }
 
@@ -90,7 +95,10 @@ impl Pass<'_, '_, '_, '_> {
             y.exponents[token] = output_exponent(a, token, &tensor);
         }
         let stride = y.stride;
-        matmul(&mut self.tape, &tensor, a, tokens, |token, row, value| y.mantissas[token * stride + row] = value).await
+        let emit = |token, row, value| y.mantissas[token * stride + row] = value;
+        let spent = matmul(&mut self.tape, self.watch, &tensor, a, tokens, emit).await?;
+        self.watch.ticks.matmul += spent.multiply + spent.emit;
+        Ok(())
     }
 
     /// Keys, rotated, or values into the cache.
@@ -102,6 +110,7 @@ impl Pass<'_, '_, '_, '_> {
         tokens: Range<usize>,
     ) -> Result<(), FormatError> {
         self.project(kind, layer, tokens.clone()).await?;
+        let start = self.watch.now();
         let kv_dim = self.header.kv_dim() as usize;
         for token in tokens {
             let position = self.position + token;
@@ -112,12 +121,14 @@ impl Pass<'_, '_, '_, '_> {
             }
             self.work.cache.store(layer as usize, part, position, vector, exponent);
         }
+        self.watch.ticks.attention += self.watch.since(start);
         Ok(())
     }
 
     /// `x += W_o attention(rope(W_q a))`
     async fn attend(&mut self, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
         self.project(TensorKind::QProj, layer, tokens.clone()).await?;
+        let start = self.watch.now();
         let q_dim = self.header.q_dim() as usize;
         for token in tokens.clone() {
             let position = self.position + token;
@@ -129,6 +140,7 @@ impl Pass<'_, '_, '_, '_> {
             let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
             a.set(token, heads, exponent);
         }
+        self.watch.ticks.attention += self.watch.since(start);
         self.project(TensorKind::OProj, layer, tokens.clone()).await?;
         self.add_residual(tokens);
         Ok(())
@@ -137,6 +149,7 @@ impl Pass<'_, '_, '_, '_> {
     /// `x += W_down (silu(W_gate a) · W_up a)`
     async fn feed_forward(&mut self, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
         self.project(TensorKind::GateProj, layer, tokens.clone()).await?;
+        let start = self.watch.now();
         let len = self.header.intermediate_size as usize;
         for token in tokens.clone() {
             let y = &mut self.work.y;
@@ -144,19 +157,24 @@ impl Pass<'_, '_, '_, '_> {
             y.get_mut(token, len).iter_mut().for_each(|gate| *gate = silu(*gate, exponent));
             y.normalise(token, len);
         }
+        self.watch.ticks.mlp += self.watch.since(start);
         let tensor = self.tape.tensor(self.header, TensorKind::UpProj, layer).await?;
         let Workspace { a, y, .. } = &mut *self.work;
         let stride = y.stride;
-        matmul(&mut self.tape, &tensor, a, tokens.clone(), |token, row, up| {
+        let emit = |token, row, up| {
             // Both factors lie within ±2^30.
-            let gate = &mut y.mantissas[token * stride + row];
+            let gate: &mut i32 = &mut y.mantissas[token * stride + row];
             *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
-        })
-        .await?;
+        };
+        let spent = matmul(&mut self.tape, self.watch, &tensor, a, tokens.clone(), emit).await?;
+        self.watch.ticks.matmul += spent.multiply;
+        self.watch.ticks.mlp += spent.emit;
+        let start = self.watch.now();
         for token in tokens.clone() {
             let exponent = y.exponents[token] + output_exponent(a, token, &tensor) + 30;
             a.set(token, y.get(token, len).0, exponent);
         }
+        self.watch.ticks.mlp += self.watch.since(start);
         self.project(TensorKind::DownProj, layer, tokens.clone()).await?;
         self.add_residual(tokens);
         Ok(())
@@ -164,10 +182,12 @@ impl Pass<'_, '_, '_, '_> {
 
     /// `x += y`
     fn add_residual(&mut self, tokens: Range<usize>) {
+        let start = self.watch.now();
         for token in tokens {
             let (y, exponent) = self.work.y.get(token, self.header.hidden_size as usize);
             self.work.x.add(token, y, exponent);
         }
+        self.watch.ticks.norm += self.watch.since(start);
     }
 
     /// The logits of the one token that is left.
@@ -181,6 +201,10 @@ impl Pass<'_, '_, '_, '_> {
         }
         let a = &self.work.a;
         let exponent = output_exponent(a, tokens.start, &tensor);
-        matmul(&mut self.tape, &tensor, a, tokens, |_, row, logit| head(row as u32, logit, exponent)).await
+        let emit = |_, row, logit| head(row as u32, logit, exponent);
+        let spent = matmul(&mut self.tape, self.watch, &tensor, a, tokens, emit).await?;
+        self.watch.ticks.head += spent.multiply;
+        self.watch.ticks.sampler += spent.emit;
+        self.tape.end()
     }
 }

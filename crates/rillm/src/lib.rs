@@ -36,8 +36,10 @@
 extern crate std;
 
 mod attention;
+pub mod clock;
 pub mod counted;
 pub mod error;
+pub mod fingerprint;
 mod fixed;
 pub mod format;
 mod forward;
@@ -57,3 +59,4 @@ pub mod sources;
 mod tape;
 pub mod tokenizer;
 mod vector;
+mod verify;

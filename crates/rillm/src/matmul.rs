@@ -1,5 +1,8 @@
 //! Quantised matrix times vectors: where a token's time goes.
 
+use core::ops::Range;
+
+use crate::clock::Stopwatch;
 use crate::fixed::round_shift;
 use crate::format::{FormatError, Quantisation, TensorHeader};
 use crate::tape::Tape;
@@ -24,18 +27,33 @@ impl<'a> Row<'a> {
         let (scales, rest) = rest.split_at(tensor.cols.div_ceil(group) as usize);
         Some(Self { q: bytemuck::cast_slice(q), scales, exponent: i32::from(rest[0] as i8), group: group as usize })
     }
+}
 
-    /// `Σ q · s · x`, exactly.
+/// Rows of one tensor, one after the other.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    bytes: &'a [u8],
+    row_len: usize,
+    cols: usize,
+    group: usize,
+}
+
+impl Rows<'_> {
+    /// `sums[row] = Σ q · s · x`, exactly.
     ///
     /// A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767. The row's fits 48 bits: see
     /// [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
-    pub fn dot(&self, x: &[i16]) -> i64 {
-        self.q
-            .chunks(self.group)
-            .zip(x.chunks(self.group))
-            .zip(self.scales)
-            .map(|((q, x), &scale)| i64::from(dot(q, x)) * i64::from(scale))
-            .sum()
+    fn dot(&self, x: &[i16], sums: &mut [i64]) {
+        for (row, sum) in self.bytes.chunks_exact(self.row_len).zip(sums) {
+            let (q, scales) = row.split_at(self.cols);
+            let groups = bytemuck::cast_slice(q).chunks(self.group).zip(x.chunks(self.group)).zip(scales);
+            *sum = groups.map(|((q, x), &scale)| i64::from(dot(q, x)) * i64::from(scale)).sum();
+        }
+    }
+
+    /// The exponent of a row.
+    fn exponent(&self, row: usize) -> i32 {
+        i32::from(self.bytes[row * self.row_len + self.cols + self.cols.div_ceil(self.group)] as i8)
     }
 }
 
@@ -60,30 +78,53 @@ const BLOCK: usize = 16;
 /// `value · 2^output_exponent(x, token, tensor)`, and lies within ±2^30.
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
+    watch: &Stopwatch,
     tensor: &TensorHeader,
     x: &Narrow<'_>,
-    tokens: core::ops::Range<usize>,
+    tokens: Range<usize>,
     mut emit: impl FnMut(usize, usize, i32),
-) -> Result<(), FormatError> {
+) -> Result<Spent, FormatError> {
+    let Quantisation::Int8 { group } = tensor.quantisation else {
+        return Err(FormatError::Truncated);
+    };
     let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
+    let mut spent = Spent::default();
     let mut first = 0;
     while first < rows {
         let block = tape.rows(row_len, rows - first).await?;
-        for (index, bytes) in block.chunks_exact(row_len).enumerate() {
-            let Some(row) = Row::new(bytes, tensor) else {
-                return Err(FormatError::Truncated);
-            };
-            // A row's exponent above the tensor's occurs in damaged files only; it then counts as the tensor's.
-            let below = (i32::from(tensor.exponent) - row.exponent).max(0);
+        for strip in block.chunks(STRIP * row_len) {
+            let rows = Rows { bytes: strip, row_len, cols, group: group as usize };
+            let mut sums = [0; STRIP];
+            let sums = &mut sums[..strip.len() / row_len];
             for token in tokens.clone() {
-                let sum = row.dot(x.get(token, cols));
-                emit(token, first + index, round_shift(sum, (x.excess[token] + below) as u32) as i32);
+                let start = watch.now();
+                rows.dot(x.get(token, cols), sums);
+                let multiplied = watch.now();
+                for (index, &sum) in sums.iter().enumerate() {
+                    // A row's exponent above the tensor's occurs in damaged files only; it then counts as the tensor's.
+                    let below = (i32::from(tensor.exponent) - rows.exponent(index)).max(0);
+                    emit(token, first + index, round_shift(sum, (x.excess[token] + below) as u32) as i32);
+                }
+                spent.multiply += u64::from(multiplied.wrapping_sub(start));
+                spent.emit += watch.since(multiplied);
             }
+            first += sums.len();
         }
-        first += block.len() / row_len;
     }
-    Ok(())
+    Ok(spent)
 }
+
+/// Ticks of a multiplication.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    /// On the products and their sums.
+    pub multiply: u64,
+    /// On what the caller did with the outputs.
+    pub emit: u64,
+}
+
+/// Rows that are multiplied with one vector before the next one's turn.
+const STRIP: usize = 16;
 
 /// The exponent of the outputs of `tensor` times a token's vector.
 pub(crate) fn output_exponent(x: &Narrow<'_>, token: usize, tensor: &TensorHeader) -> i32 {

@@ -2,7 +2,7 @@
 
 use crate::forward::Workspace;
 use crate::kv_cache::KvCache;
-use crate::plan::Plan;
+use crate::plan::{Place, Plan};
 use crate::vector::{Narrow, Wide};
 
 /// Every part of the memory but the candidates'.
@@ -17,11 +17,15 @@ pub(crate) struct Memory<'m> {
 }
 
 impl<'m> Memory<'m> {
-    /// Cuts `bytes`, which are at least [`Plan::total`], up: the sampler's candidates, and everything else.
-    pub fn new(plan: &Plan, bytes: &'m mut [u8]) -> (&'m mut [u64], Self) {
+    /// Cuts `fast` and `large`, which are at least [`Plan::total`] and [`Plan::large_total`], up: the sampler's
+    /// candidates, and everything else.
+    pub fn new(plan: &Plan, fast: &'m mut [u8], large: &'m mut [u8]) -> (&'m mut [u64], Self) {
         let (sizes, batch) = (plan.sizes, plan.batch);
-        let mut rest = Rest(bytes);
+        let (mut rest, mut large) = (Rest(fast), Rest(large));
         rest.align();
+        if plan.large_total() > 0 {
+            large.align();
+        }
         let candidates = rest.cut(8 * plan.candidates);
         let buffers = rest.cut(sizes.buffers);
         let rope = rest.cut(sizes.rope);
@@ -31,8 +35,12 @@ impl<'m> Memory<'m> {
         let [x_exponents, a_exponents, excess, y_exponents] = core::array::from_fn(|_| rest.i32s(batch));
         let scores = rest.i32s(plan.context);
         let history = rest.cut(4 * plan.context);
-        let cache = rest.cut(sizes.cache.byte_len());
-        let pinned = rest.cut(plan.pinned);
+        let mut cut = |place, len| match place {
+            Place::Fast => rest.cut(len),
+            Place::Large => large.cut(len),
+        };
+        let cache = cut(plan.cache_place, sizes.cache.byte_len());
+        let pinned = cut(plan.pinned_place, plan.pinned);
         let memory = Self {
             buffers,
             rope,

@@ -123,6 +123,10 @@ impl Model {
         self.tape_section.offset
     }
 
+    pub(crate) fn tape_crc32(&self) -> u32 {
+        self.tape_section.crc32
+    }
+
     pub(crate) fn prefix_len(&self) -> u64 {
         self.prefix_len
     }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::clock::Ticks;
 use crate::counted::Traffic;
 use crate::kv_cache::CacheShape;
 use crate::model::Model;
@@ -24,6 +25,9 @@ const BATCH_MAX: usize = 32;
 pub struct PlanOptions {
     /// Bytes of memory that there are.
     pub ram: usize,
+    /// Bytes of a second, slower memory: external RAM. It takes the pinned weights, and the key-value cache where the
+    /// context finds no room in the first one.
+    pub large: usize,
     /// Positions, prompt and answer together, never more than the model's own number; if absent that number, or as many
     /// as fit.
     pub context: Option<usize>,
@@ -35,13 +39,25 @@ pub struct PlanOptions {
     pub pinned: Option<usize>,
     /// Tokens that the sampler can choose among after top-k, top-p or min-p, 1 to the vocabulary.
     pub candidates: usize,
+    /// Compare the checksum of the weights in every so many passes through the head, the first included, and in the
+    /// prompt's passes before such a one; 0 for never. `docs/performance.md` has what it costs.
+    pub check_every: u32,
 }
 
 impl PlanOptions {
-    /// `ram` bytes, 256 candidates, everything else as it fits best.
+    /// `ram` bytes, 256 candidates, a check in 64 passes, everything else as it fits best.
     pub fn new(ram: usize) -> Self {
-        Self { ram, context: None, batch: None, chunk: None, pinned: None, candidates: 256 }
+        Self { ram, large: 0, context: None, batch: None, chunk: None, pinned: None, candidates: 256, check_every: 64 }
     }
+}
+
+/// Which memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The first one.
+    Fast,
+    /// The second, large one.
+    Large,
 }
 
 /// A part of the memory, for those who want to see where it goes.
@@ -51,6 +67,8 @@ pub struct Region {
     pub name: &'static str,
     /// Its bytes.
     pub len: usize,
+    /// Where it lies.
+    pub place: Place,
 }
 
 /// A division of the memory that works.
@@ -66,6 +84,8 @@ pub struct Plan {
     pub pinned: usize,
     /// Tokens that the sampler can choose among after top-k, top-p or min-p.
     pub candidates: usize,
+    pub(crate) cache_place: Place,
+    pub(crate) pinned_place: Place,
     pub(crate) sizes: Sizes,
 }
 
@@ -124,20 +144,41 @@ impl Plan {
     /// token's vectors and two buffers of a sector; then the whole tape, if it fits; else larger buffers, larger batches,
     /// and the front of the tape with what is left. A source that is memory itself needs no buffers for chunks.
     ///
+    /// A second memory takes the pinned weights, and the key-value cache if the context, or one as long as the model was
+    /// made for, has no room otherwise.
+    ///
     /// # Errors
     /// [`PlanError`]: the memory is too small.
     pub fn new<S: WeightSource>(model: &Model, source: &S, options: &PlanOptions) -> Result<Self, PlanError> {
+        let near = Self::with_cache_in(Place::Fast, model, source, options);
+        if options.large == 0 || near.is_ok_and(|plan| plan.context == model.header().context_length as usize) {
+            return near;
+        }
+        match (near, Self::with_cache_in(Place::Large, model, source, options)) {
+            (Ok(near), Ok(far)) if far.context <= near.context => Ok(near),
+            (near, Err(_)) => near,
+            (_, far) => far,
+        }
+    }
+
+    fn with_cache_in<S: WeightSource>(
+        cache_place: Place,
+        model: &Model,
+        source: &S,
+        options: &PlanOptions,
+    ) -> Result<Self, PlanError> {
         let most = model.header().context_length as usize;
         let streamed = source.memory().is_none();
         let tape = if streamed { sectors(model.tape_len()) } else { 0 };
-        let least = |context| Self::least(model, tape, context, options);
+        let least = |context| Self { cache_place, ..Self::least(model, tape, context, options) };
+        let fits = |plan: &Self, ram| plan.total() <= ram && plan.large_total() <= options.large;
         let comfortable = |context| {
             let (chunk, batch) = COMFORTABLE;
             let chunk = if least(context).chunk == 0 { 0 } else { options.chunk.unwrap_or(chunk) };
             let batch = options.batch.unwrap_or(batch).clamp(1, context);
             Self { batch, ..least(context) }.with_buffers(model, chunk)
         };
-        let longest = |plan: &dyn Fn(usize) -> Self, ram| longest(most, |context| plan(context).total() <= ram);
+        let longest = |plan: &dyn Fn(usize) -> Self, ram| longest(most, |context| fits(&plan(context), ram));
         let context = options.context.unwrap_or_else(|| {
             // Comfort is no use where there is no context: it takes a quarter of the memory at most, and none of the
             // shortest context's.
@@ -148,7 +189,7 @@ impl Plan {
         let context = context.clamp(1, most);
 
         let mut plan = least(context);
-        if plan.total() > options.ram {
+        if !fits(&plan, options.ram) {
             return Err(PlanError {
                 needed: plan.total(),
                 given: options.ram,
@@ -160,7 +201,7 @@ impl Plan {
         // All of the tape in memory: no chunks.
         if streamed && options.pinned.is_none() && options.chunk.is_none() {
             let resident = Self { pinned: tape, ..plan }.with_buffers(model, 0);
-            if resident.total() <= options.ram {
+            if fits(&resident, options.ram) {
                 plan = resident;
             }
         }
@@ -174,7 +215,12 @@ impl Plan {
             plan.batch = (plan.batch + spare(&plan) / 2 / slot).min(BATCH_MAX).min(context);
         }
         if plan.pinned < tape && options.pinned.is_none() {
-            plan.pinned = (spare(&plan) / SECTOR_LEN * SECTOR_LEN).min(tape);
+            let room = match plan.pinned_place {
+                Place::Fast => spare(&plan),
+                // The first byte there brings alignment with it.
+                Place::Large => options.large.saturating_sub(plan.large_total().max(ALIGNMENT)),
+            };
+            plan.pinned = (room / SECTOR_LEN * SECTOR_LEN).min(tape);
         }
         Ok(plan)
     }
@@ -193,6 +239,8 @@ impl Plan {
             chunk: 0,
             pinned,
             candidates: options.candidates.clamp(1, header.vocab_size as usize),
+            cache_place: Place::Fast,
+            pinned_place: if options.large > 0 { Place::Large } else { Place::Fast },
             sizes: Sizes {
                 buffers: 0,
                 headroom: model.longest_piece(),
@@ -226,7 +274,7 @@ impl Plan {
     /// a machine can address counts as all that it can.
     pub fn regions(&self) -> [Region; 9] {
         let Sizes { buffers, rope, x, a, y, cache, .. } = self.sizes;
-        let region = |name, count: usize, len| Region { name, len: count.saturating_mul(len) };
+        let region = |name, count: usize, len| Region { name, len: count.saturating_mul(len), place: Place::Fast };
         [
             region("candidates", self.candidates, 8),
             region("buffers", 1, buffers),
@@ -236,17 +284,31 @@ impl Plan {
             region("activations", self.batch, 2 * a + 4 * y + 16),
             region("attention scores", self.context, 4),
             region("token history", self.context, 4),
-            region("kv cache", 1, cache.byte_len()),
-            region("pinned weights", 1, self.pinned),
+            Region { place: self.cache_place, ..region("kv cache", 1, cache.byte_len()) },
+            Region { place: self.pinned_place, ..region("pinned weights", 1, self.pinned) },
         ]
     }
 
-    /// Bytes in all, alignment included.
+    /// Bytes in all of the first memory, alignment included.
     pub fn total(&self) -> usize {
-        // The memory may start at any address and is used from the next multiple of eight.
-        self.regions().iter().fold(7, |total, region| total.saturating_add(region.len))
+        self.lens(Place::Fast).fold(ALIGNMENT, usize::saturating_add)
+    }
+
+    /// Bytes in all of the second memory, alignment included; 0 if nothing lies there.
+    pub fn large_total(&self) -> usize {
+        match self.lens(Place::Large).fold(0, usize::saturating_add) {
+            0 => 0,
+            len => len.saturating_add(ALIGNMENT),
+        }
+    }
+
+    fn lens(&self, place: Place) -> impl Iterator<Item = usize> {
+        self.regions().into_iter().filter(move |region| region.place == place).map(|region| region.len)
     }
 }
+
+/// A memory may start at any address and is used from the next multiple of eight.
+const ALIGNMENT: usize = 7;
 
 /// `len` in whole sectors, as far as a machine can address them.
 fn sectors(len: u64) -> usize {
@@ -275,4 +337,8 @@ pub struct Stats {
     pub passes: u64,
     /// Bytes of memory in use, with the 7 that alignment may take.
     pub ram_used: usize,
+    /// Bytes of the second memory in use, likewise.
+    pub large_used: usize,
+    /// What the time went on, by the session's clock; zeros without one.
+    pub ticks: Ticks,
 }

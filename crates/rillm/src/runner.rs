@@ -1,5 +1,6 @@
 //! What a session does with its tokens: embeddings, batches, passes.
 
+use crate::clock::{Clock, Stopwatch, Ticks};
 use crate::counted::{Counted, SectorReader, lent};
 use crate::error::Error;
 use crate::format::{FormatError, TokenKind};
@@ -12,6 +13,7 @@ use crate::rope::Frequencies;
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::tape::{Ring, Tape, drive, read_ahead};
 use crate::tokenizer::Scratch;
+use crate::verify::Verifier;
 
 /// Bytes of the longest text that a token can have.
 const TEXT_MAX: usize = 255;
@@ -33,10 +35,13 @@ pub(crate) struct Runner<'m, S> {
     text: [u8; TEXT_MAX],
     tokens: u64,
     passes: u64,
+    verifier: Verifier,
+    /// Of all ticks but those of reads and checksums.
+    watch: Stopwatch,
 }
 
 impl<'m, S: WeightSource> Runner<'m, S> {
-    pub fn new(model: &'m Model, source: Counted<S>, plan: Plan, memory: Memory<'m>) -> Self {
+    pub fn new(model: &'m Model, source: Counted<S>, plan: Plan, memory: Memory<'m>, check_every: u32) -> Self {
         Self {
             model,
             source,
@@ -49,11 +54,21 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             text: [0; TEXT_MAX],
             tokens: 0,
             passes: 0,
+            verifier: Verifier::new(check_every, model.tape_crc32()),
+            watch: Stopwatch::default(),
+        }
+    }
+
+    /// Counts ticks from now on.
+    pub fn set_clock(&mut self, clock: Clock) {
+        for watch in [&mut self.watch, &mut self.verifier.watch, self.source.watch()] {
+            watch.clock = Some(clock);
         }
     }
 
     /// Appends the tokens of `text`, all or none.
     pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
+        let (started, read_before) = (self.watch.now(), self.source.watch().ticks.read);
         let start = self.len;
         let context = self.plan.context;
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
@@ -72,6 +87,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         }
         self.len = tokens;
         self.embedded &= tokens == start;
+        let read = self.source.watch().ticks.read - read_before;
+        self.watch.ticks.tokenizer += self.watch.since(started) - read;
         Ok(tokens - start)
     }
 
@@ -119,7 +136,13 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             }
             self.embedded = false;
             let last = start + batch == self.len;
-            self.pass(start, batch, last.then_some(&mut head)).await?;
+            if let Err(error) = self.pass(start, batch, last.then_some(&mut head)).await {
+                if let Error::Format(_) = error {
+                    // What was computed from such weights is not to be trusted, nor what is pinned of them.
+                    (self.cached, self.loaded) = (0, false);
+                }
+                return Err(error);
+            }
             start += batch;
             self.cached = start;
         }
@@ -157,6 +180,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
                 &buffer[at..at + record_len]
             }
         };
+        let start = self.watch.now();
         let (row, text) = record.split_at(embedding.tensor.row_len());
         let row = Row::new(row, &embedding.tensor).ok_or(FormatError::Truncated)?;
         let x = &mut self.memory.work.x;
@@ -169,6 +193,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             }
         }
         x.exponents[place] = row.exponent - 14;
+        self.watch.ticks.embedding += self.watch.since(start);
 
         let (len, kind) = (usize::from(text[0]), TokenKind::parse(text[1])?);
         let text = text.get(2..2 + len).ok_or(FormatError::Text { field: "a token's text" })?;
@@ -184,9 +209,9 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         batch: usize,
         head: Option<&mut impl FnMut(u32, i32, i32)>,
     ) -> Result<(), Error<S::Error>> {
-        let Self { model, source, memory, plan, .. } = self;
+        let Self { model, source, memory, plan, verifier, watch, .. } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
-        let pass = |tape, work| Pass {
+        let pass = |tape, work, watch| Pass {
             header: model.header(),
             lm_head: model.lm_head(),
             epsilon: model.epsilon(),
@@ -195,6 +220,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             work,
             position: start,
             batch,
+            watch,
         };
         let pinned = (memory.pinned.len() as u64).min(len);
         let resident = if source.memory().is_some() { len } else { pinned };
@@ -205,17 +231,18 @@ impl<'m, S: WeightSource> Runner<'m, S> {
                 source.read(last, &mut memory.buffers[..SECTOR_LEN]).await.map_err(Error::Source)?;
                 return Err(FormatError::Truncated.into());
             };
-            pass(Tape::new(tape, None), &mut memory.work).run(head).await?;
+            pass(Tape::new(tape, None, verifier), &mut memory.work, watch).run(head).await?;
         } else if pinned == len {
-            pass(Tape::new(&memory.pinned[..len as usize], None), &mut memory.work).run(head).await?;
+            let tape = Tape::new(&memory.pinned[..len as usize], None, verifier);
+            pass(tape, &mut memory.work, watch).run(head).await?;
         } else {
             let headroom = plan.sizes.headroom;
             let (first, rest) = memory.buffers.split_at_mut(headroom + plan.chunk);
             let ring = Ring::new(&mut rest[..headroom + plan.chunk], headroom);
             let range = model.tape_offset() + pinned..model.tape_offset() + len;
             let reader = read_ahead(source, &ring, first, range);
-            let tape = Tape::new(memory.pinned, Some(&ring));
-            drive(&ring, reader, pass(tape, &mut memory.work).run(head)).await?;
+            let tape = Tape::new(memory.pinned, Some(&ring), verifier);
+            drive(&ring, reader, pass(tape, &mut memory.work, watch).run(head)).await?;
         }
         source.count_resident(resident);
         self.tokens += batch as u64;
@@ -242,7 +269,16 @@ impl<'m, S: WeightSource> Runner<'m, S> {
     }
 
     pub fn stats(&self) -> Stats {
-        Stats { traffic: self.source.traffic(), tokens: self.tokens, passes: self.passes, ram_used: self.plan.total() }
+        let ticks =
+            Ticks { read: self.source.ticks().read, checksum: self.verifier.watch.ticks.checksum, ..self.watch.ticks };
+        Stats {
+            traffic: self.source.traffic(),
+            tokens: self.tokens,
+            passes: self.passes,
+            ram_used: self.plan.total(),
+            large_used: self.plan.large_total(),
+            ticks,
+        }
     }
 
     pub fn into_source(self) -> S {

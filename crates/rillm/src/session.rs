@@ -1,5 +1,6 @@
 //! A conversation with a model: tokens in, tokens out.
 
+use crate::clock::Clock;
 use crate::counted::Counted;
 use crate::error::Error;
 use crate::format::TokenKind;
@@ -39,12 +40,34 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// # Errors
     /// [`PlanError`]: the memory, or what the options allow of it, is too small.
     pub fn new(model: &'m Model, source: S, options: &PlanOptions, memory: &'m mut [u8]) -> Result<Self, PlanError> {
+        Self::with_large(model, source, options, memory, &mut [])
+    }
+
+    /// A session in two memories, a fast one and a large one: internal and external RAM. `large` of
+    /// [`Plan::large_total`] bytes is enough, as `memory` of [`Plan::total`] bytes is.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_large(
+        model: &'m Model,
+        source: S,
+        options: &PlanOptions,
+        memory: &'m mut [u8],
+        large: &'m mut [u8],
+    ) -> Result<Self, PlanError> {
         let mut plan = Plan::new(model, &source, options)?;
-        if plan.total() > memory.len() {
-            plan = Plan::new(model, &source, &PlanOptions { ram: memory.len(), ..*options })?;
+        if plan.total() > memory.len() || plan.large_total() > large.len() {
+            let options =
+                PlanOptions { ram: options.ram.min(memory.len()), large: options.large.min(large.len()), ..*options };
+            plan = Plan::new(model, &source, &options)?;
         }
-        let (candidates, memory) = Memory::new(&plan, memory);
-        Ok(Self { runner: Runner::new(model, Counted::new(source), plan, memory), candidates })
+        let (candidates, memory) = Memory::new(&plan, memory, large);
+        Ok(Self { runner: Runner::new(model, Counted::new(source), plan, memory, options.check_every), candidates })
+    }
+
+    /// Counts the ticks of `clock` from now on, by what they are spent on: see [`Stats::ticks`].
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.runner.set_clock(clock);
     }
 
     /// Appends the tokens of `text`, after the token that starts a text if there are none yet and the model wants one.
@@ -77,6 +100,19 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// candidates than were planned for, and what reading brings. Nothing is appended then, nor where the future is
     /// dropped.
     pub async fn next(&mut self, sampling: &Sampling) -> Result<Token<'_>, Error<S::Error>> {
+        self.next_observed(sampling, |_, _, _| ()).await
+    }
+
+    /// Does what [`next`](Self::next) does, and shows `observe` every logit that it chooses among, as
+    /// [`logits`](Self::logits) does. After an error it has seen some of them.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn next_observed(
+        &mut self,
+        sampling: &Sampling,
+        mut observe: impl FnMut(u32, i32, i32),
+    ) -> Result<Token<'_>, Error<S::Error>> {
         let plan = self.runner.plan();
         if self.tokens().len() >= plan.context {
             return Err(Error::ContextFull { tokens: self.tokens().len() + 1, context: plan.context });
@@ -85,7 +121,11 @@ impl<'m, S: WeightSource> Session<'m, S> {
             return Err(Error::TopK { top_k: sampling.top_k, candidates: plan.candidates as u32 });
         }
         let mut sampler = Sampler::new(*sampling, self.runner.tokens(), self.candidates);
-        self.runner.advance(|id, logit, exponent| sampler.offer(id, logit, exponent)).await?;
+        let look = |id, logit, exponent| {
+            observe(id, logit, exponent);
+            sampler.offer(id, logit, exponent);
+        };
+        self.runner.advance(look).await?;
         let id = sampler.choose().ok_or(Error::Empty)?;
         let (kind, text) = self.runner.append(id).await?;
         Ok(Token { id, kind, text })

@@ -15,6 +15,7 @@ use core::task::Poll;
 use crate::error::Error;
 use crate::format::{FormatError, Header, TENSOR_HEADER_LEN, TensorHeader, TensorKind};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
+use crate::verify::Verifier;
 
 /// The place where two buffers change hands.
 pub(crate) struct Ring<'b> {
@@ -144,12 +145,25 @@ pub(crate) struct Tape<'r, 'b> {
     resident: &'r [u8],
     ring: Option<&'r Ring<'b>>,
     window: Window<'b>,
+    verifier: &'r mut Verifier,
 }
 
 impl<'r, 'b> Tape<'r, 'b> {
-    /// A tape whose front is `resident` and whose rest, if any, comes through `ring`.
-    pub fn new(resident: &'r [u8], ring: Option<&'r Ring<'b>>) -> Self {
-        Self { resident, ring, window: Window::Resident(0..resident.len()) }
+    /// A tape whose front is `resident` and whose rest, if any, comes through `ring`. What is taken from it is shown to
+    /// `verifier`.
+    pub fn new(resident: &'r [u8], ring: Option<&'r Ring<'b>>, verifier: &'r mut Verifier) -> Self {
+        verifier.begin();
+        Self { resident, ring, window: Window::Resident(0..resident.len()), verifier }
+    }
+
+    /// What has been taken is the tape's prefix: see [`Verifier::end_prefix`].
+    pub fn end_prefix(&mut self) -> Result<(), FormatError> {
+        self.verifier.end_prefix()
+    }
+
+    /// The whole tape has been taken: see [`Verifier::end`].
+    pub fn end(&mut self) -> Result<(), FormatError> {
+        self.verifier.end()
     }
 
     fn window(&self) -> &Range<usize> {
@@ -186,18 +200,14 @@ impl<'r, 'b> Tape<'r, 'b> {
     }
 
     fn advance(&mut self, len: usize) -> &[u8] {
-        match &mut self.window {
-            Window::Resident(range) => {
-                let start = range.start;
-                range.start += len;
-                &self.resident[start..start + len]
-            }
-            Window::Chunk(chunk, range) => {
-                let start = range.start;
-                range.start += len;
-                &chunk[start..start + len]
-            }
-        }
+        let (bytes, range): (&[u8], _) = match &mut self.window {
+            Window::Resident(range) => (self.resident, range),
+            Window::Chunk(chunk, range) => (chunk, range),
+        };
+        let taken = &bytes[range.start..range.start + len];
+        range.start += len;
+        self.verifier.update(taken);
+        taken
     }
 
     /// The next tensor's header, which must be that of `kind` in `layer`.
@@ -274,9 +284,10 @@ mod tests {
         let (mut a, mut b) = ([0; ROW + SECTOR_LEN], [0; ROW + SECTOR_LEN]);
         let ring = Ring::new(&mut b, ROW);
         let mut source = Slow { log: &log };
+        let mut verifier = Verifier::new(0, 0);
         let reader = read_ahead(&mut source, &ring, &mut a, 0..4 * SECTOR_LEN as u64);
         let rows = async {
-            let mut tape = Tape::new(&[], Some(&ring));
+            let mut tape = Tape::new(&[], Some(&ring), &mut verifier);
             let mut bytes: Vec<u8> = Vec::new();
             for _ in 0..6 {
                 bytes.extend(tape.rows(ROW, 1).await?);
@@ -297,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_tape_that_ends_too_early_is_an_error() {
-        let mut tape = Tape::new(&[1, 2, 3], None);
+        let mut verifier = Verifier::new(0, 0);
+        let mut tape = Tape::new(&[1, 2, 3], None, &mut verifier);
         let mut take = pin!(tape.take(4));
         let result = take.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(result, Poll::Ready(Err(FormatError::Truncated)));

@@ -2,8 +2,9 @@
 
 mod support;
 
+use rillm::clock::Ticks;
 use rillm::error::Error;
-use rillm::plan::{Plan, PlanOptions};
+use rillm::plan::{Place, Plan, PlanOptions};
 use rillm::sampler::Sampling;
 use rillm::sources::Bytes;
 use support::{block_on, model_file, open, session, shapes};
@@ -98,6 +99,58 @@ fn every_budget_is_kept_or_refused_with_one_that_works() {
             }
         }
     }
+}
+
+#[test]
+fn a_second_memory_takes_weights_and_a_cache_that_has_no_room() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let place = |options: &PlanOptions, name| {
+        let plan = Plan::new(&model, &source, options).unwrap();
+        assert!(plan.total() <= options.ram && plan.large_total() <= options.large);
+        let region = plan.regions().into_iter().find(|region| region.name == name).unwrap();
+        (region.place, region.len)
+    };
+    let tape = model.tape_len().next_multiple_of(512) as usize;
+    let large = PlanOptions { large: 1 << 20, ..PlanOptions::new(100_000) };
+    assert_eq!(place(&large, "kv cache").0, Place::Fast);
+    assert_eq!(place(&large, "pinned weights"), (Place::Large, tape));
+    let smallest = PlanOptions { context: Some(64), batch: Some(1), chunk: Some(1), pinned: Some(0), ..large };
+    let smallest = Plan::new(&model, &source, &smallest).unwrap().total();
+    let cache = place(&large, "kv cache").1;
+    let tight = PlanOptions { batch: Some(1), ..PlanOptions::new(smallest - cache / 2) };
+    let (tight_large, whole) = (PlanOptions { large: 1 << 20, ..tight }, Some(64));
+    assert!(Plan::new(&model, &source, &PlanOptions { context: whole, ..tight }).is_err());
+    assert_eq!(place(&PlanOptions { context: whole, ..tight_large }, "kv cache"), (Place::Large, cache));
+    assert_eq!(place(&tight_large, "kv cache"), (Place::Large, cache));
+    // Too little for a cache: pinned weights only.
+    assert_eq!(place(&PlanOptions { large: 1000, ..tight }, "kv cache").0, Place::Fast);
+    assert_eq!(place(&PlanOptions { large: 1000, ..tight }, "pinned weights"), (Place::Large, 512));
+    assert_eq!(place(&PlanOptions { large: 518, ..tight }, "pinned weights"), (Place::Large, 0));
+    assert_eq!(place(&PlanOptions { large: 519, ..tight }, "pinned weights"), (Place::Large, 512));
+}
+
+#[test]
+fn a_clock_tells_every_stage() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NOW: AtomicU32 = AtomicU32::new(u32::MAX - 50);
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let options = PlanOptions { chunk: Some(1024), pinned: Some(0), ..PlanOptions::new(1 << 20) };
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+    session.set_clock(|| NOW.fetch_add(1, Ordering::Relaxed));
+    block_on(session.push_text("a tale")).unwrap();
+    block_on(session.next(&Sampling::GREEDY)).unwrap();
+    let ticks = session.stats().ticks;
+    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, checksum } = ticks;
+    for (stage, ticks) in
+        [tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, checksum].iter().enumerate()
+    {
+        assert!(*ticks > 0, "stage {stage}: {ticks:?}");
+    }
+    // No tick is counted twice.
+    assert!(ticks.total() <= u64::from(NOW.load(Ordering::Relaxed).wrapping_add(51)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rillm::plan::PlanOptions;
 use rillm::sampler::{Q16, Sampling};
 use rillm::source::WeightSource;
 use rillm::sources::{Bytes, Fault, Faulty};
-use support::{block_on, model_file, open, session, shapes};
+use support::{Flipping, block_on, model_file, open, session, shapes};
 
 const PROMPT: &str = "a tale of two";
 const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling::GREEDY };
@@ -65,6 +65,47 @@ fn a_failed_read_loses_and_doubles_nothing() {
     }
 }
 
+/// The tokens of a prompt of eleven and four more, checked in every pass, and the errors on the way; gives up after ten.
+fn run_checked(model: &Model, source: impl WeightSource<Error: std::fmt::Debug>) -> (Vec<u32>, usize) {
+    let options = PlanOptions { check_every: 1, ..options() };
+    let mut memory = vec![0; options.ram];
+    let mut session = session(model, source, &options, &mut memory);
+    session.push(&[1, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49]).unwrap();
+    let mut errors = 0;
+    while session.tokens().len() < 15 && errors < 10 {
+        if let Err(error) = block_on(session.next(&SAMPLING)) {
+            // A bit of a tensor's header shows at once.
+            let noticed = matches!(error, Error::Format(FormatError::Checksum { .. } | FormatError::Tensor { .. }));
+            assert!(noticed, "{error:?}");
+            errors += 1;
+        }
+    }
+    (session.tokens().to_vec(), errors)
+}
+
+#[test]
+fn a_flipped_bit_is_noticed_and_the_tokens_stay_the_same() {
+    let file = model_file(&shapes()[1], 2);
+    let (model, inner) = open(Bytes::copied(&file));
+    let header = rillm::format::Header::parse(file.first_chunk().unwrap()).unwrap();
+    let tape = header.section(rillm::format::SectionKind::Tape).unwrap();
+    let (expected, errors) = run_checked(&model, inner);
+    assert_eq!(errors, 0);
+    // Weights that stay in memory, that a prompt needs, and of the head; in any of the reads of a byte.
+    for at in [100, 3000, 6000, tape.len / 2, tape.len - 10] {
+        for read in 0..4 {
+            let source = Flipping { inner, reads: 0, flipped: read..read + 1, byte: tape.offset + at };
+            let (tokens, errors) = run_checked(&model, source);
+            assert_eq!(tokens, expected, "byte {at}, read {read}");
+            // What is pinned is read once, and again after an error.
+            let pinned = at < 4096;
+            assert_eq!(errors, usize::from(!pinned || read == 0), "byte {at}, read {read}");
+        }
+        let broken = Flipping { inner, reads: 0, flipped: 0..u64::MAX, byte: tape.offset + at };
+        assert_eq!(run_checked(&model, broken), (expected[..11].to_vec(), 10));
+    }
+}
+
 #[test]
 fn a_failed_read_while_opening_is_reported() {
     let file = model_file(&shapes()[1], 2);
@@ -77,12 +118,13 @@ fn a_failed_read_while_opening_is_reported() {
     panic!("opening took more than a hundred reads");
 }
 
-/// Opens and runs whatever the bytes are. Anything but a panic will do.
+/// Opens and runs whatever the bytes are, without looking at the weights' checksum. Anything but a panic will do.
 fn run_whatever(file: &[u8], lend: bool) -> Result<Vec<u32>, ()> {
+    let options = PlanOptions { check_every: 0, ..options() };
     let mut source = if lend { Bytes::lent(file) } else { Bytes::copied(file) };
     let model = block_on(Model::open(&mut source)).map_err(|_| ())?;
-    let mut memory = vec![0; options().ram];
-    let mut session = rillm::session::Session::new(&model, source, &options(), &mut memory).map_err(|_| ())?;
+    let mut memory = vec![0; options.ram];
+    let mut session = rillm::session::Session::new(&model, source, &options, &mut memory).map_err(|_| ())?;
     block_on(session.push_text(PROMPT)).map_err(|_| ())?;
     for _ in 0..3 {
         block_on(session.next(&SAMPLING)).map_err(|_| ())?;

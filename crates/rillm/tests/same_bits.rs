@@ -5,6 +5,7 @@ mod support;
 use proptest::prelude::*;
 use rillm::plan::PlanOptions;
 use rillm::sampler::{Q16, Sampling};
+use rillm::session::Session;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
 use support::{Late, block_on, config, model_file, open, session};
@@ -17,8 +18,8 @@ fn run<S: WeightSource<Error: std::fmt::Debug>>(
     prompt: &[u32],
 ) -> (Vec<u32>, Vec<(u32, i32, i32)>) {
     let (model, source) = open(source);
-    let mut memory = vec![0; options.ram];
-    let mut session = session(&model, source, options, &mut memory);
+    let (mut memory, mut large) = (vec![0; options.ram], vec![0; options.large]);
+    let mut session = Session::with_large(&model, source, options, &mut memory, &mut large).unwrap();
     session.push(prompt).unwrap();
     for _ in 0..4 {
         block_on(session.next(sampling)).unwrap();
@@ -53,8 +54,10 @@ proptest! {
         let by_chunk = PlanOptions { chunk: Some(chunk), pinned: Some(0), ..by_batch };
         let by_pins = PlanOptions { pinned: Some(pinned), ..by_chunk };
         let by_itself = PlanOptions { batch: None, context: None, ..PlanOptions::new(600_000) };
+        let with_large = PlanOptions { large: pinned + 40_000, pinned: None, ..by_pins };
+        let cache_in_large = PlanOptions { ram: 60_000, large: 1 << 20, context: None, ..PlanOptions::new(60_000) };
         prop_assert_eq!(&run(Bytes::lent(&file), &by_batch, &sampling, &prompt), &expected);
-        for options in [plenty, by_batch, by_chunk, by_pins, by_itself] {
+        for options in [plenty, by_batch, by_chunk, by_pins, by_itself, with_large, cache_in_large] {
             prop_assert_eq!(&run(Bytes::copied(&file), &options, &sampling, &prompt), &expected, "{:?}", options);
         }
         prop_assert_eq!(&run(Late::new(Bytes::copied(&file)), &by_chunk, &sampling, &prompt), &expected);

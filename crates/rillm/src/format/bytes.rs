@@ -1,11 +1,20 @@
 //! Little-endian fields of a byte slice whose length was checked, and the checksum.
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
+
+static CRC_32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
+/// A CRC-32 that is given its bytes piece by piece.
+pub(crate) type Checksum = Digest<'static, u32, Table<1>>;
+
+/// A checksum of nothing yet.
+pub(crate) fn checksum() -> Checksum {
+    CRC_32.digest()
+}
 
 /// CRC-32 as in zlib and PNG (ISO-HDLC).
 pub fn crc32(bytes: &[u8]) -> u32 {
-    static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-    CRC.checksum(bytes)
+    CRC_32.checksum(bytes)
 }
 
 /// The `N` bytes at `at`.

@@ -8,7 +8,7 @@ mod header;
 mod tensor;
 
 pub use bytes::crc32;
-pub(crate) use bytes::u32_at;
+pub(crate) use bytes::{Checksum, checksum, u32_at};
 pub use header::{Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind};
 pub use tensor::{
     EMBEDDING_HEADER_LEN, EmbeddingHeader, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,
@@ -103,7 +103,8 @@ impl fmt::Display for FormatError {
             ),
             Self::Checksum { what, stored, computed } => write!(
                 f,
-                "the checksum of the {what} is {computed:08x} and should be {stored:08x}: the file is damaged; copy it again"
+                "the checksum of the {what} is {computed:08x} and should be {stored:08x}: it was not read right, or the file is damaged; try \
+                 again, then copy it again"
             ),
             Self::Unknown { field, value } => {
                 write!(f, "{field} is {value}, which format version 1 does not know; update rillm")

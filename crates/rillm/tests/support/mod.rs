@@ -95,6 +95,31 @@ pub fn session<'m, S: WeightSource>(
     Session::new(model, source, options, memory).unwrap()
 }
 
+/// A source that flips a bit of what the `flipped`th read brings, counted from 0, at a byte of the file.
+pub struct Flipping<S> {
+    pub inner: S,
+    pub reads: u64,
+    pub flipped: std::ops::Range<u64>,
+    /// Only reads that hold this byte are counted.
+    pub byte: u64,
+}
+
+impl<S: WeightSource> WeightSource for Flipping<S> {
+    type Error = S::Error;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), S::Error> {
+        self.inner.read(first, buf).await?;
+        let start = u64::from(first.0) * 512;
+        if (start..start + buf.len() as u64).contains(&self.byte) {
+            if self.flipped.contains(&self.reads) {
+                buf[(self.byte - start) as usize] ^= 0x10;
+            }
+            self.reads += 1;
+        }
+        Ok(())
+    }
+}
+
 /// A source whose reads take several polls, as those of a card with DMA do.
 pub struct Late<S> {
     inner: S,

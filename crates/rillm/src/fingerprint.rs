@@ -1,0 +1,50 @@
+//! One number for many logits, by which two machines find out that they compute the same.
+
+use crate::format::{Checksum, checksum};
+
+/// The CRC-32 of every logit that was shown to it, in order: token, mantissa and exponent, 32 bits each, little-endian.
+///
+/// [`Session::next_observed`](crate::session::Session::next_observed) shows them.
+#[derive(Clone)]
+pub struct Fingerprint(Checksum);
+
+impl Fingerprint {
+    /// Of no logits.
+    pub fn new() -> Self {
+        Self(checksum())
+    }
+
+    /// Adds the logit `mantissa · 2^exponent` of a token.
+    pub fn add(&mut self, token: u32, mantissa: i32, exponent: i32) {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&token.to_le_bytes());
+        bytes[4..8].copy_from_slice(&mantissa.to_le_bytes());
+        bytes[8..].copy_from_slice(&exponent.to_le_bytes());
+        self.0.update(&bytes);
+    }
+
+    /// The number.
+    pub fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
+}
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_crc_of_the_bytes() {
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.add(1, -2, 3);
+        fingerprint.add(u32::MAX, i32::MIN, -30);
+        let bytes: std::vec::Vec<u8> = [1, -2, 3, -1, i32::MIN, -30].into_iter().flat_map(i32::to_le_bytes).collect();
+        assert_eq!(fingerprint.value(), crate::format::crc32(&bytes));
+    }
+}
