@@ -1,7 +1,11 @@
-//! rillm on an emulated 32-bit RISC-V chip.
+//! rillm on an emulated 32-bit RISC-V chip: 520 KiB of SRAM, up to 4 MiB of PSRAM, an SD card over SPI, a serial console.
+//!
+//! The chip is QEMU's `sifive_u` cut down to the size of an ESP32; `cargo xtask emulate rv32` builds and boots it. The console
+//! ends with Ctrl-D, and the emulator with it.
 #![no_std]
 #![no_main]
 
+mod card;
 mod clock;
 #[cfg(feature = "faults")]
 mod faults;
@@ -13,74 +17,74 @@ mod spi;
 mod trap;
 mod uart;
 
+use core::convert::Infallible;
 use core::fmt::Write;
-use core::future::Future;
-use embedded_sdmmc::{Block, BlockDevice, BlockIdx};
-use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session, sources::Bytes, tokenizer::Decoder};
 
-fn block_on<F: Future>(f: F) -> F::Output {
-    let mut f = core::pin::pin!(f);
-    let mut cx = core::task::Context::from_waker(core::task::Waker::noop());
-    loop {
-        if let core::task::Poll::Ready(v) = f.as_mut().poll(&mut cx) {
-            return v;
-        }
-    }
-}
+use embassy_futures::block_on;
+use rillm::sources::Bytes;
+use rillm_console::number::Grouped;
+use rillm_console::summary::Unit;
+use rillm_console::{Board, Clock};
+
+use crate::memory::{Painted, Stack};
+use crate::options::{Options, Source};
+use crate::semihosting::{WORDS_LEN, exit, words};
+use crate::uart::Uart;
+
+/// The exit code where the words at the start make no sense.
+const BAD_WORD: u8 = 2;
 
 #[riscv_rt::entry]
 fn main() -> ! {
-    let stack = memory::Stack::paint();
-    let mut uart = uart::Uart::new();
-    let mut buf = [0; semihosting::WORDS_LEN];
-    let words = semihosting::words(&mut buf);
-    let options = options::Options::parse(words.split_whitespace().skip(1));
-    let options = match options {
-        Ok(o) => o,
-        Err(e) => {
-            let _ = writeln!(uart, "{e}");
-            semihosting::exit(1)
+    let stack = Stack::paint();
+    let mut buf = [0; WORDS_LEN];
+    let options = match Options::parse(words(&mut buf).split_whitespace().skip(1)) {
+        Ok(options) => options,
+        Err(bad) => {
+            // There is nobody left to tell about a line that fails.
+            let _ = write!(Uart::new(), "{bad}\r\n");
+            exit(BAD_WORD);
         }
     };
+
     memory::protect(options.psram);
-    let (fast, fp) = memory::sram();
-    let (large, lp) = memory::psram(options.psram);
-    let _ = writeln!(uart, "hello {options:?} sram {} psram {} stack {}", fp.len(), lp.len(), stack.len());
-    if let options::Source::Flash(len) = options.source {
-        let mut source = Bytes::lent(flash::model(len));
-        let model = block_on(Model::open(&mut source)).unwrap();
-        let fl = fast.len();
-        let mut s =
-            Session::with_large(&model, source, &PlanOptions { large: large.len(), ..PlanOptions::new(fl) }, fast, large)
-                .unwrap();
-        s.set_clock(clock::instructions);
-        block_on(s.push_text("Once upon a time")).unwrap();
-        let mut d = Decoder::new(false);
-        for _ in 0..20 {
-            let t = block_on(s.next(&Sampling::GREEDY)).unwrap();
-            for p in d.push(t.kind, t.text) {
-                let _ = write!(uart, "{p}");
-            }
+    let (sram, sram_paint) = memory::sram();
+    let (psram, psram_paint) = memory::psram(options.psram);
+    let ram = options.ram.min(sram.len());
+    let sram = &mut sram[..ram];
+
+    let instructions = Clock { ticks: clock::instructions, unit: Unit::Count("instructions") };
+    let board = Board {
+        name: "QEMU's sifive_u, RV32IMAC",
+        clock: options.icount.then_some(instructions),
+        stats: &|out| {
+            writeln!(out, "stack: {} of {} bytes at most", Grouped(stack.peak() as u64), Grouped(stack.len() as u64))
+        },
+    };
+    let Ok(()) = match options.source {
+        Source::Card => {
+            let bus = card::bus(&options);
+            let open = async |name: Option<&str>| card::open(&bus, &options, name).await;
+            block_on(rillm_console::run(Uart::new(), &board, open, sram, psram))
         }
-        let _ = writeln!(uart, "\n{:?} {:?}", s.stats(), s.plan());
-    } else {
-        let bus = spi::Spi::new();
-        #[cfg(feature = "faults")]
-        let bus = faults::Faulty::new(bus, options.fault);
-        let dev = embedded_hal_bus::spi::ExclusiveDevice::new_no_delay(bus, spi::ChipSelect).unwrap();
-        let sd = embedded_sdmmc::SdCard::new_with_options(
-            dev,
-            spi::NoDelay,
-            embedded_sdmmc::sdcard::spi::AcquireOpts { use_crc: options.crc, acquire_retries: 50 },
-        );
-        let _ = writeln!(uart, "{:?} {:?}", sd.get_card_type(), sd.num_bytes());
-        let mut b = [Block::new(), Block::new(), Block::new(), Block::new()];
-        for i in 0..5 {
-            let r = sd.read(&mut b, BlockIdx(i));
-            let _ = writeln!(uart, "{r:?} {:x?}", &b[0].contents[440..512]);
+        Source::Flash(len) => {
+            let open =
+                async |_: Option<&str>| Ok::<_, Infallible>((Bytes::lent(flash::model(len)), "flash, memory-mapped"));
+            block_on(rillm_console::run(Uart::new(), &board, open, sram, psram))
         }
+    };
+    report(&stack, &[("SRAM", ram, sram_paint), ("PSRAM", options.psram, psram_paint)]);
+    exit(0)
+}
+
+/// What was really used, for comparison with the plan. The engine no longer has its memory.
+fn report(stack: &Stack, memories: &[(&str, usize, Painted)]) {
+    let mut uart = Uart::new();
+    let mut line = |name, used: usize, of: usize| {
+        let _ = write!(uart, "{name}: {} of {} bytes touched\r\n", Grouped(used as u64), Grouped(of as u64));
+    };
+    line("stack", stack.peak(), stack.len());
+    for (name, len, paint) in memories {
+        line(name, paint.touched_from_start(), *len);
     }
-    let _ =
-        writeln!(uart, "stack {} fast {} large {}", stack.peak(), fp.touched_from_start(), lp.touched_from_start());
-    semihosting::exit(0)
 }

@@ -4,8 +4,8 @@ use core::arch::asm;
 use core::ptr;
 
 use riscv::register::{
-    Permission, Range, pmpaddr0, pmpaddr1, pmpaddr2, pmpaddr3, pmpaddr4, pmpaddr5, pmpaddr6, pmpaddr7, pmpaddr8, pmpcfg0,
-    pmpcfg1, pmpcfg2,
+    Permission, Range, pmpaddr0, pmpaddr1, pmpaddr2, pmpaddr3, pmpaddr4, pmpaddr5, pmpaddr6, pmpaddr7, pmpaddr8,
+    pmpcfg0, pmpcfg1, pmpcfg2,
 };
 
 /// Flash as the chip sees it, program and model.

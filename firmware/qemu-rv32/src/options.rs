@@ -20,14 +20,12 @@ pub enum Source {
 pub struct Options<'w> {
     /// `source=card`, or `source=flash` with `flash=BYTES`.
     pub source: Source,
-    /// `file=NAME`: the model's name on the card.
-    pub file: &'w str,
+    /// `file=NAME`: the model's name on the card; the first *.rillm if absent.
+    pub file: Option<&'w str>,
     /// `ram=BYTES`: the most SRAM that the engine may use.
     pub ram: usize,
     /// `psram=BYTES`: the PSRAM that the board has, 0 to 4 MiB.
     pub psram: usize,
-    /// `context=N`: positions to plan for.
-    pub context: Option<usize>,
     /// `crc=1`: the card's driver checks every block.
     pub crc: bool,
     /// `icount=1`: QEMU counts instructions.
@@ -47,7 +45,7 @@ impl fmt::Display for BadWord<'_> {
         write!(
             f,
             "the option `{word}` makes no sense; there are source=card, source=flash with flash=BYTES, file=NAME, \
-             ram=BYTES, psram=0 to psram={PSRAM_MAX}, context=N, crc=0, crc=1, icount=0, icount=1"
+             ram=BYTES, psram=0 to psram={PSRAM_MAX}, crc=0, crc=1, icount=0, icount=1"
         )?;
         f.write_str(if cfg!(feature = "faults") {
             ", fault=error@N, fault=late@N:POLLS, fault=gone@N:TRANSFERS, fault=flip@N and fault=flip@N:always"
@@ -65,10 +63,9 @@ impl<'w> Options<'w> {
     pub fn parse(words: impl Iterator<Item = &'w str>) -> Result<Self, BadWord<'w>> {
         let mut options = Self {
             source: Source::Card,
-            file: "MODEL.RIL",
+            file: None,
             ram: usize::MAX,
             psram: PSRAM_MAX,
-            context: None,
             crc: false,
             icount: false,
             #[cfg(feature = "faults")]
@@ -84,10 +81,9 @@ impl<'w> Options<'w> {
                 "source" if value == "card" => options.source = Source::Card,
                 "source" if value == "flash" => options.source = Source::Flash(0),
                 "flash" => flash = number()?,
-                "file" => options.file = value,
+                "file" => options.file = Some(value),
                 "ram" => options.ram = number()?,
                 "psram" => options.psram = Some(number()?).filter(|&len| len <= PSRAM_MAX).ok_or(bad)?,
-                "context" => options.context = Some(number()?),
                 "crc" => options.crc = flag()?,
                 "icount" => options.icount = flag()?,
                 #[cfg(feature = "faults")]

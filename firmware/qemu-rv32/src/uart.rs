@@ -17,6 +17,8 @@ const ENABLE: u32 = 1;
 /// More bytes have come than the mark in RXCTRL, which is 0.
 const RECEIVED: u32 = 1 << 1;
 
+const CTRL_D: u8 = 0x04;
+
 /// The serial line. QEMU has no baud rate: bytes go as fast as they can.
 pub struct Uart(());
 
@@ -37,20 +39,17 @@ impl ErrorType for Uart {
 }
 
 impl Read for Uart {
-    /// Waits for at least one byte.
+    /// Waits for a byte. Ctrl-D is the end of the input.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
-        let mut len = 0;
-        while len < buf.len() {
+        let Some(slot) = buf.first_mut() else { return Ok(0) };
+        loop {
             // SAFETY: a register of the UART.
             let data = unsafe { RXDATA.read_volatile() };
             if data & NOT_NOW == 0 {
-                buf[len] = data as u8;
-                len += 1;
-            } else if len > 0 {
-                break;
+                *slot = data as u8;
+                return Ok(usize::from(*slot != CTRL_D));
             }
         }
-        Ok(len)
     }
 }
 
