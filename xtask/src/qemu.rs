@@ -17,6 +17,8 @@ const TICK: Duration = Duration::from_millis(50);
 const IMPATIENCE: Duration = Duration::from_secs(2);
 /// The byte that a console takes as Ctrl-C.
 const CTRL_C: u8 = 3;
+/// The byte that is the end of a console's input.
+const CTRL_D: u8 = 4;
 /// Bytes of the serial line that an error repeats.
 const LAST_WORDS: usize = 2000;
 
@@ -121,11 +123,7 @@ impl Emulated {
                     text.extend(bytes);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
-                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => bail!(
-                    "the board has not answered after {} seconds (--timeout); its last words were:\n{}",
-                    self.timeout.as_secs(),
-                    self.last_words()
-                ),
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => return Err(self.hangs()),
                 Err(RecvTimeoutError::Timeout) => self.pass_interrupt_on()?,
             }
         }
@@ -161,6 +159,27 @@ impl Emulated {
         }
     }
 
+    /// Ends the console's input, which ends the board. `show` gets what it still says.
+    ///
+    /// # Errors
+    /// The board does not end, or not well.
+    pub fn hang_up(mut self, mut show: impl FnMut(&[u8])) -> Result<()> {
+        self.type_bytes(&[CTRL_D])?;
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.output.recv_timeout(TICK) {
+                Ok(bytes) => {
+                    self.remember(&bytes);
+                    show(&bytes);
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => return Err(self.hangs()),
+                Err(RecvTimeoutError::Timeout) => self.pass_interrupt_on()?,
+            }
+        }
+        if self.child.wait()?.success() { Ok(()) } else { Err(self.ended()) }
+    }
+
     /// A Ctrl-C goes to the board, unless there was one just before.
     fn pass_interrupt_on(&mut self) -> Result<()> {
         let count = interrupt::count();
@@ -182,6 +201,11 @@ impl Emulated {
 
     fn last_words(&self) -> String {
         String::from_utf8_lossy(&self.last).trim_end().to_owned()
+    }
+
+    fn hangs(&self) -> anyhow::Error {
+        let (seconds, words) = (self.timeout.as_secs(), self.last_words());
+        anyhow!("the board has not answered after {seconds} seconds (--timeout); its last words were:\n{words}")
     }
 
     fn ended(&mut self) -> anyhow::Error {

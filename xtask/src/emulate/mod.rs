@@ -1,5 +1,6 @@
 //! `cargo xtask emulate`: a board's firmware in QEMU, from a card image to the text.
 
+pub mod dialogue;
 mod rv32;
 
 use std::io::{Write, stdout};
@@ -10,11 +11,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use console::style;
 
+use self::dialogue::Dialogue;
+use crate::elf::Sections;
 use crate::qemu::Emulated;
-use crate::{card, elf, interrupt, root};
-
-/// What the console prints when it waits for a line.
-pub const PROMPT: &str = "\n> ";
+use crate::{card, interrupt, root};
 
 /// Boot a board's firmware in QEMU: with a prompt its text comes on standard output, without one the console is yours.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,6 +46,9 @@ pub struct Args {
     seed: Option<u64>,
     #[command(flatten)]
     setup: Setup,
+    /// One more line that tells the tokens and what their logits add up to, to compare with `rillm run --check`
+    #[arg(long)]
+    check: bool,
 }
 
 /// How a board is booted.
@@ -60,9 +63,6 @@ pub struct Setup {
     /// External memory: 0 to 4M
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = bytes)]
     pub psram: u64,
-    /// Tokens to make room for, prompt and answer together
-    #[arg(long, value_name = "N")]
-    pub context: Option<u32>,
     /// What goes wrong with the card: error@N, late@N[:POLLS], gone@N:POLLS, flip@N, flip@N:always; N counts the blocks read
     #[arg(long, value_name = "FAULT")]
     pub fault: Option<String>,
@@ -124,13 +124,11 @@ impl Machine {
     ///
     /// # Errors
     /// QEMU is missing, or the board ends, hangs or traps before its prompt.
-    pub fn boot(&self, setup: &Setup, show: impl FnMut(&[u8])) -> Result<Emulated> {
+    pub fn boot(&self, setup: &Setup, show: impl FnMut(&str)) -> Result<Dialogue> {
         let qemu = match self.board {
             Board::Rv32 => rv32::qemu(&self.firmware, &self.model, &self.card, setup)?,
         };
-        let mut emulated = Emulated::start(qemu, Duration::from_secs(setup.timeout))?;
-        emulated.read_until(PROMPT, show)?;
-        Ok(emulated)
+        Dialogue::new(Emulated::start(qemu, Duration::from_secs(setup.timeout))?, show)
     }
 }
 
@@ -138,32 +136,49 @@ impl Machine {
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
     let machine = Machine::new(args.board, &args.model)?;
-    eprintln!("{}", style(elf::Sections::of(&machine.firmware)?).dim().for_stderr());
-    let say = |bytes: &[u8]| eprint!("{}", style(String::from_utf8_lossy(bytes)).dim().for_stderr());
-    let mut board = machine.boot(&args.setup, say)?;
-    eprintln!();
-
-    let settings = [
-        args.max_tokens.map(|n| format!("/tokens {n}")),
-        args.temperature.as_ref().map(|t| format!("/temperature {t}")),
-        args.seed.map(|seed| format!("/seed {seed}")),
-    ];
-    for setting in settings.into_iter().flatten() {
-        board.send(&setting)?;
-        board.read_until(PROMPT, say)?;
+    tell(&Sections::of(&machine.firmware)?.to_string());
+    let mut console = machine.boot(&args.setup, |words| eprint!("{}", dim(words)))?;
+    tell("");
+    for command in args.settings() {
+        tell(console.command(&command)?.trim_end());
     }
+
     let Some(prompt) = &args.prompt else {
         write!(stdout(), "> ")?;
-        board.interact(stdout())?;
+        console.into_board().interact(stdout())?;
         return Ok(ExitCode::SUCCESS);
     };
-    board.send(prompt)?;
-    board.read_until(PROMPT, |bytes| {
+    let answer = console.ask(prompt, |text| {
         // Without a reader there is nobody to tell.
-        let _ = stdout().write_all(bytes).and_then(|()| stdout().flush());
+        let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
     })?;
-    writeln!(stdout())?;
-    Ok(ExitCode::SUCCESS)
+    for line in answer.summary.iter().chain(&answer.check) {
+        tell(line);
+    }
+    console.into_board().hang_up(|words| eprint!("{}", dim(&String::from_utf8_lossy(words))))?;
+    Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Args {
+    /// The console's commands that make it as the arguments say.
+    fn settings(&self) -> impl Iterator<Item = String> {
+        let settings = [
+            self.max_tokens.map(|n| format!("/max {n}")),
+            self.temperature.as_ref().map(|t| format!("/temp {t}")),
+            self.seed.map(|seed| format!("/seed {seed}")),
+            self.check.then(|| "/check on".to_owned()),
+        ];
+        settings.into_iter().flatten()
+    }
+}
+
+/// A line that is not the text.
+fn tell(line: &str) {
+    eprintln!("{}", dim(line));
+}
+
+fn dim(text: &str) -> console::StyledObject<&str> {
+    style(text).dim().for_stderr()
 }
 
 /// Bytes: `65536`, `64K`, `4M`.
