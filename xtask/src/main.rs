@@ -5,6 +5,7 @@ mod elf;
 mod emulate;
 mod interrupt;
 mod qemu;
+mod terminal;
 mod toolchain;
 
 use std::path::PathBuf;

@@ -1,9 +1,10 @@
 //! A QEMU that runs, and its serial line.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write, stdin};
+use std::mem;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,7 +105,7 @@ impl Emulated {
     pub fn read_until(&mut self, mark: &str, mut show: impl FnMut(&[u8])) -> Result<Vec<u8>> {
         let deadline = Instant::now() + self.timeout;
         let mark = mark.as_bytes();
-        let (mut text, mut shown) = (std::mem::take(&mut self.pending), 0);
+        let (mut text, mut shown) = (mem::take(&mut self.pending), 0);
         loop {
             if let Some(at) = find(&text, mark) {
                 self.pending = text.split_off(at + mark.len());
@@ -129,32 +130,34 @@ impl Emulated {
         }
     }
 
-    /// Connects the serial line with this program's standard input and output until either ends, or a second Ctrl-C.
+    /// Connects the serial line with this program's standard input and `show`, until the input ends or the board does.
     ///
     /// # Errors
-    /// Standard output cannot be written.
-    pub fn interact(mut self, mut out: impl Write) -> Result<Option<ExitStatus>> {
+    /// The board ends in another way than by Ctrl-D, or there is a second Ctrl-C.
+    pub fn interact(mut self, mut show: impl FnMut(&[u8])) -> Result<()> {
         let (sender, input) = channel();
         thread::spawn(move || {
             let mut buf = [0; 256];
-            while let Ok(len @ 1..) = std::io::stdin().read(&mut buf) {
+            while let Ok(len @ 1..) = stdin().read(&mut buf) {
                 if sender.send(buf[..len].to_vec()).is_err() {
                     break;
                 }
             }
         });
-        out.write_all(&std::mem::take(&mut self.pending))?;
+        show(&mem::take(&mut self.pending));
         loop {
-            out.flush()?;
             match self.output.recv_timeout(TICK) {
-                Ok(bytes) => out.write_all(&bytes)?,
-                Err(RecvTimeoutError::Disconnected) => return Ok(Some(self.child.wait()?)),
+                Ok(bytes) => {
+                    self.remember(&bytes);
+                    show(&bytes);
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.exit(),
                 Err(RecvTimeoutError::Timeout) => self.pass_interrupt_on()?,
             }
             match input.try_recv() {
                 Ok(bytes) => self.type_bytes(&bytes)?,
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => return Ok(None),
-                Err(std::sync::mpsc::TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return self.hang_up(show),
+                Err(TryRecvError::Empty) => {}
             }
         }
     }
@@ -177,6 +180,11 @@ impl Emulated {
                 Err(RecvTimeoutError::Timeout) => self.pass_interrupt_on()?,
             }
         }
+        self.exit()
+    }
+
+    /// The board has ended; how?
+    fn exit(&mut self) -> Result<()> {
         if self.child.wait()?.success() { Ok(()) } else { Err(self.ended()) }
     }
 

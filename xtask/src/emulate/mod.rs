@@ -14,6 +14,7 @@ use console::style;
 use self::dialogue::Dialogue;
 use crate::elf::Sections;
 use crate::qemu::Emulated;
+use crate::terminal::Keys;
 use crate::{card, interrupt, root};
 
 /// Boot a board's firmware in QEMU: with a prompt its text comes on standard output, without one the console is yours.
@@ -144,14 +145,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 
     let Some(prompt) = &args.prompt else {
-        write!(stdout(), "> ")?;
-        console.into_board().interact(stdout())?;
+        tell("Ctrl-C ends a text, Ctrl-D the board");
+        let _keys = Keys::new();
+        show(b"> ");
+        console.into_board().interact(show)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let answer = console.ask(prompt, |text| {
-        // Without a reader there is nobody to tell.
-        let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
-    })?;
+    let answer = console.ask(prompt, |text| show(text.as_bytes()))?;
     for line in answer.summary.iter().chain(&answer.check) {
         tell(line);
     }
@@ -170,6 +170,12 @@ impl Args {
         ];
         settings.into_iter().flatten()
     }
+}
+
+/// What is on standard output.
+fn show(bytes: &[u8]) {
+    // Without a reader there is nobody to tell.
+    let _ = stdout().write_all(bytes).and_then(|()| stdout().flush());
 }
 
 /// A line that is not the text.
