@@ -358,3 +358,11 @@ fn errors_of_the_byte_console_end_it() {
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
     assert!(block_on(rillm_console::run(&mut script, &board(), open, &mut fast, &mut large)).is_err());
 }
+#[test]
+fn the_console_itself_is_small() {
+    let mut script = Script::new("");
+    let board = board();
+    let future = rillm_console::run(&mut script, &board, bundled, &mut [], &mut []);
+    // With the model's tables, the session, and the engine's own futures; a board has it on its stack or in a static.
+    assert!(size_of_val(&future) <= 8 * 1024, "{}", size_of_val(&future));
+}
