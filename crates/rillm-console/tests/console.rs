@@ -40,6 +40,8 @@ fn the_text_is_what_a_session_gives() {
     let seen = converse(&format!("{GREEDY_12}Once upon a time\r"));
     assert!(seen.contains(&format!("> Once upon a time\r\n{text}\r\n12 tokens at ")), "{seen}");
     assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{seen}");
+    // What `rillm run --temperature 0 -n 12 --check` prints, and `docs/console.md`.
+    assert!(check.ends_with(" 338 432, logits e7bafaed"), "{check}");
 
     let drawn = Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 7, ..Sampling::GREEDY };
     let (text, _) = direct("Anna", drawn, 20);
