@@ -77,7 +77,8 @@ pub struct Clock {
 /// `card: FAT32, 1 run`. It is called again where the user names another file and after errors that stay; the source
 /// before it is dropped then. The model runs in `fast`, and in `large` besides: internal and external RAM.
 ///
-/// `io` reads block until there is at least a byte.
+/// A read of `io` waits for at least a byte. Bytes that a full buffer lost are no error of a console: `io` had better pass over
+/// them.
 ///
 /// # Errors
 /// Those of `io`, at once. Whatever else fails is said on the console, which goes on.
@@ -99,24 +100,22 @@ where
     let mut name = None;
     // The name of the model before, to go back to where another one cannot be opened.
     let mut before = None;
-    let mut again = false;
     loop {
         let opened = open(name.as_deref()).await;
-        match console.visit(opened, again, fast, large).await? {
-            Next::Ended => return Ok(()),
-            Next::OpenAgain => (before, again) = (None, true),
-            Next::Open(other) => {
-                before = Some(name.replace(other));
-                again = false;
-            }
+        let next = match console.visit(opened, fast, large).await? {
             Next::Failed => match before.take() {
-                Some(working) => (name, again) = (working, true),
-                None => match console.ask()? {
-                    Next::Open(other) => name = Some(other),
-                    Next::Ended => return Ok(()),
-                    _ => {}
-                },
+                Some(working) => {
+                    name = working;
+                    continue;
+                }
+                None => console.ask()?,
             },
+            next => next,
+        };
+        match next {
+            Next::Open(other) => before = Some(name.replace(other)),
+            Next::OpenAgain | Next::Failed => before = None,
+            Next::Ended => return Ok(()),
         }
     }
 }

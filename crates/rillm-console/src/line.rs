@@ -335,7 +335,85 @@ mod tests {
         assert_eq!(enters, 6);
     }
 
+    /// A terminal of one row that is wide enough, and what is typed at it.
+    struct Terminal {
+        typed: std::vec::IntoIter<u8>,
+        row: std::vec::Vec<char>,
+        column: usize,
+        escape: std::string::String,
+    }
+
+    impl embedded_io::ErrorType for Terminal {
+        type Error = core::convert::Infallible;
+    }
+
+    impl Read for Terminal {
+        fn read(&mut self, buf: &mut [u8]) -> Result<usize, Self::Error> {
+            Ok(self.typed.next().map(|byte| buf[0] = byte).map_or(0, |()| 1))
+        }
+    }
+
+    impl ReadReady for Terminal {
+        fn read_ready(&mut self) -> Result<bool, Self::Error> {
+            Ok(true)
+        }
+    }
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
+            for c in core::str::from_utf8(bytes).expect("characters are written whole").chars() {
+                match c {
+                    _ if !self.escape.is_empty() || c == '\x1b' => {
+                        self.escape.push(c);
+                        if self.escape == "\x1b[K" {
+                            self.row.truncate(self.column);
+                            self.escape.clear();
+                        }
+                    }
+                    '\r' => self.column = 0,
+                    '\x08' => self.column -= 1,
+                    // No key here ends the line; what comes at the end of the input does.
+                    '\n' | '\x07' => {}
+                    c => {
+                        if self.column == self.row.len() {
+                            self.row.push(c);
+                        } else {
+                            self.row[self.column] = c;
+                        }
+                        self.column += 1;
+                    }
+                }
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_terminal_shows_the_line(
+            keys in proptest::collection::vec(
+                proptest::sample::select(&[
+                    "a", "b", " ", "é", "x", "\x7f", "\x1b[3~", "\x1b[D", "\x1b[D", "\x1b[C", "\x01", "\x05", "\x1b[A",
+                    "\x15", "\x17",
+                ][..]),
+                0..60,
+            ),
+        ) {
+            let typed = keys.concat().into_bytes().into_iter();
+            let terminal = Terminal { typed, row: Default::default(), column: 0, escape: Default::default() };
+            let mut screen = Screen::new(terminal);
+            let mut line = Line::new();
+            line.text = "before".try_into().unwrap();
+            line.read(&mut screen).unwrap();
+            let shown: std::string::String = screen.io.row.iter().collect();
+            let expected = std::format!("> {}", line.text());
+            prop_assert_eq!(shown.trim_end(), expected.trim_end());
+        }
+
         #[test]
         fn any_bytes_leave_a_line(bytes: std::vec::Vec<u8>) {
             let line = typed(&bytes);

@@ -1,7 +1,8 @@
 //! Numbers as people type and read them, in integers.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
+use heapless::String;
 use rillm::sampler::Q16;
 
 /// Fraction digits that count; what is below them is far below a [`Q16`]'s last bit.
@@ -82,13 +83,13 @@ impl fmt::Display for Bytes {
         let Self(bytes) = *self;
         let unit = bytes.checked_ilog2().unwrap_or(0) / 10;
         let Some(prefix) = (unit as usize).checked_sub(1).and_then(|unit| b"KMGTPE".get(unit)) else {
-            return write!(f, "{bytes} B");
+            return padded(f, format_args!("{bytes} B"));
         };
         // Halves go to the even digit, as where floating-point numbers are printed.
         let (scaled, shift) = (u128::from(bytes) * 100, 10 * unit);
         let (whole, rest, half) = (scaled >> shift, scaled & ((1 << shift) - 1), 1 << (shift - 1));
         let hundredths = whole + u128::from(rest > half || (rest == half && whole % 2 == 1));
-        write!(f, "{}.{:02} {}iB", hundredths / 100, hundredths % 100, char::from(*prefix))
+        padded(f, format_args!("{}.{:02} {}iB", hundredths / 100, hundredths % 100, char::from(*prefix)))
     }
 }
 
@@ -100,13 +101,14 @@ impl fmt::Display for Grouped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(number) = *self;
         let mut unit = 1000u64.pow(number.checked_ilog(1000).unwrap_or(0));
-        write!(f, "{}", number / unit)?;
+        let mut text = String::<WIDEST>::new();
+        write!(text, "{}", number / unit)?;
         while unit > 1 {
             let rest = number % unit;
             unit /= 1000;
-            write!(f, ",{:03}", rest / unit)?;
+            write!(text, ",{:03}", rest / unit)?;
         }
-        Ok(())
+        f.pad(&text)
     }
 }
 
@@ -120,8 +122,18 @@ pub(crate) struct Tenths {
 impl fmt::Display for Tenths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenths = (self.of * 20 + self.by).checked_div(self.by * 2).unwrap_or(0);
-        write!(f, "{}.{}", tenths / 10, tenths % 10)
+        padded(f, format_args!("{}.{}", tenths / 10, tenths % 10))
     }
+}
+
+/// Characters of the longest number: a quotient of 128 bits.
+const WIDEST: usize = 42;
+
+/// Writes a number as wide as it is asked for.
+fn padded(f: &mut fmt::Formatter<'_>, number: fmt::Arguments<'_>) -> fmt::Result {
+    let mut text = String::<WIDEST>::new();
+    text.write_fmt(number)?;
+    f.pad(&text)
 }
 
 #[cfg(test)]
@@ -162,6 +174,10 @@ mod tests {
         assert_eq!(Tenths { of: 1, by: 0 }.to_string(), "0.0");
         assert_eq!(Tenths { of: 2, by: 3 }.to_string(), "0.7");
         assert_eq!(Tenths { of: 199, by: 20 }.to_string(), "10.0");
+        assert_eq!(
+            std::format!("{:>6}|{:<6}|{:>8}", Tenths { of: 1, by: 1 }, Grouped(1), Bytes(1)),
+            "   1.0|1     |     1 B"
+        );
     }
 
     proptest! {

@@ -12,7 +12,7 @@ const AHEAD_LEN: usize = 128;
 
 /// A byte console that knows lines.
 pub struct Screen<C> {
-    io: C,
+    pub io: C,
     ahead: Deque<u8, AHEAD_LEN>,
     ended: bool,
 }

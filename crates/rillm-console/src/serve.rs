@@ -70,11 +70,10 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Self { screen, line: Line::new(), settings: Settings::new(), totals: Totals::default(), board })
     }
 
-    /// Runs a model until the user wants another one. Its report is short where it was opened `again`.
+    /// Runs a model until the user wants another one, or it has to be opened again.
     pub async fn visit<S, D, E>(
         &mut self,
         opened: Result<(S, D), E>,
-        again: bool,
         fast: &mut [u8],
         large: &mut [u8],
     ) -> Result<Next, C::Error>
@@ -101,11 +100,9 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             session.set_clock(clock.ticks);
         }
         let bench = Bench { board, model: &model, given, lent };
-        self.screen.say(format_args!("{}\n", ModelFacts(model.header())))?;
-        if !again {
-            self.screen.say(format_args!("{about}\n{}\n", bench.memory(&session)))?;
-            self.screen.print("Type the beginning of a text, or /help.\n")?;
-        }
+        let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
+        self.screen.say(format_args!("{facts}\n{about}\n{memory}\n"))?;
+        self.screen.print("Type the beginning of a text, or /help.\n")?;
         let next = self.serve(bench, &mut session).await?;
         self.totals = self.totals.and(session.stats());
         Ok(next)

@@ -166,3 +166,66 @@ impl fmt::Display for Check<'_> {
         write!(f, ", logits {:08x}", self.logits)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    fn traffic(reads: u64, bytes: u64, seeks: u64) -> Traffic {
+        Traffic { reads, bytes, seeks, resident_bytes: 0 }
+    }
+
+    #[test]
+    fn averages_are_of_the_tokens_after_the_first() {
+        let mut meter = Meter::new(100, traffic(5, 5000, 5));
+        assert_eq!(meter.averages(100, traffic(5, 5000, 5)).tokens, 0);
+        meter.token(1100, traffic(105, 105_000, 10));
+        let only = meter.averages(1100, traffic(105, 105_000, 10));
+        assert_eq!(
+            (only.tokens, only.ticks, only.ticks_to_first, only.traffic),
+            (1, 1000, 1000, traffic(100, 100_000, 5))
+        );
+        meter.token(1500, traffic(115, 115_000, 12));
+        meter.token(1900, traffic(125, 125_000, 14));
+        let rest = meter.averages(2000, traffic(125, 125_000, 14));
+        assert_eq!(
+            (rest.tokens, rest.ticks, rest.ticks_to_first, rest.traffic),
+            (2, 900, 1000, traffic(20, 20_000, 4))
+        );
+    }
+
+    #[test]
+    fn every_word_of_a_summary() {
+        let averages = Averages { tokens: 2, ticks: 3_000_000, ticks_to_first: 0, traffic: traffic(333, 2_893_000, 5) };
+        let summary = Summary {
+            tokens: 3,
+            averages,
+            unit: Some(Unit::Time { per_second: 1_000_000 }),
+            stop: Stop::EndOfText,
+            max_tokens_name: "--max-tokens",
+            context: 512,
+            ram: [(261_735, 262_144), (0, 0)],
+            has_read: true,
+            seed: 7,
+        };
+        let read = "1.38 MiB in 166.5 reads and 2.5 seeks a token · seed 7";
+        let ram = "RAM 255.60 KiB of 256.00 KiB";
+        assert_eq!(summary.to_string(), std::format!("3 tokens at 0.7 tokens/s · {ram} · {read}"));
+        for (stop, words) in [
+            (Stop::MaxTokens, ", --max-tokens reached"),
+            (Stop::ContextFull, ", context of 512 full"),
+            (Stop::Interrupted, ", interrupted"),
+        ] {
+            let line = Summary { stop, unit: None, ..summary }.to_string();
+            assert_eq!(line, std::format!("3 tokens{words} · {ram} · {read}"));
+        }
+        let unit = Some(Unit::Count("instructions"));
+        let line = Summary { unit, has_read: false, ram: [(1024, 2048), (3072, 4096)], ..summary }.to_string();
+        let ram = "RAM 1.00 KiB of 2.00 KiB and 3.00 KiB of 4.00 KiB";
+        assert_eq!(line, std::format!("3 tokens at 1,500,000 instructions a token · {ram} · nothing read · seed 7"));
+        let none = Averages { tokens: 0, ticks: 0, ..averages };
+        let line = Summary { tokens: 0, averages: none, unit, ..summary }.to_string();
+        assert!(line.starts_with("0 tokens at 0 instructions a token · "), "{line}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::qemu::Emulated;
 pub const PROMPT: &str = "\n> ";
 /// What starts the lines that tell about a text.
 const CHECK: &str = "check: ";
-const SUMMARY: &str = " tokens ";
+const SUMMARY: &str = " tokens";
 
 /// A console that waits for a line.
 pub struct Dialogue {
@@ -137,11 +137,13 @@ impl<F: FnMut(&str)> Parts<F> {
     }
 }
 
-/// A line, perhaps not all of it, is or may become one about the text: `20 tokens at …`, `check: …`.
+/// A line, perhaps not all of it, is or may become one about the text: `20 tokens at …`, `20 tokens, …`, `check: …`.
 fn may_be_about_text(line: &[u8]) -> bool {
     let starts_alike = |a: &[u8], b: &str| a.iter().zip(b.as_bytes()).all(|(a, b)| a == b);
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    starts_alike(line, CHECK) || (digits > 0 && starts_alike(&line[digits..], SUMMARY))
+    let after = &line[digits..];
+    let goes_on = after.get(SUMMARY.len()).is_none_or(|byte| b" ,".contains(byte));
+    starts_alike(line, CHECK) || (digits > 0 && starts_alike(after, SUMMARY) && goes_on)
 }
 
 /// The console's words with the line ends of a file.
@@ -169,6 +171,12 @@ mod tests {
         assert_eq!(shown.concat(), answer.text);
         assert_eq!(answer.summary.as_deref(), Some("20 tokens at 1.5 tokens/s"));
         assert_eq!(answer.check.as_deref(), Some("check: 2 tokens"));
+    }
+
+    #[test]
+    fn a_board_without_a_clock_says_nothing_of_speed() {
+        let (_, answer) = parts(&[b"Once\r\n20 tokens, /max reached\r"]);
+        assert_eq!((&*answer.text, answer.summary.as_deref()), ("Once\n", Some("20 tokens, /max reached")));
     }
 
     #[test]
