@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::format::{FormatError, Header, RopeScaling, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorKind};
+use rillm::format::{FormatError, Header, RopeScaling, SectionKind, TENSOR_ENTRY_LEN, TensorEntry};
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use serde_json::{Value, json};
 
@@ -75,14 +75,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn parameters(header: &Header, tensors: &[TensorEntry]) -> u64 {
-    tensors
-        .iter()
-        .filter(|entry| !(header.tied_embeddings && entry.tensor.kind == TensorKind::Head))
-        .map(|entry| u64::from(entry.tensor.rows) * u64::from(entry.tensor.cols))
-        .sum()
-}
-
 fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
     let scaling = match header.rope.scaling {
         RopeScaling::None => Value::Null,
@@ -97,7 +89,7 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
         "architecture": "llama",
         "source": header.source_name(),
         "source_sha256": hex(&header.source_hash),
-        "parameters": parameters(header, tensors),
+        "parameters": header.parameters(),
         "hidden_size": header.hidden_size,
         "intermediate_size": header.intermediate_size,
         "num_hidden_layers": header.n_layers,
@@ -197,7 +189,7 @@ fn print_tensors(header: &Header, tensors: &[TensorEntry], out: &mut impl Write)
             entry.crc32
         )?;
     }
-    writeln!(out, "{} parameters", grouped(parameters(header, tensors)))
+    writeln!(out, "{} parameters", grouped(header.parameters()))
 }
 
 fn verify(header: &Header, tensors: &[TensorEntry], source: &mut Source) -> Result<()> {

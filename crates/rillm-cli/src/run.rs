@@ -14,7 +14,8 @@ use rillm::plan::{Plan, PlanError, PlanOptions};
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::WeightSource;
-use rillm::tokenizer::Decoder;
+use rillm_console::summary::{Averages, Check, Meter, Summary, Unit};
+use rillm_console::text::{Stop, Text};
 use serde::Serialize;
 
 use crate::block_on::block_on;
@@ -73,6 +74,9 @@ pub struct Args {
     /// The same seed gives the same text; from the clock if absent
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Say in one more line which tokens there are and what their logits add up to, to compare with a board's `/check on`
+    #[arg(long)]
+    check: bool,
     /// Print one JSON object instead of the text
     #[arg(long)]
     json: bool,
@@ -147,16 +151,6 @@ impl Args {
     }
 }
 
-/// Why the text ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Stop {
-    EndOfText,
-    MaxTokens,
-    ContextFull,
-    Interrupted,
-}
-
 /// What `--json` prints. Scripts rely on these names.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -164,7 +158,7 @@ struct Report {
     token_ids: Vec<u32>,
     prompt_tokens: usize,
     generated_tokens: usize,
-    stop: Stop,
+    stop: &'static str,
     seed: u64,
     /// Of the tokens after the first, which comes with the prompt.
     tokens_per_second: f64,
@@ -179,6 +173,54 @@ struct Report {
     bytes_per_token: f64,
     reads_per_token: f64,
     seeks_per_token: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits_fingerprint: Option<String>,
+}
+
+/// A clock of nanoseconds.
+const NANOSECONDS: u32 = 1_000_000_000;
+
+/// What was written, and what it took.
+struct Outcome {
+    text: String,
+    prompt_tokens: usize,
+    summary: Summary,
+    logits: Option<u32>,
+}
+
+impl Outcome {
+    fn report<S: WeightSource>(self, session: &Session<'_, S>) -> Report {
+        let Summary { averages, stop, context, ram, seed, .. } = self.summary;
+        let Averages { tokens, ticks, ticks_to_first, traffic } = averages;
+        let each = |sum: u64| if tokens == 0 { 0.0 } else { sum as f64 / tokens as f64 };
+        let seconds = |ticks: u64| ticks as f64 / f64::from(NANOSECONDS);
+        let whole = session.stats().traffic;
+        Report {
+            text: self.text,
+            token_ids: session.tokens()[self.prompt_tokens..].to_vec(),
+            prompt_tokens: self.prompt_tokens,
+            generated_tokens: self.summary.tokens,
+            stop: match stop {
+                Stop::EndOfText => "end_of_text",
+                Stop::MaxTokens => "max_tokens",
+                Stop::ContextFull => "context_full",
+                Stop::Interrupted => "interrupted",
+            },
+            seed,
+            tokens_per_second: if tokens == 0 { 0.0 } else { tokens as f64 / seconds(ticks) },
+            seconds_to_first_token: seconds(ticks_to_first),
+            ram_given: ram[0].1,
+            ram_used: ram[0].0,
+            context,
+            bytes_read: whole.bytes,
+            reads: whole.reads,
+            seeks: whole.seeks,
+            bytes_per_token: each(traffic.bytes),
+            reads_per_token: each(traffic.reads),
+            seeks_per_token: each(traffic.seeks),
+            logits_fingerprint: self.logits.map(|logits| format!("{logits:08x}")),
+        }
+    }
 }
 
 /// Runs the command.
@@ -201,19 +243,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     memory.resize(plan.total(), 0);
     let mut session = Session::new(&model, source, &options, &mut memory)?;
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
-    let report = block_on(generate(&model, &mut session, args, &prompt));
+    let outcome = block_on(generate(&model, &mut session, args, &prompt));
 
     if !args.json {
         // Ends the line of the text, also where an error did.
         writeln!(stdout())?;
     }
-    let report = report?;
+    let outcome = outcome?;
+    let interrupted = outcome.summary.stop == Stop::Interrupted;
     if args.json {
-        writeln!(stdout(), "{}", serde_json::to_string(&report)?)?;
+        writeln!(stdout(), "{}", serde_json::to_string(&outcome.report(&session))?)?;
     } else {
-        eprintln!("{}", style(summary(&report)).dim().for_stderr());
+        eprintln!("{}", style(outcome.summary).dim().for_stderr());
+        if let Some(logits) = outcome.logits {
+            eprintln!("{}", Check { ids: session.tokens(), logits });
+        }
     }
-    Ok(if report.stop == Stop::Interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+    Ok(if interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
 /// Why a prompt was not taken, in terms of the options that mend it.
@@ -232,7 +278,7 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
     session: &mut Session<'_, S>,
     args: &Args,
     prompt: &str,
-) -> Result<Report> {
+) -> Result<Outcome> {
     let sampling = args.sampling();
     let prompt_tokens = session.tokens().len();
     let mut text = String::new();
@@ -251,91 +297,39 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
         out.flush()?;
     }
 
-    // After a prompt the text goes on; without one it starts.
-    let mut decoder = if prompt.is_empty() { model.tokenizer().decoder() } else { Decoder::new(false) };
+    let mut writing = Text::new(model, prompt, sampling, args.max_tokens, args.check);
     let start = Instant::now();
-    let before = session.stats().traffic;
-    let mut first = (start, before);
-    let mut generated = 0;
+    let elapsed = || start.elapsed().as_nanos() as u64;
+    let mut meter = Meter::new(0, session.stats().traffic);
     let stop = loop {
-        if generated == args.max_tokens {
-            break Stop::MaxTokens;
-        }
-        if session.tokens().len() == session.plan().context {
-            break Stop::ContextFull;
+        if let Some(stop) = writing.limit(session) {
+            break stop;
         }
         if interrupt::requested() {
             break Stop::Interrupted;
         }
-        let token = session.next(&sampling).await?;
-        generated += 1;
-        let end = model.header().is_eos(token.id);
-        for piece in decoder.push(token.kind, token.text) {
+        let (pieces, ended) = writing.next(model, session).await?;
+        for piece in pieces {
             print(piece)?;
         }
-        if generated == 1 {
-            first = (Instant::now(), session.stats().traffic);
-        }
-        if end {
+        meter.token(elapsed(), session.stats().traffic);
+        if ended {
             break Stop::EndOfText;
         }
     };
-    print(decoder.finish())?;
+    print(writing.finish())?;
 
     let stats = session.stats();
-    let traffic = stats.traffic;
-    // Without a second token there is nothing but the first to speak of.
-    let (tokens, seconds, since) = if generated > 1 {
-        (generated - 1, first.0.elapsed().as_secs_f64(), first.1)
-    } else {
-        (generated, start.elapsed().as_secs_f64(), before)
-    };
-    let each = |now: u64, before: u64| if tokens == 0 { 0.0 } else { (now - before) as f64 / tokens as f64 };
-    Ok(Report {
-        text,
-        token_ids: session.tokens()[prompt_tokens..].to_vec(),
-        prompt_tokens,
-        generated_tokens: generated,
+    let summary = Summary {
+        tokens: writing.generated(),
+        averages: meter.averages(elapsed(), stats.traffic),
+        unit: Some(Unit::Time { per_second: NANOSECONDS }),
         stop,
-        seed: sampling.seed,
-        tokens_per_second: if tokens == 0 { 0.0 } else { tokens as f64 / seconds },
-        seconds_to_first_token: first.0.duration_since(start).as_secs_f64(),
-        ram_given: args.ram,
-        ram_used: stats.ram_used,
+        max_tokens_name: "--max-tokens",
         context: session.plan().context,
-        bytes_read: traffic.bytes,
-        reads: traffic.reads,
-        seeks: traffic.seeks,
-        bytes_per_token: each(traffic.bytes, since.bytes),
-        reads_per_token: each(traffic.reads, since.reads),
-        seeks_per_token: each(traffic.seeks, since.seeks),
-    })
-}
-
-/// One line for people.
-fn summary(report: &Report) -> String {
-    let end = match report.stop {
-        Stop::EndOfText => String::new(),
-        Stop::MaxTokens => ", --max-tokens reached".to_owned(),
-        Stop::ContextFull => format!(", context of {} full", report.context),
-        Stop::Interrupted => ", interrupted".to_owned(),
+        ram: [(stats.ram_used, args.ram), (0, 0)],
+        has_read: stats.traffic.bytes > 0,
+        seed: sampling.seed,
     };
-    let reads = if report.bytes_read == 0 {
-        "nothing read".to_owned()
-    } else {
-        format!(
-            "{} in {:.1} reads and {:.1} seeks a token",
-            BinaryBytes(report.bytes_per_token as u64),
-            report.reads_per_token,
-            report.seeks_per_token
-        )
-    };
-    format!(
-        "{} tokens at {:.1} tokens/s{end} · RAM {} of {} · {reads} · seed {}",
-        report.generated_tokens,
-        report.tokens_per_second,
-        BinaryBytes(report.ram_used as u64),
-        BinaryBytes(report.ram_given as u64),
-        report.seed,
-    )
+    Ok(Outcome { text, prompt_tokens, summary, logits: writing.fingerprint() })
 }

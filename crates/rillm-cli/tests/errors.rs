@@ -10,7 +10,7 @@ fn values_out_of_range_are_usage_errors() {
     for (option, value, expected) in [
         ("--temperature", "-1", "0 to 100"),
         ("--temperature", "warm", "no number"),
-        ("--temperature", "NaN", "0 to 100"),
+        ("--temperature", "NaN", "no number"),
         ("--top-p", "2", "0 to 1"),
         ("--min-p", "-0.5", "0 to"),
         ("--repeat-penalty", "0.5", "1 or more"),

@@ -89,6 +89,37 @@ fn a_seed_gives_one_text() {
 }
 
 #[test]
+fn a_check_is_one_line_and_the_same_in_any_memory() {
+    let models = Models::converted();
+    let check = |args: &[&str]| {
+        let mut command = models.run(&["--prompt", "hello", "--seed", "3", "-n", "12", "--check"]);
+        text(command.args(args).assert().success().get_output().stderr.clone())
+    };
+    let stderr = check(&[]);
+    let line = stderr.lines().nth(1).expect("a second line").to_owned();
+    assert!(stderr.lines().count() == 2 && stderr.starts_with("12 tokens at "), "{stderr}");
+    for args in [&["--ram", "36K"][..], &["--source", "mmap"], &["--batch", "1"]] {
+        assert_eq!(check(args).lines().nth(1), Some(&line[..]), "{args:?}");
+    }
+    let report = json(&mut models.run(&["--prompt", "hello", "--seed", "3", "-n", "12", "--check", "--json"]));
+    let ids: String = report["token_ids"].as_array().expect("a list").iter().map(|id| format!(" {id}")).collect();
+    let fingerprint = report["logits_fingerprint"].as_str().expect("a fingerprint");
+    assert!(
+        line.starts_with(&format!(
+            "check: {} tokens, ids 1 ",
+            12 + report["prompt_tokens"].as_u64().expect("a number")
+        )),
+        "{line}"
+    );
+    assert!(line.ends_with(&format!("{ids}, logits {fingerprint}")), "{line}");
+    // The same tokens of other logits: of one token fewer.
+    let shorter = json(&mut models.run(&["--prompt", "hello", "--seed", "3", "-n", "11", "--check", "--json"]));
+    assert_ne!(shorter["logits_fingerprint"], report["logits_fingerprint"]);
+    let unchecked = json(&mut models.run(&["--prompt", "hello", "--seed", "3", "-n", "12", "--json"]));
+    assert!(unchecked.get("logits_fingerprint").is_none() && unchecked["token_ids"] == report["token_ids"]);
+}
+
+#[test]
 fn at_temperature_0_the_seed_does_not_matter() {
     let models = Models::converted();
     let run = |seed: &str| {

@@ -454,6 +454,15 @@ impl Header {
         self.eos.contains(&Some(token))
     }
 
+    /// Weights of the model, as papers count them: tied embeddings once.
+    pub fn parameters(&self) -> u64 {
+        let [hidden, intermediate, vocab] = [self.hidden_size, self.intermediate_size, self.vocab_size].map(u64::from);
+        let attention = 2 * hidden * (u64::from(self.q_dim()) + u64::from(self.kv_dim()));
+        let layer = 2 * hidden + attention + 3 * hidden * intermediate;
+        let embeddings = if self.tied_embeddings { 1 } else { 2 };
+        embeddings * vocab * hidden + u64::from(self.n_layers) * layer + hidden
+    }
+
     /// Elements of the query vector: `n_heads × head_dim`.
     pub fn q_dim(&self) -> u32 {
         self.n_heads * self.head_dim

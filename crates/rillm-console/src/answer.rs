@@ -1,0 +1,156 @@
+//! One text: a prompt, and what the model makes of it.
+
+use core::fmt;
+
+use embedded_io::{Read, ReadReady, Write};
+use rillm::error::Error;
+use rillm::format::FormatError;
+use rillm::session::Session;
+use rillm::source::WeightSource;
+
+use crate::Clock;
+use crate::screen::Screen;
+use crate::serve::Bench;
+use crate::settings::Settings;
+use crate::summary::{Check, Meter, Summary};
+use crate::text::{Stop, Text};
+
+/// How often in a row a read may fail before the text is given up, the first time not counted.
+const RETRIES: u32 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The text has ended, or was refused.
+    Done,
+    /// Reading fails again and again: the source wants to be opened anew.
+    GivenUp,
+}
+
+/// Writes a text, and what it took.
+pub async fn answer<C, S>(
+    screen: &mut Screen<C>,
+    settings: &mut Settings,
+    bench: Bench<'_>,
+    session: &mut Session<'_, S>,
+    prompt: &str,
+) -> Result<Answer, C::Error>
+where
+    C: Read + ReadReady + Write,
+    S: WeightSource<Error: fmt::Display>,
+{
+    session.reset();
+    let before = session.stats().traffic;
+    let mut failures = Failures(0);
+    while let Err(error) = session.push_text(prompt).await {
+        if let Some(answer) = failures.another(screen, error)? {
+            return Ok(answer);
+        }
+    }
+    let sampling = settings.sampling();
+    settings.next_text();
+
+    let mut text = Text::new(bench.model, prompt, sampling, settings.max_tokens as usize, settings.check);
+    let mut elapsed = Elapsed::new(bench.board.clock);
+    let mut meter = Meter::new(0, session.stats().traffic);
+    screen.print(prompt)?;
+    let stop = loop {
+        if let Some(stop) = text.limit(session) {
+            break stop;
+        }
+        if screen.interrupted()? {
+            break Stop::Interrupted;
+        }
+        let ended = match text.next(bench.model, session).await {
+            Ok(([one, two], ended)) => {
+                screen.say(format_args!("{one}{two}"))?;
+                ended
+            }
+            Err(error) => match failures.another(screen, error)? {
+                Some(answer) => return Ok(answer),
+                None => continue,
+            },
+        };
+        failures = Failures(0);
+        meter.token(elapsed.now(), session.stats().traffic);
+        if ended {
+            break Stop::EndOfText;
+        }
+    };
+    screen.say(format_args!("{}\n", text.finish()))?;
+
+    let traffic = session.stats().traffic;
+    let summary = Summary {
+        tokens: text.generated(),
+        averages: meter.averages(elapsed.now(), traffic),
+        unit: bench.board.clock.map(|clock| clock.unit),
+        stop,
+        max_tokens_name: "/max",
+        context: session.plan().context,
+        ram: bench.memory(session).ram(),
+        has_read: traffic.bytes > before.bytes,
+        seed: sampling.seed,
+    };
+    screen.say(format_args!("{summary}\n"))?;
+    if let Some(logits) = text.fingerprint() {
+        screen.say(format_args!("{}\n", Check { ids: session.tokens(), logits }))?;
+    }
+    Ok(Answer::Done)
+}
+
+/// Errors in a row.
+struct Failures(u32);
+
+impl Failures {
+    /// Says what went wrong. None if the call is to be repeated, else how the text ends.
+    fn another<C, E>(&mut self, screen: &mut Screen<C>, error: Error<E>) -> Result<Option<Answer>, C::Error>
+    where
+        C: Read + ReadReady + Write,
+        E: fmt::Display,
+    {
+        let passing = matches!(error, Error::Source(_) | Error::Format(FormatError::Checksum { .. }));
+        self.0 += 1;
+        Ok(match error {
+            Error::ContextFull { tokens, context } => {
+                let line = format_args!("the text has {tokens} tokens and there is room for {context}; shorten it\n");
+                screen.say(line)?;
+                Some(Answer::Done)
+            }
+            error if !passing => {
+                screen.say(format_args!("\n[{error}]\n"))?;
+                Some(Answer::Done)
+            }
+            error if self.0 <= RETRIES => {
+                screen.say(format_args!("\n[{error} - trying again, {} of {RETRIES}]\n", self.0))?;
+                None
+            }
+            error => {
+                screen.say(format_args!(
+                    "\n[{error} - given up; check that the card sits firmly, then enter the text again]\n"
+                ))?;
+                Some(Answer::GivenUp)
+            }
+        })
+    }
+}
+
+/// Ticks since the start, of a clock that wraps around.
+struct Elapsed {
+    clock: Option<Clock>,
+    last: u32,
+    ticks: u64,
+}
+
+impl Elapsed {
+    fn new(clock: Option<Clock>) -> Self {
+        Self { clock, last: clock.map_or(0, |clock| (clock.ticks)()), ticks: 0 }
+    }
+
+    fn now(&mut self) -> u64 {
+        if let Some(clock) = self.clock {
+            let now = (clock.ticks)();
+            self.ticks += u64::from(now.wrapping_sub(self.last));
+            self.last = now;
+        }
+        self.ticks
+    }
+}

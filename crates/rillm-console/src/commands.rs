@@ -1,0 +1,120 @@
+//! What a line means.
+
+use core::fmt;
+
+use crate::settings::Setting;
+
+/// What `/help` says.
+pub const HELP: &str = "\
+Type the beginning of a text; the model goes on with it.
+/temp T        above 1 bolder, below 1 safer, 0 always the likeliest token
+/top_k K       choose among the K likeliest tokens, up to 256; 0 for all
+/top_p P       choose among the fewest tokens with probability P together; 1 for
+               all
+/seed N        the same seed gives the same text
+/max N         end after N tokens
+/check on|off  after each text a line to compare with `rillm run --check`
+/stats         what was done since the start, and where the memory goes
+/model         the model; with a name, open that file instead
+/reset         forget the text, all settings as they were at the start
+/help          this
+A setting without a value shows the present one.
+Ctrl-C ends a text or clears the line. Left, right, Home, End, Ctrl-U (erase to
+the start) and Ctrl-W (erase a word) edit it, Up brings the last one back.
+";
+
+/// A line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<'l> {
+    /// Nothing.
+    Nothing,
+    /// A text to go on with.
+    Prompt(&'l str),
+    /// Show a setting.
+    Show(Setting),
+    /// Set one.
+    Set(Setting, &'l str),
+    Stats,
+    Reset,
+    Help,
+    /// What the model is.
+    Model,
+    /// Open another one.
+    Open(&'l str),
+}
+
+/// A line that begins with `/` and is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown<'l> {
+    Name(&'l str),
+    /// A command that takes no value, and the value.
+    Value(&'l str, &'l str),
+}
+
+impl fmt::Display for Unknown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "there is no command `/{name}`; /help lists them"),
+            Self::Value(name, value) => write!(f, "/{name} takes no value, and there is `{value}`; type /{name} alone"),
+        }
+    }
+}
+
+impl<'l> Command<'l> {
+    /// Reads a line.
+    pub fn parse(line: &'l str) -> Result<Self, Unknown<'l>> {
+        if line.trim().is_empty() {
+            return Ok(Self::Nothing);
+        }
+        let Some(command) = line.strip_prefix('/') else { return Ok(Self::Prompt(line)) };
+        let (name, value) = command.split_once(' ').unwrap_or((command, ""));
+        let (name, value) = (name.trim_end(), value.trim());
+        let setting = match name {
+            "temp" => Setting::Temp,
+            "top_k" => Setting::TopK,
+            "top_p" => Setting::TopP,
+            "seed" => Setting::Seed,
+            "max" => Setting::Max,
+            "check" => Setting::Check,
+            "model" if !value.is_empty() => return Ok(Self::Open(value)),
+            _ => {
+                let command = match name {
+                    "stats" => Self::Stats,
+                    "reset" => Self::Reset,
+                    "help" => Self::Help,
+                    "model" => Self::Model,
+                    _ => return Err(Unknown::Name(name)),
+                };
+                return if value.is_empty() { Ok(command) } else { Err(Unknown::Value(name, value)) };
+            }
+        };
+        Ok(if value.is_empty() { Self::Show(setting) } else { Self::Set(setting, value) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        assert_eq!(Command::parse("  "), Ok(Command::Nothing));
+        assert_eq!(Command::parse(" /temp is a directory"), Ok(Command::Prompt(" /temp is a directory")));
+        assert_eq!(Command::parse("/temp"), Ok(Command::Show(Setting::Temp)));
+        assert_eq!(Command::parse("/top_k  40 "), Ok(Command::Set(Setting::TopK, "40")));
+        assert_eq!(Command::parse("/model "), Ok(Command::Model));
+        assert_eq!(Command::parse("/model MY STORY.RIL"), Ok(Command::Open("MY STORY.RIL")));
+        assert_eq!(Command::parse("/stats now"), Err(Unknown::Value("stats", "now")));
+        assert_eq!(Command::parse("/"), Err(Unknown::Name("")));
+        assert_eq!(Command::parse("/Temp 1"), Err(Unknown::Name("Temp")));
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_80_columns_and_names_every_command() {
+        assert!(HELP.lines().all(|line| line.chars().count() <= 80));
+        for line in HELP.lines().filter(|line| line.starts_with('/')) {
+            let name = line.split(' ').next().unwrap_or_default();
+            assert!(Command::parse(name).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The serial console of a board that runs rillm: a prompt line in, text out as it comes, and commands.
+//!
+//! The firmware hands [`run`] a byte console, a way to open a model, and memory; everything else is the same on every
+//! board. `docs/console.md` is what the user of a board reads. What the console shares with the `rillm` command is public:
+//! [`text`], [`summary`] and [`number`].
+//!
+//! ```
+//! # use core::fmt::Display;
+//! # use embedded_io::{Read, ReadReady, Write};
+//! # use rillm::source::WeightSource;
+//! use rillm_console::{Board, Clock, summary::Unit};
+//!
+//! fn cycles() -> u32 {
+//! #   0
+//! // The CPU's counter.
+//! }
+//!
+//! async fn serve<S: WeightSource<Error: Display>>(
+//!     uart: impl Read + ReadReady + Write,
+//!     open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), &'static str>,
+//!     ram: &mut [u8],
+//! ) {
+//!     let clock = Clock { ticks: cycles, unit: Unit::Time { per_second: 160_000_000 } };
+//!     let board = Board { name: "a board", clock: Some(clock), stats: &|_| Ok(()) };
+//!     // It comes back at the end of the input.
+//!     let _ = rillm_console::run(uart, &board, open, ram, &mut []).await;
+//! }
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+
+#[cfg(test)]
+extern crate std;
+
+mod answer;
+mod commands;
+mod line;
+pub mod number;
+mod report;
+mod screen;
+mod serve;
+mod settings;
+pub mod summary;
+pub mod text;
+
+use core::fmt;
+
+use embedded_io::{Read, ReadReady, Write};
+use rillm::source::WeightSource;
+
+use serve::{Console, Next};
+use summary::Unit;
+
+/// What the console has to know of the board.
+pub struct Board<'a> {
+    /// Its name, for the first line of the report.
+    pub name: &'a str,
+    /// A clock, if there is one.
+    pub clock: Option<Clock>,
+    /// Writes lines of the board's own at the end of `/stats`, each with its `\n`: the stack's high-water mark, for example.
+    pub stats: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
+}
+
+/// A counter that shows what a token takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The counter. It wraps around, and must not go round once within a token.
+    pub ticks: rillm::clock::Clock,
+    /// What it counts.
+    pub unit: Unit,
+}
+
+/// Serves the console until the input ends.
+///
+/// `open` gives a source by the file's name, or the first one that there is, and a few words about it for the report:
+/// `card: FAT32, 1 run`. It is called again where the user names another file and after errors that stay; the source
+/// before it is dropped then. The model runs in `fast`, and in `large` besides: internal and external RAM.
+///
+/// A read of `io` waits for at least a byte. Bytes that a full buffer lost are no error of a console: `io` had better pass over
+/// them.
+///
+/// # Errors
+/// Those of `io`, at once. Whatever else fails is said on the console, which goes on.
+pub async fn run<C, O, S, D, E>(
+    io: C,
+    board: &Board<'_>,
+    mut open: O,
+    fast: &mut [u8],
+    large: &mut [u8],
+) -> Result<(), C::Error>
+where
+    C: Read + ReadReady + Write,
+    O: AsyncFnMut(Option<&str>) -> Result<(S, D), E>,
+    S: WeightSource<Error: fmt::Display>,
+    D: fmt::Display,
+    E: fmt::Display,
+{
+    let mut console = Console::new(io, board)?;
+    let mut name = None;
+    // The name of the model before, to go back to where another one cannot be opened.
+    let mut before = None;
+    loop {
+        let opened = open(name.as_deref()).await;
+        let next = match console.visit(opened, fast, large).await? {
+            Next::Failed => match before.take() {
+                Some(working) => {
+                    name = working;
+                    continue;
+                }
+                None => console.ask()?,
+            },
+            next => next,
+        };
+        match next {
+            Next::Open(other) => before = Some(name.replace(other)),
+            Next::OpenAgain | Next::Failed => before = None,
+            Next::Ended => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Numbers as people type and read them, in integers.
+
+use core::fmt::{self, Write as _};
+
+use heapless::String;
+use rillm::sampler::Q16;
+
+/// Fraction digits that count; what is below them is far below a [`Q16`]'s last bit.
+const FRACTION_DIGITS: usize = 14;
+const HIGHEST: Q16 = Q16(100 << 16);
+
+/// A decimal number from 0 to 100, rounded to 1/65,536.
+///
+/// # Errors
+/// What was expected instead.
+pub fn q16(text: &str) -> Result<Q16, &'static str> {
+    const NO_NUMBER: &str = "it is no number; write it as 1 or 0.8";
+    const OUT_OF_RANGE: &str = "it must be 0 to 100";
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !is_digits(whole) || !is_digits(fraction) {
+        return Err(NO_NUMBER);
+    }
+    let value = |digits: &str, len: usize| {
+        let digits = digits.bytes().chain(core::iter::repeat(b'0')).take(len);
+        digits.fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'))
+    };
+    let whole = whole.trim_start_matches('0');
+    if whole.len() > 3 {
+        return Err(OUT_OF_RANGE);
+    }
+    let unit = 10u128.pow(FRACTION_DIGITS as u32);
+    let fraction = u128::from(value(fraction, FRACTION_DIGITS));
+    let fraction = ((fraction << 16) + unit / 2) / unit;
+    // Below 1,000 · 2^16 + 2^16: it fits.
+    let number = Q16((value(whole, whole.len()) << 16) as u32 + fraction as u32);
+    if number > HIGHEST || (negative && number > Q16::ZERO) { Err(OUT_OF_RANGE) } else { Ok(number) }
+}
+
+/// A probability, rounded to 1/65,536.
+///
+/// # Errors
+/// What was expected instead.
+pub fn probability(text: &str) -> Result<Q16, &'static str> {
+    q16(text).and_then(|p| if p <= Q16::ONE { Ok(p) } else { Err("it must be 0 to 1") })
+}
+
+/// A repetition penalty, rounded to 1/65,536.
+///
+/// # Errors
+/// What was expected instead.
+pub fn penalty(text: &str) -> Result<Q16, &'static str> {
+    q16(text).and_then(|p| if p >= Q16::ONE { Ok(p) } else { Err("it must be 1 or more; 1 is none") })
+}
+
+/// Shows a [`Q16`] in as few digits as [`q16`] reads back as the same number.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal(pub Q16);
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Q16(bits)) = *self;
+        // Five digits tell the fractions apart: 1/65,536 is more than 0.00001.
+        let mut number = (u64::from(bits) * 100_000 + 32_768) >> 16;
+        let mut digits = 5;
+        while digits > 0 && number.is_multiple_of(10) {
+            number /= 10;
+            digits -= 1;
+        }
+        let unit = 10u64.pow(digits as u32);
+        write!(f, "{}", number / unit)?;
+        if digits > 0 { write!(f, ".{:0digits$}", number % unit) } else { Ok(()) }
+    }
+}
+
+/// Shows bytes in units of 1,024: `512 B`, `1.50 KiB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = *self;
+        let unit = bytes.checked_ilog2().unwrap_or(0) / 10;
+        let Some(prefix) = (unit as usize).checked_sub(1).and_then(|unit| b"KMGTPE".get(unit)) else {
+            return padded(f, format_args!("{bytes} B"));
+        };
+        // Halves go to the even digit, as where floating-point numbers are printed.
+        let (scaled, shift) = (u128::from(bytes) * 100, 10 * unit);
+        let (whole, rest, half) = (scaled >> shift, scaled & ((1 << shift) - 1), 1 << (shift - 1));
+        let hundredths = whole + u128::from(rest > half || (rest == half && whole % 2 == 1));
+        padded(f, format_args!("{}.{:02} {}iB", hundredths / 100, hundredths % 100, char::from(*prefix)))
+    }
+}
+
+/// Shows `1234567` as `1,234,567`.
+#[derive(Clone, Copy, Debug)]
+pub struct Grouped(pub u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = *self;
+        let mut unit = 1000u64.pow(number.checked_ilog(1000).unwrap_or(0));
+        let mut text = String::<WIDEST>::new();
+        write!(text, "{}", number / unit)?;
+        while unit > 1 {
+            let rest = number % unit;
+            unit /= 1000;
+            write!(text, ",{:03}", rest / unit)?;
+        }
+        f.pad(&text)
+    }
+}
+
+/// Shows a quotient with one digit after the point, rounded; 0.0 where there is nothing to divide by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tenths {
+    pub of: u128,
+    pub by: u128,
+}
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.of * 20 + self.by).checked_div(self.by * 2).unwrap_or(0);
+        padded(f, format_args!("{}.{}", tenths / 10, tenths % 10))
+    }
+}
+
+/// Characters of the longest number: a quotient of 128 bits.
+const WIDEST: usize = 42;
+
+/// Writes a number as wide as it is asked for.
+fn padded(f: &mut fmt::Formatter<'_>, number: fmt::Arguments<'_>) -> fmt::Result {
+    let mut text = String::<WIDEST>::new();
+    text.write_fmt(number)?;
+    f.pad(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::{BinaryBytes, HumanCount};
+    use proptest::prelude::*;
+    use std::string::ToString;
+
+    #[test]
+    fn fractions_are_rounded_and_bounded() {
+        assert_eq!(q16("0.8"), Ok(Q16(52_429)));
+        assert_eq!(q16(".5"), Ok(Q16(32_768)));
+        assert_eq!(q16("007."), Ok(Q16(7 << 16)));
+        assert_eq!(q16("99.9999999999999999999"), Ok(Q16(100 << 16)));
+        assert_eq!(q16("-0"), Ok(Q16::ZERO));
+        assert_eq!(probability("1"), Ok(Q16::ONE));
+        for wrong in ["", ".", "x", "NaN", "1e3", "0,8", "1.2.3", "--1", "²"] {
+            assert!(q16(wrong).unwrap_err().contains("no number"), "{wrong}");
+        }
+        for wrong in ["-0.1", "1.1", "101", "99999999999999999999999"] {
+            assert!(probability(wrong).unwrap_err().contains("0 to 1"), "{wrong}");
+        }
+        assert!(penalty("0.9").is_err());
+    }
+
+    #[test]
+    fn bytes_at_the_edges() {
+        for shift in 0..53 {
+            for bytes in [(1 << shift) - 1, 1 << shift, (1 << shift) + 1, 5 << shift >> 3, 1029 << shift >> 11] {
+                assert_eq!(Bytes(bytes).to_string(), BinaryBytes(bytes).to_string(), "{bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn quotients() {
+        assert_eq!(Tenths { of: 1, by: 0 }.to_string(), "0.0");
+        assert_eq!(Tenths { of: 2, by: 3 }.to_string(), "0.7");
+        assert_eq!(Tenths { of: 199, by: 20 }.to_string(), "10.0");
+        assert_eq!(
+            std::format!("{:>6}|{:<6}|{:>8}", Tenths { of: 1, by: 1 }, Grouped(1), Bytes(1)),
+            "   1.0|1     |     1 B"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_those_of_the_command(bytes in 0u64..1 << 53) {
+            prop_assert_eq!(Bytes(bytes).to_string(), BinaryBytes(bytes).to_string());
+            let bytes = bytes % (1 << 22);
+            prop_assert_eq!(Bytes(bytes).to_string(), BinaryBytes(bytes).to_string());
+        }
+
+        #[test]
+        fn counts_are_those_of_the_command(number: u64, shift in 0..64) {
+            let number = number >> shift;
+            prop_assert_eq!(Grouped(number).to_string(), HumanCount(number).to_string());
+        }
+
+        #[test]
+        fn fractions_are_those_of_floating_point(number in 0.0..100.0f64, digits in 0..8usize) {
+            let text = std::format!("{number:.digits$}");
+            let expected = (text.parse::<f64>().unwrap() * 65_536.0).round() as u32;
+            prop_assert_eq!(q16(&text), Ok(Q16(expected)));
+        }
+
+        #[test]
+        fn what_is_shown_reads_back(bits in 0..=100u32 << 16) {
+            prop_assert_eq!(q16(&Decimal(Q16(bits)).to_string()), Ok(Q16(bits)));
+        }
+
+        #[test]
+        fn any_text_is_a_number_or_an_error(text: std::string::String) {
+            let _ = q16(&text);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a board says at the start, and of what it has done.
+
+use core::fmt;
+
+use rillm::clock::Ticks;
+use rillm::format::Header;
+use rillm::model::Model;
+use rillm::plan::{Place, Plan, Stats};
+
+use crate::number::{Bytes, Grouped, Tenths};
+use crate::summary::{Ram, Unit};
+use crate::{Board, Clock};
+
+/// The model's dimensions.
+pub struct ModelFacts<'a>(pub &'a Header);
+
+impl fmt::Display for ModelFacts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = self.0;
+        write!(
+            f,
+            "model: {}, {} parameters, {} layers, vocabulary {}, context {}",
+            header.source_name().unwrap_or("without a name"),
+            Grouped(header.parameters()),
+            header.n_layers,
+            Grouped(header.vocab_size.into()),
+            Grouped(header.context_length.into()),
+        )
+    }
+}
+
+/// Where the memory goes.
+#[derive(Clone, Copy)]
+pub struct Memory<'a> {
+    pub model: &'a Model,
+    pub plan: &'a Plan,
+    /// Bytes given: of the first memory and the second.
+    pub given: [usize; 2],
+    /// The source is memory itself.
+    pub lent: bool,
+}
+
+impl Memory<'_> {
+    /// Bytes used and given.
+    pub fn ram(&self) -> [(usize, usize); 2] {
+        [(self.plan.total(), self.given[0]), (self.plan.large_total(), self.given[1])]
+    }
+}
+
+impl fmt::Display for Memory<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.plan;
+        write!(f, "{}, context {}, batches of {}", Ram(self.ram()), Grouped(plan.context as u64), plan.batch)?;
+        for region in plan.regions().into_iter().filter(|region| region.len > 0) {
+            let place = if region.place == Place::Large { " in the large memory" } else { "" };
+            write!(f, "\n  {:<17} {:>11}{place}", region.name, Bytes(region.len as u64))?;
+        }
+        let streamed = self.model.tape_len().saturating_sub(plan.pinned as u64);
+        if self.lent {
+            f.write_str("\nweights: used where they lie")
+        } else if streamed == 0 {
+            f.write_str("\nweights: all in memory")
+        } else {
+            let (streamed, chunk) = (Bytes(streamed), Bytes(plan.chunk as u64));
+            write!(f, "\nweights: {streamed} a token, read in pieces of {chunk}; {} kept", Bytes(plan.pinned as u64))
+        }
+    }
+}
+
+/// What was done since the start, in all sessions.
+#[derive(Clone, Copy, Default)]
+pub struct Totals {
+    done: Stats,
+}
+
+impl Totals {
+    /// These and those of another session.
+    pub fn and(mut self, stats: Stats) -> Self {
+        let done = &mut self.done;
+        done.tokens += stats.tokens;
+        done.passes += stats.passes;
+        let (sum, traffic) = (&mut done.traffic, stats.traffic);
+        sum.reads += traffic.reads;
+        sum.bytes += traffic.bytes;
+        sum.seeks += traffic.seeks;
+        sum.resident_bytes += traffic.resident_bytes;
+        let (sum, ticks) = (&mut done.ticks, stats.ticks);
+        sum.tokenizer += ticks.tokenizer;
+        sum.embedding += ticks.embedding;
+        sum.norm += ticks.norm;
+        sum.matmul += ticks.matmul;
+        sum.attention += ticks.attention;
+        sum.mlp += ticks.mlp;
+        sum.head += ticks.head;
+        sum.sampler += ticks.sampler;
+        sum.read += ticks.read;
+        sum.checksum += ticks.checksum;
+        self
+    }
+}
+
+/// What `/stats` says.
+pub struct StatsReport<'a> {
+    pub totals: Totals,
+    pub board: &'a Board<'a>,
+    pub memory: Memory<'a>,
+}
+
+impl fmt::Display for StatsReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stats { tokens, passes, traffic, ticks, .. } = &self.totals.done;
+        writeln!(f, "{} tokens in {} passes, prompts included", Grouped(*tokens), Grouped(*passes))?;
+        writeln!(
+            f,
+            "{} in {} reads and {} seeks; {} used in memory",
+            Bytes(traffic.bytes),
+            Grouped(traffic.reads),
+            Grouped(traffic.seeks),
+            Bytes(traffic.resident_bytes)
+        )?;
+        if let Some(clock) = &self.board.clock {
+            split(f, clock, ticks)?;
+        }
+        writeln!(f, "{}", self.memory)?;
+        (self.board.stats)(f)
+    }
+}
+
+fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks) -> fmt::Result {
+    let total = ticks.total();
+    match clock.unit {
+        Unit::Time { per_second } => {
+            writeln!(f, "{} s computing and reading:", Tenths { of: total.into(), by: per_second.into() })?;
+        }
+        Unit::Count(unit) => writeln!(f, "{} {unit} computing and reading:", Grouped(total))?,
+    }
+    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, checksum } = *ticks;
+    for (name, ticks) in [
+        ("tokenizer", tokenizer),
+        ("embedding", embedding),
+        ("norm", norm),
+        ("matmul", matmul),
+        ("attention", attention),
+        ("mlp", mlp),
+        ("head", head),
+        ("sampler", sampler),
+        ("read", read),
+        ("checksum", checksum),
+    ] {
+        let percent = Tenths { of: u128::from(ticks) * 100, by: total.into() };
+        writeln!(f, "  {name:<10} {:>20} {:>6} %", Grouped(ticks), percent)?;
+    }
+    Ok(())
+}

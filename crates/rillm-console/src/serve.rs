@@ -1,0 +1,186 @@
+//! A model, opened, and the lines that the user types while it is.
+
+use core::fmt;
+
+use embedded_io::{Read, ReadReady, Write};
+use heapless::String;
+use rillm::model::Model;
+use rillm::plan::PlanOptions;
+use rillm::session::Session;
+use rillm::source::WeightSource;
+
+use crate::Board;
+use crate::answer::{Answer, answer};
+use crate::commands::{Command, HELP};
+use crate::line::Line;
+use crate::report::{Memory, ModelFacts, StatsReport, Totals};
+use crate::screen::Screen;
+use crate::settings::{CANDIDATES, Settings};
+
+/// Bytes of the longest name of a file.
+const NAME_LEN: usize = 64;
+
+/// What a file is called.
+pub type FileName = String<NAME_LEN>;
+
+/// What comes after a model.
+pub enum Next {
+    /// The same one: reading it failed.
+    OpenAgain,
+    /// Another one.
+    Open(FileName),
+    /// It could not be opened.
+    Failed,
+    /// The input has ended.
+    Ended,
+}
+
+/// What stays while models come and go.
+pub struct Console<'a, C> {
+    screen: Screen<C>,
+    line: Line,
+    settings: Settings,
+    totals: Totals,
+    board: &'a Board<'a>,
+}
+
+/// A model that runs.
+#[derive(Clone, Copy)]
+pub struct Bench<'a> {
+    pub board: &'a Board<'a>,
+    pub model: &'a Model,
+    /// Bytes of the two memories.
+    pub given: [usize; 2],
+    /// The source is memory itself.
+    pub lent: bool,
+}
+
+impl<'a> Bench<'a> {
+    /// What of the memory is used.
+    pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> Memory<'a> {
+        Memory { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
+    }
+}
+
+impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
+    /// Says where the user is.
+    pub fn new(io: C, board: &'a Board<'a>) -> Result<Self, C::Error> {
+        let mut screen = Screen::new(io);
+        screen.say(format_args!("\nrillm {} on {}\n", env!("CARGO_PKG_VERSION"), board.name))?;
+        Ok(Self { screen, line: Line::new(), settings: Settings::new(), totals: Totals::default(), board })
+    }
+
+    /// Runs a model until the user wants another one, or it has to be opened again.
+    pub async fn visit<S, D, E>(
+        &mut self,
+        opened: Result<(S, D), E>,
+        fast: &mut [u8],
+        large: &mut [u8],
+    ) -> Result<Next, C::Error>
+    where
+        S: WeightSource<Error: fmt::Display>,
+        D: fmt::Display,
+        E: fmt::Display,
+    {
+        let (mut source, about) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.failed(error),
+        };
+        let model = match Model::open(&mut source).await {
+            Ok(model) => model,
+            Err(error) => return self.failed(error),
+        };
+        let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
+        let options = PlanOptions { large: large.len(), candidates: CANDIDATES, ..PlanOptions::new(fast.len()) };
+        let mut session = match Session::with_large(&model, source, &options, fast, large) {
+            Ok(session) => session,
+            Err(error) => return self.failed(error),
+        };
+        if let Some(clock) = board.clock {
+            session.set_clock(clock.ticks);
+        }
+        let bench = Bench { board, model: &model, given, lent };
+        let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
+        self.screen.say(format_args!("{facts}\n{about}\n{memory}\n"))?;
+        self.screen.print("Type the beginning of a text, or /help.\n")?;
+        let next = self.serve(bench, &mut session).await?;
+        self.totals = self.totals.and(session.stats());
+        Ok(next)
+    }
+
+    fn failed(&mut self, error: impl fmt::Display) -> Result<Next, C::Error> {
+        self.screen.say(format_args!("cannot open a model: {error}\n"))?;
+        Ok(Next::Failed)
+    }
+
+    /// Waits for the user where there is no model.
+    pub fn ask(&mut self) -> Result<Next, C::Error> {
+        self.screen.print("Enter tries again, /model NAME another file.\n")?;
+        while self.line.read(&mut self.screen)? {
+            let Ok(Command::Open(name)) = Command::parse(self.line.text()) else { return Ok(Next::OpenAgain) };
+            if let Some(next) = open(&mut self.screen, name)? {
+                return Ok(next);
+            }
+        }
+        Ok(Next::Ended)
+    }
+
+    async fn serve<S>(&mut self, bench: Bench<'_>, session: &mut Session<'_, S>) -> Result<Next, C::Error>
+    where
+        S: WeightSource<Error: fmt::Display>,
+    {
+        let Self { screen, line, settings, totals, board } = self;
+        while line.read(screen)? {
+            let command = match Command::parse(line.text()) {
+                Ok(command) => command,
+                Err(unknown) => {
+                    screen.say(format_args!("{unknown}\n"))?;
+                    continue;
+                }
+            };
+            match command {
+                Command::Nothing => {}
+                Command::Prompt(prompt) => {
+                    if answer(screen, settings, bench, session, prompt).await? == Answer::GivenUp {
+                        return Ok(Next::OpenAgain);
+                    }
+                }
+                Command::Show(setting) => screen.say(format_args!("{}\n", settings.show(setting)))?,
+                Command::Set(setting, value) => match settings.set(setting, value) {
+                    Ok(()) => screen.say(format_args!("{}\n", settings.show(setting)))?,
+                    Err(expected) => {
+                        let stays = settings.show(setting);
+                        screen.say(format_args!("`{value}` cannot be taken: {expected}; still {stays}\n"))?;
+                    }
+                },
+                Command::Stats => {
+                    let totals = totals.and(session.stats());
+                    let report = StatsReport { totals, board, memory: bench.memory(session) };
+                    screen.say(format_args!("{report}"))?;
+                }
+                Command::Reset => {
+                    session.reset();
+                    *settings = Settings::new();
+                    screen.print("the text is forgotten, the settings are those of the start\n")?;
+                }
+                Command::Help => screen.print(HELP)?,
+                Command::Model => screen.say(format_args!("{}\n", ModelFacts(bench.model.header())))?,
+                Command::Open(name) => {
+                    if let Some(next) = open(screen, name)? {
+                        return Ok(next);
+                    }
+                }
+            }
+        }
+        Ok(Next::Ended)
+    }
+}
+
+/// The file of this name, unless the name is too long, which is said.
+fn open<C: Read + ReadReady + Write>(screen: &mut Screen<C>, name: &str) -> Result<Option<Next>, C::Error> {
+    let name = FileName::try_from(name);
+    if name.is_err() {
+        screen.say(format_args!("the name is longer than {NAME_LEN} bytes; give the file a shorter one\n"))?;
+    }
+    Ok(name.ok().map(Next::Open))
+}

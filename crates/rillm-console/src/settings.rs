@@ -1,0 +1,112 @@
+//! What a user can set, and how it is shown.
+
+use core::fmt;
+
+use rillm::sampler::{Q16, Sampling};
+
+use crate::number::{Decimal, probability, q16};
+
+/// Tokens that a session can choose among, and the largest top-k.
+pub const CANDIDATES: usize = 256;
+
+/// The settings. The defaults are those of `rillm run`, save for the seed, as a board may have no clock.
+pub struct Settings {
+    sampling: Sampling,
+    /// The seed stays as it is; otherwise each text has the next one.
+    seed_is_set: bool,
+    pub max_tokens: u32,
+    pub check: bool,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    Temp,
+    TopK,
+    TopP,
+    Seed,
+    Max,
+    Check,
+}
+
+impl Settings {
+    pub const fn new() -> Self {
+        Self {
+            sampling: Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 1, ..Sampling::GREEDY },
+            seed_is_set: false,
+            max_tokens: 256,
+            check: false,
+        }
+    }
+
+    /// How the next text chooses its tokens.
+    pub fn sampling(&self) -> Sampling {
+        self.sampling
+    }
+
+    /// A text was begun.
+    pub fn next_text(&mut self) {
+        if !self.seed_is_set {
+            self.sampling.seed = self.sampling.seed.wrapping_add(1);
+        }
+    }
+
+    /// Sets one of them.
+    ///
+    /// # Errors
+    /// What was expected; nothing is changed then.
+    pub fn set(&mut self, setting: Setting, value: &str) -> Result<(), &'static str> {
+        let Sampling { temperature, top_k, top_p, seed, .. } = &mut self.sampling;
+        match setting {
+            Setting::Temp => *temperature = q16(value)?,
+            Setting::TopP => *top_p = probability(value)?,
+            Setting::TopK => {
+                *top_k = whole(value, 0, CANDIDATES as u32).ok_or("it must be a whole number, 0 to 256")?
+            }
+            Setting::Max => self.max_tokens = whole(value, 1, u32::MAX).ok_or("it must be a whole number from 1 on")?,
+            Setting::Seed => {
+                *seed = value.parse().map_err(|_| "it must be a whole number from 0 on, below 2^64")?;
+                self.seed_is_set = true;
+            }
+            Setting::Check => {
+                self.check = match value {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err("it must be on or off"),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows one of them.
+    pub fn show(&self, setting: Setting) -> impl fmt::Display {
+        Shown { settings: self, setting }
+    }
+}
+
+fn whole(value: &str, least: u32, most: u32) -> Option<u32> {
+    value.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+struct Shown<'a> {
+    settings: &'a Settings,
+    setting: Setting,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { settings, setting } = self;
+        let sampling = &settings.sampling;
+        match setting {
+            Setting::Temp => write!(f, "temp {}", Decimal(sampling.temperature)),
+            Setting::TopK if sampling.top_k == 0 => f.write_str("top_k 0, the whole vocabulary"),
+            Setting::TopK => write!(f, "top_k {}", sampling.top_k),
+            Setting::TopP => write!(f, "top_p {}", Decimal(sampling.top_p)),
+            Setting::Seed if settings.seed_is_set => write!(f, "seed {}, for every text", sampling.seed),
+            Setting::Seed => write!(f, "seed {}, then one more for each text", sampling.seed),
+            Setting::Max => write!(f, "max {} tokens", settings.max_tokens),
+            Setting::Check => write!(f, "check {}", if settings.check { "on" } else { "off" }),
+        }
+    }
+}

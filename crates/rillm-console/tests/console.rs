@@ -1,0 +1,370 @@
+//! The console, typed at by a script, with the bundled model behind it.
+
+mod support;
+
+use rillm::sampler::{Q16, Sampling};
+use rillm::session::Session;
+use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::sources::{Bytes, Faulty};
+use rillm::{model::Model, plan::PlanOptions};
+use rillm_console::summary::Check;
+use rillm_console::text::Text;
+use support::{MODEL, RAM, Script, block_on, board, bundled, converse, run};
+
+/// The text and the check line that a session gives directly.
+fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, String) {
+    let mut source = Bytes::copied(MODEL);
+    let model = block_on(Model::open(&mut source)).unwrap();
+    let mut ram = vec![0; RAM];
+    let mut session = Session::new(&model, source, &PlanOptions::new(RAM), &mut ram).unwrap();
+    block_on(session.push_text(prompt)).unwrap();
+    let mut writing = Text::new(&model, prompt, sampling, max_tokens, true);
+    let mut text = prompt.to_owned();
+    while writing.limit(&session).is_none() {
+        let (pieces, ended) = block_on(writing.next(&model, &mut session)).unwrap();
+        text.extend(pieces);
+        if ended {
+            break;
+        }
+    }
+    text.push_str(writing.finish());
+    let check = Check { ids: session.tokens(), logits: writing.fingerprint().unwrap() }.to_string();
+    (text.replace('\n', "\r\n"), check)
+}
+
+const GREEDY_12: &str = "/temp 0\r/max 12\r/check on\r";
+
+#[test]
+fn the_text_is_what_a_session_gives() {
+    let (text, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let seen = converse(&format!("{GREEDY_12}Once upon a time\r"));
+    assert!(seen.contains(&format!("> Once upon a time\r\n{text}\r\n12 tokens at ")), "{seen}");
+    assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{seen}");
+    // What `rillm run --temperature 0 -n 12 --check` prints, and `docs/console.md`.
+    assert!(check.ends_with(" 338 432, logits e7bafaed"), "{check}");
+
+    let drawn = Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 7, ..Sampling::GREEDY };
+    let (text, _) = direct("Anna", drawn, 20);
+    let seen = converse("/seed 7\n/max 20\nAnna\nAnna\n");
+    assert_eq!(seen.matches(&format!("\r\n{text}\r\n")).count(), 2, "{seen}");
+    assert_eq!(seen.matches(" · seed 7\r\n").count(), 2, "{seen}");
+}
+
+#[test]
+fn the_report_says_where_the_user_is() {
+    let seen = converse("");
+    for expected in [
+        "rillm 0.1.0 on a test\r\n",
+        "model: rill-tales-1m, ",
+        "1,369,728 parameters, 6 layers, vocabulary 2,048, context 512\r\n",
+        "\r\na file in memory\r\n",
+        "RAM ",
+        " of 128.00 KiB, context ",
+        "\r\n  kv cache            86.86 KiB\r\n",
+        " a token, read in pieces of ",
+        "/help.\r\n> \r\n",
+    ] {
+        assert!(seen.contains(expected), "{expected:?} in {seen}");
+    }
+    assert!(seen.is_ascii());
+}
+
+#[test]
+fn statistics_are_in_the_words_of_the_command() {
+    let seen = converse("/temp 0\r/max 5\rOnce upon a time\r");
+    let line = seen.lines().find(|line| line.starts_with("5 tokens at ")).unwrap();
+    // The test's clock counts a thousand with each look.
+    assert!(line.contains(" steps a token, /max reached · RAM "), "{line}");
+    assert!(line.contains(" of 128.00 KiB · ") && line.contains(" reads and "), "{line}");
+    assert!(line.ends_with(" seeks a token · seed 1"), "{line}");
+}
+
+#[test]
+fn each_text_has_the_next_seed_until_one_is_set() {
+    let seen = converse("/max 1\rA\rA\r/seed 40\rA\rA\r/seed\r/reset\r/seed\rA\r");
+    let seeds: Vec<&str> = seen.lines().filter_map(|line| line.split(" · seed ").nth(1)).collect();
+    assert_eq!(seeds, ["1", "2", "40", "40", "1"], "{seen}");
+    assert!(seen.contains("seed 40, for every text\r\n"), "{seen}");
+    assert!(seen.contains("seed 1, then one more for each text\r\n"), "{seen}");
+}
+
+#[test]
+fn settings_are_shown_set_and_kept() {
+    for (typed, expected) in [
+        ("/temp", "temp 0.8"),
+        ("/temp 1.25", "temp 1.25"),
+        ("/temp warm", "`warm` cannot be taken: it is no number; write it as 1 or 0.8; still temp 0.8"),
+        ("/temp -1", "`-1` cannot be taken: it must be 0 to 100; still temp 0.8"),
+        ("/top_p", "top_p 0.95"),
+        ("/top_p 2", "`2` cannot be taken: it must be 0 to 1; still top_p 0.95"),
+        ("/top_k", "top_k 0, the whole vocabulary"),
+        ("/top_k 256", "top_k 256"),
+        (
+            "/top_k 257",
+            "`257` cannot be taken: it must be a whole number, 0 to 256; still top_k 0, the whole vocabulary",
+        ),
+        ("/max", "max 256 tokens"),
+        ("/max 0", "`0` cannot be taken: it must be a whole number from 1 on; still max 256 tokens"),
+        (
+            "/seed x",
+            "`x` cannot be taken: it must be a whole number from 0 on, below 2^64; still seed 1, then one more for each text",
+        ),
+        ("/check", "check off"),
+        ("/check on", "check on"),
+        ("/check 1", "`1` cannot be taken: it must be on or off; still check off"),
+        ("/verbose", "there is no command `/verbose`; /help lists them"),
+        ("/help me", "/help takes no value, and there is `me`; type /help alone"),
+        ("/model", "model: rill-tales-1m, "),
+        ("/help", "Type the beginning of a text; the model goes on with it."),
+        ("/reset", "the text is forgotten, the settings are those of the start"),
+    ] {
+        let seen = converse(&format!("{typed}\r"));
+        assert!(seen.contains(&format!("> {typed}\r\n{expected}")), "{typed}: {seen}");
+        assert!(seen.ends_with("\r\n> \r\n"), "{seen}");
+    }
+    let seen = converse("/temp 0.5\r/temp x\r/temp\r/reset\r/temp\r");
+    assert!(seen.contains("still temp 0.5\r\n> /temp\r\ntemp 0.5\r\n"), "{seen}");
+    assert!(seen.contains("> /temp\r\ntemp 0.8\r\n"), "{seen}");
+}
+
+#[test]
+fn every_top_k_that_can_be_set_runs() {
+    let seen = converse("/max 3\r/top_k 256\rA\r/top_k 1\rA\r/top_p 0\rA\r");
+    assert_eq!(seen.matches(" tokens at ").count(), 3, "{seen}");
+    assert!(!seen.contains('['), "{seen}");
+}
+
+#[test]
+fn statistics_since_the_start() {
+    let seen = converse("/stats\r/temp 0\r/max 4\rOnce\r/stats\r");
+    assert!(seen.contains("> /stats\r\n0 tokens in 0 passes"), "{seen}");
+    let last = seen.rsplit("> /stats\r\n").next().unwrap();
+    assert!(last.contains(" reads and ") && last.contains(" seeks; "), "{last}");
+    assert!(last.contains(" steps computing and reading:\r\n  tokenizer ") && last.contains(" %\r\n"), "{last}");
+    assert!(last.contains("\r\nstack: 1,234 bytes at most\r\n"), "{last}");
+}
+
+#[test]
+fn ctrl_c_ends_a_text_after_the_token_at_hand() {
+    let (text, _) = direct("Once upon a time", Sampling::GREEDY, 200);
+    // Typed when the text has come to its tenth letter; what was typed before it goes with it, what comes after stays.
+    let typed_at = text[.."Once upon a time".len() + 10].to_owned();
+    let mut script = Script::new("/temp 0\rOnce upon a time\r");
+    script.when(&typed_at, "lost\r\x03/max\r");
+    let seen = run(&mut script, bundled);
+    let answer = seen.split("> Once upon a time\r\n").nth(1).unwrap().split("\r\n").next().unwrap();
+    assert!(answer.len() < text.len() && text.starts_with(answer), "{answer}");
+    assert!(seen.contains(", interrupted · RAM "), "{seen}");
+    assert!(seen.contains("> /max\r\nmax 256 tokens\r\n"), "{seen}");
+    assert!(!seen.contains("lost"), "{seen}");
+}
+
+#[test]
+fn what_is_typed_ahead_is_kept() {
+    let seen = converse("/temp 0\r/max 3\rOnce\rThe fox\r/max\r");
+    assert!(seen.contains("> The fox\r\nThe fox") && seen.ends_with("> /max\r\nmax 3 tokens\r\n> \r\n"), "{seen}");
+    // More than there is room for while the text is written.
+    let many = "/temp\r".repeat(100);
+    let seen = converse(&format!("/max 3\rOnce\r{many}"));
+    assert_eq!(seen.matches("> /temp\r\ntemp 0.8\r\n").count(), 100);
+}
+
+#[test]
+fn lines_are_edited() {
+    let seen = converse("/tenp\x08\x08mp\r/tmp\x1b[D\x1b[De\r/temp 1\x15/max\r\x1b[A\rgarbage\x03/seed\r");
+    assert_eq!(seen.matches("temp 0.8\r\n").count(), 2, "{seen}");
+    assert!(seen.contains("/tenp\x08 \x08\x08 \x08mp\r\n"), "{seen}");
+    assert_eq!(seen.matches("max 256 tokens\r\n").count(), 2, "{seen}");
+    assert!(seen.contains("garbage^C\r\n> /seed\r\nseed 1"), "{seen}");
+}
+
+#[test]
+fn a_line_that_is_too_long_rings_the_bell() {
+    let seen = converse(&format!("/{}\r/max\r", "x".repeat(600)));
+    assert_eq!(seen.matches('\x07').count(), 89, "{seen}");
+    assert!(seen.contains("there is no command `/xxx") && seen.contains("max 256 tokens\r\n"), "{seen}");
+}
+
+#[test]
+fn a_line_without_an_end_counts() {
+    assert!(converse("/max").ends_with("> /max\r\nmax 256 tokens\r\n> \r\n"));
+}
+
+#[test]
+fn a_prompt_that_is_too_long_is_refused() {
+    let seen = converse(&format!("{}\r/max\r", "o ".repeat(255)));
+    assert!(seen.contains("tokens and there is room for ") && seen.contains("; shorten it\r\n> /max\r\n"), "{seen}");
+}
+
+#[test]
+fn marks_and_scripts_are_prompts() {
+    for prompt in ["</s>", "狐狸 😀", " /temp", "e\u{301}"] {
+        let seen = converse(&format!("/max 2\r{prompt}\r"));
+        assert!(seen.contains(&format!("> {prompt}\r\n{prompt}")), "{seen}");
+        assert!(seen.contains(" tokens at "), "{seen}");
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_repeated_and_the_tokens_stay() {
+    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    // Past the reads that opening takes, to wherever it falls.
+    let mut struck = 0;
+    for reads in (8..200).step_by(13) {
+        let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
+        let seen = run(&mut script, async |_| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), reads), "faulty")));
+        struck += seen.matches("\r\n[cannot read the model: a planned fault - trying again, 1 of 3]\r\n").count();
+        assert!(seen.contains(&format!("\r\n{check}\r\n")), "{reads}: {seen}");
+    }
+    assert!(struck > 5, "{struck}");
+}
+
+/// Fails from some read on for good, or gives wrong bytes there once.
+struct Pulled {
+    inner: Bytes<'static>,
+    reads: u64,
+    flip: bool,
+}
+
+impl WeightSource for Pulled {
+    type Error = &'static str;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), &'static str> {
+        self.reads = self.reads.wrapping_sub(1);
+        if !self.flip && self.reads > u64::MAX / 2 {
+            return Err("the card did not answer");
+        }
+        self.inner.read(first, buf).await.map_err(|_| "past the end")?;
+        if self.flip && self.reads == 0 {
+            buf[SECTOR_LEN / 2] ^= 4;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_card_that_was_pulled_out_is_opened_again() {
+    let mut script = Script::new("/max 5\rOnce\rOnce\r");
+    let mut opened = 0;
+    let seen = run(&mut script, async |_| {
+        opened += 1;
+        match opened {
+            1 => Ok((Pulled { inner: Bytes::copied(MODEL), reads: 60, flip: false }, "a card")),
+            2 => Err("no card answers: put one in"),
+            _ => Ok((Pulled { inner: Bytes::copied(MODEL), reads: u64::MAX / 2, flip: false }, "a card")),
+        }
+    });
+    assert_eq!(opened, 3);
+    for n in 1..=3 {
+        let line = format!("[cannot read the model: the card did not answer - trying again, {n} of 3]\r\n");
+        assert_eq!(seen.matches(&line).count(), 1, "{seen}");
+    }
+    assert!(seen.contains("given up; check that the card sits firmly, then enter the text again]\r\n"), "{seen}");
+    assert!(seen.contains("cannot open a model: no card answers: put one in\r\nEnter tries again"), "{seen}");
+    // The second prompt was the Enter. Settings and totals outlive the model.
+    assert!(seen.ends_with("> \r\n"), "{seen}");
+}
+
+#[test]
+fn a_damaged_transfer_is_repeated() {
+    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let mut struck = 0;
+    for reads in 60..75 {
+        let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
+        let seen = run(&mut script, async |_| {
+            Ok::<_, &str>((Pulled { inner: Bytes::copied(MODEL), reads, flip: true }, "a bad wire"))
+        });
+        struck += seen.matches("checksum").count();
+        if seen.contains("checksum") {
+            assert!(seen.contains("trying again, 1 of 3]") && seen.contains(&format!("\r\n{check}\r\n")), "{seen}");
+        }
+    }
+    assert!(struck > 5, "{struck}");
+}
+
+#[test]
+fn no_model_at_the_start_waits_for_enter() {
+    let mut script = Script::new("\r/model GOOD\r/max 1\rOnce\r");
+    let mut names = Vec::new();
+    let seen = run(&mut script, async |name: Option<&str>| {
+        names.push(name.map(str::to_owned));
+        match name {
+            Some("GOOD") => Ok((Bytes::copied(MODEL), "a file in memory")),
+            _ => Err("there is no .rillm file; copy one to the card"),
+        }
+    });
+    assert_eq!(names, [None, None, Some("GOOD".to_owned())]);
+    let refused = "cannot open a model: there is no .rillm file; copy one to the card\r\nEnter tries again, /model";
+    assert_eq!(seen.matches(refused).count(), 2, "{seen}");
+    assert!(seen.contains("1 tokens at "), "{seen}");
+}
+
+#[test]
+fn a_damaged_file_is_said() {
+    for (bytes, expected) in [
+        (&MODEL[..SECTOR_LEN], "the file ends after 512 bytes"),
+        (&MODEL[..0], "the file ends after 0 bytes"),
+        (&MODEL[512..], "not a .rillm file"),
+    ] {
+        let mut script = Script::new("\r");
+        let seen = run(&mut script, async |_| Ok::<_, &str>((Bytes::copied(bytes), "damaged")));
+        assert_eq!(seen.matches("cannot open a model: ").count(), 2, "{seen}");
+        assert!(seen.contains(expected), "{seen}");
+    }
+}
+
+#[test]
+fn another_file_is_opened_by_name_and_a_missing_one_is_no_loss() {
+    let mut script = Script::new("/max 2\r/model B\r/model C\r/max\rOnce\r/model\r");
+    let mut names = Vec::new();
+    let seen = run(&mut script, async |name: Option<&str>| {
+        names.push(name.map(str::to_owned));
+        if name == Some("C") { Err("there is no file C") } else { Ok((Bytes::lent(MODEL), "flash")) }
+    });
+    assert_eq!(names, [None, Some("B".to_owned()), Some("C".to_owned()), Some("B".to_owned())]);
+    assert!(seen.contains("cannot open a model: there is no file C\r\nmodel: rill-tales-1m"), "{seen}");
+    assert!(seen.contains("> /max\r\nmax 2 tokens\r\n"), "{seen}");
+    assert!(seen.contains("weights: used where they lie\r\n"), "{seen}");
+    assert!(seen.contains(" · nothing read · seed 1\r\n"), "{seen}");
+    let seen = converse(&format!("/model {}\r/max\r", "n".repeat(65)));
+    assert!(seen.contains("the name is longer than 64 bytes") && seen.contains("max 256 tokens\r\n"), "{seen}");
+}
+
+#[test]
+fn memory_that_is_too_small_is_said() {
+    let mut script = Script::new("\r");
+    let (mut fast, mut large) = ([0; 2000], []);
+    let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
+    block_on(rillm_console::run(&mut script, &board(), open, &mut fast, &mut large)).unwrap();
+    assert!(script.seen().contains("cannot open a model: 2000 bytes of memory are "), "{}", script.seen());
+}
+
+#[test]
+fn a_second_memory_is_used_and_shown() {
+    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
+    let (mut fast, mut large) = (vec![0; RAM], vec![0; 4 << 20]);
+    let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
+    block_on(rillm_console::run(&mut script, &board(), open, &mut fast, &mut large)).unwrap();
+    let seen = script.seen();
+    assert!(seen.contains(" of 128.00 KiB and ") && seen.contains(" of 4.00 MiB"), "{seen}");
+    assert!(seen.contains(" in the large memory\r\n") && seen.contains("weights: all in memory\r\n"), "{seen}");
+    assert!(seen.contains(&check), "{seen}");
+}
+
+#[test]
+fn errors_of_the_byte_console_end_it() {
+    let mut script = Script::new("/max\r");
+    script.broken = true;
+    let (mut fast, mut large) = (vec![0; RAM], []);
+    let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
+    assert!(block_on(rillm_console::run(&mut script, &board(), open, &mut fast, &mut large)).is_err());
+}
+#[test]
+fn the_console_itself_is_small() {
+    let mut script = Script::new("");
+    let board = board();
+    let future = rillm_console::run(&mut script, &board, bundled, &mut [], &mut []);
+    // With the model's tables, the session, and the engine's own futures; a board has it on its stack or in a static.
+    assert!(size_of_val(&future) <= 8 * 1024, "{}", size_of_val(&future));
+}

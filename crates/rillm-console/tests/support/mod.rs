@@ -1,0 +1,134 @@
+//! A byte console that types a script, and a board.
+
+use core::fmt::{self, Display};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
+use rillm::source::WeightSource;
+use rillm::sources::Bytes;
+use rillm_console::{Board, Clock, summary::Unit};
+
+pub static MODEL: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+pub const RAM: usize = 128 * 1024;
+
+/// What is typed, and what was printed.
+pub struct Script {
+    typed: VecDeque<u8>,
+    printed: Vec<u8>,
+    /// What is typed once something was printed.
+    later: Option<(String, String)>,
+    pub broken: bool,
+}
+
+impl Script {
+    pub fn new(typed: &str) -> Self {
+        Self { typed: typed.bytes().collect(), printed: Vec::new(), later: None, broken: false }
+    }
+
+    /// Types something as soon as `printed` was.
+    pub fn when(&mut self, printed: &str, typed: &str) {
+        self.later = Some((printed.to_owned(), typed.to_owned()));
+    }
+
+    pub fn seen(&self) -> String {
+        String::from_utf8(self.printed.clone()).expect("UTF-8")
+    }
+}
+
+impl ErrorType for Script {
+    type Error = ErrorKind;
+}
+
+impl Read for Script {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        let len = buf.len().min(self.typed.len());
+        buf[..len].iter_mut().zip(self.typed.drain(..len)).for_each(|(byte, typed)| *byte = typed);
+        Ok(len)
+    }
+}
+
+impl ReadReady for Script {
+    fn read_ready(&mut self) -> Result<bool, ErrorKind> {
+        // The end of the input can be read, too, unless there is more to come.
+        Ok(!self.typed.is_empty() || self.later.is_none())
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        if self.broken {
+            return Err(ErrorKind::BrokenPipe);
+        }
+        self.printed.extend(bytes);
+        if self.later.as_ref().is_some_and(|(printed, _)| self.seen_so_far().contains(printed)) {
+            self.typed.extend(self.later.take().unwrap_or_default().1.bytes());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+impl Script {
+    fn seen_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.printed).into_owned()
+    }
+}
+
+/// Every line break is `\r\n`.
+fn line_ends_are_whole(seen: &str) {
+    assert_eq!(seen.matches('\n').count(), seen.matches("\r\n").count(), "{seen:?}");
+}
+
+thread_local! {
+    static TICKS: Cell<u32> = const { Cell::new(u32::MAX - 5_500) };
+}
+
+/// A thousand steps a look, soon to wrap around.
+fn ticks() -> u32 {
+    TICKS.set(TICKS.get().wrapping_add(1000));
+    TICKS.get()
+}
+
+pub fn board() -> Board<'static> {
+    Board {
+        name: "a test",
+        clock: Some(Clock { ticks, unit: Unit::Count("steps") }),
+        stats: &|f: &mut dyn fmt::Write| writeln!(f, "stack: 1,234 bytes at most"),
+    }
+}
+
+pub async fn bundled(_: Option<&str>) -> Result<(Bytes<'static>, &'static str), &'static str> {
+    Ok((Bytes::copied(MODEL), "a file in memory"))
+}
+
+/// What is seen of a whole session.
+pub fn run<S: WeightSource<Error: Display>, E: Display>(
+    script: &mut Script,
+    open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), E>,
+) -> String {
+    let mut ram = vec![0; RAM];
+    block_on(rillm_console::run(&mut *script, &board(), open, &mut ram, &mut [])).expect("a console");
+    line_ends_are_whole(&script.seen());
+    script.seen()
+}
+
+/// What is seen where the bundled model is typed at.
+pub fn converse(typed: &str) -> String {
+    run(&mut Script::new(typed), bundled)
+}
+
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+    }
+}
