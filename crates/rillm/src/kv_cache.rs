@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::fixed::{max_bits, round_shift};
 use crate::format::KeyBits;
-use crate::matmul::dot;
+use crate::kernels::dot;
 use crate::vector::to_i16;
 
 /// Bytes of a scale: an 8-bit mantissa and a signed 8-bit exponent.

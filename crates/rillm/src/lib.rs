@@ -26,10 +26,13 @@
 //! # fn print(_: &str) {}
 //! ```
 //!
-//! There is no allocator, no floating-point arithmetic and no unsafe code in here; the same input gives the same bits everywhere.
+//! There is no allocator and no floating-point arithmetic in here, and no unsafe code but in the kernels of single processors; the
+//! same input gives the same bits everywhere.
 //! Someone who knows the Llama paper starts reading in `forward.rs`.
 #![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(any(target_arch = "riscv32", target_arch = "xtensa")), forbid(unsafe_code))]
+#![cfg_attr(any(target_arch = "riscv32", target_arch = "xtensa"), deny(unsafe_code))]
+#![cfg_attr(all(target_arch = "xtensa", feature = "mac16"), feature(asm_experimental_arch))]
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
 
 #[cfg(test)]
@@ -43,6 +46,7 @@ pub mod fingerprint;
 mod fixed;
 pub mod format;
 mod forward;
+pub mod kernels;
 mod kv_cache;
 mod matmul;
 mod memory;

@@ -1,0 +1,106 @@
+//! The definition, for every processor.
+//!
+//! A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767 (128 · 32,767 in a damaged file). A row's fits 48
+//! bits: see [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
+
+use super::Rows;
+
+/// Columns that are multiplied side by side: few enough for a microcontroller's registers, and as many as a vector
+/// register of a large processor takes.
+const BLOCK: usize = if cfg!(target_pointer_width = "64") { 16 } else { 8 };
+
+/// See [`Rows::dot`]. Four rows at a time, so that a value of `x` is loaded once for all of them.
+pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let x = &x[..rows.cols];
+    let (fours, rest) = sums[..rows.len()].as_chunks_mut::<4>();
+    for (index, sums) in fours.iter_mut().enumerate() {
+        let [a, b, c, d] = core::array::from_fn(|row| groups(rows, 4 * index + row));
+        *sums = [0; 4];
+        for ((((x, a), b), c), d) in x.chunks(rows.group).zip(a).zip(b).zip(c).zip(d) {
+            let products = dot_four([a.0, b.0, c.0, d.0], x);
+            for ((sum, product), scale) in sums.iter_mut().zip(products).zip([a.1, b.1, c.1, d.1]) {
+                *sum += i64::from(product) * i64::from(*scale);
+            }
+        }
+    }
+    let first = rows.len() - rest.len();
+    for (row, sum) in rest.iter_mut().enumerate() {
+        let groups = x.chunks(rows.group).zip(groups(rows, first + row));
+        *sum = groups.map(|(x, (q, &scale))| i64::from(dot(q, x)) * i64::from(scale)).sum();
+    }
+}
+
+/// The groups of a row, each with its scale.
+fn groups<'a>(rows: &Rows<'a>, row: usize) -> impl Iterator<Item = (&'a [i8], &'a u8)> {
+    let (q, scales) = rows.row(row).split_at(rows.cols);
+    bytemuck::cast_slice(q).chunks(rows.group).zip(scales)
+}
+
+fn dot_four(q: [&[i8]; 4], x: &[i16]) -> [i32; 4] {
+    let (x_blocks, x_rest) = x.as_chunks::<BLOCK>();
+    let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = q.map(|q| q.as_chunks::<BLOCK>());
+    let mut sums = [0; 4];
+    for ((((x, a), b), c), d) in x_blocks.iter().zip(a).zip(b).zip(c).zip(d) {
+        for (sum, q) in sums.iter_mut().zip([a, b, c, d]) {
+            for i in 0..BLOCK {
+                *sum += i32::from(q[i]) * i32::from(x[i]);
+            }
+        }
+    }
+    for (sum, q) in sums.iter_mut().zip([a_rest, b_rest, c_rest, d_rest]) {
+        *sum += q.iter().zip(x_rest).map(|(&q, &x)| i32::from(q) * i32::from(x)).sum::<i32>();
+    }
+    sums
+}
+
+/// `Σ q · x` of at most 512 elements, `x` not −32,768: 512 · 128 · 32,767 is below 2^31.
+pub fn dot(q: &[i8], x: &[i16]) -> i32 {
+    // Blocks of a fixed length: the compiler unrolls them, and vectorises them where it can.
+    let (q_blocks, q_rest) = q.as_chunks::<BLOCK>();
+    let (x_blocks, x_rest) = x.as_chunks::<BLOCK>();
+    let mut sum = 0;
+    for (q, x) in q_blocks.iter().zip(x_blocks) {
+        sum += (0..BLOCK).map(|i| i32::from(q[i]) * i32::from(x[i])).sum::<i32>();
+    }
+    sum + q_rest.iter().zip(x_rest).map(|(&q, &x)| i32::from(q) * i32::from(x)).sum::<i32>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn rows_are_multiplied_exactly(
+            rows in 0usize..11, cols in 1usize..200, group_log2 in 0u32..10, padding in 0usize..5, extreme: bool,
+            noise in prop::collection::vec(any::<u8>(), 11 * 450 + 2 * 200),
+        ) {
+            let group = 1 << group_log2;
+            let row_len = cols + cols.div_ceil(group) + padding;
+            let (bytes, x) = noise.split_at(rows * row_len);
+            let x: Vec<i16> = x.as_chunks().0.iter().map(|&x| i16::from_le_bytes(x).max(-32767)).take(cols).collect();
+            let bytes: Vec<u8> = if extreme { std::vec![0x80; bytes.len()] } else { bytes.to_vec() };
+            let matrix = Rows::new(&bytes, row_len, cols, group).unwrap();
+            let mut sums = std::vec![7; rows];
+            matrix.dot(&x, &mut sums);
+            for (row, &sum) in sums.iter().enumerate() {
+                let (q, scales) = matrix.row(row).split_at(cols);
+                let exact: i64 =
+                    (0..cols).map(|i| i64::from(q[i] as i8) * i64::from(scales[i / group]) * i64::from(x[i])).sum();
+                prop_assert_eq!(sum, exact);
+            }
+        }
+    }
+
+    #[test]
+    fn what_are_no_rows_is_refused() {
+        assert!(Rows::new(&[0; 12], 6, 4, 2).is_some());
+        assert!(Rows::new(&[0; 13], 6, 4, 2).is_none());
+        assert!(Rows::new(&[0; 10], 5, 4, 2).is_none());
+        assert!(Rows::new(&[], 0, 0, 2).is_none());
+        assert!(Rows::new(&[0; 12], 6, 4, 0).is_none());
+        assert!(Rows::new(&[0; 1200], 600, 599, 513).is_none());
+    }
+}
