@@ -2,20 +2,17 @@
 
 use std::io::{self, Write, stdout};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::format::{FormatError, Header, RopeScaling, SectionKind, TENSOR_ENTRY_LEN, TensorEntry};
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::format::{Header, RopeScaling, TensorEntry};
 use serde_json::{Value, json};
 
-use crate::block_on::block_on;
 use crate::model_file::from_path;
 use crate::number::{grouped, tensor_name};
-use crate::progress;
-use crate::source::{Access, Card, Source};
+use crate::source::{Access, Card};
+use crate::whole::{tensor_table, verify};
 
 /// Show a file's dimensions, sections and tensors.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,8 +33,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
-    let (model, mut source) = from_path(&args.file, Access::File, card)?;
+    let (model, mut source) = from_path(&args.file, Access::File, Card::UNUSED)?;
     let header = model.header();
     let tensors = tensor_table(header, &mut source)?;
     if args.json {
@@ -55,20 +51,6 @@ pub fn run(args: &Args) -> Result<()> {
         writeln!(stdout(), "\n{} every checksum matches", style("whole:").green().bold())?;
     }
     Ok(())
-}
-
-fn read(source: &mut Source, offset: u64, len: usize) -> Result<Vec<u8>> {
-    let (first, at) = Sector::of(offset);
-    let mut bytes = vec![0; (at + len).next_multiple_of(SECTOR_LEN)];
-    block_on(source.read(first, &mut bytes))?;
-    Ok(bytes[at..at + len].to_vec())
-}
-
-fn tensor_table(header: &Header, source: &mut Source) -> Result<Vec<TensorEntry>> {
-    let section = header.section(SectionKind::Tensors)?;
-    let bytes = read(source, section.offset, section.len as usize)?;
-    let entries = bytes.as_chunks::<TENSOR_ENTRY_LEN>().0;
-    Ok(entries.iter().map(TensorEntry::parse).collect::<Result<_, FormatError>>()?)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -190,31 +172,4 @@ fn print_tensors(header: &Header, tensors: &[TensorEntry], out: &mut impl Write)
         )?;
     }
     writeln!(out, "{} parameters", grouped(header.parameters()))
-}
-
-fn verify(header: &Header, tensors: &[TensorEntry], source: &mut Source) -> Result<()> {
-    let sections = header.sections().map(|s| (format!("section {}", s.kind), s.offset, s.len, s.crc32));
-    let tensors = tensors.iter().map(|t| (tensor_name(t.tensor.kind, t.tensor.layer), t.offset, t.len, t.crc32));
-    let parts: Vec<_> = sections.chain(tensors).collect();
-    let bar = progress::bytes(parts.iter().map(|part| part.2).sum());
-    let mut damaged = Vec::new();
-    for (name, offset, len, crc32) in parts {
-        bar.set_message(name.clone());
-        let mut hasher = crc32fast::Hasher::new();
-        let mut at = 0;
-        while at < len {
-            let piece = (len - at).min(1 << 20);
-            hasher.update(&read(source, offset + at, piece as usize)?);
-            at += piece;
-            bar.inc(piece);
-        }
-        let computed = hasher.finalize();
-        if computed != crc32 {
-            damaged.push(format!("{name} (checksum {computed:08x}, should be {crc32:08x})"));
-        }
-    }
-    if !damaged.is_empty() {
-        bail!("damaged: {}; copy the file again or convert it again", damaged.join(", "));
-    }
-    Ok(())
 }

@@ -1,6 +1,9 @@
 //! The `rillm` command: convert, inspect, run and evaluate language models for microcontrollers.
 
 mod block_on;
+mod card;
+mod card_check;
+mod card_image;
 mod convert;
 mod eval;
 mod inspect;
@@ -10,6 +13,7 @@ mod number;
 mod progress;
 mod run;
 mod source;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,8 @@ use clap::{Parser, Subcommand};
   # What is in it, and how it runs at a card's pace
   rillm inspect tiny-llm.rillm
   rillm run --model tiny-llm.rillm --source throttled
+  # A card for the device
+  rillm card tiny-llm.rillm -o card.img
 
 Exit codes: 0 done, 1 failed, 2 arguments that make no sense, 130 ended by Ctrl-C."
 )]
@@ -46,6 +52,8 @@ enum Command {
     Convert(convert::Args),
     /// Show what a .rillm file holds
     Inspect(inspect::Args),
+    /// Make an image of an SD card with models on it, or check a card
+    Card(card::Args),
     /// Compare a .rillm file with its checkpoint in float32
     Eval(eval::Args),
 }
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Card(args) => card::run(&args),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rillm::model::Model;
+use rillm::source::WeightSource;
 
 use crate::block_on::block_on;
 use crate::number;
 use crate::source::{Access, Card, Source};
 
 /// The model that comes with the program.
-static BUNDLED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+pub static BUNDLED: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 
 /// Which model, and how it is read.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,10 +38,17 @@ impl ModelArgs {
     pub fn open(&self) -> Result<(Model, Source)> {
         let card = Card { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };
         match &self.model {
-            None => open(Source::embedded(BUNDLED, self.source, card)).context("in the bundled model"),
+            None => bundled(self.source, card),
             Some(path) => from_path(path, self.source, card),
         }
     }
+}
+
+/// Opens the bundled model.
+pub fn bundled(access: Access, card: Card) -> Result<(Model, Source)> {
+    let source = Source::embedded(BUNDLED, access, card);
+    let len = source.len();
+    open(source, len).context("in the bundled model")
 }
 
 /// Opens the file at `path`.
@@ -51,14 +60,20 @@ pub fn from_path(path: &Path, access: Access, card: Card) -> Result<(Model, Sour
             path.display()
         );
     }
-    open(Source::open(path, access, card)?).with_context(|| format!("in {}", path.display()))
+    let source = Source::open(path, access, card)?;
+    let len = source.len();
+    open(source, len).with_context(|| format!("in {}", path.display()))
 }
 
-fn open(mut source: Source) -> Result<(Model, Source)> {
+/// Opens a file of `len` bytes.
+pub fn open<S>(mut source: S, len: u64) -> Result<(Model, S)>
+where
+    S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,
+{
     let model = block_on(Model::open(&mut source))?;
-    let (expected, found) = (model.header().file_len(), source.len());
-    if found < expected {
-        bail!("the file has {found} bytes and should have {expected}: it was not copied whole; copy it again");
+    let expected = model.header().file_len();
+    if len < expected {
+        bail!("the file has {len} bytes and should have {expected}: it was not copied whole; copy it again");
     }
     Ok((model, source))
 }

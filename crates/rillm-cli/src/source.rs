@@ -30,6 +30,11 @@ pub struct Card {
     pub latency: Duration,
 }
 
+impl Card {
+    /// For files that are read as fast as they come.
+    pub const UNUSED: Self = Self { bytes_per_second: usize::MAX, latency: Duration::ZERO };
+}
+
 /// A file's bytes.
 enum Bytes {
     Embedded(&'static [u8]),
@@ -95,13 +100,15 @@ impl Source {
     }
 }
 
+/// Fills `buf` with the bytes from `offset` on.
 #[cfg(unix)]
-fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
+pub fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
 }
 
+/// Fills `buf` with the bytes from `offset` on.
 #[cfg(not(unix))]
-fn read_exact_at(mut file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
+pub fn read_exact_at(mut file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
     use io::{Read, Seek, SeekFrom};
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(buf)

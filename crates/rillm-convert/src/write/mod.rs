@@ -120,8 +120,11 @@ pub fn convert(
     Ok(report)
 }
 
-/// A file that removes itself unless it is renamed to `out`.
-fn temporary_beside(out: &Path) -> Result<NamedTempFile, WriteError> {
+/// A file in the directory of `out` that removes itself unless it is renamed to `out`.
+///
+/// # Errors
+/// [`WriteError::IsDirectory`], [`WriteError::NoDirectory`] or [`WriteError::Io`].
+pub fn temporary_beside(out: &Path) -> Result<NamedTempFile, WriteError> {
     if out.is_dir() {
         return Err(WriteError::IsDirectory { path: out.to_owned() });
     }

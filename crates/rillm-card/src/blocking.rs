@@ -1,0 +1,55 @@
+//! Cards that block: drivers of embedded-sdmmc's `BlockDevice`.
+
+use core::mem::{align_of, offset_of, size_of};
+use core::slice;
+
+use embedded_sdmmc_types::{Block, BlockDevice, BlockIdx};
+
+use crate::blocks::Blocks;
+
+/// A blocking driver: embedded-sdmmc's `SdCard`, or any other of its `BlockDevice`s. Reads go straight into the caller's
+/// buffer, several blocks by one command.
+#[derive(Debug)]
+pub struct Blocking<D, R> {
+    device: D,
+    recover: R,
+}
+
+impl<D: BlockDevice, R: FnMut(&D)> Blocking<D, R> {
+    /// `recover` brings the card back after an error: `SdCard::mark_card_uninit`, or what another driver has for it.
+    pub const fn new(device: D, recover: R) -> Self {
+        Self { device, recover }
+    }
+
+    /// The driver.
+    pub const fn device(&self) -> &D {
+        &self.device
+    }
+}
+
+impl<D: BlockDevice, R: FnMut(&D)> Blocks for Blocking<D, R> {
+    type Error = D::Error;
+
+    async fn count(&mut self) -> Result<u32, D::Error> {
+        Ok(self.device.num_blocks()?.0)
+    }
+
+    async fn read(&mut self, first: u32, buf: &mut [u8]) -> Result<(), D::Error> {
+        self.device.read(as_blocks(buf), BlockIdx(first))
+    }
+
+    async fn recover(&mut self) -> Result<(), D::Error> {
+        (self.recover)(&self.device);
+        Ok(())
+    }
+}
+
+/// The whole blocks of `buf`.
+fn as_blocks(buf: &mut [u8]) -> &mut [Block] {
+    // `Block` has one field and no `repr`. A compiler that put anything but the field's bytes into it would end here.
+    const { assert!(size_of::<Block>() == Block::LEN && align_of::<Block>() == 1 && offset_of!(Block, contents) == 0) };
+    let (blocks, _) = buf.as_chunks_mut::<{ Block::LEN }>();
+    // SAFETY: by the assertion a `Block` is its field, 512 bytes of any value at any address: the slice is as long, as
+    // aligned and as valid as the one of arrays, whose unique borrow it takes over.
+    unsafe { slice::from_raw_parts_mut(blocks.as_mut_ptr().cast::<Block>(), blocks.len()) }
+}

@@ -1,0 +1,115 @@
+//! The files of a root directory.
+
+use core::ops::ControlFlow;
+
+use crate::blocks::{Blocks, Window};
+use crate::error::Error;
+use crate::name::{LongName, Name, Names, ShortName};
+use crate::volume::{Kind, Root, Volume, u16_at, u32_at};
+
+const ENTRY_LEN: usize = 32;
+/// Bytes of entries that a directory has at most, by the specification.
+const MAX_LEN: u32 = 2 << 20;
+
+/// A file, as its directory has it.
+pub(crate) struct Entry<'a> {
+    pub names: Names<'a>,
+    pub cluster: u32,
+    pub len: u32,
+}
+
+/// Shows `visit` every file until it breaks.
+pub(crate) async fn walk<B: Blocks>(
+    window: &mut Window<'_, B>,
+    volume: &Volume,
+    mut visit: impl FnMut(&Entry<'_>) -> ControlFlow<()>,
+) -> Result<(), Error<B::Error>> {
+    let mut long = LongName::new();
+    let (mut first, mut count, mut cluster) = match volume.root {
+        Root::Blocks { first, count } => (first, count, None),
+        Root::Chain { cluster } => (volume.block_of(cluster), volume.blocks_per_cluster, Some(cluster)),
+    };
+    let mut left = MAX_LEN / 512;
+    loop {
+        for block in first..first + count {
+            left = left.checked_sub(1).ok_or(Error::EndlessDirectory)?;
+            let (entries, _) = window.block(block).await?.as_chunks::<ENTRY_LEN>();
+            for entry in entries {
+                match look_at(entry, volume.kind, &mut long) {
+                    Found::End => return Ok(()),
+                    Found::Other => {}
+                    Found::File { cluster, len, short } => {
+                        let names = Names { long: long.of(short.checksum()), short: short.name() };
+                        if visit(&Entry { names, cluster, len }).is_break() {
+                            return Ok(());
+                        }
+                        long.clear();
+                    }
+                }
+            }
+        }
+        let Some(this) = cluster else {
+            return Ok(());
+        };
+        let Some(next) = volume.next(window, this).await? else {
+            return Ok(());
+        };
+        (first, count, cluster) = (volume.block_of(next), volume.blocks_per_cluster, Some(next));
+    }
+}
+
+enum Found {
+    End,
+    Other,
+    File { cluster: u32, len: u32, short: ShortName },
+}
+
+fn look_at(entry: &[u8; ENTRY_LEN], kind: Kind, long: &mut LongName) -> Found {
+    const LONG_NAME: u8 = 0x0f;
+    const LABEL_OR_DIRECTORY: u8 = 0x18;
+    const DELETED: u8 = 0xe5;
+    let attributes = entry[11] & 0x3f;
+    match entry[0] {
+        0 => return Found::End,
+        DELETED => {}
+        _ if attributes == LONG_NAME => {
+            long.push(entry);
+            return Found::Other;
+        }
+        _ if attributes & LABEL_OR_DIRECTORY != 0 => {}
+        _ => {
+            let high = if kind == Kind::Fat32 { u16_at(entry, 20) } else { 0 };
+            let cluster = u32::from(high) << 16 | u32::from(u16_at(entry, 26));
+            return Found::File { cluster, len: u32_at(entry, 28), short: ShortName::new(entry) };
+        }
+    }
+    long.clear();
+    Found::Other
+}
+
+/// A file of the root directory.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// Its name.
+    pub name: Name<'a>,
+    /// Its bytes.
+    pub len: u32,
+}
+
+/// Shows `visit` every `*.rillm` of a card's root directory in its order: a menu of models, for example. The name of one is
+/// what [`CardFile::open`](crate::CardFile::open) takes.
+///
+/// # Errors
+/// The driver's, or what is wrong with the card; some files may have been shown by then.
+pub async fn for_each_model<B: Blocks>(blocks: B, mut visit: impl FnMut(File<'_>)) -> Result<(), Error<B::Error>> {
+    let mut card = crate::blocks::Card::new(blocks);
+    let mut window = Window::new(&mut card);
+    let volume = Volume::open(&mut window).await?;
+    let each = |entry: &Entry<'_>| {
+        if entry.names.is_model() {
+            visit(File { name: entry.names.best(), len: entry.len });
+        }
+        ControlFlow::Continue(())
+    };
+    walk(&mut window, &volume, each).await
+}

@@ -1,0 +1,187 @@
+//! What can be wrong with a card.
+
+use core::fmt;
+
+/// Why a file could not be opened or read. The message says what was found and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<E> {
+    /// The driver's error, after [`RETRIES`](crate::RETRIES) more attempts.
+    Device(E),
+    /// The first block is neither a partition table nor the start of a FAT file system.
+    Unformatted,
+    /// The card has a GUID partition table.
+    Gpt,
+    /// The card, or its partition, is formatted as exFAT, as cards above 32 GB are sold.
+    ExFat,
+    /// The card, or its partition, is formatted as NTFS.
+    Ntfs,
+    /// The card, or its partition, is formatted as FAT12, as very small cards are.
+    Fat12,
+    /// The partition table has no FAT partition.
+    NoFatPartition {
+        /// The type of the first partition, as the table has it; none where the table is empty.
+        found: Option<u8>,
+    },
+    /// A partition starts with something else than a FAT file system.
+    NotFat {
+        /// The partition's first block.
+        block: u32,
+    },
+    /// Sectors of the file system are not 512 bytes long.
+    SectorLen {
+        /// Bytes of a sector.
+        found: u16,
+    },
+    /// A cluster must be a power of two of sectors.
+    ClusterLen {
+        /// Sectors of a cluster.
+        found: u8,
+    },
+    /// Another field of the file system's first block cannot be what it is.
+    BootSector {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u32,
+    },
+    /// The file system reaches past the end of the card: it was written for a larger one, or not whole.
+    CardTooSmall {
+        /// Blocks that the file system reaches to.
+        needed: u64,
+        /// Blocks of the card.
+        found: u32,
+    },
+    /// The root directory has more entries than a FAT directory can: its chain of clusters is a loop.
+    EndlessDirectory,
+    /// The root directory has no file of the name asked for.
+    NoSuchFile,
+    /// The root directory has no `*.rillm`.
+    NoModel,
+    /// The file has no bytes.
+    EmptyFile,
+    /// The chain of clusters comes back to where it was.
+    ChainLoop {
+        /// The cluster that it meets twice.
+        cluster: u32,
+    },
+    /// The chain of clusters leads out of the file system.
+    ChainOutside {
+        /// The cluster that it leads to.
+        cluster: u32,
+        /// The last cluster that there is.
+        last: u32,
+    },
+    /// The chain of clusters runs into one that is marked free: the card was pulled out before all was written.
+    ChainFree {
+        /// The cluster.
+        cluster: u32,
+    },
+    /// The chain of clusters runs into one that is marked bad.
+    ChainBad {
+        /// The cluster.
+        cluster: u32,
+    },
+    /// The chain of clusters ends before the file does: the file was not written whole.
+    ChainShort {
+        /// Clusters of the chain.
+        found: u32,
+        /// Clusters that the file's length takes.
+        expected: u32,
+    },
+    /// The file lies in more pieces than there is room to note.
+    TooManyRuns {
+        /// Pieces that there is room for.
+        most: usize,
+    },
+    /// A read past the end of the file: the file is shorter than its header says.
+    PastTheEnd {
+        /// The first sector asked for, counted from the file's start.
+        first: u32,
+        /// Bytes asked for.
+        len: usize,
+        /// Bytes of the file.
+        file_len: u32,
+    },
+    /// A read of something else than whole sectors.
+    NotSectors {
+        /// Bytes asked for.
+        len: usize,
+    },
+}
+
+const FORMAT: &str = "format it as FAT32, or write an image that `rillm card` makes";
+const COPY: &str = "copy it again, and eject the card before pulling it out";
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(error) => write!(f, "the card cannot be read: {error}; is it pushed in fully?"),
+            Self::Unformatted => write!(f, "the card has no partition table and no FAT file system; {FORMAT}"),
+            Self::Gpt => write!(f, "the card has a GUID partition table (GPT) instead of an MBR; {FORMAT}"),
+            Self::ExFat => write!(f, "the card is formatted as exFAT; {FORMAT}"),
+            Self::Ntfs => write!(f, "the card is formatted as NTFS; {FORMAT}"),
+            Self::Fat12 => write!(f, "the card is formatted as FAT12; {FORMAT}"),
+            Self::NoFatPartition { found: Some(found) } => {
+                write!(f, "the card has a partition of type {found:#04x} and none that is FAT; {FORMAT}")
+            }
+            Self::NoFatPartition { found: None } => write!(f, "the card's partition table is empty; {FORMAT}"),
+            Self::NotFat { block } => {
+                write!(f, "the partition at block {block} does not start with a FAT file system; {FORMAT}")
+            }
+            Self::SectorLen { found } => {
+                write!(f, "the file system has sectors of {found} bytes and they must be 512; {FORMAT}")
+            }
+            Self::ClusterLen { found } => {
+                write!(f, "the file system has clusters of {found} sectors, which is no power of two; {FORMAT}")
+            }
+            Self::BootSector { field, found } => {
+                write!(f, "the file system is damaged: its {field} cannot be {found}; {FORMAT}")
+            }
+            Self::CardTooSmall { needed, found } => write!(
+                f,
+                "the file system needs {needed} blocks and the card has {found}: it is made for a larger card, or was \
+                 not written whole; {FORMAT}"
+            ),
+            Self::EndlessDirectory => {
+                write!(f, "the file system is damaged: its root directory has no end; {FORMAT}")
+            }
+            Self::NoSuchFile => {
+                f.write_str("the card's root directory has no file of that name; copy it there, not into a folder")
+            }
+            Self::NoModel => {
+                f.write_str("the card's root directory has no .rillm file; copy one there, not into a folder")
+            }
+            Self::EmptyFile => write!(f, "the file has no bytes; {COPY}"),
+            Self::ChainLoop { cluster } => {
+                write!(f, "the file system is damaged: a chain of clusters meets cluster {cluster} twice; {FORMAT}")
+            }
+            Self::ChainOutside { cluster, last } => write!(
+                f,
+                "the file system is damaged: a chain of clusters leads to cluster {cluster} and the last one is {last}; \
+                 {FORMAT}"
+            ),
+            Self::ChainFree { cluster } => {
+                write!(f, "the file was not written whole: its cluster {cluster} is marked free; {COPY}")
+            }
+            Self::ChainBad { cluster } => {
+                write!(f, "the file's cluster {cluster} is marked bad: the card wears out; take another one")
+            }
+            Self::ChainShort { found, expected } => {
+                write!(f, "the file was not written whole: it has {found} clusters and should have {expected}; {COPY}")
+            }
+            Self::TooManyRuns { most } => write!(
+                f,
+                "the file lies in more than {most} pieces; copy it to a freshly formatted card, or write an image that \
+                 `rillm card` makes"
+            ),
+            Self::PastTheEnd { first, len, file_len } => write!(
+                f,
+                "the file ends after {file_len} bytes, before the {len} bytes from sector {first} on: it was not copied \
+                 whole; {COPY}"
+            ),
+            Self::NotSectors { len } => write!(f, "a read of {len} bytes; reads are whole sectors of 512"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}

@@ -1,0 +1,107 @@
+//! A file on a card, as a source of weights.
+
+use core::ops::ControlFlow;
+
+use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+
+use crate::blocks::{Blocks, Card, Window};
+use crate::directory::{Entry, walk};
+use crate::error::Error;
+use crate::runs::Runs;
+use crate::volume::Volume;
+
+/// Runs that a [`CardFile`] has room for unless its type says otherwise, 8 bytes each.
+pub const DEFAULT_RUNS: usize = 64;
+
+/// A file on a card: where its pieces lie, noted once, so that a read asks the card for nothing but the file's bytes.
+///
+/// A file that was copied to an empty card is one run of blocks. Every further run is a seek for every pass over the
+/// weights. The file must not be changed while it is open.
+#[derive(Debug)]
+pub struct CardFile<B, const RUNS: usize = DEFAULT_RUNS> {
+    card: Card<B>,
+    runs: Runs<RUNS>,
+    len: u32,
+}
+
+impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
+    /// Opens the file of that name in the root directory, by its long name or its 8.3 one, upper and lower case of A to Z
+    /// alike; without a name the first `*.rillm` in the directory's order. What it holds is not looked at:
+    /// [`Model::open`](rillm::model::Model::open) does that.
+    ///
+    /// Takes about 1.5 KB of the caller's future meanwhile. `blocks` may be a `&mut`, to be tried again with another card.
+    ///
+    /// # Errors
+    /// Any [`Error`] but those of a read.
+    pub async fn open(blocks: B, name: Option<&str>) -> Result<Self, Error<B::Error>> {
+        let mut card = Card::new(blocks);
+        let mut window = Window::new(&mut card);
+        let volume = Volume::open(&mut window).await?;
+        let mut found = None;
+        let find = |entry: &Entry<'_>| {
+            if name.map_or_else(|| entry.names.is_model(), |name| entry.names.is(name)) {
+                found = Some((entry.cluster, entry.len));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        };
+        walk(&mut window, &volume, find).await?;
+        let (cluster, len) = found.ok_or(if name.is_some() { Error::NoSuchFile } else { Error::NoModel })?;
+        if len == 0 {
+            return Err(Error::EmptyFile);
+        }
+        let runs = Runs::of(&mut window, &volume, cluster, len).await?;
+        Ok(Self { card, runs, len })
+    }
+
+    /// Runs of blocks that the file lies in: 1 where it lies in one piece.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Bytes of the file, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "an empty file is an error")]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Attempts since the file was opened, its opening included, that followed upon an error of the card.
+    pub fn retries(&self) -> u32 {
+        self.card.retries
+    }
+
+    /// The card, back.
+    pub fn into_blocks(self) -> B {
+        self.card.blocks
+    }
+}
+
+impl<B: Blocks, const RUNS: usize> WeightSource for CardFile<B, RUNS> {
+    type Error = Error<B::Error>;
+
+    async fn read(&mut self, first: Sector, mut buf: &mut [u8]) -> Result<(), Self::Error> {
+        let len = buf.len();
+        if !len.is_multiple_of(SECTOR_LEN) {
+            return Err(Error::NotSectors { len });
+        }
+        let end = u64::from(first.0) + (len / SECTOR_LEN) as u64;
+        if end > u64::from(self.len.div_ceil(SECTOR_LEN as u32)) {
+            return Err(Error::PastTheEnd { first: first.0, len, file_len: self.len });
+        }
+        let mut skip = first.0;
+        for run in self.runs.iter() {
+            if buf.is_empty() {
+                break;
+            }
+            if skip >= run.len {
+                skip -= run.len;
+                continue;
+            }
+            let piece_len = buf.len().min((run.len - skip) as usize * SECTOR_LEN);
+            let (piece, rest) = buf.split_at_mut(piece_len);
+            self.card.read(run.first + skip, piece).await?;
+            (buf, skip) = (rest, 0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! The FAT file system on a card: where it starts, and where its parts lie.
+
+use crate::blocks::{Blocks, Window};
+use crate::error::Error;
+
+/// Bytes of a block.
+pub(crate) const BLOCK_LEN: usize = 512;
+
+/// Where the parts of a file system lie, in blocks of the card.
+///
+/// Every block of every cluster lies on the card, so that no number of a block below overflows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Volume {
+    pub kind: Kind,
+    pub root: Root,
+    /// The first block of the table in use.
+    pub fat: u32,
+    /// The first block of cluster 2, the first one.
+    pub data: u32,
+    pub blocks_per_cluster: u32,
+    pub last_cluster: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Fat16,
+    Fat32,
+}
+
+/// The root directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Root {
+    Blocks { first: u32, count: u32 },
+    Chain { cluster: u32 },
+}
+
+impl Volume {
+    /// Finds the file system: the whole card, or the first FAT partition.
+    pub async fn open<B: Blocks>(window: &mut Window<'_, B>) -> Result<Self, Error<B::Error>> {
+        let block = window.block(0).await?;
+        let start = if starts_file_system(block) { 0 } else { partition(block)? };
+        let found = window.count().await?;
+        if start >= found {
+            return Err(Error::CardTooSmall { needed: u64::from(start) + 1, found });
+        }
+        let block = window.block(start).await?;
+        match &block[3..11] {
+            b"EXFAT   " => return Err(Error::ExFat),
+            b"NTFS    " => return Err(Error::Ntfs),
+            _ if !starts_file_system(block) => return Err(Error::NotFat { block: start }),
+            _ => {}
+        }
+        let (volume, end) = Self::parse(block, start)?;
+        if end > u64::from(found) {
+            return Err(Error::CardTooSmall { needed: end, found });
+        }
+        Ok(volume)
+    }
+
+    /// The file system that the block at `start` describes, and the block after its last.
+    fn parse<E>(block: &[u8; BLOCK_LEN], start: u32) -> Result<(Self, u64), Error<E>> {
+        let sector_len = u16_at(block, 11);
+        if usize::from(sector_len) != BLOCK_LEN {
+            return Err(Error::SectorLen { found: sector_len });
+        }
+        if !block[13].is_power_of_two() {
+            return Err(Error::ClusterLen { found: block[13] });
+        }
+        let blocks_per_cluster = u32::from(block[13]);
+        let reserved = non_zero("number of reserved sectors", u16_at(block, 14).into())?;
+        let fats = non_zero("number of tables", block[16].into())?;
+        let root_blocks = u32::from(u16_at(block, 17)).div_ceil(16);
+        let total = match u16_at(block, 19) {
+            0 => non_zero("number of sectors", u32_at(block, 32))?,
+            total => total.into(),
+        };
+        let (kind, fat_len) = match u16_at(block, 22) {
+            0 => (Kind::Fat32, non_zero("length of a table", u32_at(block, 36))?),
+            len => (Kind::Fat16, len.into()),
+        };
+
+        let fats_len = u64::from(fats) * u64::from(fat_len);
+        let data = u64::from(reserved) + fats_len + u64::from(root_blocks);
+        let clusters = u64::from(total).saturating_sub(data) / u64::from(blocks_per_cluster);
+        if clusters == 0 {
+            return Err(Error::BootSector { field: "number of sectors", found: total });
+        }
+        if kind == Kind::Fat16 && clusters < 4085 {
+            return Err(Error::Fat12);
+        }
+        let entry_len = if kind == Kind::Fat16 { 2 } else { 4 };
+        let most = if kind == Kind::Fat16 { 0xffef } else { 0x0fff_ffef };
+        // Where the table is shorter, the clusters that it does not tell of are not there.
+        let entries = u64::from(fat_len) * (BLOCK_LEN as u64 / entry_len);
+        let last_cluster = (clusters + 1).min(entries - 1).min(most) as u32;
+
+        let (root, active) = match kind {
+            Kind::Fat16 => {
+                let first = u64::from(start) + u64::from(reserved) + fats_len;
+                (Root::Blocks { first: first as u32, count: root_blocks }, 0)
+            }
+            Kind::Fat32 => {
+                let cluster = u32_at(block, 44);
+                if !(2..=last_cluster).contains(&cluster) {
+                    return Err(Error::BootSector { field: "cluster of the root directory", found: cluster });
+                }
+                // Tables are copies of each other, or one of them is in use.
+                let flags = u16_at(block, 40);
+                (Root::Chain { cluster }, if flags & 0x80 == 0 { 0 } else { u32::from(flags & 0x0f) })
+            }
+        };
+        if active >= fats {
+            return Err(Error::BootSector { field: "table in use", found: active });
+        }
+        let fat = u64::from(start) + u64::from(reserved) + u64::from(active) * u64::from(fat_len);
+        // Numbers that do not fit belong to blocks before the end, which the caller compares with the card's.
+        let volume = Self {
+            kind,
+            root,
+            fat: fat as u32,
+            data: (u64::from(start) + data) as u32,
+            blocks_per_cluster,
+            last_cluster,
+        };
+        Ok((volume, u64::from(start) + u64::from(total)))
+    }
+
+    /// The first block of a cluster that is one of [`check`](Self::check)'s.
+    pub fn block_of(&self, cluster: u32) -> u32 {
+        self.data + (cluster - 2) * self.blocks_per_cluster
+    }
+
+    /// `cluster`, if there is one of that number.
+    pub fn check<E>(&self, cluster: u32) -> Result<u32, Error<E>> {
+        if (2..=self.last_cluster).contains(&cluster) {
+            Ok(cluster)
+        } else {
+            Err(Error::ChainOutside { cluster, last: self.last_cluster })
+        }
+    }
+
+    /// The cluster after `cluster` in its chain, none at the end.
+    pub async fn next<B: Blocks>(
+        &self,
+        window: &mut Window<'_, B>,
+        cluster: u32,
+    ) -> Result<Option<u32>, Error<B::Error>> {
+        let (entry, bad) = match self.kind {
+            Kind::Fat16 => {
+                let block = window.block(self.fat + cluster / 256).await?;
+                (u16_at(block, (cluster % 256) as usize * 2).into(), 0xfff7)
+            }
+            Kind::Fat32 => {
+                let block = window.block(self.fat + cluster / 128).await?;
+                (u32_at(block, (cluster % 128) as usize * 4) & 0x0fff_ffff, 0x0fff_fff7)
+            }
+        };
+        match entry {
+            0 => Err(Error::ChainFree { cluster }),
+            entry if entry == bad => Err(Error::ChainBad { cluster }),
+            entry if entry > bad => Ok(None),
+            entry => self.check(entry).map(Some),
+        }
+    }
+}
+
+/// A jump instruction and a length of sectors, as the first block of a file system has and a partition table has not. The
+/// length of exFAT's is elsewhere.
+fn starts_file_system(block: &[u8; BLOCK_LEN]) -> bool {
+    let jump = matches!(block[0], 0xeb | 0xe9);
+    let sector_len = u16_at(block, 11);
+    let fat = sector_len.is_power_of_two() && (128..=4096).contains(&sector_len);
+    has_signature(block) && jump && (fat || &block[3..11] == b"EXFAT   ")
+}
+
+/// The first block of the first FAT partition, or of one that may tell what it is instead.
+fn partition<E>(block: &[u8; BLOCK_LEN]) -> Result<u32, Error<E>> {
+    let (entries, _) = block[446..510].as_chunks::<16>();
+    // A table's entries are marked as the one to start from, or not; anything else is no table.
+    if !has_signature(block) || entries.iter().any(|entry| entry[0] & 0x7f != 0) {
+        return Err(Error::Unformatted);
+    }
+    let of_type = |types: &[u8]| entries.iter().find(|entry| types.contains(&entry[4])).map(|entry| u32_at(entry, 8));
+    if let Some(start) = of_type(&[0x04, 0x06, 0x0b, 0x0c, 0x0e]) {
+        return Ok(start);
+    }
+    if of_type(&[0xee]).is_some() {
+        return Err(Error::Gpt);
+    }
+    if of_type(&[0x01]).is_some() {
+        return Err(Error::Fat12);
+    }
+    // exFAT and NTFS share a type: the partition's first block says which it is.
+    let found = entries.iter().map(|entry| entry[4]).find(|&found| found != 0);
+    of_type(&[0x07]).ok_or(Error::NoFatPartition { found })
+}
+
+fn has_signature(block: &[u8; BLOCK_LEN]) -> bool {
+    block[510..] == [0x55, 0xaa]
+}
+
+fn non_zero<E>(field: &'static str, value: u32) -> Result<u32, Error<E>> {
+    if value == 0 { Err(Error::BootSector { field, found: 0 }) } else { Ok(value) }
+}
+
+/// The number at `at`, which lies in `bytes`.
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// The number at `at`, which lies in `bytes`.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}

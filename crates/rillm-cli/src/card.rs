@@ -1,0 +1,196 @@
+//! `rillm card`: make an image of a card, or check a card.
+
+use std::fs::File;
+use std::io::{Read, Write, stdout};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use console::style;
+use indicatif::BinaryBytes;
+use rillm_convert::write::temporary_beside;
+use serde_json::json;
+
+use crate::card_check::{self, Checked};
+use crate::card_image::{Content, Layout, write};
+use crate::model_file::{BUNDLED, bundled, from_path};
+use crate::source::{Access, Card};
+use crate::whole::{tensor_table, verify};
+use crate::{interrupt, number, progress};
+
+/// Make an image of an SD card with models on it, ready to be written to one; or check what is on a card.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  rillm card -o card.img
+  rillm card tiny-llm.rillm -o card.img --size 128M
+  # A card, as the device will see it; then one that is mounted
+  rillm card --check /dev/sdX
+  rillm card --check /media/me/RILLM
+
+An image is written to a card by Raspberry Pi Imager (\"Use custom\"), balenaEtcher \
+or dd; everything on the card is lost. A card that is FAT32 already takes a file by \
+copying it.")]
+pub struct Args {
+    /// The .rillm files, the one that a device opens first; the bundled model if absent
+    #[arg(value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    /// The image to make; an older one of that name is replaced at the end, not before
+    #[arg(long, short, value_name = "FILE", required_unless_present = "check")]
+    out: Option<PathBuf>,
+    /// Bytes of the image, at most what the card has; if absent, the smallest power of two from 64M on that holds the
+    /// models. QEMU wants a power of two
+    #[arg(long, value_name = "BYTES", value_parser = number::bytes)]
+    size: Option<usize>,
+    /// The card's name, up to 11 of A to Z, 0 to 9, - and _
+    #[arg(long, value_name = "NAME", default_value = "RILLM", value_parser = label)]
+    label: String,
+    /// Check a card instead: its device, its image, or the directory that it is mounted at
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["models", "out", "size", "label"])]
+    check: Option<PathBuf>,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=11).contains(&text.len()) && text.chars().all(known) {
+        Ok(text.to_ascii_uppercase())
+    } else {
+        Err("it must be 1 to 11 of A to Z, 0 to 9, - and _".to_owned())
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    match (&args.check, &args.out) {
+        (Some(path), _) => check(args, path).map(|()| ExitCode::SUCCESS),
+        (None, Some(out)) => make(args, out),
+        (None, None) => bail!("name the image to make with -o, as in -o card.img"),
+    }
+}
+
+/// Makes the image.
+fn make(args: &Args, out: &Path) -> Result<ExitCode> {
+    // Ctrl-C ends the work after the bytes at hand, so that the image in progress is removed.
+    interrupt::watch()?;
+    if out.is_dir() {
+        let image = out.join("card.img");
+        bail!("{} is a directory; name the image to make, as in {}", out.display(), image.display());
+    }
+    if out.exists() && !out.is_file() {
+        bail!("{} is a device; make an image, as in -o card.img, and write that to the device", out.display());
+    }
+    let mut contents = contents(&args.models)?;
+    let layout = Layout::new(args.size.map(|size| size as u64), &contents)?;
+    let mut image = temporary_beside(out)?;
+    let bar = progress::bytes(contents.iter().map(|content| u64::from(content.len)).sum());
+    let written = write(image.as_file_mut(), &layout, &mut contents, &args.label, |name, bytes| {
+        bar.set_message(name.to_owned());
+        bar.inc(bytes);
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    drop(bar);
+    let cannot_write = || format!("cannot write {}", out.display());
+    if written.with_context(cannot_write)?.is_break() {
+        eprintln!("{}", style("interrupted; nothing was written").dim().for_stderr());
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    }
+    // What a device will see.
+    let files = card_check::card(image.as_file())?;
+    let expected = contents.iter().map(|content| (&content.name, Some(1), None));
+    let found = files.iter().map(|file| (&file.name, file.runs, file.problem.as_ref()));
+    ensure!(found.eq(expected), "the image is not as it should be, and was not kept: {}", json!(files));
+    image.as_file().sync_all().with_context(cannot_write)?;
+    image.persist(out).map_err(|error| error.error).with_context(cannot_write)?;
+
+    let mut output = stdout().lock();
+    if args.json {
+        let value = json!({
+            "image": out, "image_bytes": layout.size, "label": args.label, "cluster_bytes": layout.cluster_len,
+            "files": files,
+        });
+        writeln!(output, "{value}")?;
+    } else {
+        card_check::print(&files, &mut output)?;
+        let (path, size) = (out.display(), BinaryBytes(layout.size));
+        writeln!(output, "{} {path} ({size}), a card's image", style("wrote").green().bold())?;
+        writeln!(
+            output,
+            "onto a card: Raspberry Pi Imager or balenaEtcher, or sudo dd if={path} of=/dev/sdX bs=4M conv=fsync"
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The files to put on the card, each one whole.
+fn contents(models: &[PathBuf]) -> Result<Vec<Content>> {
+    if models.is_empty() {
+        let (model, mut source) = bundled(Access::File, Card::UNUSED)?;
+        let tensors = tensor_table(model.header(), &mut source)?;
+        verify(model.header(), &tensors, &mut source).context("in the bundled model")?;
+        let len = BUNDLED.len() as u32;
+        return Ok(vec![Content { name: "rill-tales-1m.rillm".to_owned(), len, bytes: Box::new(BUNDLED) }]);
+    }
+    let mut contents: Vec<Content> = Vec::new();
+    for path in models {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if !card_check::is_model(name) {
+            let path = path.display();
+            bail!("{path} must have a name that ends in .rillm, by which a device finds it; rename it");
+        }
+        if contents.iter().any(|content| content.name.to_lowercase() == name.to_lowercase()) {
+            bail!("two of the models are called {name}; rename one");
+        }
+        let (model, mut source) = from_path(path, Access::File, Card::UNUSED)?;
+        let tensors = tensor_table(model.header(), &mut source)?;
+        verify(model.header(), &tensors, &mut source).with_context(|| format!("in {}", path.display()))?;
+        let len = u32::try_from(source.len()).ok();
+        let len = len.with_context(|| {
+            let size = BinaryBytes(source.len());
+            format!("{} has {size} and a file on FAT32 has less than 4 GiB; no card holds it", path.display())
+        })?;
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // As long as it was when the card was planned.
+        contents.push(Content { name: name.to_owned(), len, bytes: Box::new(file.take(len.into())) });
+    }
+    Ok(contents)
+}
+
+/// Checks a card.
+fn check(args: &Args, path: &Path) -> Result<()> {
+    let is_directory = path.is_dir();
+    let files = if is_directory {
+        card_check::directory(path)
+    } else {
+        open_card(path).and_then(|file| card_check::card(&file))
+    };
+    let files = files.with_context(|| format!("in {}", path.display()))?;
+    let mut output = stdout().lock();
+    if args.json {
+        writeln!(output, "{}", json!({ "checked": path, "files": files }))?;
+    } else {
+        card_check::print(&files, &mut output)?;
+        if is_directory {
+            let hint = "how many pieces a file lies in, only the device tells: rillm card --check /dev/sdX";
+            writeln!(output, "{}", style(hint).dim())?;
+        }
+    }
+    drop(output);
+    let problems: Vec<_> = files.iter().filter_map(Checked::complaint).collect();
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
+    }
+    Ok(())
+}
+
+/// Opens a device or an image.
+fn open_card(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|error| {
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let hint = if denied { "a device is read by its owner: try sudo" } else { "is the card in the reader?" };
+        anyhow::Error::new(error).context(hint)
+    })?;
+    Ok(file)
+}

@@ -1,0 +1,157 @@
+//! Whether the models on a card are whole, seen as a device sees them.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use console::style;
+use rillm::source::SECTOR_LEN;
+use rillm_card::{Blocks, CardFile, DEFAULT_RUNS, for_each_model};
+use serde::Serialize;
+
+use crate::block_on::block_on;
+use crate::model_file::{from_path, open};
+use crate::number::grouped;
+use crate::source::{Access, Card, read_exact_at};
+use crate::whole::{tensor_table, verify};
+
+/// Pieces that are counted; a file in more of them is a problem in any case.
+const MOST_RUNS: usize = 4096;
+
+/// What was found of a model. Scripts rely on these names.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// Its name on the card.
+    pub name: String,
+    /// Its bytes, by the directory.
+    pub bytes: u64,
+    /// Pieces that it lies in; none where they cannot be told.
+    pub runs: Option<usize>,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+}
+
+impl Checked {
+    /// What is wrong with it, and its name.
+    pub fn complaint(&self) -> Option<String> {
+        self.problem.as_ref().map(|problem| format!("{}: {problem}", self.name))
+    }
+}
+
+/// A file of that name is one that a device opens by itself: `*.rillm`, but not what macOS writes beside it.
+pub fn is_model(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".rillm") && !name.starts_with("._")
+}
+
+/// Checks every model in the root directory of a card: a device, or an image.
+pub fn card(file: &File) -> Result<Vec<Checked>> {
+    let mut blocks = FileBlocks::new(file)?;
+    let mut names = Vec::new();
+    block_on(for_each_model(&mut blocks, |file| names.push((file.name.to_string(), u64::from(file.len)))))?;
+    if names.is_empty() {
+        bail!("{}", rillm_card::Error::<io::Error>::NoModel);
+    }
+    let check = |(name, bytes): (String, u64)| {
+        let mut runs = None;
+        let problem = model_on_card(&mut blocks, &name, &mut runs).err().map(|error| format!("{error:#}"));
+        Checked { name, bytes, runs, problem }
+    };
+    Ok(names.into_iter().map(check).collect())
+}
+
+fn model_on_card(blocks: &mut FileBlocks<'_>, name: &str, runs: &mut Option<usize>) -> Result<()> {
+    let file: CardFile<_, MOST_RUNS> = block_on(CardFile::open(blocks, Some(name)))?;
+    let count = file.runs();
+    *runs = Some(count);
+    let len = file.len().into();
+    let (model, mut file) = open(file, len)?;
+    let tensors = tensor_table(model.header(), &mut file)?;
+    verify(model.header(), &tensors, &mut file)?;
+    if count > DEFAULT_RUNS {
+        bail!("it lies in {count} pieces and a device notes {DEFAULT_RUNS}; copy it to a freshly formatted card");
+    }
+    Ok(())
+}
+
+/// Checks every model in a directory.
+pub fn directory(path: &Path) -> Result<Vec<Checked>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_model(&name) && entry.path().is_file() {
+            names.push((name, entry.metadata()?.len()));
+        }
+    }
+    if names.is_empty() {
+        bail!("there is no .rillm file in this directory; a device looks nowhere but in a card's root directory");
+    }
+    names.sort();
+    let check = |(name, bytes): (String, u64)| {
+        let problem = model_in_directory(&path.join(&name)).err().map(|error| format!("{error:#}"));
+        Checked { name, bytes, runs: None, problem }
+    };
+    Ok(names.into_iter().map(check).collect())
+}
+
+fn model_in_directory(path: &Path) -> Result<()> {
+    let (model, mut source) = from_path(path, Access::File, Card::UNUSED)?;
+    let tensors = tensor_table(model.header(), &mut source)?;
+    verify(model.header(), &tensors, &mut source)
+}
+
+/// Prints the files as a table.
+pub fn print(files: &[Checked], out: &mut impl Write) -> io::Result<()> {
+    let width = files.iter().map(|file| file.name.chars().count()).max().unwrap_or(0).max(24);
+    writeln!(out, "{}", style(format!("{:<width$} {:>14} {:>7}", "model", "bytes", "pieces")).bold())?;
+    for Checked { name, bytes, runs, problem } in files {
+        let pieces = runs.map_or_else(|| "?".to_owned(), |runs| runs.to_string());
+        let verdict = match (problem, runs) {
+            (Some(_), _) => style("not whole").red().bold(),
+            (None, Some(2..)) => style("whole; each piece more is a seek a pass").yellow(),
+            (None, _) => style("whole").green().bold(),
+        };
+        writeln!(out, "{name:<width$} {:>14} {pieces:>7}  {verdict}", grouped(*bytes))?;
+    }
+    Ok(())
+}
+
+/// A device or an image, as a card.
+struct FileBlocks<'a> {
+    file: &'a File,
+    count: u32,
+}
+
+impl<'a> FileBlocks<'a> {
+    fn new(mut file: &'a File) -> Result<Self> {
+        // Some systems do not tell a device's length. Reads past its end fail then.
+        let len = file.seek(SeekFrom::End(0)).unwrap_or(0);
+        let is_file = file.metadata()?.is_file();
+        if is_file && len < SECTOR_LEN as u64 {
+            bail!("it has {len} bytes: no card and no image of one; `rillm card -o card.img` makes one");
+        }
+        let mut start = [0; SECTOR_LEN];
+        if read_exact_at(file, &mut start, 0).is_ok() && start.starts_with(b"RILLM") {
+            bail!("it is a model and no card; check it with `rillm inspect --verify`");
+        }
+        let blocks = u32::try_from(len / SECTOR_LEN as u64).unwrap_or(u32::MAX);
+        Ok(Self { file, count: if blocks == 0 { u32::MAX } else { blocks } })
+    }
+}
+
+impl Blocks for FileBlocks<'_> {
+    type Error = io::Error;
+
+    async fn count(&mut self) -> io::Result<u32> {
+        Ok(self.count)
+    }
+
+    async fn read(&mut self, first: u32, buf: &mut [u8]) -> io::Result<()> {
+        read_exact_at(self.file, buf, u64::from(first) * SECTOR_LEN as u64)
+    }
+
+    async fn recover(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

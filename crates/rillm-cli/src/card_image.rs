@@ -1,0 +1,156 @@
+//! The image of a card: a partition table, and one FAT32 partition with files in its root directory.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result, ensure};
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
+use fscommon::StreamSlice;
+use indicatif::BinaryBytes;
+
+const SECTOR: u64 = 512;
+/// Where the partition starts: cards erase, and formatters align, by so many bytes.
+const PARTITION: u64 = 4 << 20;
+const SMALLEST: u64 = 64 << 20;
+const LARGEST: u64 = 1 << 40;
+/// FAT32 is what has at least 65,525 clusters; a few more, for those who count otherwise.
+const LEAST_CLUSTERS: u64 = 65_600;
+
+/// A file to put on a card.
+pub struct Content {
+    /// Its name there.
+    pub name: String,
+    /// Its bytes.
+    pub len: u32,
+    /// Where they come from.
+    pub bytes: Box<dyn Read>,
+}
+
+/// How an image is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Bytes of the image, whole sectors.
+    pub size: u64,
+    /// Bytes of a cluster.
+    pub cluster_len: u32,
+}
+
+impl Layout {
+    /// An image of `size` bytes, or as small as a power of two can be.
+    pub fn new(size: Option<u64>, contents: &[Content]) -> Result<Self> {
+        let all = contents.iter().map(|content| u64::from(content.len)).sum();
+        match size {
+            Some(size) => {
+                ensure!(size <= LARGEST, "an image has 1024G at most; use a smaller --size");
+                let layout = Self::of_size(size / SECTOR * SECTOR).with_context(|| {
+                    format!("FAT32 does not fit into {}; use --size 64M or more", BinaryBytes(size))
+                })?;
+                let (all, size) = (BinaryBytes(all), BinaryBytes(size));
+                ensure!(layout.holds(contents), "the models, {all}, do not fit into {size}; use a larger --size");
+                Ok(layout)
+            }
+            None => {
+                let mut sizes = (SMALLEST.ilog2()..=LARGEST.ilog2()).filter_map(|log| Self::of_size(1 << log));
+                let layout = sizes.find(|layout| layout.holds(contents));
+                layout.with_context(|| format!("the models, {}, fit no card", BinaryBytes(all)))
+            }
+        }
+    }
+
+    /// The largest clusters that leave enough of them: the fewer there are, the sooner a device has found a file.
+    fn of_size(size: u64) -> Option<Self> {
+        let fits = |cluster_len: &u32| Self { size, cluster_len: *cluster_len }.clusters() >= LEAST_CLUSTERS;
+        let cluster_len = (0..7).rev().map(|log| 512 << log).find(fits)?;
+        Some(Self { size, cluster_len })
+    }
+
+    /// Clusters of the file system, or a few less: each takes two entries of 4 bytes besides itself.
+    fn clusters(&self) -> u64 {
+        self.size.saturating_sub(PARTITION + 64 * SECTOR) / (u64::from(self.cluster_len) + 8)
+    }
+
+    fn holds(&self, contents: &[Content]) -> bool {
+        let clusters = |len: u64| len.div_ceil(self.cluster_len.into());
+        let entries = |name: &str| 1 + name.encode_utf16().count().div_ceil(13) as u64;
+        let directory = 32 * (1 + contents.iter().map(|content| entries(&content.name)).sum::<u64>());
+        let files = contents.iter().map(|content| clusters(content.len.into()));
+        clusters(directory) + files.sum::<u64>() <= self.clusters()
+    }
+}
+
+/// Writes an image to an empty file. `progress` takes the name of the file in progress and the bytes of it that were just
+/// written, and ends the work where it breaks; the image is then nothing.
+///
+/// The same files, size and label give the same bytes.
+pub fn write(
+    image: &mut File,
+    layout: &Layout,
+    contents: &mut [Content],
+    label: &str,
+    mut progress: impl FnMut(&str, u64) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>> {
+    image.set_len(layout.size)?;
+    let id = identity(label, contents);
+    write_partition_table(image, layout, id)?;
+
+    let mut label_bytes = [b' '; 11];
+    label_bytes[..label.len()].copy_from_slice(label.as_bytes());
+    let options = FormatVolumeOptions::new()
+        .bytes_per_cluster(layout.cluster_len)
+        .fat_type(FatType::Fat32)
+        .volume_id(id)
+        .volume_label(label_bytes);
+    let mut partition = StreamSlice::new(image, PARTITION, layout.size)?;
+    format_volume(&mut partition, options)?;
+    let card = FileSystem::new(partition, FsOptions::new())?;
+    let root = card.root_dir();
+    let mut buffer = vec![0; 256 << 10];
+    for Content { name, len, bytes } in contents {
+        let mut file = root.create_file(name).with_context(|| format!("a card cannot hold a file called {name}"))?;
+        let mut left = *len as usize;
+        while left > 0 {
+            let piece = &mut buffer[..left.min(256 << 10)];
+            bytes.read_exact(piece).with_context(|| format!("cannot read {name}"))?;
+            file.write_all(piece)?;
+            left -= piece.len();
+            if progress(name, piece.len() as u64).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        file.flush()?;
+    }
+    drop(root);
+    card.unmount()?;
+    Ok(ControlFlow::Continue(()))
+}
+
+/// A number that two cards in one computer differ by.
+fn identity(label: &str, contents: &[Content]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(label.as_bytes());
+    for content in contents {
+        hasher.update(content.name.as_bytes());
+        hasher.update(&content.len.to_le_bytes());
+    }
+    hasher.finalize()
+}
+
+/// A table with one partition, from [`PARTITION`] to the end.
+fn write_partition_table(image: &mut File, layout: &Layout, id: u32) -> Result<()> {
+    const FAT32: u8 = 0x0c;
+    // Cylinders, heads and sectors of what lies beyond them.
+    const BY_NUMBER: [u8; 3] = [0xfe, 0xff, 0xff];
+    let first = (PARTITION / SECTOR) as u32;
+    let count = (layout.size / SECTOR) as u32 - first;
+    let mut table = [0; SECTOR as usize];
+    table[440..444].copy_from_slice(&id.to_le_bytes());
+    table[447..450].copy_from_slice(&BY_NUMBER);
+    table[450] = FAT32;
+    table[451..454].copy_from_slice(&BY_NUMBER);
+    table[454..458].copy_from_slice(&first.to_le_bytes());
+    table[458..462].copy_from_slice(&count.to_le_bytes());
+    table[510..].copy_from_slice(&[0x55, 0xaa]);
+    image.seek(SeekFrom::Start(0))?;
+    Ok(image.write_all(&table)?)
+}

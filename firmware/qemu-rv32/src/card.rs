@@ -1,0 +1,69 @@
+//! The SD card: from the SPI bus to the model's file.
+
+use core::cell::RefCell;
+use core::fmt;
+
+use embedded_hal_bus::spi::RefCellDevice;
+use embedded_sdmmc::sdcard::spi::AcquireOpts;
+use embedded_sdmmc::{SdCard, SdCardError};
+use rillm_card::{Blocking, CardFile, Error};
+
+use crate::options::Options;
+use crate::spi::{ChipSelect, NoDelay, Spi};
+
+/// How often the driver tries to wake a card before it says that there is none.
+const ACQUIRE_RETRIES: u32 = 50;
+
+/// The bus, with the card's fault if it has one.
+#[cfg(feature = "faults")]
+pub type Bus = crate::faults::Faulty<Spi>;
+#[cfg(not(feature = "faults"))]
+pub type Bus = Spi;
+
+type Driver<'b> = SdCard<RefCellDevice<'b, Bus, ChipSelect, NoDelay>, NoDelay>;
+type Card<'b> = Blocking<Driver<'b>, fn(&Driver<'b>)>;
+
+/// The bus to the card.
+#[cfg_attr(not(feature = "faults"), expect(unused_variables, reason = "they are about faults"))]
+pub fn bus(options: &Options<'_>) -> RefCell<Bus> {
+    let spi = Spi::new();
+    #[cfg(feature = "faults")]
+    let spi = crate::faults::Faulty::new(spi, options.fault);
+    RefCell::new(spi)
+}
+
+/// Finds the file of that name, of the name that the options have, or the first model that there is; and says how it lies on
+/// the card, which is initialised anew.
+///
+/// # Errors
+/// The card's.
+pub async fn open<'b>(
+    bus: &'b RefCell<Bus>,
+    options: &Options<'_>,
+    name: Option<&str>,
+) -> Result<(CardFile<Card<'b>>, impl fmt::Display + use<>), Error<SdCardError>> {
+    let Ok(device) = RefCellDevice::new(bus, ChipSelect, NoDelay);
+    let acquire = AcquireOpts { use_crc: options.crc, acquire_retries: ACQUIRE_RETRIES };
+    let driver = SdCard::new_with_options(device, NoDelay, acquire);
+    let recover: fn(&Driver<'b>) = SdCard::mark_card_uninit;
+    let file = CardFile::open(Blocking::new(driver, recover), name.or(options.file)).await?;
+    let (len, runs) = (file.len(), file.runs());
+    let about =
+        fmt::from_fn(move |f| write!(f, "card: {len} bytes, {runs} {}", if runs == 1 { "run" } else { "runs" }));
+    Ok((file, about))
+}
+
+/// Says what the card was asked for, and whether its fault came to pass: a proof that nothing could go wrong is none.
+#[cfg(feature = "faults")]
+pub fn report(bus: &Bus, out: &mut crate::uart::Uart) {
+    use core::fmt::Write;
+
+    let (blocks, initialised) = bus.traffic();
+    let fault = match bus.has_struck() {
+        None => "",
+        Some(true) => ", the fault has struck",
+        Some(false) => ", the fault has not struck",
+    };
+    // There is nobody left to tell about a line that fails.
+    let _ = write!(out, "card: {blocks} blocks sent, initialised {initialised} times{fault}\r\n");
+}

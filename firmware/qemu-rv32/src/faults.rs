@@ -1,0 +1,239 @@
+//! A card that fails on demand: what goes over the bus is changed, so that the driver meets what a real card would do to it.
+
+use core::str::FromStr;
+
+use embedded_hal::spi::{ErrorType, SpiBus};
+
+/// Commands of a card: the first byte of six.
+const GO_IDLE: [u8; 6] = [0x40, 0, 0, 0, 0, 0x95];
+const STOP: [u8; 6] = [0x40 | 12, 0, 0, 0, 0, 0x61];
+const READ_BLOCK: u8 = 0x40 | 17;
+const READ_BLOCKS: u8 = 0x40 | 18;
+const READ_OCR: u8 = 0x40 | 58;
+
+/// What comes before a block's bytes, or instead of them: the card could not correct what it read.
+const BLOCK: u8 = 0xfe;
+const ERROR: u8 = 0x04;
+/// What the line carries when nobody drives it.
+const NOTHING: u8 = 0xff;
+
+const BLOCK_LEN: usize = 512;
+const CRC_LEN: usize = 2;
+/// More than the bytes in which a card answers a command.
+const ANSWER_LEN: usize = 16;
+/// The byte of a block that gets a flipped bit, and the bit.
+const FLIPPED: (usize, u8) = (100, 1 << 3);
+
+/// What goes wrong at one of the blocks that the card sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which one, counted from 1.
+    block: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// There is an error token instead of it.
+    Error,
+    /// It comes after so many more bytes of nothing.
+    Late(u32),
+    /// The card is gone for so many transfers, then there again, switched on anew.
+    Gone(u32),
+    /// A bit of it is flipped, once.
+    Flip,
+    /// A bit of it is flipped whenever it is read.
+    FlipAlways,
+}
+
+impl FromStr for Fault {
+    type Err = ();
+
+    /// `error@N`, `late@N:POLLS`, `gone@N:TRANSFERS`, `flip@N` or `flip@N:always`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (kind, place) = text.split_once('@').ok_or(())?;
+        let (block, more) = place.split_once(':').map_or((place, None), |(block, more)| (block, Some(more)));
+        let count = || more.and_then(|more| more.parse().ok()).ok_or(());
+        let kind = match (kind, more) {
+            ("error", None) => Kind::Error,
+            ("late", _) => Kind::Late(count()?),
+            ("gone", _) => Kind::Gone(count()?),
+            ("flip", None) => Kind::Flip,
+            ("flip", Some("always")) => Kind::FlipAlways,
+            _ => return Err(()),
+        };
+        let block = block.parse().ok().filter(|&block| block > 0).ok_or(())?;
+        Ok(Self { block, kind })
+    }
+}
+
+/// A bus with a card that has a fault, or none.
+pub struct Faulty<B> {
+    bus: B,
+    fault: Option<Fault>,
+    /// The last command, and its argument.
+    command: (u8, u32),
+    /// Blocks that it has brought, and all have.
+    of_command: u32,
+    blocks: u32,
+    /// What the card's addresses count by: blocks or bytes.
+    step: u32,
+    /// Polls until a block begins that is late.
+    late: u32,
+    /// Transfers until the card is back.
+    gone: u32,
+    /// The block on the line gets a flipped bit.
+    flips: bool,
+    /// The card's block that gets one whenever it is read.
+    bad_block: Option<u32>,
+    initialised: u32,
+}
+
+impl<B: SpiBus> Faulty<B> {
+    /// The card on `bus`, with a fault.
+    pub fn new(bus: B, fault: Option<Fault>) -> Self {
+        Self {
+            bus,
+            fault,
+            command: (0, 0),
+            of_command: 0,
+            blocks: 0,
+            step: BLOCK_LEN as u32,
+            late: 0,
+            gone: 0,
+            flips: false,
+            bad_block: None,
+            initialised: 0,
+        }
+    }
+
+    /// Blocks that the card has sent, and how often it was told to start anew.
+    pub fn traffic(&self) -> (u32, u32) {
+        (self.blocks, self.initialised)
+    }
+
+    /// The fault has come to pass, if there is one.
+    pub fn has_struck(&self) -> Option<bool> {
+        self.fault.map(|fault| fault.block <= self.blocks)
+    }
+
+    fn is_reading(&self) -> bool {
+        [READ_BLOCK, READ_BLOCKS].contains(&self.command.0)
+    }
+
+    /// The card is not there in this transfer.
+    fn is_gone(&mut self) -> bool {
+        let gone = self.gone > 0;
+        self.gone = self.gone.saturating_sub(1);
+        gone
+    }
+
+    /// A block begins; returns what the line carries instead of its mark.
+    fn begin_block(&mut self) -> Result<u8, B::Error> {
+        let address = self.command.1 / self.step + self.of_command;
+        self.of_command += 1;
+        self.blocks += 1;
+        self.flips = self.bad_block == Some(address);
+        match self.fault.filter(|fault| fault.block == self.blocks).map(|fault| fault.kind) {
+            None => return Ok(BLOCK),
+            Some(Kind::Error) => {
+                self.stop_card()?;
+                return Ok(ERROR);
+            }
+            Some(Kind::Late(polls)) => self.late = polls,
+            Some(Kind::Gone(transfers)) => {
+                self.stop_card()?;
+                self.command_card(&GO_IDLE)?;
+                self.gone = transfers;
+            }
+            Some(kind @ (Kind::Flip | Kind::FlipAlways)) => {
+                self.flips = true;
+                self.bad_block = (kind == Kind::FlipAlways).then_some(address);
+                return Ok(BLOCK);
+            }
+        }
+        Ok(NOTHING)
+    }
+
+    /// Has the card send what it is about to send to nobody, and no more after that.
+    fn stop_card(&mut self) -> Result<(), B::Error> {
+        for _ in 0..BLOCK_LEN + CRC_LEN {
+            self.bus.read(&mut [0])?;
+        }
+        if self.command.0 == READ_BLOCKS {
+            self.command_card(&STOP)?;
+        }
+        self.command.0 = 0;
+        Ok(())
+    }
+
+    fn command_card(&mut self, command: &[u8; 6]) -> Result<(), B::Error> {
+        self.bus.write(command)?;
+        self.bus.read(&mut [0; ANSWER_LEN])
+    }
+}
+
+impl<B: SpiBus> ErrorType for Faulty<B> {
+    type Error = B::Error;
+}
+
+impl<B: SpiBus> SpiBus for Faulty<B> {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), B::Error> {
+        bytes.fill(NOTHING);
+        self.transfer_in_place(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), B::Error> {
+        if self.is_gone() {
+            return Ok(());
+        }
+        if self.late > 0 {
+            self.late = 0;
+            self.stop_card()?;
+        }
+        if let &[command, a, b, c, d, _] = bytes {
+            self.command = (command, u32::from_be_bytes([a, b, c, d]));
+            self.of_command = 0;
+            self.initialised += u32::from(command == GO_IDLE[0]);
+        }
+        self.bus.write(bytes)
+    }
+
+    fn transfer(&mut self, read: &mut [u8], write: &[u8]) -> Result<(), B::Error> {
+        if self.is_gone() {
+            read.fill(NOTHING);
+            return Ok(());
+        }
+        if self.late > 0 {
+            self.late -= 1;
+            read.fill(if self.late == 0 { BLOCK } else { NOTHING });
+            return Ok(());
+        }
+        self.bus.transfer(read, write)?;
+        if self.is_reading() && read == [BLOCK] {
+            read[0] = self.begin_block()?;
+        }
+        Ok(())
+    }
+
+    fn transfer_in_place(&mut self, bytes: &mut [u8]) -> Result<(), B::Error> {
+        if self.is_gone() {
+            bytes.fill(NOTHING);
+            return Ok(());
+        }
+        self.bus.transfer_in_place(bytes)?;
+        if self.command.0 == READ_OCR && bytes.len() == 4 {
+            // The register tells what addresses count by.
+            self.step = if bytes[0] & 0x40 != 0 { 1 } else { BLOCK_LEN as u32 };
+        }
+        if self.flips && bytes.len() == BLOCK_LEN {
+            self.flips = false;
+            bytes[FLIPPED.0] ^= FLIPPED.1;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), B::Error> {
+        self.bus.flush()
+    }
+}

@@ -1,0 +1,200 @@
+//! `cargo xtask emulate`: a board's firmware in QEMU, from a card image to the text.
+
+pub mod dialogue;
+mod rv32;
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use console::style;
+
+use self::dialogue::Dialogue;
+use crate::elf::Sections;
+use crate::qemu::Emulated;
+use crate::terminal::Keys;
+use crate::{card, interrupt, root};
+
+/// Boot a board's firmware in QEMU: with a prompt its text comes on standard output, without one the console is yours.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask emulate rv32 --prompt \"Once upon a time\" --temperature 0 --max-tokens 20
+  # Count instructions exactly (slower), and have every SD command in a file
+  cargo xtask emulate rv32 --prompt Hello --icount --trace sd.log
+  # 64 KiB for the engine and no PSRAM; type prompts and commands yourself, Ctrl-D ends
+  cargo xtask emulate rv32 --ram 64K --psram 0
+  # Block 2000 that the card sends has a flipped bit
+  cargo xtask emulate rv32 --prompt Hello --fault flip@2000")]
+pub struct Args {
+    /// The board
+    board: Board,
+    /// The model, a .rillm file
+    #[arg(long, value_name = "FILE", default_value_os_t = root().join("models/rill-tales-1m/model.rillm"))]
+    model: PathBuf,
+    /// Text to continue; if absent, standard input and output are the board's console
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// End after so many tokens
+    #[arg(long, short = 'n', value_name = "N")]
+    max_tokens: Option<u32>,
+    /// Above 1 bolder, below 1 safer, 0 always the likeliest token
+    #[arg(long, value_name = "T")]
+    temperature: Option<String>,
+    /// The same seed gives the same text
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    setup: Setup,
+    /// One more line that tells the tokens and what their logits add up to, to compare with `rillm run --check`
+    #[arg(long)]
+    check: bool,
+}
+
+/// How a board is booted.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Setup {
+    /// Where the model lies: on the SD card, or in memory-mapped flash
+    #[arg(long, value_enum, default_value_t = Source::Card)]
+    pub source: Source,
+    /// Fast memory for the engine, at most what the board has left: 64K; all of that if absent
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub ram: Option<u64>,
+    /// External memory: 0 to 4M
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = bytes)]
+    pub psram: u64,
+    /// What goes wrong with the card: error@N, late@N:POLLS, gone@N:TRANSFERS, flip@N, flip@N:always; N counts the
+    /// blocks that the card sends, from 1 on
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Option<String>,
+    /// Have the card's driver check every block's CRC
+    #[arg(long)]
+    pub crc: bool,
+    /// Count the chip's instructions exactly; slower
+    #[arg(long)]
+    pub icount: bool,
+    /// Write every command that the SD card gets into a file
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Give up on a board that says nothing for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub timeout: u64,
+}
+
+/// Where a board reads the model from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// An SD card with a FAT file system.
+    Card,
+    /// Flash that is mapped into memory.
+    Flash,
+}
+
+/// A board that QEMU knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Board {
+    /// A 32-bit RISC-V chip with 520 KiB of SRAM, 4 MiB of PSRAM and an SD card over SPI
+    Rv32,
+}
+
+/// A board with its firmware built and its card written: it can be booted again and again.
+pub struct Machine {
+    board: Board,
+    /// The firmware, an ELF file.
+    pub firmware: PathBuf,
+    model: PathBuf,
+    card: PathBuf,
+}
+
+impl Machine {
+    /// Builds the firmware of `board` and writes a card with `model`.
+    ///
+    /// # Errors
+    /// A compiler or a tool is missing, the firmware does not build, or the model cannot be read.
+    pub fn new(board: Board, model: &Path) -> Result<Self> {
+        if !model.is_file() {
+            bail!("there is no model {}; `rillm convert` makes one", model.display());
+        }
+        let firmware = match board {
+            Board::Rv32 => rv32::build()?,
+        };
+        Ok(Self { board, firmware, model: model.to_owned(), card: card::image(model)? })
+    }
+
+    /// Switches the board on and waits for its prompt. `show` gets what it says until then.
+    ///
+    /// # Errors
+    /// QEMU is missing, or the board ends, hangs or traps before its prompt.
+    pub fn boot(&self, setup: &Setup, show: impl FnMut(&str)) -> Result<Dialogue> {
+        let qemu = match self.board {
+            Board::Rv32 => rv32::qemu(&self.firmware, &self.model, &self.card, setup)?,
+        };
+        Dialogue::new(Emulated::start(qemu, Duration::from_secs(setup.timeout))?, show)
+    }
+}
+
+/// Runs the chore.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let machine = Machine::new(args.board, &args.model)?;
+    tell(&Sections::of(&machine.firmware)?.to_string());
+    let mut console = machine.boot(&args.setup, |words| eprint!("{}", dim(words)))?;
+    tell("");
+    for command in args.settings() {
+        tell(console.command(&command)?.trim_end());
+    }
+
+    let Some(prompt) = &args.prompt else {
+        tell("Ctrl-C ends a text, Ctrl-D the board");
+        let _keys = Keys::new();
+        show(b"> ");
+        console.into_board().interact(show)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let answer = console.ask(prompt, |text| show(text.as_bytes()))?;
+    for line in answer.summary.iter().chain(&answer.check) {
+        tell(line);
+    }
+    console.into_board().hang_up(|words| eprint!("{}", dim(&String::from_utf8_lossy(words))))?;
+    Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Args {
+    /// The console's commands that make it as the arguments say.
+    fn settings(&self) -> impl Iterator<Item = String> {
+        let settings = [
+            self.max_tokens.map(|n| format!("/max {n}")),
+            self.temperature.as_ref().map(|t| format!("/temp {t}")),
+            self.seed.map(|seed| format!("/seed {seed}")),
+            self.check.then(|| "/check on".to_owned()),
+        ];
+        settings.into_iter().flatten()
+    }
+}
+
+/// What is on standard output.
+fn show(bytes: &[u8]) {
+    // Without a reader there is nobody to tell.
+    let _ = stdout().write_all(bytes).and_then(|()| stdout().flush());
+}
+
+/// A line that is not the text.
+fn tell(line: &str) {
+    eprintln!("{}", dim(line));
+}
+
+fn dim(text: &str) -> console::StyledObject<&str> {
+    style(text).dim().for_stderr()
+}
+
+/// Bytes: `65536`, `64K`, `4M`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 10),
+        None => text.strip_suffix(['M', 'm']).map_or((text, 0), |digits| (digits, 20)),
+    };
+    let number: u32 =
+        digits.parse().map_err(|_| "it is no number of bytes; write it as 65536, 64K or 4M".to_owned())?;
+    Ok(u64::from(number) << shift)
+}

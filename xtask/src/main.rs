@@ -1,0 +1,60 @@
+//! rillm's own chores, as `cargo xtask CHORE`.
+
+mod card;
+mod elf;
+mod emulate;
+mod interrupt;
+mod qemu;
+mod terminal;
+mod toolchain;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "rillm's own chores",
+    after_help = "Examples:
+  # The bundled model on an emulated RISC-V chip with an SD card
+  cargo xtask emulate rv32 --prompt \"Once upon a time\""
+)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Boot a board's firmware in QEMU and talk to it
+    Emulate(emulate::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().chore {
+        Chore::Emulate(args) => emulate::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
+        ExitCode::FAILURE
+    })
+}
+
+/// The repository.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or(manifest.clone(), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}
