@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::root;
 
-/// Writes an SD card's image with `model` on it as `MODEL.RIL` and returns its path.
+/// Writes an SD card's image with `model` on it and returns its path.
 ///
 /// # Errors
 /// `rillm card` fails, or the image cannot be written.
@@ -17,8 +17,11 @@ pub fn image(model: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let image = dir.join("card.img");
     let status = Command::new("cargo")
-        .args(["run", "--quiet", "--release", "--package", "rillm-cli", "--", "card"])
-        .args([model, &image])
+        .args(["run", "--release", "--package", "rillm-cli", "--", "card"])
+        .arg(model)
+        .arg("--out")
+        .arg(&image)
+        .stdout(Stdio::null())
         .current_dir(root())
         .status()
         .context("cannot start cargo")?;

@@ -38,8 +38,8 @@ pub struct Emulated {
 }
 
 impl Emulated {
-    /// Starts `qemu`, whose standard input and output must be the board's serial line. Every later wait ends after
-    /// `timeout`.
+    /// Starts `qemu`, whose standard input and output must be the board's serial line. No later wait goes on
+    /// for longer than `timeout` in which the board says nothing.
     ///
     /// # Errors
     /// QEMU is not installed or does not start.
@@ -101,9 +101,9 @@ impl Emulated {
     /// A Ctrl-C goes to the board, which then ends what it is at; a second one right after it ends the emulation.
     ///
     /// # Errors
-    /// QEMU ends first, the timeout passes, or there is a second Ctrl-C.
+    /// QEMU ends first, says nothing for the timeout, or there is a second Ctrl-C.
     pub fn read_until(&mut self, mark: &str, mut show: impl FnMut(&[u8])) -> Result<Vec<u8>> {
-        let deadline = Instant::now() + self.timeout;
+        let mut deadline = Instant::now() + self.timeout;
         let mark = mark.as_bytes();
         let (mut text, mut shown) = (mem::take(&mut self.pending), 0);
         loop {
@@ -122,6 +122,7 @@ impl Emulated {
                 Ok(bytes) => {
                     self.remember(&bytes);
                     text.extend(bytes);
+                    deadline = Instant::now() + self.timeout;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => return Err(self.hangs()),

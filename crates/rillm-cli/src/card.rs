@@ -187,10 +187,9 @@ fn check(args: &Args, path: &Path) -> Result<()> {
 
 /// Opens a device or an image.
 fn open_card(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|error| {
+    File::open(path).map_err(|error| {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-        let hint = if denied { "a device is read by its owner: try sudo" } else { "is the card in the reader?" };
-        anyhow::Error::new(error).context(hint)
-    })?;
-    Ok(file)
+        let hint = if denied { "a device is its owner's to read: try sudo" } else { "is the card in the reader?" };
+        anyhow::Error::new(error).context(format!("cannot open it ({hint})"))
+    })
 }

@@ -108,7 +108,7 @@ pub fn print(files: &[Checked], out: &mut impl Write) -> io::Result<()> {
     for Checked { name, bytes, runs, problem } in files {
         let pieces = runs.map_or_else(|| "?".to_owned(), |runs| runs.to_string());
         let verdict = match (problem, runs) {
-            (Some(_), _) => style("not whole").red().bold(),
+            (Some(_), _) => style("wrong").red().bold(),
             (None, Some(2..)) => style("whole; each piece more is a seek a pass").yellow(),
             (None, _) => style("whole").green().bold(),
         };

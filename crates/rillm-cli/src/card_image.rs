@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, ensure};
-use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
+use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider, format_volume};
 use fscommon::StreamSlice;
 use indicatif::BinaryBytes;
 
@@ -103,7 +103,7 @@ pub fn write(
         .volume_label(label_bytes);
     let mut partition = StreamSlice::new(image, PARTITION, layout.size)?;
     format_volume(&mut partition, options)?;
-    let card = FileSystem::new(partition, FsOptions::new())?;
+    let card = FileSystem::new(partition, FsOptions::new().time_provider(&NoClock))?;
     let root = card.root_dir();
     let mut buffer = vec![0; 256 << 10];
     for Content { name, len, bytes } in contents {
@@ -123,6 +123,20 @@ pub fn write(
     drop(root);
     card.unmount()?;
     Ok(ControlFlow::Continue(()))
+}
+
+/// Files have FAT's first day, so that the same ones make the same image.
+#[derive(Debug)]
+struct NoClock;
+
+impl TimeProvider for NoClock {
+    fn get_current_date(&self) -> Date {
+        Date { year: 1980, month: 1, day: 1 }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        DateTime { date: self.get_current_date(), time: Time { hour: 0, min: 0, sec: 0, millis: 0 } }
+    }
 }
 
 /// A number that two cards in one computer differ by.
@@ -153,4 +167,71 @@ fn write_partition_table(image: &mut File, layout: &Layout, id: u32) -> Result<(
     table[510..].copy_from_slice(&[0x55, 0xaa]);
     image.seek(SeekFrom::Start(0))?;
     Ok(image.write_all(&table)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(lens: &[u32]) -> Vec<Content> {
+        let content =
+            |(index, &len)| Content { name: format!("{index}.rillm"), len, bytes: Box::new(std::io::empty()) };
+        lens.iter().enumerate().map(content).collect()
+    }
+
+    fn size(lens: &[u32]) -> u64 {
+        Layout::new(None, &contents(lens)).expect("a card").size >> 20
+    }
+
+    #[test]
+    fn the_smallest_power_of_two() {
+        assert_eq!(size(&[1]), 64);
+        assert_eq!(size(&[50 << 20]), 64);
+        assert_eq!(size(&[60 << 20]), 128);
+        assert_eq!(size(&[20 << 20, 20 << 20, 20 << 20]), 128);
+        assert_eq!(size(&[u32::MAX]), 8192);
+    }
+
+    #[test]
+    fn clusters_are_as_large_as_fat32_lets_them_be() {
+        for (mib, cluster_len) in [(40, 512), (64, 512), (128, 1024), (256, 2048), (1 << 10, 8192), (1 << 20, 32_768)] {
+            let layout = Layout::new(Some(mib << 20), &contents(&[1])).expect("a card");
+            assert_eq!(layout.cluster_len, cluster_len, "{mib} MiB");
+            assert!(layout.clusters() >= LEAST_CLUSTERS);
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_do() {
+        let error = |size, lens: &[u32]| Layout::new(Some(size), &contents(lens)).expect_err("an error").to_string();
+        for size in [0, 1, 36 << 20] {
+            assert!(error(size, &[1]).contains("FAT32"), "{size}");
+        }
+        assert!(error(2 << 40, &[1]).contains("smaller"));
+        assert!(error(64 << 20, &[62 << 20]).contains("larger"));
+        // Whatever is said to fit is what the file system has room for: a file of all its clusters but the directory's.
+        let layout = Layout::new(Some(64 << 20), &contents(&[1])).expect("a card");
+        let all = (layout.clusters() - 1) as u32 * layout.cluster_len;
+        assert!(layout.holds(&contents(&[all])));
+        assert!(!layout.holds(&contents(&[all + 1])));
+    }
+
+    #[test]
+    fn a_full_card() {
+        let layout = Layout::new(Some(40 << 20), &contents(&[1])).expect("a card");
+        let len = (layout.clusters() - 1) as u32 * layout.cluster_len;
+        let bytes = Box::new(std::io::repeat(1));
+        let mut image = tempfile::tempfile().expect("a file");
+        let mut written = 0;
+        let progress = |_: &str, bytes| {
+            written += bytes;
+            ControlFlow::Continue(())
+        };
+        let mut contents = [Content { name: "full.rillm".to_owned(), len, bytes }];
+        write(&mut image, &layout, &mut contents, "RILLM", progress)
+            .expect("an image")
+            .continue_value()
+            .expect("whole");
+        assert_eq!(written, u64::from(len));
+    }
 }

@@ -42,6 +42,10 @@ fn wrong_arguments_are_usage_errors() {
         &["convert", "one", "two", "--key-bits", "4"],
         &["inspect"],
         &["eval", "--model", "m"],
+        &["card", "model.rillm"],
+        &["card", "--check", "card.img", "-o", "other.img"],
+        &["card", "-o", "card.img", "--label", "twelve chars"],
+        &["card", "-o", "card.img", "--label", ""],
     ] {
         error(&mut rillm(args), 2);
     }
@@ -49,7 +53,7 @@ fn wrong_arguments_are_usage_errors() {
 
 #[test]
 fn help_fits_a_terminal_of_80_columns() {
-    for command in [&[][..], &["run"], &["convert"], &["inspect"], &["eval"]] {
+    for command in [&[][..], &["run"], &["convert"], &["inspect"], &["eval"], &["card"]] {
         for help in ["-h", "--help"] {
             let help = rillm(command).arg(help).env("COLUMNS", "80").assert().success().stdout(contains("Examples:"));
             let help = support::text(help.get_output().stdout.clone());

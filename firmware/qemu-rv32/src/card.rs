@@ -24,11 +24,11 @@ type Driver<'b> = SdCard<RefCellDevice<'b, Bus, ChipSelect, NoDelay>, NoDelay>;
 type Card<'b> = Blocking<Driver<'b>, fn(&Driver<'b>)>;
 
 /// The bus to the card.
+#[cfg_attr(not(feature = "faults"), expect(unused_variables, reason = "they are about faults"))]
 pub fn bus(options: &Options<'_>) -> RefCell<Bus> {
     let spi = Spi::new();
     #[cfg(feature = "faults")]
     let spi = crate::faults::Faulty::new(spi, options.fault);
-    let _ = options;
     RefCell::new(spi)
 }
 
@@ -51,4 +51,19 @@ pub async fn open<'b>(
     let about =
         fmt::from_fn(move |f| write!(f, "card: {len} bytes, {runs} {}", if runs == 1 { "run" } else { "runs" }));
     Ok((file, about))
+}
+
+/// Says what the card was asked for, and whether its fault came to pass: a proof that nothing could go wrong is none.
+#[cfg(feature = "faults")]
+pub fn report(bus: &Bus, out: &mut crate::uart::Uart) {
+    use core::fmt::Write;
+
+    let (blocks, initialised) = bus.traffic();
+    let fault = match bus.has_struck() {
+        None => "",
+        Some(true) => ", the fault has struck",
+        Some(false) => ", the fault has not struck",
+    };
+    // There is nobody left to tell about a line that fails.
+    let _ = write!(out, "card: {blocks} blocks sent, initialised {initialised} times{fault}\r\n");
 }

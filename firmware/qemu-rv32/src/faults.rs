@@ -86,6 +86,7 @@ pub struct Faulty<B> {
     flips: bool,
     /// The card's block that gets one whenever it is read.
     bad_block: Option<u32>,
+    initialised: u32,
 }
 
 impl<B: SpiBus> Faulty<B> {
@@ -102,7 +103,18 @@ impl<B: SpiBus> Faulty<B> {
             gone: 0,
             flips: false,
             bad_block: None,
+            initialised: 0,
         }
+    }
+
+    /// Blocks that the card has sent, and how often it was told to start anew.
+    pub fn traffic(&self) -> (u32, u32) {
+        (self.blocks, self.initialised)
+    }
+
+    /// The fault has come to pass, if there is one.
+    pub fn has_struck(&self) -> Option<bool> {
+        self.fault.map(|fault| fault.block <= self.blocks)
     }
 
     fn is_reading(&self) -> bool {
@@ -182,6 +194,7 @@ impl<B: SpiBus> SpiBus for Faulty<B> {
         if let &[command, a, b, c, d, _] = bytes {
             self.command = (command, u32::from_be_bytes([a, b, c, d]));
             self.of_command = 0;
+            self.initialised += u32::from(command == GO_IDLE[0]);
         }
         self.bus.write(bytes)
     }

@@ -65,7 +65,10 @@ fn main() -> ! {
         Source::Card => {
             let bus = card::bus(&options);
             let open = async |name: Option<&str>| card::open(&bus, &options, name).await;
-            block_on(rillm_console::run(Uart::new(), &board, open, sram, psram))
+            let end = block_on(rillm_console::run(Uart::new(), &board, open, sram, psram));
+            #[cfg(feature = "faults")]
+            card::report(&bus.borrow(), &mut Uart::new());
+            end
         }
         Source::Flash(len) => {
             let open =

@@ -64,7 +64,8 @@ pub struct Setup {
     /// External memory: 0 to 4M
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = bytes)]
     pub psram: u64,
-    /// What goes wrong with the card: error@N, late@N[:POLLS], gone@N:POLLS, flip@N, flip@N:always; N counts the blocks read
+    /// What goes wrong with the card: error@N, late@N:POLLS, gone@N:TRANSFERS, flip@N, flip@N:always; N counts the
+    /// blocks that the card sends, from 1 on
     #[arg(long, value_name = "FAULT")]
     pub fault: Option<String>,
     /// Have the card's driver check every block's CRC

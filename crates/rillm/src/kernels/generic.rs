@@ -5,14 +5,21 @@
 
 use super::Rows;
 
-/// Columns that are multiplied side by side: few enough for a microcontroller's registers, and as many as a vector
-/// register of a large processor takes.
-const BLOCK: usize = if cfg!(target_pointer_width = "64") { 16 } else { 8 };
+/// Whether this is a processor of the larger kind, whose vector registers the compiler fills from one row.
+const LARGE: bool = cfg!(target_pointer_width = "64");
+/// Columns that are multiplied side by side: what a vector register takes, or few enough for a microcontroller's registers.
+const BLOCK: usize = if LARGE { 16 } else { 8 };
 
-/// See [`Rows::dot`]. Four rows at a time, so that a value of `x` is loaded once for all of them.
+/// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let x = &x[..rows.cols];
-    let (fours, rest) = sums[..rows.len()].as_chunks_mut::<4>();
+    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
+    if LARGE { by_ones(rows, 0, x, sums) } else { by_fours(rows, x, sums) }
+}
+
+/// Four rows at a time, so that a value of `x` is loaded once for all of them.
+fn by_fours(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (fours, rest) = sums.as_chunks_mut::<4>();
+    by_ones(rows, 4 * fours.len(), x, rest);
     for (index, sums) in fours.iter_mut().enumerate() {
         let [a, b, c, d] = core::array::from_fn(|row| groups(rows, 4 * index + row));
         *sums = [0; 4];
@@ -23,8 +30,11 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
             }
         }
     }
-    let first = rows.len() - rest.len();
-    for (row, sum) in rest.iter_mut().enumerate() {
+}
+
+/// One row after the other, from `first` on.
+fn by_ones(rows: &Rows<'_>, first: usize, x: &[i16], sums: &mut [i64]) {
+    for (row, sum) in sums.iter_mut().enumerate() {
         let groups = x.chunks(rows.group).zip(groups(rows, first + row));
         *sum = groups.map(|(x, (q, &scale))| i64::from(dot(q, x)) * i64::from(scale)).sum();
     }
@@ -83,8 +93,11 @@ mod tests {
             let x: Vec<i16> = x.as_chunks().0.iter().map(|&x| i16::from_le_bytes(x).max(-32767)).take(cols).collect();
             let bytes: Vec<u8> = if extreme { std::vec![0x80; bytes.len()] } else { bytes.to_vec() };
             let matrix = Rows::new(&bytes, row_len, cols, group).unwrap();
-            let mut sums = std::vec![7; rows];
+            let [mut sums, mut ones, mut fours] = core::array::from_fn(|_| std::vec![7; rows]);
             matrix.dot(&x, &mut sums);
+            by_ones(&matrix, 0, &x, &mut ones);
+            by_fours(&matrix, &x, &mut fours);
+            prop_assert_eq!((&sums, &sums), (&ones, &fours));
             for (row, &sum) in sums.iter().enumerate() {
                 let (q, scales) = matrix.row(row).split_at(cols);
                 let exact: i64 =
