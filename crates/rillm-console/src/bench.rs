@@ -61,6 +61,10 @@ impl Matrix {
         self.noise
     }
 
+    fn once_in_four(&mut self) -> bool {
+        self.noise().is_multiple_of(4)
+    }
+
     fn fill(&mut self) {
         for at in 0..self.bytes.0.len() {
             self.bytes.0[at] = self.noise() as u8;
@@ -72,16 +76,16 @@ impl Matrix {
 
     /// Multiplies a few rows of a random length both ways. Every fourth time with extremes, whose sums are the largest.
     fn trial(&mut self) -> bool {
-        let extreme = self.noise() % 4 == 0;
+        let extreme = self.once_in_four();
         if extreme {
-            let (q, x) = (self.noise() as u8 | 0x7f, if self.noise() % 2 == 0 { i16::MAX } else { -i16::MAX });
+            let (q, x) = (self.noise() as u8 | 0x7f, if self.once_in_four() { i16::MAX } else { -i16::MAX });
             self.bytes.0.fill(q);
             self.x.0.fill(x);
         } else {
             self.fill();
         }
-        let group = if self.noise() % 4 == 0 { 16 << (self.noise() % 6) } else { GROUP };
-        let cols = if self.noise() % 4 == 0 {
+        let group = if self.once_in_four() { 16 << (self.noise() % 6) } else { GROUP };
+        let cols = if self.once_in_four() {
             1 + self.noise() as usize % 300
         } else {
             GROUP * (1 + self.noise() as usize % 32)
