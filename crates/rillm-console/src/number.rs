@@ -129,6 +129,21 @@ impl fmt::Display for Tenths {
     }
 }
 
+/// Shows a quotient with two digits after the point, rounded; 0.00 where there is nothing to divide by. Of numbers below
+/// 2^56.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hundredths {
+    pub of: u64,
+    pub by: u64,
+}
+
+impl fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredths = (self.of * 200 + self.by).checked_div(self.by * 2).unwrap_or(0);
+        padded(f, format_args!("{}.{:02}", hundredths / 100, hundredths % 100))
+    }
+}
+
 /// Characters of the longest number: 2^64 − 1 in groups of three.
 const WIDEST: usize = 26;
 

@@ -368,3 +368,10 @@ fn the_console_itself_is_small() {
     // With the model's tables, the session, and the engine's own futures; a board has it on its stack or in a static.
     assert!(size_of_val(&future) <= 8 * 1024, "{}", size_of_val(&future));
 }
+
+#[test]
+fn the_bench_proves_the_kernel_and_times_it() {
+    let seen = run(&mut Script::new("/bench\r"), bundled);
+    assert!(seen.contains("kernel: 500 of 500 random matrices"), "{seen}");
+    assert!(seen.contains("rows of 1024:") && seen.contains("steps a weight"), "{seen}");
+}

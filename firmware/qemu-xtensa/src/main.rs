@@ -55,6 +55,7 @@ extern "C" fn main() -> ! {
     let board = Board {
         name: "QEMU's Xtensa simulator, dc233c",
         clock: options.icount.then_some(instructions),
+        plan: options.plan,
         stats: &|out| {
             writeln!(out, "stack: {} of {} bytes at most", Grouped(stack.peak() as u64), Grouped(stack.len() as u64))
         },

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use rillm::plan::PlanOptions;
+
 use crate::memory::PSRAM_MAX;
 
 /// The words, read.
@@ -13,6 +15,8 @@ pub struct Options<'w> {
     pub ram: usize,
     /// `psram=BYTES`: the PSRAM that the board has, 0 to 4 MiB.
     pub psram: usize,
+    /// `context=N`: positions to have room for; `check_every=N`: passes from one check of the weights to the next.
+    pub plan: PlanOptions,
     /// `icount=1`: QEMU counts instructions.
     pub icount: bool,
 }
@@ -26,8 +30,8 @@ impl fmt::Display for BadWord<'_> {
         let Self(word) = self;
         write!(
             f,
-            "the option `{word}` makes no sense; there are model=PATH, ram=BYTES, psram=0 to psram={PSRAM_MAX}, icount=0, \
-             icount=1"
+            "the option `{word}` makes no sense; there are model=PATH, ram=BYTES, psram=0 to psram={PSRAM_MAX}, context=N, \
+             check_every=N, icount=0, icount=1"
         )
     }
 }
@@ -38,7 +42,7 @@ impl<'w> Options<'w> {
     /// # Errors
     /// The first word that makes no sense.
     pub fn parse(words: impl Iterator<Item = &'w str>) -> Result<Self, BadWord<'w>> {
-        let mut options = Self { model: None, ram: usize::MAX, psram: PSRAM_MAX, icount: false };
+        let mut options = Self { model: None, ram: usize::MAX, psram: PSRAM_MAX, plan: PlanOptions::new(0), icount: false };
         for word in words {
             let bad = BadWord(word);
             let (key, value) = word.split_once('=').ok_or(bad)?;
@@ -47,6 +51,8 @@ impl<'w> Options<'w> {
                 ("model", _) => options.model = Some(value),
                 ("ram", _) => options.ram = number()?,
                 ("psram", _) => options.psram = Some(number()?).filter(|&len| len <= PSRAM_MAX).ok_or(bad)?,
+                ("context", _) => options.plan.context = Some(number()?),
+                ("check_every", _) => options.plan.check_every = value.parse().map_err(|_| bad)?,
                 ("icount", "0" | "1") => options.icount = value == "1",
                 _ => return Err(bad),
             }
