@@ -31,7 +31,8 @@ pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
 
     let mut qemu = Command::new("qemu-system-xtensa");
     let memory = (start + setup.psram).next_multiple_of(1 << 20) >> 20;
-    qemu.args(["-M", "sim", "-cpu", "dc233c", "-m", &format!("{memory}M")]);
+    // A block of translation for every instruction: the kernel uses registers of which QEMU keeps two copies.
+    qemu.args(["-M", "sim", "-cpu", "dc233c", "-singlestep", "-m", &format!("{memory}M")]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
     qemu.args(["-semihosting-config", &format!("enable=on,target=native{words}")]);
     if setup.icount {
