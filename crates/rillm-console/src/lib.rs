@@ -21,7 +21,7 @@
 //!     ram: &mut [u8],
 //! ) {
 //!     let clock = Clock { ticks: cycles, unit: Unit::Time { per_second: 160_000_000 } };
-//!     let board = Board { name: "a board", clock: Some(clock), stats: &|_| Ok(()) };
+//!     let board = Board { name: "a board", clock: Some(clock), context: None, stats: &|_| Ok(()) };
 //!     // It comes back at the end of the input.
 //!     let _ = rillm_console::run(uart, &board, open, ram, &mut []).await;
 //! }
@@ -58,6 +58,8 @@ pub struct Board<'a> {
     pub name: &'a str,
     /// A clock, if there is one.
     pub clock: Option<Clock>,
+    /// Positions to plan for, prompt and answer together; if absent as many as the model was made for, or as fit.
+    pub context: Option<usize>,
     /// Writes lines of the board's own at the end of `/stats`, each with its `\n`: the stack's high-water mark, for example.
     pub stats: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
 }

@@ -91,7 +91,12 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             Err(error) => return self.failed(error),
         };
         let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
-        let options = PlanOptions { large: large.len(), candidates: CANDIDATES, ..PlanOptions::new(fast.len()) };
+        let options = PlanOptions {
+            large: large.len(),
+            context: board.context,
+            candidates: CANDIDATES,
+            ..PlanOptions::new(fast.len())
+        };
         let mut session = match Session::with_large(&model, source, &options, fast, large) {
             Ok(session) => session,
             Err(error) => return self.failed(error),

@@ -26,6 +26,8 @@ pub struct Options<'w> {
     pub ram: usize,
     /// `psram=BYTES`: the PSRAM that the board has, 0 to 4 MiB.
     pub psram: usize,
+    /// `context=N`: the positions to plan for; as many as fit if absent.
+    pub context: Option<usize>,
     /// `crc=1`: the card's driver checks every block.
     pub crc: bool,
     /// `icount=1`: QEMU counts instructions.
@@ -45,7 +47,7 @@ impl fmt::Display for BadWord<'_> {
         write!(
             f,
             "the option `{word}` makes no sense; there are source=card, source=flash with flash=BYTES, file=NAME, \
-             ram=BYTES, psram=0 to psram={PSRAM_MAX}, crc=0, crc=1, icount=0, icount=1"
+             ram=BYTES, psram=0 to psram={PSRAM_MAX}, context=N, crc=0, crc=1, icount=0, icount=1"
         )?;
         f.write_str(if cfg!(feature = "faults") {
             ", fault=error@N, fault=late@N:POLLS, fault=gone@N:TRANSFERS, fault=flip@N and fault=flip@N:always"
@@ -66,6 +68,7 @@ impl<'w> Options<'w> {
             file: None,
             ram: usize::MAX,
             psram: PSRAM_MAX,
+            context: None,
             crc: false,
             icount: false,
             #[cfg(feature = "faults")]
@@ -84,6 +87,7 @@ impl<'w> Options<'w> {
                 "file" => options.file = Some(value),
                 "ram" => options.ram = number()?,
                 "psram" => options.psram = Some(number()?).filter(|&len| len <= PSRAM_MAX).ok_or(bad)?,
+                "context" => options.context = Some(number()?),
                 "crc" => options.crc = flag()?,
                 "icount" => options.icount = flag()?,
                 #[cfg(feature = "faults")]

@@ -64,6 +64,9 @@ pub struct Setup {
     /// External memory: 0 to 4M
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = bytes)]
     pub psram: u64,
+    /// Tokens to make room for, prompt and answer together; if absent as many as fit
+    #[arg(long, value_name = "N")]
+    pub context: Option<u32>,
     /// What goes wrong with the card: error@N, late@N:POLLS, gone@N:TRANSFERS, flip@N, flip@N:always; N counts the
     /// blocks that the card sends, from 1 on
     #[arg(long, value_name = "FAULT")]

@@ -45,6 +45,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
         }
     }
     words.extend(setup.ram.map(|bytes| format!("ram={bytes}")));
+    words.extend(setup.context.map(|context| format!("context={context}")));
     words.extend(setup.fault.as_ref().map(|fault| format!("fault={fault}")));
     words.push(format!("crc={}", u8::from(setup.crc)));
     words.push(format!("icount={}", u8::from(setup.icount)));

@@ -100,6 +100,7 @@ pub fn board() -> Board<'static> {
     Board {
         name: "a test",
         clock: Some(Clock { ticks, unit: Unit::Count("steps") }),
+        context: None,
         stats: &|f: &mut dyn fmt::Write| writeln!(f, "stack: 1,234 bytes at most"),
     }
 }
