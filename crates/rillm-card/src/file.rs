@@ -29,7 +29,7 @@ impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
     /// alike; without a name the first `*.rillm` in the directory's order. What it holds is not looked at:
     /// [`Model::open`](rillm::model::Model::open) does that.
     ///
-    /// Takes about 1.5 KB of the caller's future meanwhile. `blocks` may be a `&mut`, to be tried again with another card.
+    /// Its future takes 1.5 KB, with an asynchronous driver 2 KB. `blocks` may be a `&mut`, to be tried again with another card.
     ///
     /// # Errors
     /// Any [`Error`] but those of a read.

@@ -15,6 +15,7 @@ Type the beginning of a text; the model goes on with it.
 /max N         end after N tokens
 /check on|off  after each text a line to compare with `rillm run --check`
 /stats         what was done since the start, and where the memory goes
+/bench         whether the board multiplies right, and what it takes
 /model         the model; with a name, open that file instead
 /reset         forget the text, all settings as they were at the start
 /help          this
@@ -35,6 +36,8 @@ pub enum Command<'l> {
     /// Set one.
     Set(Setting, &'l str),
     Stats,
+    /// What the board's multiplication takes.
+    Bench,
     Reset,
     Help,
     /// What the model is.
@@ -80,6 +83,7 @@ impl<'l> Command<'l> {
             _ => {
                 let command = match name {
                     "stats" => Self::Stats,
+                    "bench" => Self::Bench,
                     "reset" => Self::Reset,
                     "help" => Self::Help,
                     "model" => Self::Model,

@@ -8,6 +8,7 @@
 //! # use core::fmt::Display;
 //! # use embedded_io::{Read, ReadReady, Write};
 //! # use rillm::source::WeightSource;
+//! use rillm::plan::PlanOptions;
 //! use rillm_console::{Board, Clock, summary::Unit};
 //!
 //! fn cycles() -> u32 {
@@ -21,7 +22,7 @@
 //!     ram: &mut [u8],
 //! ) {
 //!     let clock = Clock { ticks: cycles, unit: Unit::Time { per_second: 160_000_000 } };
-//!     let board = Board { name: "a board", clock: Some(clock), context: None, stats: &|_| Ok(()) };
+//!     let board = Board { name: "a board", clock: Some(clock), plan: PlanOptions::new(0), stats: &|_| Ok(()) };
 //!     // It comes back at the end of the input.
 //!     let _ = rillm_console::run(uart, &board, open, ram, &mut []).await;
 //! }
@@ -34,6 +35,7 @@
 extern crate std;
 
 mod answer;
+mod bench;
 mod commands;
 mod line;
 pub mod number;
@@ -47,6 +49,7 @@ pub mod text;
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
+use rillm::plan::PlanOptions;
 use rillm::source::WeightSource;
 
 use serve::{Console, Next};
@@ -58,8 +61,8 @@ pub struct Board<'a> {
     pub name: &'a str,
     /// A clock, if there is one.
     pub clock: Option<Clock>,
-    /// Positions to plan for, prompt and answer together; if absent as many as the model was made for, or as fit.
-    pub context: Option<usize>,
+    /// How the engine's memory is planned. The bytes of the memories and the candidates are the console's to say.
+    pub plan: PlanOptions,
     /// Writes lines of the board's own at the end of `/stats`, each with its `\n`: the stack's high-water mark, for example.
     pub stats: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
 }

@@ -30,9 +30,9 @@ pub fn q16(text: &str) -> Result<Q16, &'static str> {
     if whole.len() > 3 {
         return Err(OUT_OF_RANGE);
     }
-    let unit = 10u128.pow(FRACTION_DIGITS as u32);
-    let fraction = u128::from(value(fraction, FRACTION_DIGITS));
-    let fraction = ((fraction << 16) + unit / 2) / unit;
+    // 10^14 · 2^16 is below 2^63.
+    let unit = 10u64.pow(FRACTION_DIGITS as u32);
+    let fraction = ((value(fraction, FRACTION_DIGITS) << 16) + unit / 2) / unit;
     // Below 1,000 · 2^16 + 2^16: it fits.
     let number = Q16((value(whole, whole.len()) << 16) as u32 + fraction as u32);
     if number > HIGHEST || (negative && number > Q16::ZERO) { Err(OUT_OF_RANGE) } else { Ok(number) }
@@ -88,7 +88,8 @@ impl fmt::Display for Bytes {
         // Halves go to the even digit, as where floating-point numbers are printed.
         let (scaled, shift) = (u128::from(bytes) * 100, 10 * unit);
         let (whole, rest, half) = (scaled >> shift, scaled & ((1 << shift) - 1), 1 << (shift - 1));
-        let hundredths = whole + u128::from(rest > half || (rest == half && whole % 2 == 1));
+        // Of a number below 1,024.
+        let hundredths = whole as u32 + u32::from(rest > half || (rest == half && whole % 2 == 1));
         padded(f, format_args!("{}.{:02} {}iB", hundredths / 100, hundredths % 100, char::from(*prefix)))
     }
 }
@@ -112,22 +113,39 @@ impl fmt::Display for Grouped {
     }
 }
 
-/// Shows a quotient with one digit after the point, rounded; 0.0 where there is nothing to divide by.
+/// Shows a quotient with one digit after the point, rounded; 0.0 where there is nothing to divide by. Both numbers are below
+/// 2^59: 128-bit division is long on a small chip, and not every compiler for one has it right.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tenths {
-    pub of: u128,
-    pub by: u128,
+    pub of: u64,
+    pub by: u64,
 }
 
 impl fmt::Display for Tenths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = (self.of * 20 + self.by).checked_div(self.by * 2).unwrap_or(0);
+        let doubled = self.of.saturating_mul(20).saturating_add(self.by);
+        let tenths = doubled.checked_div(self.by.saturating_mul(2)).unwrap_or(0);
         padded(f, format_args!("{}.{}", tenths / 10, tenths % 10))
     }
 }
 
-/// Characters of the longest number: a quotient of 128 bits.
-const WIDEST: usize = 42;
+/// Shows a quotient with two digits after the point, rounded; 0.00 where there is nothing to divide by. Of numbers below
+/// 2^56.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hundredths {
+    pub of: u64,
+    pub by: u64,
+}
+
+impl fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredths = (self.of * 200 + self.by).checked_div(self.by * 2).unwrap_or(0);
+        padded(f, format_args!("{}.{:02}", hundredths / 100, hundredths % 100))
+    }
+}
+
+/// Characters of the longest number: 2^64 − 1 in groups of three.
+const WIDEST: usize = 26;
 
 /// Writes a number as wide as it is asked for.
 fn padded(f: &mut fmt::Formatter<'_>, number: fmt::Arguments<'_>) -> fmt::Result {

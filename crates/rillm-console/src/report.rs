@@ -130,7 +130,7 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks) -> fmt::Resul
     let total = ticks.total();
     match clock.unit {
         Unit::Time { per_second } => {
-            writeln!(f, "{} s computing and reading:", Tenths { of: total.into(), by: per_second.into() })?;
+            writeln!(f, "{} s computing and reading:", Tenths { of: total, by: per_second.into() })?;
         }
         Unit::Count(unit) => writeln!(f, "{} {unit} computing and reading:", Grouped(total))?,
     }
@@ -147,7 +147,7 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks) -> fmt::Resul
         ("read", read),
         ("checksum", checksum),
     ] {
-        let percent = Tenths { of: u128::from(ticks) * 100, by: total.into() };
+        let percent = Tenths { of: ticks.saturating_mul(100), by: total };
         writeln!(f, "  {name:<10} {:>20} {:>6} %", Grouped(ticks), percent)?;
     }
     Ok(())

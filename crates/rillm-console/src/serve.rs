@@ -11,6 +11,7 @@ use rillm::source::WeightSource;
 
 use crate::Board;
 use crate::answer::{Answer, answer};
+use crate::bench::BenchReport;
 use crate::commands::{Command, HELP};
 use crate::line::Line;
 use crate::report::{Memory, ModelFacts, StatsReport, Totals};
@@ -91,12 +92,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             Err(error) => return self.failed(error),
         };
         let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
-        let options = PlanOptions {
-            large: large.len(),
-            context: board.context,
-            candidates: CANDIDATES,
-            ..PlanOptions::new(fast.len())
-        };
+        let options = PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..board.plan };
         let mut session = match Session::with_large(&model, source, &options, fast, large) {
             Ok(session) => session,
             Err(error) => return self.failed(error),
@@ -168,6 +164,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     *settings = Settings::new();
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
+                Command::Bench => screen.say(format_args!("{}", BenchReport(board.clock)))?,
                 Command::Help => screen.print(HELP)?,
                 Command::Model => screen.say(format_args!("{}\n", ModelFacts(bench.model.header())))?,
                 Command::Open(name) => {

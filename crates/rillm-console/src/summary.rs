@@ -109,7 +109,7 @@ impl fmt::Display for Summary {
         match self.unit {
             None => {}
             Some(Unit::Time { per_second }) => {
-                let speed = Tenths { of: u128::from(tokens) * u128::from(per_second), by: ticks.into() };
+                let speed = Tenths { of: tokens.saturating_mul(per_second.into()), by: ticks };
                 write!(f, " at {speed} tokens/s")?;
             }
             Some(Unit::Count(unit)) => {
@@ -125,7 +125,7 @@ impl fmt::Display for Summary {
         write!(f, " · {}", Ram(self.ram))?;
         if self.has_read {
             let bytes = Bytes(traffic.bytes.checked_div(tokens).unwrap_or(0));
-            let each = |count: u64| Tenths { of: count.into(), by: tokens.into() };
+            let each = |count: u64| Tenths { of: count, by: tokens };
             write!(f, " · {bytes} in {} reads and {} seeks a token", each(traffic.reads), each(traffic.seeks))?;
         } else {
             f.write_str(" · nothing read")?;

@@ -73,7 +73,8 @@ fn the_report_says_where_the_user_is() {
 #[test]
 fn a_board_may_plan_for_a_context() {
     let mut script = Script::new("/max 99\rOnce upon a time\r");
-    let board = Board { context: Some(10), ..board() };
+    let plan = PlanOptions { context: Some(10), ..PlanOptions::new(0) };
+    let board = Board { plan, ..board() };
     block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
     assert!(seen.contains(", context 10, batches of ") && seen.contains(", context of 10 full"), "{seen}");
@@ -377,4 +378,11 @@ fn the_console_itself_is_small() {
     let future = rillm_console::run(&mut script, &board, bundled, &mut [], &mut []);
     // With the model's tables, the session, and the engine's own futures; a board has it on its stack or in a static.
     assert!(size_of_val(&future) <= 8 * 1024, "{}", size_of_val(&future));
+}
+
+#[test]
+fn the_bench_proves_the_kernel_and_times_it() {
+    let seen = run(&mut Script::new("/bench\r"), bundled);
+    assert!(seen.contains("kernel: 500 of 500 random matrices"), "{seen}");
+    assert!(seen.contains("rows of 1024:") && seen.contains("steps a weight"), "{seen}");
 }

@@ -179,7 +179,7 @@ impl<'a> Sampler<'a> {
         if score > self.largest {
             self.mass = match self.largest {
                 i64::MIN => 0,
-                largest => ((u128::from(self.mass) * u128::from(power(largest - score))) >> 32) as u64,
+                largest => scaled_down(self.mass, power(largest - score)),
             };
             self.largest = score;
         }
@@ -218,9 +218,10 @@ impl<'a> Sampler<'a> {
         };
         let share = |candidate: Candidate| u64::from(power(self.scale.score(candidate.logit()) - largest));
         let mass = if self.sampling.top_k == 0 { self.mass } else { candidates.clone().map(share).sum() };
-        // Shares and masses have 32 fraction bits; at most 2^20 shares make 52 bits, times 16.
+        // Shares and masses have 32 fraction bits, and at most 2^20 shares make 52 bits: sum ≥ mass · top_p, rounded up, in 64.
         let top_p = self.sampling.top_p;
-        let enough = |sum: u64| top_p < Q16::ONE && u128::from(sum) << 16 >= u128::from(mass) * u128::from(top_p.0);
+        let wanted = |top_p: u64| (mass >> 16) * top_p + ((mass & 0xffff) * top_p).div_ceil(1 << 16);
+        let enough = |sum: u64| top_p < Q16::ONE && sum >= wanted(top_p.0.into());
         let min_p = u64::from(self.sampling.min_p.0.min(Q16::ONE.0));
         let (mut sum, mut best) = (0, None);
         for candidate in candidates {
@@ -263,6 +264,11 @@ impl Scale {
         };
         score.clamp(-LIMIT, LIMIT)
     }
+}
+
+/// `mass · power / 2^32`, rounded down: both halves' products fit 64 bits, and the upper one's is a whole number of 2^32.
+fn scaled_down(mass: u64, power: u32) -> u64 {
+    (mass >> 32) * u64::from(power) + (((mass & 0xffff_ffff) * u64::from(power)) >> 32)
 }
 
 /// `2^score` of a score that is not positive, 32 fraction bits.
@@ -367,6 +373,13 @@ mod tests {
     }
 
     const LOGITS: [f64; 6] = [1.0, -2.0, 3.0, 2.5, 0.0, 2.9];
+
+    #[test]
+    fn a_mass_is_scaled_exactly() {
+        for (mass, power) in [(u64::MAX, u32::MAX), (1 << 52, 0x8000_0001), (0x000f_ffff_ffff_ffff, 77), (5, 1 << 31)] {
+            assert_eq!(u128::from(scaled_down(mass, power)), (u128::from(mass) * u128::from(power)) >> 32);
+        }
+    }
 
     #[test]
     fn the_whole_vocabulary_follows_the_softmax() {

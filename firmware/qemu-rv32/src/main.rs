@@ -57,7 +57,7 @@ fn main() -> ! {
     let board = Board {
         name: "QEMU's sifive_u, RV32IMAC",
         clock: options.icount.then_some(instructions),
-        context: options.context,
+        plan: options.plan,
         stats: &|out| {
             writeln!(out, "stack: {} of {} bytes at most", Grouped(stack.peak() as u64), Grouped(stack.len() as u64))
         },

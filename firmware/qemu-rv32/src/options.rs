@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use rillm::plan::PlanOptions;
+
 #[cfg(feature = "faults")]
 use crate::faults::Fault;
 use crate::memory::PSRAM_MAX;
@@ -26,10 +28,10 @@ pub struct Options<'w> {
     pub ram: usize,
     /// `psram=BYTES`: the PSRAM that the board has, 0 to 4 MiB.
     pub psram: usize,
-    /// `context=N`: the positions to plan for; as many as fit if absent.
-    pub context: Option<usize>,
     /// `crc=1`: the card's driver checks every block.
     pub crc: bool,
+    /// `context=N`: positions to have room for; `check_every=N`: passes from one check of the weights to the next.
+    pub plan: PlanOptions,
     /// `icount=1`: QEMU counts instructions.
     pub icount: bool,
     /// `fault=…`: see [`Fault`].
@@ -47,7 +49,8 @@ impl fmt::Display for BadWord<'_> {
         write!(
             f,
             "the option `{word}` makes no sense; there are source=card, source=flash with flash=BYTES, file=NAME, \
-             ram=BYTES, psram=0 to psram={PSRAM_MAX}, context=N, crc=0, crc=1, icount=0, icount=1"
+             ram=BYTES, psram=0 to psram={PSRAM_MAX}, crc=0, crc=1, context=N, \
+             check_every=N, icount=0, icount=1"
         )?;
         f.write_str(if cfg!(feature = "faults") {
             ", fault=error@N, fault=late@N:POLLS, fault=gone@N:TRANSFERS, fault=flip@N and fault=flip@N:always"
@@ -68,8 +71,8 @@ impl<'w> Options<'w> {
             file: None,
             ram: usize::MAX,
             psram: PSRAM_MAX,
-            context: None,
             crc: false,
+            plan: PlanOptions::new(0),
             icount: false,
             #[cfg(feature = "faults")]
             fault: None,
@@ -87,8 +90,9 @@ impl<'w> Options<'w> {
                 "file" => options.file = Some(value),
                 "ram" => options.ram = number()?,
                 "psram" => options.psram = Some(number()?).filter(|&len| len <= PSRAM_MAX).ok_or(bad)?,
-                "context" => options.context = Some(number()?),
                 "crc" => options.crc = flag()?,
+                "context" => options.plan.context = Some(number()?),
+                "check_every" => options.plan.check_every = value.parse().map_err(|_| bad)?,
                 "icount" => options.icount = flag()?,
                 #[cfg(feature = "faults")]
                 "fault" => options.fault = Some(value.parse().map_err(|()| bad)?),

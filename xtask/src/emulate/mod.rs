@@ -64,9 +64,12 @@ pub struct Setup {
     /// External memory: 0 to 4M
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = bytes)]
     pub psram: u64,
-    /// Tokens to make room for, prompt and answer together; if absent as many as fit
+    /// Tokens to make room for; if absent, as many as the model was made for, or as fit
     #[arg(long, value_name = "N")]
     pub context: Option<u32>,
+    /// Compare the weights with their checksum in every so many passes; 0 for never
+    #[arg(long, value_name = "PASSES", default_value_t = 64)]
+    pub check_every: u32,
     /// What goes wrong with the card: error@N, late@N:POLLS, gone@N:TRANSFERS, flip@N, flip@N:always; N counts the
     /// blocks that the card sends, from 1 on
     #[arg(long, value_name = "FAULT")]
@@ -161,6 +164,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     console.into_board().hang_up(|words| eprint!("{}", dim(&String::from_utf8_lossy(words))))?;
     Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Setup {
+    /// What every board's firmware is told, as words.
+    fn words(&self) -> Vec<String> {
+        let mut words = vec![format!("psram={}", self.psram), format!("icount={}", u8::from(self.icount))];
+        words.extend(self.ram.map(|bytes| format!("ram={bytes}")));
+        words.extend(self.context.map(|n| format!("context={n}")));
+        words.push(format!("check_every={}", self.check_every));
+        words
+    }
 }
 
 impl Args {

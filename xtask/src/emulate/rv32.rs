@@ -29,7 +29,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
     }
     let model_len = fs::metadata(model)?.len();
     let mut dram = PSRAM;
-    let mut words = vec![format!("psram={}", setup.psram)];
+    let mut words = setup.words();
     let mut qemu = Command::new("qemu-system-riscv32");
     match setup.source {
         Source::Card => words.push("source=card".to_owned()),
@@ -44,11 +44,8 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
             qemu.args(["-device", &format!("loader,file={file},addr={:#x},force-raw=on", FLASH.0)]);
         }
     }
-    words.extend(setup.ram.map(|bytes| format!("ram={bytes}")));
-    words.extend(setup.context.map(|context| format!("context={context}")));
     words.extend(setup.fault.as_ref().map(|fault| format!("fault={fault}")));
     words.push(format!("crc={}", u8::from(setup.crc)));
-    words.push(format!("icount={}", u8::from(setup.icount)));
 
     qemu.args(["-M", "sifive_u,start-in-flash=true", "-bios", "none", "-m", &format!("{}M", dram >> 20)]);
     qemu.args(["-display", "none", "-monitor", "none", "-no-reboot", "-chardev", "stdio,id=console,signal=off"]);

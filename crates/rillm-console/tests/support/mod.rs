@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
+use rillm::plan::PlanOptions;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
 use rillm_console::{Board, Clock, summary::Unit};
@@ -100,7 +101,7 @@ pub fn board() -> Board<'static> {
     Board {
         name: "a test",
         clock: Some(Clock { ticks, unit: Unit::Count("steps") }),
-        context: None,
+        plan: PlanOptions::new(0),
         stats: &|f: &mut dyn fmt::Write| writeln!(f, "stack: 1,234 bytes at most"),
     }
 }

@@ -10,20 +10,28 @@ const LARGE: bool = cfg!(target_pointer_width = "64");
 /// Columns that are multiplied side by side: what a vector register takes, or few enough for a microcontroller's registers.
 const BLOCK: usize = if LARGE { 16 } else { 8 };
 
+/// Weights that share a scale, in files that nobody has asked for others in.
+const GROUP: usize = 32;
+
 /// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
     if LARGE { by_ones(rows, 0, x, sums) } else { by_fours(rows, x, sums) }
 }
 
-/// Four rows at a time, so that a value of `x` is loaded once for all of them.
+/// Four rows at a time, so that a value of `x` is loaded once for all of them. For groups of a length that the compiler knows.
 fn by_fours(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (fours, rest) = sums.as_chunks_mut::<4>();
+    let whole = rows.group == GROUP && rows.cols.is_multiple_of(GROUP);
+    let (fours, rest) = if whole { sums.as_chunks_mut::<4>() } else { (&mut [][..], sums) };
     by_ones(rows, 4 * fours.len(), x, rest);
+    let (x, _) = x.as_chunks();
     for (index, sums) in fours.iter_mut().enumerate() {
-        let [a, b, c, d] = core::array::from_fn(|row| groups(rows, 4 * index + row));
+        let [a, b, c, d] = core::array::from_fn(|row| {
+            let (q, scales) = rows.row(4 * index + row).split_at(rows.cols);
+            bytemuck::cast_slice(q).as_chunks().0.iter().zip(scales)
+        });
         *sums = [0; 4];
-        for ((((x, a), b), c), d) in x.chunks(rows.group).zip(a).zip(b).zip(c).zip(d) {
+        for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
             let products = dot_four([a.0, b.0, c.0, d.0], x);
             for ((sum, product), scale) in sums.iter_mut().zip(products).zip([a.1, b.1, c.1, d.1]) {
                 *sum += i64::from(product) * i64::from(*scale);
@@ -46,19 +54,17 @@ fn groups<'a>(rows: &Rows<'a>, row: usize) -> impl Iterator<Item = (&'a [i8], &'
     bytemuck::cast_slice(q).chunks(rows.group).zip(scales)
 }
 
-fn dot_four(q: [&[i8]; 4], x: &[i16]) -> [i32; 4] {
-    let (x_blocks, x_rest) = x.as_chunks::<BLOCK>();
-    let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = q.map(|q| q.as_chunks::<BLOCK>());
+fn dot_four([a, b, c, d]: [&[i8; GROUP]; 4], x: &[i16; GROUP]) -> [i32; 4] {
     let mut sums = [0; 4];
-    for ((((x, a), b), c), d) in x_blocks.iter().zip(a).zip(b).zip(c).zip(d) {
+    let blocks = x.as_chunks::<BLOCK>().0.iter();
+    let [a, b, c, d] = [a, b, c, d].map(|q| q.as_chunks::<BLOCK>().0);
+    for ((((x, a), b), c), d) in blocks.zip(a).zip(b).zip(c).zip(d) {
+        let x: [i32; BLOCK] = x.map(i32::from);
         for (sum, q) in sums.iter_mut().zip([a, b, c, d]) {
             for i in 0..BLOCK {
-                *sum += i32::from(q[i]) * i32::from(x[i]);
+                *sum += i32::from(q[i]) * x[i];
             }
         }
-    }
-    for (sum, q) in sums.iter_mut().zip([a_rest, b_rest, c_rest, d_rest]) {
-        *sum += q.iter().zip(x_rest).map(|(&q, &x)| i32::from(q) * i32::from(x)).sum::<i32>();
     }
     sums
 }

@@ -1,0 +1,116 @@
+//! `/bench`: whether this board's multiplication is the one that every board does, and what it takes.
+
+use core::fmt;
+
+use rillm::kernels::Rows;
+
+use crate::Clock;
+use crate::number::Hundredths;
+use crate::summary::Unit;
+
+/// Values of the longest row, and rows. Small, because all of it is on the stack.
+const COLS: usize = 1024;
+const ROWS: usize = 4;
+/// Values that share a scale, as `rillm convert` has it.
+const GROUP: usize = 32;
+const ROW_LEN: usize = (COLS + COLS / GROUP + 1).next_multiple_of(4);
+/// Random matrices that are compared.
+const TRIALS: usize = 500;
+/// Row lengths that are timed: those of the bundled model and of Tiny-LLM.
+const TIMED: [usize; 4] = [128, 192, 352, 1024];
+
+/// What `/bench` says.
+pub struct BenchReport(pub Option<Clock>);
+
+impl fmt::Display for BenchReport {
+    #[inline(never)]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut matrix = Matrix { bytes: Aligned([0; ROWS * ROW_LEN]), x: Aligned([0; COLS]), noise: 1 };
+        let equal = (0..TRIALS).filter(|_| matrix.trial()).count();
+        writeln!(f, "kernel: {equal} of {TRIALS} random matrices multiplied as the definition has it")?;
+        let Some(clock) = self.0 else { return Ok(()) };
+        let unit = match clock.unit {
+            Unit::Count(unit) => unit,
+            Unit::Time { .. } => "ticks",
+        };
+        matrix.fill();
+        for cols in TIMED {
+            let [native, generic] = matrix.time(clock, cols);
+            writeln!(f, "  rows of {cols:>4}: {native} {unit} a weight, {generic} by the generic kernel")?;
+        }
+        Ok(())
+    }
+}
+
+/// As the engine's own memory is aligned.
+#[repr(align(4))]
+struct Aligned<T>(T);
+
+struct Matrix {
+    bytes: Aligned<[u8; ROWS * ROW_LEN]>,
+    x: Aligned<[i16; COLS]>,
+    noise: u32,
+}
+
+impl Matrix {
+    /// Xorshift (Marsaglia 2003).
+    fn noise(&mut self) -> u32 {
+        self.noise ^= self.noise << 13;
+        self.noise ^= self.noise >> 17;
+        self.noise ^= self.noise << 5;
+        self.noise
+    }
+
+    fn once_in_four(&mut self) -> bool {
+        self.noise().is_multiple_of(4)
+    }
+
+    fn fill(&mut self) {
+        for at in 0..self.bytes.0.len() {
+            self.bytes.0[at] = self.noise() as u8;
+        }
+        for at in 0..COLS {
+            self.x.0[at] = (self.noise() as i16).max(-i16::MAX);
+        }
+    }
+
+    /// Multiplies a few rows of a random length both ways. Every fourth time with extremes, whose sums are the largest.
+    fn trial(&mut self) -> bool {
+        let extreme = self.once_in_four();
+        if extreme {
+            let (q, x) = (self.noise() as u8 | 0x7f, if self.once_in_four() { i16::MAX } else { -i16::MAX });
+            self.bytes.0.fill(q);
+            self.x.0.fill(x);
+        } else {
+            self.fill();
+        }
+        let group = if self.once_in_four() { 16 << (self.noise() % 6) } else { GROUP };
+        let cols = if self.once_in_four() {
+            1 + self.noise() as usize % 300
+        } else {
+            GROUP * (1 + self.noise() as usize % 32)
+        };
+        let row_len = (cols + cols.div_ceil(group) + 1).next_multiple_of(4);
+        let rows = (1 + self.noise() as usize % 9).min(self.bytes.0.len() / row_len);
+        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], row_len, cols, group) else { return false };
+        let (mut native, mut generic) = ([1; 9], [2; 9]);
+        matrix.dot(&self.x.0, &mut native[..rows]);
+        matrix.dot_generic(&self.x.0, &mut generic[..rows]);
+        native[..rows] == generic[..rows]
+    }
+
+    /// Ticks a weight, natively and generically.
+    fn time(&self, clock: Clock, cols: usize) -> [Hundredths; 2] {
+        let row_len = (cols + cols / GROUP + 1).next_multiple_of(4);
+        let Some(matrix) = Rows::new(&self.bytes.0[..ROWS * row_len], row_len, cols, GROUP) else {
+            return [Hundredths { of: 0, by: 0 }; 2];
+        };
+        let mut sums = [0; ROWS];
+        [Rows::dot, Rows::dot_generic].map(|dot| {
+            let start = (clock.ticks)();
+            dot(&matrix, &self.x.0, &mut sums);
+            let ticks = (clock.ticks)().wrapping_sub(start);
+            Hundredths { of: ticks.into(), by: (ROWS * cols) as u64 }
+        })
+    }
+}
