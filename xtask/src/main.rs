@@ -3,6 +3,7 @@
 mod card;
 mod elf;
 mod emulate;
+mod esp;
 mod interrupt;
 mod qemu;
 mod terminal;

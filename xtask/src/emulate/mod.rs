@@ -2,6 +2,7 @@
 
 pub mod dialogue;
 mod rv32;
+mod xtensa;
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use crate::{card, interrupt, root};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask emulate rv32 --prompt \"Once upon a time\" --temperature 0 --max-tokens 20
+  # The same with the ESP32's instructions
+  cargo xtask emulate xtensa --prompt \"Once upon a time\" --temperature 0 --max-tokens 20
   # Count instructions exactly (slower), and have every SD command in a file
   cargo xtask emulate rv32 --prompt Hello --icount --trace sd.log
   # 64 KiB for the engine and no PSRAM; type prompts and commands yourself, Ctrl-D ends
@@ -102,6 +105,8 @@ pub enum Source {
 pub enum Board {
     /// A 32-bit RISC-V chip with 520 KiB of SRAM, 4 MiB of PSRAM and an SD card over SPI
     Rv32,
+    /// A chip with the ESP32's instruction set, 520 KiB of SRAM and 4 MiB of PSRAM; a file takes a card's place
+    Xtensa,
 }
 
 /// A board with its firmware built and its card written: it can be booted again and again.
@@ -110,6 +115,7 @@ pub struct Machine {
     /// The firmware, an ELF file.
     pub firmware: PathBuf,
     model: PathBuf,
+    /// Its image; empty where the board has no card.
     card: PathBuf,
 }
 
@@ -122,10 +128,11 @@ impl Machine {
         if !model.is_file() {
             bail!("there is no model {}; `rillm convert` makes one", model.display());
         }
-        let firmware = match board {
-            Board::Rv32 => rv32::build()?,
+        let (firmware, card) = match board {
+            Board::Rv32 => (rv32::build()?, card::image(model)?),
+            Board::Xtensa => (xtensa::build()?, PathBuf::new()),
         };
-        Ok(Self { board, firmware, model: model.to_owned(), card: card::image(model)? })
+        Ok(Self { board, firmware, model: model.to_owned(), card })
     }
 
     /// Switches the board on and waits for its prompt. `show` gets what it says until then.
@@ -135,6 +142,7 @@ impl Machine {
     pub fn boot(&self, setup: &Setup, show: impl FnMut(&str)) -> Result<Dialogue> {
         let qemu = match self.board {
             Board::Rv32 => rv32::qemu(&self.firmware, &self.model, &self.card, setup)?,
+            Board::Xtensa => xtensa::qemu(&self.firmware, &self.model, setup)?,
         };
         Dialogue::new(Emulated::start(qemu, Duration::from_secs(setup.timeout))?, show)
     }

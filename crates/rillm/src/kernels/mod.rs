@@ -48,7 +48,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Its first rows and the others.
-    #[cfg_attr(not(any(target_arch = "riscv32", target_arch = "xtensa")), allow(dead_code))]
+    #[cfg_attr(not(target_arch = "riscv32"), allow(dead_code))]
     fn split_at(&self, rows: usize) -> (Self, Self) {
         let (first, rest) = self.bytes.split_at(rows * self.row_len);
         (Self { bytes: first, ..*self }, Self { bytes: rest, ..*self })

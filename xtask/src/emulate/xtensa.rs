@@ -1,0 +1,44 @@
+//! The board with the ESP32's instruction set: QEMU's Xtensa simulator with the firmware of `firmware/qemu-xtensa`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::{Setup, Source};
+use crate::{esp, qemu, root, toolchain};
+
+/// Where PSRAM begins, and all memory ends without it; and the most of it.
+const PSRAM: (u64, u64) = (8 << 20, 4 << 20);
+
+/// Builds the firmware and returns its ELF file.
+pub fn build() -> Result<PathBuf> {
+    toolchain::build(esp::cargo()?, &root().join("firmware/qemu-xtensa"))
+}
+
+/// The command that boots it, its console on standard input and output. The model is a file of this computer's.
+pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
+    let (start, most) = PSRAM;
+    if setup.psram > most {
+        bail!("this board has at most {most} bytes of PSRAM");
+    }
+    if setup.source != Source::Card || setup.fault.is_some() || setup.crc || setup.trace.is_some() {
+        bail!("this board has no card but a file in its place: leave --source, --fault, --crc and --trace out");
+    }
+    let mut words = vec!["rillm".to_owned(), format!("model={}", qemu::option(model)?)];
+    words.push(format!("psram={}", setup.psram));
+    words.extend(setup.ram.map(|bytes| format!("ram={bytes}")));
+    words.push(format!("icount={}", u8::from(setup.icount)));
+    let words: String = words.iter().map(|word| format!(",arg={word}")).collect();
+
+    let mut qemu = Command::new("qemu-system-xtensa");
+    let memory = (start + setup.psram).next_multiple_of(1 << 20) >> 20;
+    qemu.args(["-M", "sim", "-cpu", "dc233c", "-m", &format!("{memory}M")]);
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
+    qemu.args(["-semihosting-config", &format!("enable=on,target=native{words}")]);
+    if setup.icount {
+        qemu.args(["-icount", "shift=0,sleep=off"]);
+    }
+    qemu.arg("-kernel").arg(firmware);
+    Ok(qemu)
+}

@@ -1,0 +1,85 @@
+//! Finding a compiler for the ESP32's instruction set, which neither rustup nor Debian has.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::root;
+
+/// Where a prepared compiler lies: a directory with `rustc/bin/rustc` and `patched/`.
+const PREPARED: &str = "RILLM_XTENSA_TOOLCHAIN";
+/// The options of an ESP32 that QEMU's core lacks: float unit, upper half of a product, boolean registers. As in the
+/// firmware's `.cargo/config.toml`.
+const LACKING: &str = "-fp,-mul32high,-bool";
+
+/// The cargo command that builds for the ESP32's instruction set: that of espup's toolchain `esp`, else that of a compiler
+/// prepared from Debian's.
+///
+/// # Errors
+/// There is neither; the error says what to install.
+pub fn cargo() -> Result<Command> {
+    if espup_was_here() {
+        // Not `cargo +esp`: this program may run under a cargo that is not rustup's.
+        let mut cargo = Command::new("rustup");
+        cargo.args(["run", "esp", "cargo", "build", "--release"]);
+        cargo.env_remove("RUSTC");
+        return Ok(cargo);
+    }
+    let Some(dir) = prepared()? else {
+        bail!(
+            "there is no compiler for the ESP32's instruction set; install Espressif's with `cargo install espup --locked`, \
+             `espup install` and `. ~/export-esp.sh`"
+        )
+    };
+    let rustc = dir.join("rustc/bin/rustc");
+    if !rustc.is_file() {
+        bail!("{} is no prepared compiler: it has no rustc/bin/rustc (${PREPARED})", dir.display());
+    }
+    let mut cargo = Command::new("/usr/bin/cargo");
+    cargo.args(["build", "--release"]);
+    // Its linker is an older chip's, and needs changes in two crates; it does not know the names of the options that it is
+    // to leave out, which it would say for every crate.
+    let crates = [dir.join("patched/xtensa-lx"), dir.join("patched/xtensa-lx-rt")];
+    cargo.args(["--config", &format!("paths={crates:?}")]);
+    cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
+    cargo.env("CARGO_TARGET_XTENSA_ESP32_NONE_ELF_LINKER", "xtensa-lx106-elf-ld");
+    cargo.env("RUSTFLAGS", format!("-Awarnings -Ctarget-feature={LACKING} -Clinker-flavor=ld"));
+    Ok(cargo)
+}
+
+fn espup_was_here() -> bool {
+    let output = Command::new("rustup").args(["toolchain", "list"]).stderr(Stdio::null()).output();
+    let is_esp = |line: &str| line.split_whitespace().next() == Some("esp");
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(is_esp))
+}
+
+/// The directory that the environment names, or one made by the shared data's script, once.
+fn prepared() -> Result<Option<PathBuf>> {
+    if let Some(dir) = env::var_os(PREPARED) {
+        return Ok(Some(dir.into()));
+    }
+    let shared = env::var_os("RILLM_SHARED").map_or(root().join("../shared"), PathBuf::from);
+    let script = shared.join("toolchain/prepare.sh");
+    if !script.is_file() {
+        return Ok(None);
+    }
+    let dir = root().join("target/xtensa-toolchain");
+    if !dir.join("env.sh").is_file() {
+        prepare(&script, &dir)?;
+    }
+    Ok(Some(dir))
+}
+
+/// Has `script` lay a compiler out in `dir`. `env.sh` is the last thing that it writes.
+fn prepare(script: &Path, dir: &Path) -> Result<()> {
+    let mut bash = Command::new("bash");
+    // Standard output is the model's.
+    bash.arg(script).arg(dir).stdout(Stdio::null());
+    let status = bash.status().context("cannot start bash")?;
+    if !status.success() {
+        bail!("{} could not prepare a compiler in {}", script.display(), dir.display());
+    }
+    Ok(())
+}
