@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 use super::{Setup, Source};
 use crate::{esp, qemu, root, toolchain};
 
+/// The emulator.
+pub const QEMU: &str = "qemu-system-xtensa";
 /// Where PSRAM begins, and all memory ends without it; and the most of it.
 const PSRAM: (u64, u64) = (8 << 20, 4 << 20);
 
@@ -26,12 +28,10 @@ pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
         bail!("this board has no card but a file in its place: leave --source, --fault, --crc and --trace out");
     }
     let mut words = vec!["rillm".to_owned(), format!("model={}", qemu::option(model)?)];
-    words.push(format!("psram={}", setup.psram));
-    words.extend(setup.ram.map(|bytes| format!("ram={bytes}")));
-    words.push(format!("icount={}", u8::from(setup.icount)));
+    words.extend(setup.words());
     let words: String = words.iter().map(|word| format!(",arg={word}")).collect();
 
-    let mut qemu = Command::new("qemu-system-xtensa");
+    let mut qemu = Command::new(QEMU);
     let memory = (start + setup.psram).next_multiple_of(1 << 20) >> 20;
     qemu.args(["-M", "sim", "-cpu", "dc233c", "-m", &format!("{memory}M")]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
