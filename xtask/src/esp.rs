@@ -40,12 +40,12 @@ pub fn cargo() -> Result<Command> {
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.args(["build", "--release"]);
     // Its linker is an older chip's, and needs changes in two crates; it does not know the names of the options that it is
-    // to leave out, which it would say for every crate.
+    // to leave out, which it would say for every crate. xtensa-lx-rt looks for `target-feature` as a word of its own.
     let crates = [dir.join("patched/xtensa-lx"), dir.join("patched/xtensa-lx-rt")];
     cargo.args(["--config", &format!("paths={crates:?}")]);
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
     cargo.env("CARGO_TARGET_XTENSA_ESP32_NONE_ELF_LINKER", "xtensa-lx106-elf-ld");
-    cargo.env("RUSTFLAGS", format!("-Awarnings -Ctarget-feature={LACKING} -Clinker-flavor=ld"));
+    cargo.env("RUSTFLAGS", format!("-Awarnings -C target-feature={LACKING} -C linker-flavor=ld"));
     Ok(cargo)
 }
 

@@ -85,20 +85,34 @@ fn softmax(scores: &mut [i32]) {
 ///
 /// Each probability is multiplied with its position's scale, `mantissa / 256 · 2^(exponent − value_exponent) < 1`, and cut
 /// to 24 fraction bits. Rounded down, they add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its sign.
-fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &[i32], out: &mut [i32]) {
-    out.fill(0);
-    for (t, &probability) in probabilities.iter().enumerate() {
+///
+/// The probabilities become those weights.
+fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &mut [i32], out: &mut [i32]) {
+    for (t, probability) in probabilities.iter_mut().enumerate() {
         let (mantissa, exponent) = values.scale(t);
         let cut = (14 + value_exponent - exponent) as u32;
-        let weight = (probability as u64 * u64::from(mantissa)).checked_shr(cut).unwrap_or(0) as i32;
-        if weight == 0 {
-            continue;
+        *probability = (*probability as u64 * u64::from(mantissa)).checked_shr(cut).unwrap_or(0) as i32;
+    }
+    let weights = &*probabilities;
+    // A few elements at a time, whose sums stay in registers while the positions pass by.
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let rest_start = blocks.len() * BLOCK;
+    for (index, block) in blocks.iter_mut().enumerate() {
+        let mut sums = [0; BLOCK];
+        for (vector, &weight) in values.vectors().zip(weights) {
+            for (sum, &v) in sums.iter_mut().zip(&vector[index * BLOCK..][..BLOCK]) {
+                *sum += weight * i32::from(v);
+            }
         }
-        for (out, &v) in out.iter_mut().zip(values.vector(t)) {
-            *out += weight * i32::from(v);
-        }
+        *block = sums;
+    }
+    for (i, out) in rest.iter_mut().enumerate() {
+        *out = values.vectors().zip(weights).map(|(vector, &weight)| weight * i32::from(vector[rest_start + i])).sum();
     }
 }
+
+/// Elements of a vector that are summed up side by side.
+const BLOCK: usize = if cfg!(target_pointer_width = "64") { 32 } else { 8 };
 
 #[cfg(test)]
 mod tests {
@@ -131,7 +145,7 @@ mod tests {
             let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
             let value = |t: usize, i: usize| {
                 let (mantissa, exponent) = values.scale(t);
-                f64::from(values.vector(t)[i]) * f64::from(mantissa) * 2f64.powi(exponent)
+                f64::from(values.vectors().nth(t).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent)
             };
             let score = |t: usize, q: &[i32]| {
                 let mut mantissas = [0; 8];

@@ -70,13 +70,34 @@ pub fn exp2_neg(x: u32) -> u32 {
 pub fn sigmoid(x: i32) -> u32 {
     // e = 2^-|x| with 30 fraction bits; 1 + e lies in [2^30, 2^31], the quotients in [2^29, 2^30].
     let e = exp2_neg(x.unsigned_abs()) >> 2;
-    let one_over = (1u64 << 60) / u64::from((1 << 30) + e);
+    let one_over = one_over((1 << 30) + e);
     if x >= 0 {
-        one_over as u32
+        one_over
     } else {
         // e / (1 + e); both factors are at most 2^30.
-        ((u64::from(e) * one_over) >> 30) as u32
+        ((u64::from(e) * u64::from(one_over)) >> 30) as u32
     }
+}
+
+/// `2^60 / divisor`, rounded down, for a divisor in `2^30..=2^31`.
+///
+/// A small chip has no division of 64 bits, and every gate of every layer asks for this one. So the quotient is guessed with
+/// the divisor's upper bits, which are 2^15 to 2^16, and corrected by what the guess leaves over, in the same way.
+fn one_over(divisor: u32) -> u32 {
+    let upper = divisor >> 15;
+    let left_over = |quotient: u32| (1i64 << 60) - i64::from(quotient) * i64::from(divisor);
+    // Cutting the divisor off changes a quotient by at most 2^-15 of it: the guess leaves less than 2^46, the correction is
+    // below 2^16, and it is wrong by a few units at most.
+    let guess = (u32::MAX / upper) << 13;
+    let mut quotient = guess.wrapping_add_signed((left_over(guess) >> 15) as i32 / upper as i32);
+    let mut rest = left_over(quotient);
+    while rest < 0 {
+        (quotient, rest) = (quotient - 1, rest + i64::from(divisor));
+    }
+    while rest >= i64::from(divisor) {
+        (quotient, rest) = (quotient + 1, rest - i64::from(divisor));
+    }
+    quotient
 }
 
 /// `-log2(x / 2^32)` with 26 fraction bits, for `x` at least 1. At least 1, so that its logarithm exists. Absolute
@@ -210,6 +231,15 @@ mod tests {
 
     fn scale(exponent: i32) -> f64 {
         2f64.powi(exponent)
+    }
+
+    #[test]
+    fn one_over_is_the_division() {
+        let near_the_ends = (0..70_000).flat_map(|i| [(1 << 30) + i, (1 << 31) - i]);
+        let between = (0..200_000u32).map(|i| (1 << 30) + i.wrapping_mul(2_654_435_761) % (1 << 30));
+        for divisor in near_the_ends.chain(between) {
+            assert_eq!(u64::from(one_over(divisor)), (1 << 60) / u64::from(divisor), "{divisor}");
+        }
     }
 
     #[test]

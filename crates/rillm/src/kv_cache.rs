@@ -104,9 +104,9 @@ pub(crate) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The vector at `position`. Its elements are `v · mantissa · 2^exponent`, by [`Values::scale`].
-    pub fn vector(&self, position: usize) -> &'a [i8] {
-        &self.vectors[position * self.head_dim..][..self.head_dim]
+    /// The vectors of all positions. Their elements are `v · mantissa · 2^exponent`, by [`Values::scale`].
+    pub fn vectors(&self) -> impl Iterator<Item = &'a [i8]> {
+        self.vectors.chunks_exact(self.head_dim)
     }
 
     /// The scale's mantissa, at most 255, and its exponent.
@@ -185,8 +185,9 @@ fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
     let mantissa = step.div_ceil(1 << drop);
     let divisor = (mantissa << drop) as i32;
     for (out, &value) in out.iter_mut().zip(values) {
-        // |value| ≤ largest ≤ 127 · divisor: within ±127, rounded to the nearest, halves up.
-        *out = (2 * i64::from(aligned(value)) + i64::from(divisor)).div_euclid(2 * i64::from(divisor)) as u8;
+        // |value| ≤ largest ≤ 127 · divisor, and the divisor is even and at most 2^24: within ±127, rounded to the nearest,
+        // halves up.
+        *out = (aligned(value) + divisor / 2).div_euclid(divisor) as u8;
     }
     (mantissa as u8, saturate(exponent + right + drop))
 }
@@ -227,7 +228,7 @@ mod tests {
                 let part = cache.values(1, head);
                 let (mantissa, exponent) = part.scale(4);
                 for (i, &value) in values[4 * head..][..4].iter().enumerate() {
-                    let got = f64::from(part.vector(4)[i]) * f64::from(mantissa) * 2f64.powi(exponent);
+                    let got = f64::from(part.vectors().nth(4).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
                     let unit: [i16; 4] = core::array::from_fn(|j| (i == j).into());
                     let (sum, exponent) = cache.keys(1, head).dot(3, &unit);

@@ -50,9 +50,8 @@ impl Stack {
 
 /// Whether an address is one that a stack frame has which does not fit.
 pub fn is_below_stack(address: u32) -> bool {
-    // The stack ends near 0: what is below wraps around.
     let bottom = (&raw const _stack_end).addr() as u32;
-    bottom.wrapping_sub(address).wrapping_sub(1) < FRAME_MAX
+    (bottom - FRAME_MAX..bottom).contains(&address)
 }
 
 /// A part of memory for the engine, painted; and a view of it that tells later how much of it was used.

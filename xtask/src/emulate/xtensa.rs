@@ -27,9 +27,9 @@ pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
     if setup.source != Source::Card || setup.fault.is_some() || setup.crc || setup.trace.is_some() {
         bail!("this board has no card but a file in its place: leave --source, --fault, --crc and --trace out");
     }
-    let mut words = vec!["rillm".to_owned(), format!("model={}", qemu::option(model)?)];
-    words.extend(setup.words());
-    let words: String = words.iter().map(|word| format!(",arg={word}")).collect();
+    let model = format!("model={}", qemu::option(model)?);
+    let words = ["rillm".to_owned(), model].into_iter().chain(setup.words());
+    let words: String = words.map(|word| format!(",arg={word}")).collect();
 
     let mut qemu = Command::new(QEMU);
     let memory = (start + setup.psram).next_multiple_of(1 << 20) >> 20;

@@ -9,7 +9,6 @@ mod memory;
 mod table;
 mod trace;
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,16 +74,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             machines.push((board, machine, model));
         }
     }
-    let mut jobs = VecDeque::new();
+    let mut jobs = Vec::new();
     for (board, machine, model) in &machines {
         for case in model.cases.iter().filter(|case| case.layout.is_for(*board)) {
             let trace = board.has_card().then(|| traces.join(format!("card-{}.log", jobs.len())));
-            jobs.push_back(Job { board: name(*board), machine, model, case, trace });
+            jobs.push(Job { board: name(*board), machine, model, case, trace });
         }
     }
-    // Those that take longest first: no one is left to wait for at the end.
-    jobs.make_contiguous()
-        .sort_by_key(|job| std::cmp::Reverse(fs::metadata(&job.model.path).map_or(0, |file| file.len())));
     let results = run_all(&jobs)?;
 
     let failed = results.iter().filter(|result| !result.problems().is_empty()).count();
@@ -125,9 +121,10 @@ fn boards(named: &[Board]) -> Result<Vec<Board>> {
     Ok(boards)
 }
 
-/// Runs the jobs, two at a time, and gives the results in the jobs' order.
-fn run_all<'a>(jobs: &'a VecDeque<Job<'a>>) -> Result<Vec<table::Result<'a>>> {
-    let left = Mutex::new(jobs.iter().enumerate());
+/// Runs the jobs, two at a time, and gives the results in the jobs' order. The last ones come first: they are the large
+/// models', and nobody is to wait for one of those at the end.
+fn run_all<'a>(jobs: &'a [Job<'a>]) -> Result<Vec<table::Result<'a>>> {
+    let left = Mutex::new(jobs.iter().enumerate().rev());
     let results = Mutex::new(Vec::new());
     let worker = || {
         loop {
