@@ -42,7 +42,8 @@ impl<'w> Options<'w> {
     /// # Errors
     /// The first word that makes no sense.
     pub fn parse(words: impl Iterator<Item = &'w str>) -> Result<Self, BadWord<'w>> {
-        let mut options = Self { model: None, ram: usize::MAX, psram: PSRAM_MAX, plan: PlanOptions::new(0), icount: false };
+        let mut options =
+            Self { model: None, ram: usize::MAX, psram: PSRAM_MAX, plan: PlanOptions::new(0), icount: false };
         for word in words {
             let bad = BadWord(word);
             let (key, value) = word.split_once('=').ok_or(bad)?;

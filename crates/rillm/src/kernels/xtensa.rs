@@ -5,7 +5,7 @@
 //! chapter 4.3.7.
 //!
 //! Eight would do where `mula.da.*.ldinc` loads the next pair of `x` into M0 to M3 while it multiplies the last. QEMU keeps
-//! each of those registers twice (`cpu_MR` and `cpu_SR` in its `target/xtensa/translate.c`, 7.2 to today) and multiplies by
+//! each of those registers twice (`cpu_MR` and `cpu_SR` in its `target/xtensa/translate.c`, 7.2 and later) and multiplies by
 //! stale values, depending on where it cuts its blocks: what runs on a chip alone is not tested at all.
 
 use core::arch::asm;
