@@ -7,6 +7,7 @@ use rillm::session::Session;
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use rillm::sources::{Bytes, Faulty};
 use rillm::{model::Model, plan::PlanOptions};
+use rillm_console::Board;
 use rillm_console::summary::Check;
 use rillm_console::text::Text;
 use support::{MODEL, RAM, Script, block_on, board, bundled, converse, run};
@@ -67,6 +68,16 @@ fn the_report_says_where_the_user_is() {
         assert!(seen.contains(expected), "{expected:?} in {seen}");
     }
     assert!(seen.is_ascii());
+}
+
+#[test]
+fn a_board_may_plan_for_a_context() {
+    let mut script = Script::new("/max 99\rOnce upon a time\r");
+    let plan = PlanOptions { context: Some(10), ..PlanOptions::new(0) };
+    let board = Board { plan, ..board() };
+    block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
+    let seen = script.seen();
+    assert!(seen.contains(", context 10, batches of ") && seen.contains(", context of 10 full"), "{seen}");
 }
 
 #[test]

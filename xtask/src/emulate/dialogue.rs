@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::qemu::Emulated;
 
@@ -48,15 +48,33 @@ impl Dialogue {
         Ok(plain(&reply))
     }
 
+    /// Sets one of the console's settings and returns what it says to it.
+    ///
+    /// # Errors
+    /// The value is refused, there is no model to set anything of, or the board ends, hangs or traps.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<String> {
+        let reply = self.command(&format!("/{name} {value}"))?;
+        let reply = reply.trim_end();
+        // A console without a model takes any line for a wish to try again.
+        ensure!(reply.starts_with(&format!("{name} ")), "the board did not take `/{name} {value}`: it said\n{reply}");
+        Ok(reply.to_owned())
+    }
+
     /// Types a prompt. `show` gets the text as it comes, the prompt with it.
     ///
     /// # Errors
-    /// The board ends, hangs or traps.
+    /// The prompt is none that can be typed, or the board takes another one, ends, hangs or traps.
     pub fn ask(&mut self, prompt: &str, show: impl FnMut(&str)) -> Result<Answer> {
+        let is_line = !prompt.trim().is_empty() && !prompt.starts_with('/') && !prompt.contains(char::is_control);
+        ensure!(is_line, "a console takes a prompt of one line that does not start with `/`, not {prompt:?}");
         self.enter(prompt)?;
         let mut parts = Parts::new(show);
         self.board.read_until(PROMPT, |bytes| parts.push(bytes))?;
-        Ok(parts.finish())
+        let answer = parts.finish();
+        // A line that is too long is cut.
+        let is_whole = answer.summary.is_none() || answer.text.starts_with(prompt);
+        ensure!(is_whole, "the board did not take all of the prompt; a shorter one may fit its line");
+        Ok(answer)
     }
 
     /// The board itself.

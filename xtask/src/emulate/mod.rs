@@ -202,8 +202,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     tell(&Sections::of(&machine.firmware)?.to_string());
     let mut console = machine.boot(&args.setup, |words| eprint!("{}", dim(words)))?;
     tell("");
-    for command in args.settings() {
-        tell(console.command(&command)?.trim_end());
+    for (name, value) in args.settings() {
+        tell(&console.set(name, &value)?);
     }
 
     let Some(prompt) = &args.prompt else {
@@ -251,13 +251,13 @@ impl Setup {
 }
 
 impl Args {
-    /// The console's commands that make it as the arguments say.
-    fn settings(&self) -> impl Iterator<Item = String> {
+    /// The console's settings that the arguments ask for.
+    fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let settings = [
-            self.max_tokens.map(|n| format!("/max {n}")),
-            self.temperature.as_ref().map(|t| format!("/temp {t}")),
-            self.seed.map(|seed| format!("/seed {seed}")),
-            self.check.then(|| "/check on".to_owned()),
+            self.max_tokens.map(|n| ("max", n.to_string())),
+            self.temperature.clone().map(|t| ("temp", t)),
+            self.seed.map(|seed| ("seed", seed.to_string())),
+            self.check.then(|| ("check", "on".to_owned())),
         ];
         settings.into_iter().flatten()
     }
