@@ -1,4 +1,4 @@
-//! Card images for emulated boards, made by the `rillm` command.
+//! What the `rillm` command makes for emulated boards: models, and cards with them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,41 @@ use anyhow::{Context, Result, bail};
 
 use crate::root;
 
-/// Writes an SD card's image with `model` on it and returns its path.
+/// Writes an SD card's image of this name with `model` on it and returns its path.
 ///
 /// # Errors
 /// `rillm card` fails, or the image cannot be written.
-pub fn image(model: &Path) -> Result<PathBuf> {
+pub fn image(model: &Path, name: &str) -> Result<PathBuf> {
+    let image = directory()?.join(name).with_extension("img");
+    rillm(&["card".as_ref(), model, "--out".as_ref(), &image])?;
+    Ok(image)
+}
+
+/// Converts the checkpoint in the directory `checkpoint` and returns the model's path.
+///
+/// # Errors
+/// `rillm convert` fails.
+pub fn convert(checkpoint: &Path, name: &str) -> Result<PathBuf> {
+    let model = directory()?.join(name).with_extension("rillm");
+    rillm(&["convert".as_ref(), checkpoint, &model])?;
+    Ok(model)
+}
+
+fn directory() -> Result<PathBuf> {
     let dir = root().join("target/emulate");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let image = dir.join("card.img");
-    let status = Command::new("cargo")
-        .args(["run", "--release", "--package", "rillm-cli", "--", "card"])
-        .arg(model)
-        .arg("--out")
-        .arg(&image)
-        .stdout(Stdio::null())
-        .current_dir(root())
-        .status()
-        .context("cannot start cargo")?;
+    Ok(dir)
+}
+
+/// Runs the `rillm` command.
+fn rillm(arguments: &[&Path]) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--release", "--package", "rillm-cli", "--"]).args(arguments);
+    // Standard output is the chore's own.
+    let status = cargo.stdout(Stdio::null()).current_dir(root()).status().context("cannot start cargo")?;
     if !status.success() {
-        bail!("`rillm card` made no card of {}", model.display());
+        let words: Vec<_> = arguments.iter().map(|word| word.display().to_string()).collect();
+        bail!("`rillm {}` failed", words.join(" "));
     }
-    Ok(image)
+    Ok(())
 }

@@ -5,6 +5,7 @@ mod elf;
 mod emulate;
 mod esp;
 mod interrupt;
+mod prove;
 mod qemu;
 mod terminal;
 mod toolchain;
@@ -21,7 +22,9 @@ use clap::{Parser, Subcommand};
     about = "rillm's own chores",
     after_help = "Examples:
   # The bundled model on an emulated RISC-V chip with an SD card
-  cargo xtask emulate rv32 --prompt \"Once upon a time\""
+  cargo xtask emulate rv32 --prompt \"Once upon a time\"
+  # The same tokens on every emulated board as on this computer
+  cargo xtask prove"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -32,11 +35,14 @@ struct Cli {
 enum Chore {
     /// Boot a board's firmware in QEMU and talk to it
     Emulate(emulate::Args),
+    /// Prove on emulated boards that they compute what this computer does
+    Prove(prove::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Emulate(args) => emulate::run(&args),
+        Chore::Prove(args) => prove::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());

@@ -1,6 +1,7 @@
 //! A QEMU that runs, and its serial line.
 
-use std::io::{ErrorKind, Read, Write, stdin};
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind, Read, Write, stdin};
 use std::mem;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -49,13 +50,7 @@ impl Emulated {
         // A Ctrl-C at the terminal is for this program, which passes it on as the board's byte.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut qemu, 0);
-        let mut child = qemu.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => anyhow!(
-                "there is no {}; install it with `apt install qemu-system-misc` or `brew install qemu`",
-                program.display()
-            ),
-            _ => anyhow!(error).context(format!("cannot start {}", program.display())),
-        })?;
+        let mut child = qemu.spawn().map_err(|error| not_started(&program, error))?;
         let stdin = child.stdin.take().context("QEMU has no standard input")?;
         let mut stdout = child.stdout.take().context("QEMU has no standard output")?;
         let (sender, output) = channel();
@@ -228,6 +223,26 @@ impl Drop for Emulated {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Looks whether the emulator `program` is here.
+///
+/// # Errors
+/// It is not; the error says what to install.
+pub fn look(program: &str) -> Result<()> {
+    let status = Command::new(program).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let status = status.map_err(|error| not_started(program.as_ref(), error))?;
+    if status.success() { Ok(()) } else { bail!("`{program} --version` does not work ({status})") }
+}
+
+fn not_started(program: &OsStr, error: io::Error) -> anyhow::Error {
+    let program = program.display();
+    match error.kind() {
+        ErrorKind::NotFound => {
+            anyhow!("there is no {program}; install it with `apt install qemu-system-misc` or `brew install qemu`")
+        }
+        _ => anyhow!(error).context(format!("cannot start {program}")),
     }
 }
 

@@ -112,8 +112,8 @@ impl fmt::Display for StatsReport<'_> {
         writeln!(f, "{} tokens in {} passes, prompts included", Grouped(*tokens), Grouped(*passes))?;
         writeln!(
             f,
-            "{} in {} reads and {} seeks; {} used in memory",
-            Bytes(traffic.bytes),
+            "{} bytes in {} reads and {} seeks; {} used in memory",
+            Grouped(traffic.bytes),
             Grouped(traffic.reads),
             Grouped(traffic.seeks),
             Bytes(traffic.resident_bytes)

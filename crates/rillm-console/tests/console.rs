@@ -150,7 +150,7 @@ fn statistics_since_the_start() {
     let seen = converse("/stats\r/temp 0\r/max 4\rOnce\r/stats\r");
     assert!(seen.contains("> /stats\r\n0 tokens in 0 passes"), "{seen}");
     let last = seen.rsplit("> /stats\r\n").next().unwrap();
-    assert!(last.contains(" reads and ") && last.contains(" seeks; "), "{last}");
+    assert!(last.contains(" bytes in ") && last.contains(" reads and ") && last.contains(" seeks; "), "{last}");
     assert!(last.contains(" steps computing and reading:\r\n  tokenizer ") && last.contains(" %\r\n"), "{last}");
     assert!(last.contains("\r\nstack: 1,234 bytes at most\r\n"), "{last}");
 }

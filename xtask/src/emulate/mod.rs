@@ -14,9 +14,16 @@ use console::style;
 
 use self::dialogue::Dialogue;
 use crate::elf::Sections;
-use crate::qemu::Emulated;
+use crate::qemu::{self, Emulated};
 use crate::terminal::Keys;
-use crate::{card, interrupt, root};
+use crate::{card, esp, interrupt, root};
+
+/// Bytes of the boards' PSRAM.
+const PSRAM: u64 = 4 << 20;
+/// As the engine has it.
+const CHECK_EVERY: u32 = 64;
+/// Seconds.
+const TIMEOUT: u64 = 600;
 
 /// Boot a board's firmware in QEMU: with a prompt its text comes on standard output, without one the console is yours.
 #[derive(Clone, Debug, clap::Args)]
@@ -65,13 +72,13 @@ pub struct Setup {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub ram: Option<u64>,
     /// External memory: 0 to 4M
-    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = PSRAM, value_parser = bytes)]
     pub psram: u64,
     /// Tokens to make room for; if absent, as many as the model was made for, or as fit
     #[arg(long, value_name = "N")]
     pub context: Option<u32>,
     /// Compare the weights with their checksum in every so many passes; 0 for never
-    #[arg(long, value_name = "PASSES", default_value_t = 64)]
+    #[arg(long, value_name = "PASSES", default_value_t = CHECK_EVERY)]
     pub check_every: u32,
     /// What goes wrong with the card: error@N, late@N:POLLS, gone@N:TRANSFERS, flip@N, flip@N:always; N counts the
     /// blocks that the card sends, from 1 on
@@ -83,11 +90,11 @@ pub struct Setup {
     /// Count the chip's instructions exactly; slower
     #[arg(long)]
     pub icount: bool,
-    /// Write every command that the SD card gets into a file
+    /// Write every command that the SD card gets, and every block that it sends, into a file
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// Give up on a board that says nothing for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT)]
     pub timeout: u64,
 }
 
@@ -109,6 +116,40 @@ pub enum Board {
     Xtensa,
 }
 
+impl Board {
+    /// Looks whether QEMU and a compiler for the board are here.
+    ///
+    /// # Errors
+    /// What is missing, and how to install it.
+    pub fn look(self) -> Result<()> {
+        match self {
+            Self::Rv32 => rv32::compiler().and_then(|_| qemu::look(rv32::QEMU)),
+            Self::Xtensa => esp::cargo().and_then(|_| qemu::look(xtensa::QEMU)),
+        }
+    }
+
+    /// Builds its firmware and returns the ELF file.
+    ///
+    /// # Errors
+    /// A compiler is missing, or the firmware does not build.
+    pub fn build(self) -> Result<PathBuf> {
+        match self {
+            Self::Rv32 => rv32::build(),
+            Self::Xtensa => xtensa::build(),
+        }
+    }
+
+    /// It reads the model from an SD card, block by block.
+    pub fn has_card(self) -> bool {
+        self == Self::Rv32
+    }
+
+    /// It can have the model in memory-mapped flash.
+    pub fn has_flash(self) -> bool {
+        self == Self::Rv32
+    }
+}
+
 /// A board with its firmware built and its card written: it can be booted again and again.
 pub struct Machine {
     board: Board,
@@ -125,13 +166,19 @@ impl Machine {
     /// # Errors
     /// A compiler or a tool is missing, the firmware does not build, or the model cannot be read.
     pub fn new(board: Board, model: &Path) -> Result<Self> {
+        Self::with_firmware(board, board.build()?, model, "card")
+    }
+
+    /// With a firmware that is built already, and a card whose image is called `card`: machines with cards of different
+    /// names do not disturb each other.
+    ///
+    /// # Errors
+    /// The model cannot be read, or the card not be written.
+    pub fn with_firmware(board: Board, firmware: PathBuf, model: &Path, card: &str) -> Result<Self> {
         if !model.is_file() {
             bail!("there is no model {}; `rillm convert` makes one", model.display());
         }
-        let (firmware, card) = match board {
-            Board::Rv32 => (rv32::build()?, card::image(model)?),
-            Board::Xtensa => (xtensa::build()?, PathBuf::new()),
-        };
+        let card = if board.has_card() { card::image(model, card)? } else { PathBuf::new() };
         Ok(Self { board, firmware, model: model.to_owned(), card })
     }
 
@@ -172,6 +219,24 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     console.into_board().hang_up(|words| eprint!("{}", dim(&String::from_utf8_lossy(words))))?;
     Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Default for Setup {
+    /// What the options' defaults are.
+    fn default() -> Self {
+        Self {
+            source: Source::Card,
+            ram: None,
+            psram: PSRAM,
+            context: None,
+            check_every: CHECK_EVERY,
+            fault: None,
+            crc: false,
+            icount: false,
+            trace: None,
+            timeout: TIMEOUT,
+        }
+    }
 }
 
 impl Setup {

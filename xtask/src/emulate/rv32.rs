@@ -9,15 +9,22 @@ use anyhow::{Result, bail};
 use super::{Setup, Source};
 use crate::{qemu, root, toolchain};
 
+/// The emulator.
+pub const QEMU: &str = "qemu-system-riscv32";
 const TARGET: &str = "riscv32imac-unknown-none-elf";
 /// Where flash is mapped for a model, and how much of it there is.
 const FLASH: (u64, u64) = (0x2200_0000, 224 << 20);
 /// The PSRAM that the board can have.
 const PSRAM: u64 = 4 << 20;
 
+/// The cargo command that builds for it.
+pub fn compiler() -> Result<Command> {
+    toolchain::cargo(TARGET)
+}
+
 /// Builds the firmware and returns its ELF file.
 pub fn build() -> Result<PathBuf> {
-    let mut cargo = toolchain::cargo(TARGET)?;
+    let mut cargo = compiler()?;
     cargo.args(["--features", "faults"]);
     toolchain::build(cargo, &root().join("firmware/qemu-rv32"))
 }
@@ -30,7 +37,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
     let model_len = fs::metadata(model)?.len();
     let mut dram = PSRAM;
     let mut words = setup.words();
-    let mut qemu = Command::new("qemu-system-riscv32");
+    let mut qemu = Command::new(QEMU);
     match setup.source {
         Source::Card => words.push("source=card".to_owned()),
         Source::Flash => {
@@ -58,7 +65,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
         qemu.args(["-icount", "shift=0,sleep=off"]);
     }
     if let Some(trace) = &setup.trace {
-        qemu.args(["-trace", "sdcard_normal_command", "-D"]).arg(trace);
+        qemu.args(["-trace", "sdcard_normal_command", "-trace", "sdcard_read_block", "-D"]).arg(trace);
     }
     qemu.arg("-kernel").arg(firmware);
     Ok(qemu)

@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 use super::{Setup, Source};
 use crate::{esp, qemu, root, toolchain};
 
+/// The emulator.
+pub const QEMU: &str = "qemu-system-xtensa";
 /// Where PSRAM begins, and all memory ends without it; and the most of it.
 const PSRAM: (u64, u64) = (8 << 20, 4 << 20);
 
@@ -29,7 +31,7 @@ pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
     let words = ["rillm".to_owned(), model].into_iter().chain(setup.words());
     let words: String = words.map(|word| format!(",arg={word}")).collect();
 
-    let mut qemu = Command::new("qemu-system-xtensa");
+    let mut qemu = Command::new(QEMU);
     let memory = (start + setup.psram).next_multiple_of(1 << 20) >> 20;
     // A block of translation for every instruction: the kernel uses registers of which QEMU keeps two copies.
     qemu.args(["-M", "sim", "-cpu", "dc233c", "-singlestep", "-m", &format!("{memory}M")]);

@@ -1,0 +1,171 @@
+//! `cargo xtask prove`: the same tokens and logits on emulated boards as on this computer, what the card is asked for, and how
+//! much memory it takes.
+
+mod board;
+mod cases;
+mod compare;
+mod host;
+mod memory;
+mod table;
+mod trace;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use console::style;
+use serde_json::json;
+
+use self::cases::{Case, Model, models};
+use self::compare::prove;
+use crate::emulate::{Board, Machine};
+use crate::{interrupt, root};
+
+/// Boards that are emulated at a time.
+const AT_A_TIME: usize = 2;
+
+/// Prove on emulated boards that they compute what this computer does: every token and every logit of a few texts, with
+/// several amounts of memory; that a card is asked for what the engine counts; and that memory ends where the plan says.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Every board that QEMU and a compiler are here for
+  cargo xtask prove
+  # This board; it is an error if something is missing for it
+  cargo xtask prove rv32
+  cargo xtask prove --json | jq '.cases[] | select(.equal | not)'
+
+docs/emulation.md says what exactly is compared.")]
+pub struct Args {
+    /// The boards; if absent all that can be emulated here
+    boards: Vec<Board>,
+    /// Print one JSON object instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// A case to be run.
+struct Job<'a> {
+    board: String,
+    machine: &'a Machine,
+    model: &'a Model,
+    case: &'a Case,
+    /// Where the card's trace goes.
+    trace: Option<PathBuf>,
+}
+
+/// Runs the chore.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let start = Instant::now();
+    let boards = boards(&args.boards)?;
+    let models = models(skip)?;
+    let traces = root().join("target/emulate");
+    fs::create_dir_all(&traces).with_context(|| format!("cannot make {}", traces.display()))?;
+    let mut machines = Vec::new();
+    for board in boards {
+        let firmware = board.build()?;
+        for model in &models {
+            let machine = Machine::with_firmware(board, firmware.clone(), &model.path, model.name)?;
+            machines.push((board, machine, model));
+        }
+    }
+    let mut jobs = Vec::new();
+    for (board, machine, model) in &machines {
+        for case in model.cases.iter().filter(|case| case.layout.is_for(*board)) {
+            let trace = board.has_card().then(|| traces.join(format!("card-{}.log", jobs.len())));
+            jobs.push(Job { board: name(*board), machine, model, case, trace });
+        }
+    }
+    let results = run_all(&jobs)?;
+
+    let failed = results.iter().filter(|result| !result.problems().is_empty()).count();
+    let seconds = start.elapsed().as_secs();
+    if args.json {
+        let cases: Vec<_> = results.iter().map(table::Result::json).collect();
+        println!("{}", json!({ "equal": failed == 0, "seconds": seconds, "cases": cases }));
+    } else {
+        println!("\n{}\n{}", table::texts(&results), table::memories(&results));
+        let verdict = if failed == 0 {
+            style(format!("all {} cases are equal", results.len())).green()
+        } else {
+            style(format!("{failed} of {} cases differ", results.len())).red()
+        };
+        println!("{}, {seconds} s", verdict.bold());
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The boards named, or those that can be emulated here.
+fn boards(named: &[Board]) -> Result<Vec<Board>> {
+    if !named.is_empty() {
+        for board in named {
+            board.look().with_context(|| format!("cannot emulate {}", name(*board)))?;
+        }
+        return Ok(named.to_vec());
+    }
+    let mut boards = Vec::new();
+    for &board in Board::value_variants() {
+        match board.look() {
+            Ok(()) => boards.push(board),
+            Err(error) => skip(&format!("{}: {error:#}", name(board))),
+        }
+    }
+    if boards.is_empty() {
+        bail!("no board can be emulated here")
+    }
+    Ok(boards)
+}
+
+/// Runs the jobs, two at a time, and gives the results in the jobs' order. The last ones come first: they are the large
+/// models', and nobody is to wait for one of those at the end.
+fn run_all<'a>(jobs: &'a [Job<'a>]) -> Result<Vec<table::Result<'a>>> {
+    let left = Mutex::new(jobs.iter().enumerate().rev());
+    let results = Mutex::new(Vec::new());
+    let worker = || {
+        loop {
+            // A job that has panicked has not left the queue in disorder.
+            let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((at, job)) = next.filter(|_| interrupt::count() == 0) else { break };
+            let Job { board, machine, model, case, trace } = job;
+            let outcome = prove(machine, &model.path, case, trace.as_deref());
+            let result = table::Result { board, model: model.name, plan: case.layout.name, outcome };
+            tell(&result);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(worker);
+        }
+    });
+    if interrupt::count() > 0 {
+        bail!("interrupted")
+    }
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(at, _)| *at);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// A line about a case that is done.
+fn tell(result: &table::Result<'_>) {
+    let problems = result.problems();
+    let verdict = if problems.is_empty() { style("equal  ").green() } else { style("DIFFERS").red() }.for_stderr();
+    let seconds = result.outcome.as_ref().map_or(0, |proof| proof.time.as_secs());
+    eprintln!("{verdict} {} ({seconds} s)", result.name());
+    for problem in problems {
+        eprintln!("        {problem}");
+    }
+}
+
+fn skip(what: &str) {
+    eprintln!("{} {what}", style("skipped").yellow().for_stderr());
+}
+
+fn name(board: Board) -> String {
+    board.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
