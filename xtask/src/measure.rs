@@ -1,0 +1,234 @@
+//! `cargo xtask measure`: what a token takes on the emulated boards, in instructions.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use console::style;
+use rillm::format::Header;
+use serde_json::{Value, json};
+
+use crate::elf::Sections;
+use crate::emulate::dialogue::Dialogue;
+use crate::emulate::{Board, Machine, Setup};
+use crate::prove::cases::models;
+use crate::prove::table::table;
+use crate::{interrupt, prove};
+
+const SHORT: &str = "Once upon a time";
+/// Of 60 tokens and more.
+const LONG: &str = "Once upon a time there was a boy who lived in a small house on a hill. Every morning he looked at the \
+                    river and the trees, and every evening he asked his mother what was on the other side of the forest. \
+                    \"There is a town,\" she said, \"and in the town there is a clock that nobody can read.\" One day he";
+/// Tokens over which decoding is averaged.
+const DECODED: u64 = 32;
+
+/// Count the instructions of a token on emulated boards: of a prompt and of an answer, by what they go on; those of a weight;
+/// and the firmware's sizes.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask measure
+  cargo xtask measure xtensa --json | jq '.[].decode.matmul'
+
+All that is counted is exact and repeatable, but it is instructions: QEMU knows no cycles, caches or cards.")]
+pub struct Args {
+    /// The boards; if absent all that can be emulated here
+    boards: Vec<Board>,
+    /// Print a JSON array instead of the tables
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// Instructions by what they go on, as `/stats` names it, and how many tokens they were for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Spent {
+    tokens: u64,
+    stages: BTreeMap<String, u64>,
+}
+
+impl Spent {
+    /// Reads the answer to `/stats`.
+    fn parse(reply: &str) -> Option<Self> {
+        let number = |text: &str| text.replace(',', "").parse().ok();
+        let tokens = reply.lines().find_map(|line| number(line.split_once(" tokens in ")?.0))?;
+        let stage = |line: &str| {
+            let [name, count, _, "%"] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
+            Some((name.to_owned(), number(count)?))
+        };
+        Some(Self { tokens, stages: reply.lines().filter_map(stage).collect() })
+    }
+
+    /// What was spent since `earlier`.
+    fn since(&self, earlier: &Self) -> Self {
+        let before = |stage: &String| earlier.stages.get(stage).copied().unwrap_or(0);
+        let stages = self.stages.iter().map(|(stage, count)| (stage.clone(), count - before(stage))).collect();
+        Self { tokens: self.tokens - earlier.tokens, stages }
+    }
+
+    /// Instructions a token of each stage.
+    fn per_token(&self) -> BTreeMap<String, f64> {
+        let tokens = self.tokens.max(1) as f64;
+        self.stages.iter().map(|(stage, &count)| (stage.clone(), count as f64 / tokens)).collect()
+    }
+}
+
+/// A model's multiplications a token.
+#[derive(Clone, Copy, Debug)]
+struct Weights {
+    layers: u64,
+    head: u64,
+}
+
+impl Weights {
+    fn of(path: &Path) -> Result<Self> {
+        let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let header = Header::parse(file.first_chunk().context("the model is shorter than its header")?)?;
+        let [hidden, intermediate, vocabulary] =
+            [header.hidden_size, header.intermediate_size, header.vocab_size].map(u64::from);
+        let attention = 2 * u64::from(header.q_dim()) + 2 * u64::from(header.kv_dim());
+        let layer = hidden * (attention + 3 * intermediate);
+        Ok(Self { layers: u64::from(header.n_layers) * layer, head: hidden * vocabulary })
+    }
+}
+
+/// What was measured of a model on a board.
+struct Measured {
+    board: String,
+    model: &'static str,
+    prefill: BTreeMap<String, f64>,
+    decode: BTreeMap<String, f64>,
+    weights: Weights,
+    stack: String,
+}
+
+/// Runs the chore.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let models = models(prove::skip)?;
+    let mut measured = Vec::new();
+    let mut boards = Vec::new();
+    for board in prove::boards(&args.boards)? {
+        let name = board.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let firmware = board.build()?;
+        for model in &models {
+            eprintln!("{} {name} {}", style("measuring").green().for_stderr(), model.name);
+            let machine = Machine::with_firmware(board, firmware.clone(), &model.path, model.name)?;
+            let setup = Setup { icount: true, ..args.setup.clone() };
+            let mut console = machine.boot(&setup, |_| ())?;
+            let (prefill, decode) = spent(&mut console).with_context(|| format!("{name} with {}", model.name))?;
+            let stats = console.command("/stats")?;
+            let stack = stats.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or("?").to_owned();
+            if model.name == models[0].name {
+                boards.push((name.clone(), Sections::of(&machine.firmware)?, console.command("/bench")?));
+            }
+            console.into_board().hang_up(|_| ())?;
+            let (prefill, decode) = (prefill.per_token(), decode.per_token());
+            let weights = Weights::of(&model.path)?;
+            measured.push(Measured { board: name.clone(), model: model.name, prefill, decode, weights, stack });
+        }
+    }
+    if args.json {
+        let values: Vec<_> = measured.iter().map(Measured::json).collect();
+        println!("{}", Value::Array(values));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", instructions(&measured));
+    for (name, sections, bench) in boards {
+        println!("{name}: {sections}\n{}", bench.trim_end());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a prompt and an answer take, each as the difference of two texts: what both need once drops out.
+fn spent(console: &mut Dialogue) -> Result<(Spent, Spent)> {
+    let text = |console: &mut Dialogue, prompt: &str, tokens: u64| -> Result<Spent> {
+        let before = stats(console)?;
+        console.set("max", &tokens.to_string())?;
+        console.set("seed", "1")?;
+        let answer = console.ask(prompt, |_| ())?;
+        ensure!(answer.summary.is_some(), "the board did not finish a text:\n{}", answer.text);
+        Ok(stats(console)?.since(&before))
+    };
+    // The first one reads what stays in memory, and checks it.
+    text(console, SHORT, 1)?;
+    let short = text(console, SHORT, 1)?;
+    let long = text(console, LONG, 1)?;
+    let answer = text(console, SHORT, 1 + DECODED)?;
+    Ok((long.since(&short), answer.since(&short)))
+}
+
+fn stats(console: &mut Dialogue) -> Result<Spent> {
+    let reply = console.command("/stats")?;
+    Spent::parse(&reply).with_context(|| format!("there are no instructions in this:\n{reply}"))
+}
+
+/// A column for each model on each board, a row for each stage.
+fn instructions(measured: &[Measured]) -> String {
+    let mut out = String::new();
+    for (title, phase) in [("a token of a prompt", 0), ("a token of an answer", 1)] {
+        let stages = |of: &Measured| [of.prefill.clone(), of.decode.clone()][phase].clone();
+        let mut rows = vec![vec![format!("instructions {title}")]];
+        rows[0].extend(measured.iter().map(|of| format!("{} {}", of.board, of.model)));
+        let names: Vec<String> = measured.first().map_or(Vec::new(), |of| stages(of).into_keys().collect());
+        for name in &names {
+            let mut row = vec![name.clone()];
+            row.extend(measured.iter().map(|of| grouped(stages(of).get(name).copied().unwrap_or(0.0))));
+            rows.push(row);
+        }
+        let mut all = vec!["all".to_owned()];
+        all.extend(measured.iter().map(|of| grouped(stages(of).values().sum())));
+        rows.push(all);
+        let mut ratio = |title: &str, of: fn(&Measured, &BTreeMap<String, f64>) -> f64| {
+            let mut row = vec![title.to_owned()];
+            row.extend(measured.iter().map(|m| format!("{:.2}", of(m, &stages(m)))));
+            rows.push(row);
+        };
+        ratio("matmul, a weight of the layers", |of, stages| {
+            stages.get("matmul").copied().unwrap_or(0.0) / of.weights.layers as f64
+        });
+        if phase == 1 {
+            ratio("head, a weight of the head", |of, stages| {
+                stages.get("head").copied().unwrap_or(0.0) / of.weights.head as f64
+            });
+            let mut stack = vec!["stack".to_owned()];
+            stack.extend(measured.iter().map(|of| of.stack.clone()));
+            rows.push(stack);
+        }
+        out += &table(&rows, &"r".repeat(measured.len()));
+        out.push('\n');
+    }
+    out
+}
+
+fn grouped(count: f64) -> String {
+    rillm_console::number::Grouped(count.round() as u64).to_string()
+}
+
+impl Measured {
+    fn json(&self) -> Value {
+        let Self { board, model, prefill, decode, weights, stack } = self;
+        json!({
+            "board": board, "model": model, "prefill": prefill, "decode": decode,
+            "layer_weights": weights.layers, "head_weights": weights.head, "stack": stack,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stats_are_taken_apart() {
+        let reply = "189 tokens in 185 passes, prompts included\n1,581,411,931 instructions computing and reading:\n  tokenizer               294,339    0.0 %\n  matmul              834,182,320   52.7 %\nstack: 1 of 2 bytes at most\n";
+        let spent = Spent::parse(reply).expect("it is whole");
+        assert_eq!((spent.tokens, spent.stages.len(), spent.stages["matmul"]), (189, 2, 834_182_320));
+        let more = Spent { tokens: 199, stages: [("matmul".to_owned(), 834_182_420)].into() };
+        assert_eq!(more.since(&spent).per_token()["matmul"], 10.0);
+        assert_eq!(Spent::parse("there is no model"), None);
+    }
+}
