@@ -1,7 +1,6 @@
 //! The SD card: from the SPI bus to the model's file.
 
 use core::cell::RefCell;
-use core::fmt;
 
 use embedded_hal_bus::spi::RefCellDevice;
 use embedded_sdmmc::sdcard::spi::AcquireOpts;
@@ -21,7 +20,8 @@ pub type Bus = crate::faults::Faulty<Spi>;
 pub type Bus = Spi;
 
 type Driver<'b> = SdCard<RefCellDevice<'b, Bus, ChipSelect, NoDelay>, NoDelay>;
-type Card<'b> = Blocking<Driver<'b>, fn(&Driver<'b>)>;
+/// The card, with what brings it back after an error.
+pub type Card<'b> = Blocking<Driver<'b>, fn(&Driver<'b>)>;
 
 /// The bus to the card.
 #[cfg_attr(not(feature = "faults"), expect(unused_variables, reason = "they are about faults"))]
@@ -32,8 +32,8 @@ pub fn bus(options: &Options<'_>) -> RefCell<Bus> {
     RefCell::new(spi)
 }
 
-/// Finds the file of that name, of the name that the options have, or the first model that there is; and says how it lies on
-/// the card, which is initialised anew.
+/// Finds the file of that name, of the name that the options have, or the first model that there is. The card is initialised
+/// anew.
 ///
 /// # Errors
 /// The card's.
@@ -41,16 +41,12 @@ pub async fn open<'b>(
     bus: &'b RefCell<Bus>,
     options: &Options<'_>,
     name: Option<&str>,
-) -> Result<(CardFile<Card<'b>>, impl fmt::Display + use<>), Error<SdCardError>> {
+) -> Result<CardFile<Card<'b>>, Error<SdCardError>> {
     let Ok(device) = RefCellDevice::new(bus, ChipSelect, NoDelay);
     let acquire = AcquireOpts { use_crc: options.crc, acquire_retries: ACQUIRE_RETRIES };
     let driver = SdCard::new_with_options(device, NoDelay, acquire);
     let recover: fn(&Driver<'b>) = SdCard::mark_card_uninit;
-    let file = CardFile::open(Blocking::new(driver, recover), name.or(options.file)).await?;
-    let (len, runs) = (file.len(), file.runs());
-    let about =
-        fmt::from_fn(move |f| write!(f, "card: {len} bytes, {runs} {}", if runs == 1 { "run" } else { "runs" }));
-    Ok((file, about))
+    CardFile::open(Blocking::new(driver, recover), name.or(options.file)).await
 }
 
 /// Says what the card was asked for, and whether its fault came to pass: a proof that nothing could go wrong is none.
