@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use console::style;
 use rillm::format::Header;
+use rillm_console::number::Grouped;
 use serde_json::{Value, json};
 
 use crate::elf::Sections;
@@ -47,14 +48,15 @@ pub struct Args {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Spent {
     tokens: u64,
-    stages: BTreeMap<String, u64>,
+    /// The difference of two texts may be negative: a sampler has less to do with some logits than with others.
+    stages: BTreeMap<String, i64>,
 }
 
 impl Spent {
     /// Reads the answer to `/stats`.
     fn parse(reply: &str) -> Option<Self> {
-        let number = |text: &str| text.replace(',', "").parse().ok();
-        let tokens = reply.lines().find_map(|line| number(line.split_once(" tokens in ")?.0))?;
+        let number = |text: &str| text.replace(',', "").parse::<i64>().ok();
+        let tokens = reply.lines().find_map(|line| number(line.split_once(" tokens in ")?.0))?.unsigned_abs();
         let stage = |line: &str| {
             let [name, count, _, "%"] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
             Some((name.to_owned(), number(count)?))
@@ -205,7 +207,8 @@ fn instructions(measured: &[Measured]) -> String {
 }
 
 fn grouped(count: f64) -> String {
-    rillm_console::number::Grouped(count.round() as u64).to_string()
+    let sign = if count <= -0.5 { "-" } else { "" };
+    format!("{sign}{}", Grouped(count.abs().round() as u64))
 }
 
 impl Measured {

@@ -143,7 +143,7 @@ pub fn models(mut skip: impl FnMut(&str)) -> Result<Vec<Model>> {
     let path = root().join("models/rill-tales-1m/model.rillm");
     let mut models = vec![Model { name: "rill-tales-1m", path, cases: small_cases() }];
     let shared = env::var_os("RILLM_SHARED").map_or(root().join("../shared"), PathBuf::from);
-    let more: [(_, fn() -> Vec<Case>); 2] = [("stories260K", small_cases), ("tiny-llm-synth", tiny_llm_cases)];
+    let more = [("stories260K", small_cases as fn() -> _), ("tiny-llm-synth", tiny_llm_cases)];
     for (name, cases) in more {
         let checkpoint: &Path = &shared.join("models").join(name);
         if checkpoint.is_dir() {
