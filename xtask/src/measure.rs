@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use console::style;
 use rillm::format::Header;
+use rillm_console::number::Grouped;
 use serde_json::{Value, json};
 
 use crate::elf::Sections;
@@ -47,14 +48,15 @@ pub struct Args {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Spent {
     tokens: u64,
-    stages: BTreeMap<String, u64>,
+    /// The difference of two texts may be negative: a sampler has less to do with some logits than with others.
+    stages: BTreeMap<String, i64>,
 }
 
 impl Spent {
     /// Reads the answer to `/stats`.
     fn parse(reply: &str) -> Option<Self> {
-        let number = |text: &str| text.replace(',', "").parse().ok();
-        let tokens = reply.lines().find_map(|line| number(line.split_once(" tokens in ")?.0))?;
+        let number = |text: &str| text.replace(',', "").parse::<i64>().ok();
+        let tokens = reply.lines().find_map(|line| number(line.split_once(" tokens in ")?.0))?.unsigned_abs();
         let stage = |line: &str| {
             let [name, count, _, "%"] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
             Some((name.to_owned(), number(count)?))
@@ -69,17 +71,31 @@ impl Spent {
         Self { tokens: self.tokens - earlier.tokens, stages }
     }
 
-    /// Instructions a token of each stage.
-    fn per_token(&self) -> BTreeMap<String, f64> {
+    /// The same for one token.
+    fn per_token(&self) -> PerToken {
         let tokens = self.tokens.max(1) as f64;
-        self.stages.iter().map(|(stage, &count)| (stage.clone(), count as f64 / tokens)).collect()
+        PerToken(self.stages.iter().map(|(stage, &count)| (stage.clone(), count as f64 / tokens)).collect())
+    }
+}
+
+/// Instructions a token of each stage.
+#[derive(Clone, Debug)]
+struct PerToken(BTreeMap<String, f64>);
+
+impl PerToken {
+    fn of(&self, stage: &str) -> f64 {
+        self.0.get(stage).copied().unwrap_or(0.0)
     }
 }
 
 /// A model's multiplications a token.
 #[derive(Clone, Copy, Debug)]
 struct Weights {
+    /// Of all layers.
     layers: u64,
+    /// Of what the earlier tokens of a prompt need: all but the last layer, and its keys and values.
+    prefix: u64,
+    /// Of the head.
     head: u64,
 }
 
@@ -91,7 +107,9 @@ impl Weights {
             [header.hidden_size, header.intermediate_size, header.vocab_size].map(u64::from);
         let attention = 2 * u64::from(header.q_dim()) + 2 * u64::from(header.kv_dim());
         let layer = hidden * (attention + 3 * intermediate);
-        Ok(Self { layers: u64::from(header.n_layers) * layer, head: hidden * vocabulary })
+        let layers = u64::from(header.n_layers) * layer;
+        let prefix = layers - layer + 2 * hidden * u64::from(header.kv_dim());
+        Ok(Self { layers, prefix, head: hidden * vocabulary })
     }
 }
 
@@ -99,8 +117,8 @@ impl Weights {
 struct Measured {
     board: String,
     model: &'static str,
-    prefill: BTreeMap<String, f64>,
-    decode: BTreeMap<String, f64>,
+    prefill: PerToken,
+    decode: PerToken,
     weights: Weights,
     stack: String,
 }
@@ -166,53 +184,40 @@ fn stats(console: &mut Dialogue) -> Result<Spent> {
     Spent::parse(&reply).with_context(|| format!("there are no instructions in this:\n{reply}"))
 }
 
-/// A column for each model on each board, a row for each stage.
+/// A column for each model on each board, a row for each stage, of a prompt's tokens and of an answer's.
 fn instructions(measured: &[Measured]) -> String {
-    let mut out = String::new();
-    for (title, phase) in [("a token of a prompt", 0), ("a token of an answer", 1)] {
-        let stages = |of: &Measured| [of.prefill.clone(), of.decode.clone()][phase].clone();
-        let mut rows = vec![vec![format!("instructions {title}")]];
-        rows[0].extend(measured.iter().map(|of| format!("{} {}", of.board, of.model)));
-        let names: Vec<String> = measured.first().map_or(Vec::new(), |of| stages(of).into_keys().collect());
-        for name in &names {
-            let mut row = vec![name.clone()];
-            row.extend(measured.iter().map(|of| grouped(stages(of).get(name).copied().unwrap_or(0.0))));
-            rows.push(row);
-        }
-        let mut all = vec!["all".to_owned()];
-        all.extend(measured.iter().map(|of| grouped(stages(of).values().sum())));
-        rows.push(all);
-        let mut ratio = |title: &str, of: fn(&Measured, &BTreeMap<String, f64>) -> f64| {
-            let mut row = vec![title.to_owned()];
-            row.extend(measured.iter().map(|m| format!("{:.2}", of(m, &stages(m)))));
-            rows.push(row);
-        };
-        ratio("matmul, a weight of the layers", |of, stages| {
-            stages.get("matmul").copied().unwrap_or(0.0) / of.weights.layers as f64
-        });
-        if phase == 1 {
-            ratio("head, a weight of the head", |of, stages| {
-                stages.get("head").copied().unwrap_or(0.0) / of.weights.head as f64
-            });
-            let mut stack = vec!["stack".to_owned()];
-            stack.extend(measured.iter().map(|of| of.stack.clone()));
-            rows.push(stack);
-        }
-        out += &table(&rows, &"r".repeat(measured.len()));
-        out.push('\n');
-    }
-    out
+    let row = |title: &str, cell: &dyn Fn(&Measured) -> String| -> Vec<String> {
+        [title.to_owned()].into_iter().chain(measured.iter().map(cell)).collect()
+    };
+    let stages = |title: &str, of: &dyn Fn(&Measured) -> &PerToken| {
+        let mut rows = vec![row(title, &|measured| format!("{} {}", measured.board, measured.model))];
+        let names = measured.first().map_or(Vec::new(), |measured| of(measured).0.keys().collect());
+        rows.extend(names.into_iter().map(|name| row(name, &|measured| grouped(of(measured).of(name)))));
+        rows.push(row("all", &|measured| grouped(of(measured).0.values().sum())));
+        rows
+    };
+    let a_weight = |instructions: f64, weights: u64| format!("{:.2}", instructions / weights as f64);
+
+    let mut prefill = stages("instructions a token of a prompt", &|measured| &measured.prefill);
+    prefill.push(row("matmul, a weight", &|of| a_weight(of.prefill.of("matmul"), of.weights.prefix)));
+    let mut decode = stages("instructions a token of an answer", &|measured| &measured.decode);
+    decode.push(row("matmul, a weight", &|of| a_weight(of.decode.of("matmul"), of.weights.layers)));
+    decode.push(row("head, a weight", &|of| a_weight(of.decode.of("head"), of.weights.head)));
+    decode.push(row("stack", &|of| of.stack.clone()));
+    let sides = "r".repeat(measured.len());
+    format!("{}\n{}", table(&prefill, &sides), table(&decode, &sides))
 }
 
 fn grouped(count: f64) -> String {
-    rillm_console::number::Grouped(count.round() as u64).to_string()
+    let sign = if count <= -0.5 { "-" } else { "" };
+    format!("{sign}{}", Grouped(count.abs().round() as u64))
 }
 
 impl Measured {
     fn json(&self) -> Value {
         let Self { board, model, prefill, decode, weights, stack } = self;
         json!({
-            "board": board, "model": model, "prefill": prefill, "decode": decode,
+            "board": board, "model": model, "prefill": prefill.0, "decode": decode.0,
             "layer_weights": weights.layers, "head_weights": weights.head, "stack": stack,
         })
     }
@@ -228,7 +233,7 @@ mod tests {
         let spent = Spent::parse(reply).expect("it is whole");
         assert_eq!((spent.tokens, spent.stages.len(), spent.stages["matmul"]), (189, 2, 834_182_320));
         let more = Spent { tokens: 199, stages: [("matmul".to_owned(), 834_182_420)].into() };
-        assert_eq!(more.since(&spent).per_token()["matmul"], 10.0);
+        assert_eq!(more.since(&spent).per_token().of("matmul"), 10.0);
         assert_eq!(Spent::parse("there is no model"), None);
     }
 }

@@ -143,11 +143,10 @@ pub fn models(mut skip: impl FnMut(&str)) -> Result<Vec<Model>> {
     let path = root().join("models/rill-tales-1m/model.rillm");
     let mut models = vec![Model { name: "rill-tales-1m", path, cases: small_cases() }];
     let shared = env::var_os("RILLM_SHARED").map_or(root().join("../shared"), PathBuf::from);
-    let more: [(_, fn() -> Vec<Case>); 2] = [("stories260K", small_cases), ("tiny-llm-synth", tiny_llm_cases)];
-    for (name, cases) in more {
+    for (name, cases) in [("stories260K", small_cases()), ("tiny-llm-synth", tiny_llm_cases())] {
         let checkpoint: &Path = &shared.join("models").join(name);
         if checkpoint.is_dir() {
-            models.push(Model { name, path: card::convert(checkpoint, name)?, cases: cases() });
+            models.push(Model { name, path: card::convert(checkpoint, name)?, cases });
         } else {
             skip(&format!("{name}: there is no {} (RILLM_SHARED)", checkpoint.display()));
         }

@@ -110,7 +110,7 @@ fn differences_of(reference: &Written, seen: &board::Text, twin: &Written) -> Ve
     let mut traffic = |who: &str, other: Traffic| {
         if other != seen.engine {
             let engine = seen.engine;
-            differences.push(format!("the board's engine has counted {engine:?} and {who} {other:?}"));
+            differences.push(format!("so far the board's engine has counted {engine}, and {who} {other}"));
         }
     };
     traffic("this computer's, with the same plan,", twin.traffic);
@@ -172,10 +172,7 @@ mod tests {
     fn a_card_that_saw_something_else_is_told() {
         let host = written(&[1, 2, 3], 7);
         let told = differences_of(&host, &seen(&[1, 2, 3], 7, Traffic { seeks: 3, ..TRAFFIC }), &host);
-        assert!(
-            told.len() == 1 && told[0].contains("and the card Traffic { reads: 3, bytes: 2048, seeks: 3 }"),
-            "{told:?}"
-        );
+        assert!(told.len() == 1 && told[0].contains("and the card 2,048 bytes in 3 reads and 3 seeks"), "{told:?}");
         let twin = Written { traffic: Traffic::default(), ..host.clone() };
         assert_eq!(differences_of(&host, &seen(&[1, 2, 3], 7, TRAFFIC), &twin).len(), 1);
     }

@@ -40,3 +40,45 @@ pub fn expected(plan: &Plan, place: Place, tokens: usize) -> Expected {
     let end = len - untouched;
     Expected { planned: len + ALIGNMENT, touched: end.saturating_sub(WORD)..=end + ALIGNMENT }
 }
+
+#[cfg(test)]
+mod tests {
+    use rillm::plan::PlanOptions;
+    use rillm::sampler::Sampling;
+    use rillm::sources::Bytes;
+
+    use super::*;
+    use crate::prove::cases::Text;
+    use crate::prove::host;
+
+    static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/rill-tales-1m/model.rillm"));
+
+    /// What is to be expected of both memories after a text that comes to 9 tokens, and how long the plan's context is.
+    fn after_nine(options: &PlanOptions) -> ([Expected; 2], usize) {
+        let text = Text { prompt: "Hello there", sampling: Sampling::GREEDY, tokens: 4 };
+        let (written, plan) = host::write(Bytes::copied(MODEL), options, &[text]).expect("it fits");
+        assert_eq!(written[0].ids.len(), 9);
+        ([Place::Fast, Place::Large].map(|place| expected(&plan, place, 9)), plan.context)
+    }
+
+    #[test]
+    fn pinned_weights_reach_to_the_end_and_there_is_nothing_without_a_second_memory() {
+        let ([fast, large], _) = after_nine(&PlanOptions::new(64 << 10));
+        assert_eq!(*fast.touched.end(), fast.planned);
+        assert_eq!(large, Expected { planned: 0, touched: 0..=0 });
+    }
+
+    #[test]
+    fn the_cache_ends_where_the_last_token_but_one_has_its_scale() {
+        let ([fast, large], context) = after_nine(&PlanOptions { large: 4 << 20, ..PlanOptions::new(500 << 10) });
+        assert_eq!(*fast.touched.end(), fast.planned - 2 * (context - 8));
+        assert_eq!(*large.touched.end(), large.planned);
+    }
+
+    #[test]
+    fn with_the_cache_in_the_second_memory_the_first_ends_with_the_last_token() {
+        let ([fast, large], context) = after_nine(&PlanOptions { large: 1 << 20, ..PlanOptions::new(64 << 10) });
+        assert_eq!(*fast.touched.end(), fast.planned - 4 * (context - 9));
+        assert_eq!(*large.touched.end(), large.planned);
+    }
+}

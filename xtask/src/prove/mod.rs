@@ -90,6 +90,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         println!("{}", json!({ "equal": failed == 0, "seconds": seconds, "cases": cases }));
     } else {
         println!("\n{}\n{}", table::texts(&results), table::memories(&results));
+        println!("reads, bytes and seeks are the engine's; a card's own stand beside them where they differ\n");
         let verdict = if failed == 0 {
             style(format!("all {} cases are equal", results.len())).green()
         } else {

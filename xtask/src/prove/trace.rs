@@ -1,6 +1,9 @@
 //! QEMU's own trace of what an SD card was asked for and what it sent.
 
+use std::fmt;
+
 use anyhow::{Context, Result, bail, ensure};
+use rillm_console::number::Grouped;
 
 /// Bytes of a block.
 const BLOCK_LEN: u64 = 512;
@@ -29,6 +32,13 @@ impl Traffic {
             bytes: since(self.bytes, before.bytes),
             seeks: since(self.seeks, before.seeks),
         }
+    }
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [reads, bytes, seeks] = [self.reads, self.bytes, self.seeks].map(Grouped);
+        write!(f, "{bytes} bytes in {reads} reads and {seeks} seeks")
     }
 }
 
