@@ -4,6 +4,7 @@ mod card;
 mod elf;
 mod emulate;
 mod esp;
+mod faults;
 mod interrupt;
 mod measure;
 mod prove;
@@ -26,6 +27,8 @@ use clap::{Parser, Subcommand};
   cargo xtask emulate rv32 --prompt \"Once upon a time\"
   # The same tokens on every emulated board as on this computer
   cargo xtask prove
+  # Cards that fail in every way
+  cargo xtask faults
   # Instructions a token
   cargo xtask measure"
 )]
@@ -40,6 +43,8 @@ enum Chore {
     Emulate(emulate::Args),
     /// Prove on emulated boards that they compute what this computer does
     Prove(prove::Args),
+    /// Have the cards of emulated boards fail in every way, and see how it ends
+    Faults(faults::Args),
     /// Count the instructions of a token on emulated boards
     Measure(measure::Args),
 }
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Emulate(args) => emulate::run(&args),
         Chore::Prove(args) => prove::run(&args),
+        Chore::Faults(args) => faults::run(&args),
         Chore::Measure(args) => measure::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -179,7 +179,12 @@ impl Machine {
             bail!("there is no model {}; `rillm convert` makes one", model.display());
         }
         let card = if board.has_card() { card::image(model, card)? } else { PathBuf::new() };
-        Ok(Self { board, firmware, model: model.to_owned(), card })
+        Ok(Self::with_files(board, firmware, model.to_owned(), card))
+    }
+
+    /// With a model and a card's image that may be anything, or not be there.
+    pub fn with_files(board: Board, firmware: PathBuf, model: PathBuf, card: PathBuf) -> Self {
+        Self { board, firmware, model, card }
     }
 
     /// Switches the board on and waits for its prompt. `show` gets what it says until then.
