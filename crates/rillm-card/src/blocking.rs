@@ -3,6 +3,7 @@
 use core::mem::{align_of, offset_of, size_of};
 use core::slice;
 
+use embedded_hal::spi::{Operation, SpiDevice};
 use embedded_sdmmc_types::{Block, BlockDevice, BlockIdx};
 
 use crate::blocks::Blocks;
@@ -16,7 +17,7 @@ pub struct Blocking<D, R> {
 }
 
 impl<D: BlockDevice, R: FnMut(&D)> Blocking<D, R> {
-    /// `recover` brings the card back after an error: `SdCard::mark_card_uninit`, or what another driver has for it.
+    /// `recover` brings the card back after an error: with `SdCard` it calls [`stop_sending`] and `mark_card_uninit`.
     pub const fn new(device: D, recover: R) -> Self {
         Self { device, recover }
     }
@@ -42,6 +43,18 @@ impl<D: BlockDevice, R: FnMut(&D)> Blocks for Blocking<D, R> {
         (self.recover)(&self.device);
         Ok(())
     }
+}
+
+/// Tells a card over SPI to stop sending, where it does. To be called before the card is initialised anew.
+///
+/// A read of several blocks that ends with an error, as a block with a wrong CRC does, leaves the card sending the next one.
+/// `SdCard` does not stop it, and takes what it sends for answers.
+pub fn stop_sending<SPI: SpiDevice>(spi: &mut SPI) {
+    const STOP_TRANSMISSION: [u8; 6] = [0x40 | 12, 0, 0, 0, 0, 0x61];
+    // A byte of nothing, the answer, which has up to 8 bytes of time, and some of being busy.
+    let mut answer = [0xff; 16];
+    // What is wrong with the bus, the next command meets again.
+    let _ = spi.transaction(&mut [Operation::Write(&STOP_TRANSMISSION), Operation::TransferInPlace(&mut answer)]);
 }
 
 /// The whole blocks of `buf`.

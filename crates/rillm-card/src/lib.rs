@@ -11,10 +11,14 @@
 //! use embedded_hal::{delay::DelayNs, spi::SpiDevice};
 //! use embedded_sdmmc::{SdCard, SdCardError};
 //! use rillm::source::{Sector, WeightSource};
-//! use rillm_card::{Blocking, CardFile, Error};
+//! use rillm_card::{Blocking, CardFile, Error, stop_sending};
 //!
 //! async fn first_sector<SPI: SpiDevice, D: DelayNs>(spi: SPI, delay: D) -> Result<[u8; 512], Error<SdCardError>> {
-//!     let card = Blocking::new(SdCard::new(spi, delay), SdCard::mark_card_uninit);
+//!     let recover = |card: &SdCard<SPI, D>| {
+//!         card.spi(stop_sending);
+//!         card.mark_card_uninit();
+//!     };
+//!     let card = Blocking::new(SdCard::new(spi, delay), recover);
 //!     // The first *.rillm; where there are several, `Some("tiny-llm.rillm")`.
 //!     let mut model: CardFile<_> = CardFile::open(card, None).await?;
 //!     let mut sector = [0; 512];
@@ -59,7 +63,7 @@ mod volume;
 mod waiting;
 
 #[cfg(feature = "embedded-sdmmc")]
-pub use blocking::Blocking;
+pub use blocking::{Blocking, stop_sending};
 pub use blocks::{Blocks, RETRIES};
 pub use directory::{File, for_each_model};
 pub use error::Error;

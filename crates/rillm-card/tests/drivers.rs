@@ -5,9 +5,10 @@ mod support;
 use std::cell::{Cell, RefCell};
 
 use aligned::{A1, A4, A64, Aligned, Alignment};
+use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx};
 use rillm::source::{Sector, WeightSource};
-use rillm_card::{Async, Blocking, CardFile, Error};
+use rillm_card::{Async, Blocking, CardFile, Error, stop_sending};
 use support::{BLOCK, FAT16, Failed, block_on, content, read_all};
 
 const LEN: usize = 30 * 512;
@@ -132,4 +133,45 @@ fn an_aligned_buffer_is_read_straight() {
     block_on(file.read(Sector(0), &mut buffer[..])).expect("bytes");
     let reads = |card: &mut Async<Waiting<A4>, _>| card.device().0.reads.borrow().last().copied();
     assert_eq!(reads(&mut card), Some(15));
+}
+
+/// A card on a bus that sends until it is told to stop, as one does in a read of several blocks.
+struct Sending {
+    heard: Vec<u8>,
+}
+
+impl ErrorType for Sending {
+    type Error = std::convert::Infallible;
+}
+
+impl SpiDevice for Sending {
+    fn transaction(&mut self, operations: &mut [Operation<'_, u8>]) -> Result<(), Self::Error> {
+        for operation in operations {
+            match operation {
+                Operation::Write(bytes) => self.heard.extend_from_slice(bytes),
+                Operation::TransferInPlace(bytes) => {
+                    self.heard.extend_from_slice(bytes);
+                    bytes.fill(0x01);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_card_is_told_to_stop_and_gets_the_time_for_it() {
+    let mut card = Sending { heard: Vec::new() };
+    stop_sending(&mut card);
+    // Command 12, no argument, its CRC-7 and the end bit (SD Physical Layer, 7.3.1).
+    let (command, time) = card.heard.split_at(6);
+    let crc = command[..5].iter().fold(0_u8, |crc, &byte| {
+        (0..8).rev().fold(crc, |crc, bit| {
+            let out = (crc >> 6) & 1 != (byte >> bit) & 1;
+            (crc << 1 & 0x7f) ^ if out { 0x09 } else { 0 }
+        })
+    });
+    assert_eq!(command, [0x40 | 12, 0, 0, 0, 0, crc << 1 | 1]);
+    assert!(time.len() >= 10 && time.iter().all(|&byte| byte == 0xff), "{time:x?}");
 }

@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use embedded_hal_bus::spi::RefCellDevice;
 use embedded_sdmmc::sdcard::spi::AcquireOpts;
 use embedded_sdmmc::{SdCard, SdCardError};
-use rillm_card::{Blocking, CardFile, Error};
+use rillm_card::{Blocking, CardFile, Error, stop_sending};
 
 use crate::options::Options;
 use crate::spi::{ChipSelect, NoDelay, Spi};
@@ -45,8 +45,13 @@ pub async fn open<'b>(
     let Ok(device) = RefCellDevice::new(bus, ChipSelect, NoDelay);
     let acquire = AcquireOpts { use_crc: options.crc, acquire_retries: ACQUIRE_RETRIES };
     let driver = SdCard::new_with_options(device, NoDelay, acquire);
-    let recover: fn(&Driver<'b>) = SdCard::mark_card_uninit;
-    CardFile::open(Blocking::new(driver, recover), name.or(options.file)).await
+    CardFile::open(Blocking::new(driver, recover as fn(&Driver<'b>)), name.or(options.file)).await
+}
+
+/// Has the driver initialise the card anew.
+fn recover(driver: &Driver<'_>) {
+    driver.spi(stop_sending);
+    driver.mark_card_uninit();
 }
 
 /// Says what the card was asked for, and whether its fault came to pass: a proof that nothing could go wrong is none.

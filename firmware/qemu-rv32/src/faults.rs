@@ -187,10 +187,8 @@ impl<B: SpiBus> SpiBus for Faulty<B> {
         if self.is_gone() {
             return Ok(());
         }
-        if self.late > 0 {
-            self.late = 0;
-            self.stop_card()?;
-        }
+        // Who is told something no longer waits for a block; the card still has it to send.
+        self.late = 0;
         if let &[command, a, b, c, d, _] = bytes {
             self.command = (command, u32::from_be_bytes([a, b, c, d]));
             self.of_command = 0;

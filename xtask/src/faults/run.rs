@@ -128,9 +128,9 @@ impl Seen {
         problems
     }
 
-    /// What to show of it: the line that the scenario is about, or the first complaint.
+    /// What to show of it: the last line that the scenario is about, or the first complaint.
     pub fn said(&self, scenario: &Scenario) -> &str {
-        let about = self.words.lines().find(|line| !scenario.says.is_empty() && line.contains(scenario.says));
+        let about = self.words.lines().rfind(|line| !scenario.says.is_empty() && line.contains(scenario.says));
         about.or(self.complaints.first().map(String::as_str)).unwrap_or("nothing")
     }
 
