@@ -5,6 +5,7 @@ mod elf;
 mod emulate;
 mod esp;
 mod interrupt;
+mod measure;
 mod prove;
 mod qemu;
 mod terminal;
@@ -24,7 +25,9 @@ use clap::{Parser, Subcommand};
   # The bundled model on an emulated RISC-V chip with an SD card
   cargo xtask emulate rv32 --prompt \"Once upon a time\"
   # The same tokens on every emulated board as on this computer
-  cargo xtask prove"
+  cargo xtask prove
+  # Instructions a token
+  cargo xtask measure"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,12 +40,15 @@ enum Chore {
     Emulate(emulate::Args),
     /// Prove on emulated boards that they compute what this computer does
     Prove(prove::Args),
+    /// Count the instructions of a token on emulated boards
+    Measure(measure::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Emulate(args) => emulate::run(&args),
         Chore::Prove(args) => prove::run(&args),
+        Chore::Measure(args) => measure::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());

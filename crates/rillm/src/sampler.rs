@@ -91,9 +91,9 @@ pub(crate) struct Sampler<'a> {
     scale: Scale,
     noise: Noise,
     best: Option<(i64, u32)>,
-    /// Σ 2^(score − largest) over the vocabulary, 32 fraction bits, and the largest score.
+    /// Σ 2^-distance over the vocabulary, 32 fraction bits, and the largest logit, from which the distances are.
     mass: u64,
-    largest: i64,
+    largest: Option<i32>,
 }
 
 impl<'a> Sampler<'a> {
@@ -122,7 +122,7 @@ impl<'a> Sampler<'a> {
             noise: Noise::new(sampling.seed, history.len() as u64),
             best: None,
             mass: 0,
-            largest: i64::MIN,
+            largest: None,
         }
     }
 
@@ -142,7 +142,10 @@ impl<'a> Sampler<'a> {
         if self.sampling.top_k == 0 && self.sampling.top_p < Q16::ONE {
             self.add_mass(logit);
         }
-        self.push(Candidate::new(logit, id).0);
+        // Ids ascend: of equal logits the later one is the worse candidate.
+        if self.len < self.heap.len() || self.heap.first().is_some_and(|&worst| logit > Candidate(worst).logit()) {
+            self.push(Candidate::new(logit, id).0);
+        }
     }
 
     /// The token.
@@ -175,15 +178,14 @@ impl<'a> Sampler<'a> {
 
     /// Adds a token's probability to that of the vocabulary so far.
     fn add_mass(&mut self, logit: i32) {
-        let score = self.scale.score(logit);
-        if score > self.largest {
-            self.mass = match self.largest {
-                i64::MIN => 0,
-                largest => scaled_down(self.mass, power(largest - score)),
-            };
-            self.largest = score;
+        match self.largest {
+            Some(largest) if logit <= largest => self.mass += u64::from(self.scale.share(largest, logit)),
+            largest => {
+                let shrunk = largest.map_or(0, |largest| scaled_down(self.mass, self.scale.share(logit, largest)));
+                self.mass = shrunk + u64::from(self.scale.share(logit, logit));
+                self.largest = Some(logit);
+            }
         }
-        self.mass += u64::from(power(score - self.largest));
     }
 
     /// Puts a candidate on the heap, and the worst one out where there is no room.
@@ -213,10 +215,10 @@ impl<'a> Sampler<'a> {
         let candidates = &mut self.heap[..self.len];
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         let candidates = candidates.iter().map(|&packed| Candidate(packed));
-        let Some(largest) = candidates.clone().next().map(|first| self.scale.score(first.logit())) else {
+        let Some(largest) = candidates.clone().next().map(Candidate::logit) else {
             return;
         };
-        let share = |candidate: Candidate| u64::from(power(self.scale.score(candidate.logit()) - largest));
+        let share = |candidate: Candidate| u64::from(self.scale.share(largest, candidate.logit()));
         let mass = if self.sampling.top_k == 0 { self.mass } else { candidates.clone().map(share).sum() };
         // Shares and masses have 32 fraction bits, and at most 2^20 shares make 52 bits: sum ≥ mass · top_p, rounded up, in 64.
         let top_p = self.sampling.top_p;
@@ -225,7 +227,9 @@ impl<'a> Sampler<'a> {
         let min_p = u64::from(self.sampling.min_p.0.min(Q16::ONE.0));
         let (mut sum, mut best) = (0, None);
         for candidate in candidates {
-            if best.is_some() && (enough(sum) || share(candidate) << 16 < min_p * u64::from(power(0))) {
+            if best.is_some()
+                && (enough(sum) || share(candidate) << 16 < min_p * u64::from(self.scale.share(largest, largest)))
+            {
                 break;
             }
             sum += share(candidate);
@@ -240,8 +244,8 @@ impl<'a> Sampler<'a> {
 
 /// Scores: logits divided by the temperature, in the base-2 logarithmic domain, 16 fraction bits.
 struct Scale {
-    /// 2^22 · log2(e) / temperature.
-    factor: i64,
+    /// 2^22 · log2(e) / temperature, below 2^29.
+    factor: u32,
     exponent: i32,
 }
 
@@ -249,13 +253,28 @@ impl Scale {
     fn new(temperature: Q16) -> Self {
         // log2(e) with 22 + 16 fraction bits, by at least 2^10: below 2^29.
         const LOG2_E: i64 = 6_051_102 << 16;
-        Self { factor: LOG2_E / i64::from(temperature.0.max(1 << 10)), exponent: 0 }
+        Self { factor: (LOG2_E / i64::from(temperature.0.max(1 << 10))) as u32, exponent: 0 }
+    }
+
+    /// The probability of a logit as a share of that of the largest one, 32 fraction bits: `2^-distance`.
+    fn share(&self, largest: i32, logit: i32) -> u32 {
+        // A distance of at most 2^31 times 29 bits; then 20 fraction bits, as `exp2_neg` takes them. Of 2^-32 and less
+        // nothing is left.
+        const NOTHING: u64 = 32 << 20;
+        let product = u64::from(largest.abs_diff(logit)) * u64::from(self.factor);
+        let right = 22 - 20 - self.exponent;
+        let distance = if right >= 0 {
+            product.checked_shr(right as u32).unwrap_or(0)
+        } else {
+            product.min(NOTHING) << (-right).min(32)
+        };
+        if distance < NOTHING { exp2_neg(distance as u32) } else { 0 }
     }
 
     /// |logit| ≤ 2^30, the product is below 2^59. Scores beyond ±2^40 saturate: probabilities of 2^(-2^24).
     fn score(&self, logit: i32) -> i64 {
         const LIMIT: i64 = 1 << 40;
-        let product = i64::from(logit) * self.factor;
+        let product = i64::from(logit) * i64::from(self.factor);
         let right = 22 - 16 - self.exponent;
         let score = if right >= 0 {
             round_shift(product, right as u32)
@@ -269,12 +288,6 @@ impl Scale {
 /// `mass · power / 2^32`, rounded down: both halves' products fit 64 bits, and the upper one's is a whole number of 2^32.
 fn scaled_down(mass: u64, power: u32) -> u64 {
     (mass >> 32) * u64::from(power) + (((mass & 0xffff_ffff) * u64::from(power)) >> 32)
-}
-
-/// `2^score` of a score that is not positive, 32 fraction bits.
-fn power(score: i64) -> u32 {
-    // From 16 fraction bits to 20; 2^-64 is nothing.
-    exp2_neg((-score).min(64 << 16) as u32 * 16)
 }
 
 /// Gumbel noise for every token of a position.

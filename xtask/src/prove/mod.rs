@@ -2,11 +2,11 @@
 //! much memory it takes.
 
 mod board;
-mod cases;
+pub mod cases;
 mod compare;
 mod host;
 mod memory;
-mod table;
+pub mod table;
 mod trace;
 
 use std::fs;
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The boards named, or those that can be emulated here.
-fn boards(named: &[Board]) -> Result<Vec<Board>> {
+pub fn boards(named: &[Board]) -> Result<Vec<Board>> {
     if !named.is_empty() {
         for board in named {
             board.look().with_context(|| format!("cannot emulate {}", name(*board)))?;
@@ -163,7 +163,8 @@ fn tell(result: &table::Result<'_>) {
     }
 }
 
-fn skip(what: &str) {
+/// Says what is left out.
+pub fn skip(what: &str) {
     eprintln!("{} {what}", style("skipped").yellow().for_stderr());
 }
 

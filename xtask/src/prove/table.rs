@@ -115,7 +115,7 @@ fn both(engine: u64, card: Option<u64>) -> String {
 }
 
 /// Lines of columns. The first column stands to the left, the others as `sides` says: `l` or `r`.
-fn table(rows: &[Vec<String>], sides: &str) -> String {
+pub fn table(rows: &[Vec<String>], sides: &str) -> String {
     let sides: Vec<char> = std::iter::once('l').chain(sides.chars()).collect();
     let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..sides.len()).map(width).collect();

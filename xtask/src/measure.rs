@@ -1,0 +1,239 @@
+//! `cargo xtask measure`: what a token takes on the emulated boards, in instructions.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use console::style;
+use rillm::format::Header;
+use rillm_console::number::Grouped;
+use serde_json::{Value, json};
+
+use crate::elf::Sections;
+use crate::emulate::dialogue::Dialogue;
+use crate::emulate::{Board, Machine, Setup};
+use crate::prove::cases::models;
+use crate::prove::table::table;
+use crate::{interrupt, prove};
+
+const SHORT: &str = "Once upon a time";
+/// Of 60 tokens and more.
+const LONG: &str = "Once upon a time there was a boy who lived in a small house on a hill. Every morning he looked at the \
+                    river and the trees, and every evening he asked his mother what was on the other side of the forest. \
+                    \"There is a town,\" she said, \"and in the town there is a clock that nobody can read.\" One day he";
+/// Tokens over which decoding is averaged.
+const DECODED: u64 = 32;
+
+/// Count the instructions of a token on emulated boards: of a prompt and of an answer, by what they go on; those of a weight;
+/// and the firmware's sizes.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask measure
+  cargo xtask measure xtensa --json | jq '.[].decode.matmul'
+
+All that is counted is exact and repeatable, but it is instructions: QEMU knows no cycles, caches or cards.")]
+pub struct Args {
+    /// The boards; if absent all that can be emulated here
+    boards: Vec<Board>,
+    /// Print a JSON array instead of the tables
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// Instructions by what they go on, as `/stats` names it, and how many tokens they were for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Spent {
+    tokens: u64,
+    /// The difference of two texts may be negative: a sampler has less to do with some logits than with others.
+    stages: BTreeMap<String, i64>,
+}
+
+impl Spent {
+    /// Reads the answer to `/stats`.
+    fn parse(reply: &str) -> Option<Self> {
+        let number = |text: &str| text.replace(',', "").parse::<i64>().ok();
+        let tokens = reply.lines().find_map(|line| number(line.split_once(" tokens in ")?.0))?.unsigned_abs();
+        let stage = |line: &str| {
+            let [name, count, _, "%"] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
+            Some((name.to_owned(), number(count)?))
+        };
+        Some(Self { tokens, stages: reply.lines().filter_map(stage).collect() })
+    }
+
+    /// What was spent since `earlier`.
+    fn since(&self, earlier: &Self) -> Self {
+        let before = |stage: &String| earlier.stages.get(stage).copied().unwrap_or(0);
+        let stages = self.stages.iter().map(|(stage, count)| (stage.clone(), count - before(stage))).collect();
+        Self { tokens: self.tokens - earlier.tokens, stages }
+    }
+
+    /// The same for one token.
+    fn per_token(&self) -> PerToken {
+        let tokens = self.tokens.max(1) as f64;
+        PerToken(self.stages.iter().map(|(stage, &count)| (stage.clone(), count as f64 / tokens)).collect())
+    }
+}
+
+/// Instructions a token of each stage.
+#[derive(Clone, Debug)]
+struct PerToken(BTreeMap<String, f64>);
+
+impl PerToken {
+    fn of(&self, stage: &str) -> f64 {
+        self.0.get(stage).copied().unwrap_or(0.0)
+    }
+}
+
+/// A model's multiplications a token.
+#[derive(Clone, Copy, Debug)]
+struct Weights {
+    /// Of all layers.
+    layers: u64,
+    /// Of what the earlier tokens of a prompt need: all but the last layer, and its keys and values.
+    prefix: u64,
+    /// Of the head.
+    head: u64,
+}
+
+impl Weights {
+    fn of(path: &Path) -> Result<Self> {
+        let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let header = Header::parse(file.first_chunk().context("the model is shorter than its header")?)?;
+        let [hidden, intermediate, vocabulary] =
+            [header.hidden_size, header.intermediate_size, header.vocab_size].map(u64::from);
+        let attention = 2 * u64::from(header.q_dim()) + 2 * u64::from(header.kv_dim());
+        let layer = hidden * (attention + 3 * intermediate);
+        let layers = u64::from(header.n_layers) * layer;
+        let prefix = layers - layer + 2 * hidden * u64::from(header.kv_dim());
+        Ok(Self { layers, prefix, head: hidden * vocabulary })
+    }
+}
+
+/// What was measured of a model on a board.
+struct Measured {
+    board: String,
+    model: &'static str,
+    prefill: PerToken,
+    decode: PerToken,
+    weights: Weights,
+    stack: String,
+}
+
+/// Runs the chore.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let models = models(prove::skip)?;
+    let mut measured = Vec::new();
+    let mut boards = Vec::new();
+    for board in prove::boards(&args.boards)? {
+        let name = board.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let firmware = board.build()?;
+        for model in &models {
+            eprintln!("{} {name} {}", style("measuring").green().for_stderr(), model.name);
+            let machine = Machine::with_firmware(board, firmware.clone(), &model.path, model.name)?;
+            let setup = Setup { icount: true, ..args.setup.clone() };
+            let mut console = machine.boot(&setup, |_| ())?;
+            let (prefill, decode) = spent(&mut console).with_context(|| format!("{name} with {}", model.name))?;
+            let stats = console.command("/stats")?;
+            let stack = stats.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or("?").to_owned();
+            if model.name == models[0].name {
+                boards.push((name.clone(), Sections::of(&machine.firmware)?, console.command("/bench")?));
+            }
+            console.into_board().hang_up(|_| ())?;
+            let (prefill, decode) = (prefill.per_token(), decode.per_token());
+            let weights = Weights::of(&model.path)?;
+            measured.push(Measured { board: name.clone(), model: model.name, prefill, decode, weights, stack });
+        }
+    }
+    if args.json {
+        let values: Vec<_> = measured.iter().map(Measured::json).collect();
+        println!("{}", Value::Array(values));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", instructions(&measured));
+    for (name, sections, bench) in boards {
+        println!("{name}: {sections}\n{}", bench.trim_end());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a prompt and an answer take, each as the difference of two texts: what both need once drops out.
+fn spent(console: &mut Dialogue) -> Result<(Spent, Spent)> {
+    let text = |console: &mut Dialogue, prompt: &str, tokens: u64| -> Result<Spent> {
+        let before = stats(console)?;
+        console.set("max", &tokens.to_string())?;
+        console.set("seed", "1")?;
+        let answer = console.ask(prompt, |_| ())?;
+        ensure!(answer.summary.is_some(), "the board did not finish a text:\n{}", answer.text);
+        Ok(stats(console)?.since(&before))
+    };
+    // The first one reads what stays in memory, and checks it.
+    text(console, SHORT, 1)?;
+    let short = text(console, SHORT, 1)?;
+    let long = text(console, LONG, 1)?;
+    let answer = text(console, SHORT, 1 + DECODED)?;
+    Ok((long.since(&short), answer.since(&short)))
+}
+
+fn stats(console: &mut Dialogue) -> Result<Spent> {
+    let reply = console.command("/stats")?;
+    Spent::parse(&reply).with_context(|| format!("there are no instructions in this:\n{reply}"))
+}
+
+/// A column for each model on each board, a row for each stage, of a prompt's tokens and of an answer's.
+fn instructions(measured: &[Measured]) -> String {
+    let row = |title: &str, cell: &dyn Fn(&Measured) -> String| -> Vec<String> {
+        [title.to_owned()].into_iter().chain(measured.iter().map(cell)).collect()
+    };
+    let stages = |title: &str, of: &dyn Fn(&Measured) -> &PerToken| {
+        let mut rows = vec![row(title, &|measured| format!("{} {}", measured.board, measured.model))];
+        let names = measured.first().map_or(Vec::new(), |measured| of(measured).0.keys().collect());
+        rows.extend(names.into_iter().map(|name| row(name, &|measured| grouped(of(measured).of(name)))));
+        rows.push(row("all", &|measured| grouped(of(measured).0.values().sum())));
+        rows
+    };
+    let a_weight = |instructions: f64, weights: u64| format!("{:.2}", instructions / weights as f64);
+
+    let mut prefill = stages("instructions a token of a prompt", &|measured| &measured.prefill);
+    prefill.push(row("matmul, a weight", &|of| a_weight(of.prefill.of("matmul"), of.weights.prefix)));
+    let mut decode = stages("instructions a token of an answer", &|measured| &measured.decode);
+    decode.push(row("matmul, a weight", &|of| a_weight(of.decode.of("matmul"), of.weights.layers)));
+    decode.push(row("head, a weight", &|of| a_weight(of.decode.of("head"), of.weights.head)));
+    decode.push(row("stack", &|of| of.stack.clone()));
+    let sides = "r".repeat(measured.len());
+    format!("{}\n{}", table(&prefill, &sides), table(&decode, &sides))
+}
+
+fn grouped(count: f64) -> String {
+    let sign = if count <= -0.5 { "-" } else { "" };
+    format!("{sign}{}", Grouped(count.abs().round() as u64))
+}
+
+impl Measured {
+    fn json(&self) -> Value {
+        let Self { board, model, prefill, decode, weights, stack } = self;
+        json!({
+            "board": board, "model": model, "prefill": prefill.0, "decode": decode.0,
+            "layer_weights": weights.layers, "head_weights": weights.head, "stack": stack,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stats_are_taken_apart() {
+        let reply = "189 tokens in 185 passes, prompts included\n1,581,411,931 instructions computing and reading:\n  tokenizer               294,339    0.0 %\n  matmul              834,182,320   52.7 %\nstack: 1 of 2 bytes at most\n";
+        let spent = Spent::parse(reply).expect("it is whole");
+        assert_eq!((spent.tokens, spent.stages.len(), spent.stages["matmul"]), (189, 2, 834_182_320));
+        let more = Spent { tokens: 199, stages: [("matmul".to_owned(), 834_182_420)].into() };
+        assert_eq!(more.since(&spent).per_token().of("matmul"), 10.0);
+        assert_eq!(Spent::parse("there is no model"), None);
+    }
+}
