@@ -118,10 +118,10 @@ fn small_cases() -> Vec<Case> {
     let three =
         |word, sentence, long| [(WORD, Sampling::GREEDY, word), (SENTENCE, SAMPLED, sentence), (LONG, TOP_K, long)];
     vec![
-        case(PLENTY, &three(40, 32, 24)),
-        case(TINY, &[(WORD, SAMPLED, 12), (SENTENCE, Sampling::GREEDY, 12)]),
-        case(SRAM, &[(LONG, Sampling::GREEDY, 12)]),
-        case(SPLIT, &[(SENTENCE, TOP_K, 12), (LONG, SAMPLED, 8)]),
+        case(PLENTY, &three(32, 24, 24)),
+        case(TINY, &[(WORD, SAMPLED, 8), (SENTENCE, Sampling::GREEDY, 8)]),
+        case(SRAM, &[(LONG, Sampling::GREEDY, 8)]),
+        case(SPLIT, &[(SENTENCE, TOP_K, 12)]),
         case(FLASH, &three(24, 24, 24)),
     ]
 }
