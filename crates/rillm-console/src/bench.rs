@@ -9,9 +9,11 @@ use crate::Clock;
 use crate::number::Hundredths;
 use crate::summary::Unit;
 
-/// Values of the longest row, and rows. Small, because all of it is on the stack.
+/// Values of the longest row, and how many of such rows there are. Small, because all of it is on the stack.
 const COLS: usize = 1024;
 const ROWS: usize = 4;
+/// Rows that the engine multiplies at a time.
+const STRIP: usize = 16;
 /// Values that share a scale, as `rillm convert` has it.
 const GROUP: usize = 32;
 const ROW_LEN: usize = (COLS + COLS / GROUP + 1).next_multiple_of(4);
@@ -105,17 +107,18 @@ impl Matrix {
     /// Ticks a weight, natively and generically.
     fn time(&self, clock: Clock, cols: usize) -> [Hundredths; 2] {
         let row_len = (cols + cols / GROUP + 1).next_multiple_of(4);
-        let Some(matrix) = Rows::new(&self.bytes.0[..ROWS * row_len], row_len, cols, GROUP) else {
+        let rows = STRIP.min(self.bytes.0.len() / row_len);
+        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], row_len, cols, GROUP) else {
             return [Hundredths { of: 0, by: 0 }; 2];
         };
-        let mut sums = [0; ROWS];
+        let mut sums = [0; STRIP];
         [Rows::dot, Rows::dot_generic].map(|dot| {
             let start = (clock.ticks)();
             for _ in 0..REPEATS {
                 dot(black_box(&matrix), &self.x.0, &mut sums);
             }
             let ticks = (clock.ticks)().wrapping_sub(start);
-            Hundredths { of: ticks.into(), by: (REPEATS * ROWS * cols) as u64 }
+            Hundredths { of: ticks.into(), by: (REPEATS * rows * cols) as u64 }
         })
     }
 }

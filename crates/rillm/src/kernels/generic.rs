@@ -21,10 +21,18 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 
 /// Four rows at a time, so that a value of `x` is loaded once for all of them. For groups of a length that the compiler knows.
 fn by_fours(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let whole = rows.group == GROUP && rows.cols.is_multiple_of(GROUP);
-    let (fours, rest) = if whole { sums.as_chunks_mut::<4>() } else { (&mut [][..], sums) };
-    by_ones(rows, 4 * fours.len(), x, rest);
-    let (x, _) = x.as_chunks();
+    let whole = rows.whole_cols(GROUP);
+    let in_fours = if whole == 0 { 0 } else { sums.len() / 4 * 4 };
+    let (fours, rest) = sums.split_at_mut(in_fours);
+    whole_groups(rows, x[..whole].as_chunks().0, fours.as_chunks_mut().0);
+    if whole < rows.cols {
+        rows.add_last_group(whole, x, fours);
+    }
+    by_ones(rows, in_fours, x, rest);
+}
+
+/// What the groups `x` contribute to four rows at a time.
+fn whole_groups(rows: &Rows<'_>, x: &[[i16; GROUP]], fours: &mut [[i64; 4]]) {
     for (index, sums) in fours.iter_mut().enumerate() {
         let [a, b, c, d] = core::array::from_fn(|row| {
             let (q, scales) = rows.row(4 * index + row).split_at(rows.cols);

@@ -47,6 +47,24 @@ impl<'a> Rows<'a> {
         &self.bytes[index * self.row_len..][..self.row_len]
     }
 
+    /// How many columns lie in whole groups of `group`; 0 if the groups have another length.
+    fn whole_cols(&self, group: usize) -> usize {
+        if self.group == group { self.cols / group * group } else { 0 }
+    }
+
+    /// Adds to `sums` what the last group of each row contributes, which starts at column `first` and may be empty.
+    #[inline(never)]
+    fn add_last_group(&self, first: usize, x: &[i16], sums: &mut [i64]) {
+        if first == self.cols {
+            return;
+        }
+        for (row, sum) in self.bytes.chunks_exact(self.row_len).zip(sums) {
+            let scale = row[self.cols + first / self.group];
+            let product = dot(bytemuck::cast_slice(&row[first..self.cols]), &x[first..self.cols]);
+            *sum += i64::from(product) * i64::from(scale);
+        }
+    }
+
     /// Its first rows and the others.
     #[cfg_attr(not(target_arch = "riscv32"), allow(dead_code))]
     fn split_at(&self, rows: usize) -> (Self, Self) {

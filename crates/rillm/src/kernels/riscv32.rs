@@ -36,23 +36,29 @@ macro_rules! column {
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let x = &x[..rows.cols];
     let sums = &mut sums[..rows.len()];
-    if rows.group != GROUP || rows.cols == 0 || !rows.cols.is_multiple_of(GROUP) {
+    let whole = rows.whole_cols(GROUP);
+    if whole == 0 {
         return rows.dot_generic(x, sums);
     }
-    let (fours, rest) = sums.as_chunks_mut::<4>();
-    let (blocks, remainder) = rows.split_at(4 * fours.len());
-    for (block, sums) in blocks.bytes.chunks_exact(4 * rows.row_len).zip(fours) {
-        // SAFETY: `block` is four rows, and each holds `cols` values and their scales.
-        *sums = unsafe { dot_four(block.as_ptr(), rows.row_len, x) };
+    let in_fours = sums.len() / 4 * 4;
+    let (blocks, remainder) = rows.split_at(in_fours);
+    let (fours, rest) = sums.split_at_mut(in_fours);
+    for (block, sums) in blocks.bytes.chunks_exact(4 * rows.row_len).zip(fours.as_chunks_mut::<4>().0) {
+        // SAFETY: `block` is four rows, and each holds `cols` values and, from there on, their scales.
+        *sums = unsafe { dot_four(block.as_ptr(), rows.row_len, rows.cols, &x[..whole]) };
+    }
+    if whole < rows.cols {
+        blocks.add_last_group(whole, x, fours);
     }
     remainder.dot_generic(x, rest);
 }
 
-/// Four rows from `q` on, `stride` bytes apart.
+/// Four rows from `q` on, `stride` bytes apart, their scales at byte `scales`.
 ///
 /// # Safety
 /// `x` is a positive number of groups long, and each row has as many values and a scale for each group of them.
-unsafe fn dot_four(q: *const u8, stride: usize, x: &[i16]) -> [i64; 4] {
+#[inline(always)]
+unsafe fn dot_four(q: *const u8, stride: usize, scales: usize, x: &[i16]) -> [i64; 4] {
     let (mut low, mut high) = ([0u32; 4], [0i32; 4]);
     // SAFETY: reads as many values of `x` and of the rows as the caller vouches for, and their scales; writes registers.
     unsafe {
@@ -89,7 +95,7 @@ unsafe fn dot_four(q: *const u8, stride: usize, x: &[i16]) -> [i64; 4] {
             q3 = inout(reg) q.wrapping_add(3 * stride) => _,
             end = in(reg) q.wrapping_add(x.len()),
             x = inout(reg) x.as_ptr() => _,
-            scale = inout(reg) q.wrapping_add(x.len()) => _,
+            scale = inout(reg) q.wrapping_add(scales) => _,
             stride = in(reg) stride,
             back = in(reg) 1usize.wrapping_sub(3 * stride),
             l0 = inout(reg) low[0], l1 = inout(reg) low[1], l2 = inout(reg) low[2], l3 = inout(reg) low[3],

@@ -35,17 +35,18 @@ macro_rules! four {
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
     let aligned = (rows.bytes.as_ptr().addr() | rows.row_len | x.as_ptr().addr()).is_multiple_of(4);
-    let groups = rows.cols / GROUP;
-    if rows.group != GROUP || !rows.cols.is_multiple_of(GROUP) || !(1..=MAX_GROUPS).contains(&groups) || !aligned {
+    let whole = rows.whole_cols(GROUP);
+    if !(1..=MAX_GROUPS).contains(&(whole / GROUP)) || !aligned {
         return rows.dot_generic(x, sums);
     }
     if !sums.is_empty() {
-        // SAFETY: a row holds `cols` values and their scales, and it and `x` start at a multiple of four.
-        unsafe { dot(rows.bytes.as_ptr(), rows.row_len, x, sums) };
+        // SAFETY: a row holds `cols` values and, from there on, their scales; it and `x` start at a multiple of four.
+        unsafe { dot(rows.bytes.as_ptr(), rows.row_len, rows.cols, &x[..whole], sums) };
+        rows.add_last_group(whole, x, sums);
     }
 }
 
-/// The rows from `q` on, `stride` bytes apart, one for each sum.
+/// The rows from `q` on, `stride` bytes apart, their scales at byte `scales`, one for each sum.
 ///
 /// Never inlined: SAR, LBEG, LEND, LCOUNT, the accumulator and M0 to M3 belong to nobody across a call (Xtensa ABI), and
 /// compilers differ in which of them `asm!` can name. xtensa-lx-rt saves all of them when an interrupt comes.
@@ -54,7 +55,7 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// There is a sum. `x` is 1 to [`MAX_GROUPS`] groups long, and each row has as many values and a scale for each group of
 /// them; the rows and `x` start at multiples of four bytes.
 #[inline(never)]
-unsafe fn dot(q: *const u8, stride: usize, x: &[i16], sums: &mut [i64]) {
+unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut [i64]) {
     let groups = x.len() / GROUP;
     // What the row's loop needs besides its registers, which are all taken: from a row's last value and last scale to the
     // next row's first.
@@ -95,7 +96,7 @@ unsafe fn dot(q: *const u8, stride: usize, x: &[i16], sums: &mut [i64]) {
             // The way back is too far for a branch.
             "bgeu {sum}, {end}, 5f", "j 2b",
             "5:",
-            scale = inout(reg) q.wrapping_add(x.len()) => _,
+            scale = inout(reg) q.wrapping_add(scales) => _,
             q = inout(reg) q => _,
             x_start = in(reg) x.as_ptr().wrapping_sub(2),
             groups = in(reg) groups,
