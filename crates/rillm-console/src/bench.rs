@@ -107,7 +107,7 @@ impl Matrix {
     /// Ticks a weight, natively and generically.
     fn time(&self, clock: Clock, cols: usize) -> [Hundredths; 2] {
         let row_len = (cols + cols / GROUP + 1).next_multiple_of(4);
-        let rows = STRIP.min(self.bytes.0.len() / row_len);
+        let rows = STRIP.min(self.bytes.0.len() / row_len) / 4 * 4;
         let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], row_len, cols, GROUP) else {
             return [Hundredths { of: 0, by: 0 }; 2];
         };
