@@ -97,7 +97,7 @@ impl<B: Blocks, const RUNS: usize> WeightSource for CardFile<B, RUNS> {
                 skip -= run.len;
                 continue;
             }
-            let piece_len = buf.len().min((run.len - skip) as usize * SECTOR_LEN);
+            let piece_len = (buf.len() / SECTOR_LEN).min((run.len - skip) as usize) * SECTOR_LEN;
             let (piece, rest) = buf.split_at_mut(piece_len);
             self.card.read(run.first + skip, piece).await?;
             (buf, skip) = (rest, 0);

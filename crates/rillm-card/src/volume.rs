@@ -89,7 +89,7 @@ impl Volume {
             return Err(Error::Fat12);
         }
         let entry_len = if kind == Kind::Fat16 { 2 } else { 4 };
-        let most = if kind == Kind::Fat16 { 0xffef } else { 0x0fff_ffef };
+        let most = if kind == Kind::Fat16 { 0xfff5 } else { 0x0fff_fff5 };
         // Where the table is shorter, the clusters that it does not tell of are not there.
         let entries = u64::from(fat_len) * (BLOCK_LEN as u64 / entry_len);
         let last_cluster = (clusters + 1).min(entries - 1).min(most) as u32;

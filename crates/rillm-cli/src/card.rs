@@ -82,6 +82,11 @@ fn make(args: &Args, out: &Path) -> Result<ExitCode> {
     if out.exists() && !out.is_file() {
         bail!("{} is a device; make an image, as in -o card.img, and write that to the device", out.display());
     }
+    if let Ok(image) = out.canonicalize()
+        && args.models.iter().any(|model| model.canonicalize().is_ok_and(|model| model == image))
+    {
+        bail!("{} is one of the models; name another image, as in -o card.img", out.display());
+    }
     let mut contents = contents(&args.models)?;
     let layout = Layout::new(args.size.map(|size| size as u64), &contents)?;
     let mut image = temporary_beside(out)?;
@@ -140,7 +145,7 @@ fn contents(models: &[PathBuf]) -> Result<Vec<Content>> {
             let path = path.display();
             bail!("{path} must have a name that ends in .rillm, by which a device finds it; rename it");
         }
-        if contents.iter().any(|content| content.name.to_lowercase() == name.to_lowercase()) {
+        if contents.iter().any(|content| content.name.to_uppercase() == name.to_uppercase()) {
             bail!("two of the models are called {name}; rename one");
         }
         let (model, mut source) = from_path(path, Access::File, Card::UNUSED)?;

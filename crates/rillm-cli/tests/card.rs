@@ -115,12 +115,14 @@ fn what_no_image_is_made_of() {
     for (out, expected) in [
         (models.checkpoint(), "card.img"),
         (models.at("no directory/card.img"), "make it first"),
+        (models.file(), "one of the models"),
         #[cfg(unix)]
         ("/dev/null".into(), "is a device"),
     ] {
-        let message = error(&mut rillm(&["card", "-o", path(&out)]), 1);
+        let message = error(&mut rillm(&["card", path(&models.file()), "-o", path(&out)]), 1);
         assert!(message.contains(expected) && message.contains(path(&out)), "{message}");
     }
+    assert_eq!(fs::read(models.file()).expect("a file"), bytes);
 }
 
 #[test]

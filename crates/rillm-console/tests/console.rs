@@ -2,6 +2,7 @@
 
 mod support;
 
+use rillm::format::{Header, SectionKind};
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
@@ -291,6 +292,39 @@ fn a_damaged_transfer_is_repeated() {
         }
     }
     assert!(struck > 5, "{struck}");
+}
+
+#[test]
+fn a_bit_of_a_tensors_header_that_flips_is_read_again() {
+    struct Flipping {
+        inner: Bytes<'static>,
+        byte: u64,
+        struck: bool,
+    }
+    impl WeightSource for Flipping {
+        type Error = <Bytes<'static> as WeightSource>::Error;
+        async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
+            self.inner.read(first, buf).await?;
+            let start = u64::from(first.0) * SECTOR_LEN as u64;
+            if !self.struck && (start..start + buf.len() as u64).contains(&self.byte) {
+                buf[(self.byte - start) as usize] ^= 4;
+                self.struck = true;
+            }
+            Ok(())
+        }
+    }
+    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let header = Header::parse(MODEL.first_chunk().unwrap()).unwrap();
+    let tape = header.section(SectionKind::Tape).unwrap();
+    // The kind, quantisation, layer, rows and columns of the first tensor.
+    for at in [0, 1, 4, 8, 12] {
+        let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
+        let seen = run(&mut script, async |_| {
+            let source = Flipping { inner: Bytes::copied(MODEL), byte: tape.offset + at, struck: false };
+            Ok::<_, &str>((source, "a bad wire"))
+        });
+        assert!(seen.contains("trying again, 1 of 3]") && seen.contains(&format!("\r\n{check}\r\n")), "{seen}");
+    }
 }
 
 #[test]

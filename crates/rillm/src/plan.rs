@@ -25,8 +25,8 @@ const BATCH_MAX: usize = 32;
 pub struct PlanOptions {
     /// Bytes of memory that there are.
     pub ram: usize,
-    /// Bytes of a second, slower memory: external RAM. It takes the pinned weights, and the key-value cache where the
-    /// context finds no room in the first one.
+    /// Bytes of a second, slower memory: external RAM. It takes the pinned weights where more of them fit there than in the
+    /// first one, and the key-value cache where the context finds no room in the first one.
     pub large: usize,
     /// Positions, prompt and answer together, never more than the model's own number; if absent that number, or as many
     /// as fit.
@@ -144,25 +144,38 @@ impl Plan {
     /// token's vectors and two buffers of a sector; then the whole tape, if it fits; else larger buffers, larger batches,
     /// and the front of the tape with what is left. A source that is memory itself needs no buffers for chunks.
     ///
-    /// A second memory takes the pinned weights, and the key-value cache if the context, or one as long as the model was
-    /// made for, has no room otherwise.
+    /// A second memory takes the key-value cache if that makes room for the context, or for a longer one, and the pinned
+    /// weights if that makes room for more of them.
     ///
     /// # Errors
     /// [`PlanError`]: the memory is too small.
     pub fn new<S: WeightSource>(model: &Model, source: &S, options: &PlanOptions) -> Result<Self, PlanError> {
-        let near = Self::with_cache_in(Place::Fast, model, source, options);
-        if options.large == 0 || near.is_ok_and(|plan| plan.context == model.header().context_length as usize) {
+        let plan = |cache, pinned| Self::with_places(cache, pinned, model, source, options);
+        let near = plan(Place::Fast, Place::Fast);
+        if options.large == 0 {
             return near;
         }
-        match (near, Self::with_cache_in(Place::Large, model, source, options)) {
-            (Ok(near), Ok(far)) if far.context <= near.context => Ok(near),
-            (near, Err(_)) => near,
-            (_, far) => far,
-        }
+        // Of equal ones the first: the cache in the first memory, then more of the weights in memory, then fast ones.
+        let others = [(Place::Fast, Place::Large), (Place::Large, Place::Fast), (Place::Large, Place::Large)];
+        others.into_iter().map(|(cache, pinned)| plan(cache, pinned)).fold(near, |best, other| match (best, other) {
+            (Ok(best), Ok(other)) => {
+                let same_place = other.cache_place == best.cache_place && other.pinned > best.pinned;
+                Ok(if other.context > best.context || (other.context == best.context && same_place) {
+                    other
+                } else {
+                    best
+                })
+            }
+            (Err(best), Err(other)) => {
+                Err(PlanError { fitting_context: best.fitting_context.max(other.fitting_context), ..best })
+            }
+            (best, other) => best.or(other),
+        })
     }
 
-    fn with_cache_in<S: WeightSource>(
+    fn with_places<S: WeightSource>(
         cache_place: Place,
+        pinned_place: Place,
         model: &Model,
         source: &S,
         options: &PlanOptions,
@@ -170,8 +183,10 @@ impl Plan {
         let most = model.header().context_length as usize;
         let streamed = source.memory().is_none();
         let tape = if streamed { sectors(model.tape_len()) } else { 0 };
-        let least = |context| Self { cache_place, ..Self::least(model, tape, context, options) };
-        let fits = |plan: &Self, ram| plan.total() <= ram && plan.large_total() <= options.large;
+        let least = |context| Self { cache_place, pinned_place, ..Self::least(model, tape, context, options) };
+        // What a machine cannot address fits nowhere, not even where all that it can is given.
+        let within = |total, given| total <= given && total < usize::MAX;
+        let fits = |plan: &Self, ram| within(plan.total(), ram) && within(plan.large_total(), options.large);
         let comfortable = |context| {
             let (chunk, batch) = COMFORTABLE;
             let chunk = if least(context).chunk == 0 { 0 } else { options.chunk.unwrap_or(chunk) };
@@ -240,7 +255,7 @@ impl Plan {
             pinned,
             candidates: options.candidates.clamp(1, header.vocab_size as usize),
             cache_place: Place::Fast,
-            pinned_place: if options.large > 0 { Place::Large } else { Place::Fast },
+            pinned_place: Place::Fast,
             sizes: Sizes {
                 buffers: 0,
                 headroom: model.longest_piece(),

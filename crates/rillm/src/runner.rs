@@ -87,8 +87,9 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         }
         self.len = tokens;
         self.embedded &= tokens == start;
-        let read = self.source.watch().ticks.read - read_before;
-        self.watch.ticks.tokenizer += self.watch.since(started) - read;
+        // The clock may have gone round while the card was slow; less what the reads took, it has not.
+        let read = (self.source.watch().ticks.read - read_before) as u32;
+        self.watch.ticks.tokenizer += u64::from((self.watch.since(started) as u32).wrapping_sub(read));
         Ok(tokens - start)
     }
 

@@ -2,10 +2,14 @@
 
 mod support;
 
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
 use rillm::clock::Ticks;
 use rillm::error::Error;
 use rillm::plan::{Place, Plan, PlanOptions};
 use rillm::sampler::Sampling;
+use rillm::source::{Sector, WeightSource};
 use rillm::sources::Bytes;
 use support::{block_on, model_file, open, session, shapes};
 
@@ -123,11 +127,67 @@ fn a_second_memory_takes_weights_and_a_cache_that_has_no_room() {
     assert!(Plan::new(&model, &source, &PlanOptions { context: whole, ..tight }).is_err());
     assert_eq!(place(&PlanOptions { context: whole, ..tight_large }, "kv cache"), (Place::Large, cache));
     assert_eq!(place(&tight_large, "kv cache"), (Place::Large, cache));
-    // Too little for a cache: pinned weights only.
-    assert_eq!(place(&PlanOptions { large: 1000, ..tight }, "kv cache").0, Place::Fast);
-    assert_eq!(place(&PlanOptions { large: 1000, ..tight }, "pinned weights"), (Place::Large, 512));
-    assert_eq!(place(&PlanOptions { large: 518, ..tight }, "pinned weights"), (Place::Large, 0));
-    assert_eq!(place(&PlanOptions { large: 519, ..tight }, "pinned weights"), (Place::Large, 512));
+    // Too little for a cache: more of the weights where there is more room for them.
+    let little = PlanOptions { batch: Some(1), chunk: Some(1), context: Some(8), ..PlanOptions::new(20_000) };
+    let kept = place(&little, "pinned weights").1;
+    assert!(kept > 1024);
+    assert_eq!(place(&PlanOptions { large: kept, ..little }, "pinned weights"), (Place::Fast, kept));
+    assert_eq!(place(&PlanOptions { large: kept + 518, ..little }, "pinned weights"), (Place::Fast, kept));
+    assert_eq!(place(&PlanOptions { large: kept + 519, ..little }, "pinned weights"), (Place::Large, kept + 512));
+}
+
+proptest! {
+    #[test]
+    fn a_second_memory_never_makes_a_plan_worse(
+        ram in 1usize..400_000, large in 0usize..400_000, context in prop::option::of(1usize..100),
+        pinned in prop::option::of(0usize..200_000), batch in prop::option::of(1usize..20),
+    ) {
+        static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| model_file(&shapes()[0], 1));
+        let (model, source) = open(Bytes::copied(&FILE));
+        let options = PlanOptions { large, context, pinned, batch, ..PlanOptions::new(ram) };
+        let alone = Plan::new(&model, &source, &PlanOptions { large: 0, ..options });
+        match Plan::new(&model, &source, &options) {
+            Ok(plan) => {
+                prop_assert!(plan.total() <= ram && plan.large_total() <= large);
+                if let Ok(alone) = alone {
+                    prop_assert!(plan.context >= alone.context);
+                    prop_assert!(plan.context > alone.context || plan.pinned >= alone.pinned);
+                }
+            }
+            Err(error) => {
+                prop_assert!(alone.is_err() && error.needed > error.given, "{}", error);
+                if error.fitting_context > 0 {
+                    let fits = PlanOptions { context: Some(error.fitting_context), ..options };
+                    prop_assert!(Plan::new(&model, &source, &fits).is_ok(), "{}", error);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_goes_round_while_the_card_is_slow_counts_the_tokenizer_right() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NOW: AtomicU32 = AtomicU32::new(0);
+    /// A third of the clock's round for each read.
+    struct Slow<S>(S);
+    impl<S: WeightSource> WeightSource for Slow<S> {
+        type Error = S::Error;
+        async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), S::Error> {
+            NOW.fetch_add(u32::MAX / 3, Ordering::Relaxed);
+            self.0.read(first, buf).await
+        }
+    }
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Slow(Bytes::copied(&file)));
+    let options = PlanOptions::new(1 << 20);
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+    session.set_clock(|| NOW.fetch_add(1, Ordering::Relaxed));
+    block_on(session.push_text("a tale of two cities")).unwrap();
+    let (stats, ticks) = (session.stats().traffic, session.stats().ticks);
+    assert!(stats.reads > 3 && ticks.read >= stats.reads * u64::from(u32::MAX / 3));
+    assert!((1..1000).contains(&ticks.tokenizer), "{ticks:?}");
 }
 
 #[test]

@@ -79,12 +79,12 @@ unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut 
             "l32i {w}, {q}, 28", "slli {u}, {w}, 8", "and {w}, {w}, {mask}", "and {u}, {u}, {mask}",
             "mula.da.ll m0, {u}", "mula.da.hl m0, {w}",
             "mula.da.lh m1, {u}", "mula.da.hh m1, {w}",
-            // The accumulator is 256 times the group's sum: its bits 8 to 23, and those above them, times the scale. At
-            // most 256 lower sums of at most 65,535 · 255 are below 2^32.
+            // The accumulator is 256 times the group's sum: its bits 8 to 23, and the 16 above them with the sign, times the
+            // scale. At most 256 lower sums of at most 65,535 · 255 are below 2^32.
             "l8ui {s}, {scale}, 0", "addi {scale}, {scale}, 1", "addi {q}, {q}, 32",
             "rsr {w}, acclo", "rsr {u}, acchi",
             "src {u}, {u}, {w}", "extui {w}, {w}, 8, 16",
-            "mull {u}, {u}, {s}", "mull {w}, {w}, {s}",
+            "mul16s {u}, {u}, {s}", "mull {w}, {w}, {s}",
             "add {high}, {high}, {u}", "add {low}, {low}, {w}",
             "3:",
             // high · 2^16 + low in two words.
