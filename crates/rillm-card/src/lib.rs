@@ -8,6 +8,8 @@
 //! A card over SPI, with `embedded-sdmmc`'s driver:
 //!
 //! ```
+//! # #[cfg(feature = "embedded-sdmmc")]
+//! # mod example {
 //! use embedded_hal::{delay::DelayNs, spi::SpiDevice};
 //! use embedded_sdmmc::{SdCard, SdCardError};
 //! use rillm::source::{Sector, WeightSource};
@@ -25,11 +27,14 @@
 //!     model.read(Sector(0), &mut sector).await?;
 //!     Ok(sector)
 //! }
+//! # }
 //! ```
 //!
 //! A card on an SD host with DMA, with `sdio`, which esp-hal's and embassy's hosts implement the bus of:
 //!
 //! ```
+//! # #[cfg(feature = "block-device-driver")]
+//! # mod example {
 //! use embedded_hal_async::delay::DelayNs;
 //! use rillm::{error::Error, model::Model};
 //! use rillm_card::{Async, Blocks, CardFile};
@@ -44,6 +49,7 @@
 //!     let mut file: CardFile<_> = CardFile::open(card, None).await.map_err(Error::Source)?;
 //!     Model::open(&mut file).await
 //! }
+//! # }
 //! ```
 //!
 //! There is no allocator and no write: a card is read only. `Blocking` comes with the feature `embedded-sdmmc`, `Async`
