@@ -6,6 +6,7 @@ mod emulate;
 mod esp;
 mod faults;
 mod interrupt;
+mod jobs;
 mod measure;
 mod prove;
 mod qemu;

@@ -7,8 +7,6 @@ mod scenarios;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -20,10 +18,7 @@ use self::run::{Seen, Unfaulted, play, seeks, setup, unfaulted};
 use self::scenarios::{Places, Scenario};
 use crate::emulate::{Board, Machine, Setup};
 use crate::prove::table::table;
-use crate::{card, interrupt, prove, root};
-
-/// Boards that are emulated at a time.
-const AT_A_TIME: usize = 2;
+use crate::{card, interrupt, jobs, prove, root};
 
 /// Have the card of an emulated board fail in every way: each time the text must be that of a card without a fault, or the
 /// console must say what is wrong and go on. The bundled model runs in 64 KiB, so that its weights are read for every token.
@@ -74,7 +69,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         bail!("no scenario has `{}` in its name", args.only.as_deref().unwrap_or_default());
     }
     let stage = Stage::new(&mut scenarios)?;
-    let outcomes = stage.play_all(&scenarios)?;
+    let outcomes = jobs::run(&scenarios, |at, scenario| {
+        let outcome = stage.outcome(scenario, at);
+        outcome.tell();
+        outcome
+    })?;
     // Images of 64 MiB each.
     fs::remove_dir_all(&stage.directory).with_context(|| format!("cannot remove {}", stage.directory.display()))?;
 
@@ -118,33 +117,6 @@ impl Stage {
         let places = Places::of(&unfaulted.blocks, unfaulted.opening);
         let places = places.context("the board streams no weights: it has more memory than the model takes")?;
         Ok(Self { boards, directory, model, image, unfaulted, places })
-    }
-
-    /// Plays the scenarios, two at a time, and gives the outcomes in their order.
-    fn play_all<'s>(&self, scenarios: &'s [Scenario]) -> Result<Vec<Outcome<'s>>> {
-        let left = Mutex::new(scenarios.iter().enumerate());
-        let outcomes = Mutex::new(Vec::new());
-        let worker = || {
-            loop {
-                // One that has panicked has not left the queue in disorder.
-                let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((at, scenario)) = next.filter(|_| interrupt::count() == 0) else { break };
-                let outcome = self.outcome(scenario, at);
-                outcome.tell();
-                outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 0..AT_A_TIME {
-                scope.spawn(worker);
-            }
-        });
-        if interrupt::count() > 0 {
-            bail!("interrupted")
-        }
-        let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        outcomes.sort_by_key(|(at, _)| *at);
-        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }
 
     fn outcome<'s>(&self, scenario: &'s Scenario, number: usize) -> Outcome<'s> {

@@ -12,8 +12,6 @@ mod trace;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -24,10 +22,7 @@ use serde_json::json;
 use self::cases::{Case, Model, models};
 use self::compare::prove;
 use crate::emulate::{Board, Machine};
-use crate::{interrupt, root};
-
-/// Boards that are emulated at a time.
-const AT_A_TIME: usize = 2;
+use crate::{interrupt, jobs, root};
 
 /// Prove on emulated boards that they compute what this computer does: every token and every logit of a few texts, with
 /// several amounts of memory; that a card is asked for what the engine counts; and that memory ends where the plan says.
@@ -81,7 +76,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             jobs.push(Job { board: name(*board), machine, model, case, trace });
         }
     }
-    let results = run_all(&jobs)?;
+    // The last ones come first: they are the large models', and nobody is to wait for one of those at the end.
+    let results = jobs::run(&jobs, |_, job| {
+        let Job { board, machine, model, case, trace } = job;
+        let outcome = prove(machine, &model.path, case, trace.as_deref());
+        let result = table::Result { board, model: model.name, plan: case.layout.name, outcome };
+        tell(&result);
+        result
+    })?;
 
     let failed = results.iter().filter(|result| !result.problems().is_empty()).count();
     let seconds = start.elapsed().as_secs();
@@ -120,36 +122,6 @@ pub fn boards(named: &[Board]) -> Result<Vec<Board>> {
         bail!("no board can be emulated here")
     }
     Ok(boards)
-}
-
-/// Runs the jobs, two at a time, and gives the results in the jobs' order. The last ones come first: they are the large
-/// models', and nobody is to wait for one of those at the end.
-fn run_all<'a>(jobs: &'a [Job<'a>]) -> Result<Vec<table::Result<'a>>> {
-    let left = Mutex::new(jobs.iter().enumerate().rev());
-    let results = Mutex::new(Vec::new());
-    let worker = || {
-        loop {
-            // A job that has panicked has not left the queue in disorder.
-            let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((at, job)) = next.filter(|_| interrupt::count() == 0) else { break };
-            let Job { board, machine, model, case, trace } = job;
-            let outcome = prove(machine, &model.path, case, trace.as_deref());
-            let result = table::Result { board, model: model.name, plan: case.layout.name, outcome };
-            tell(&result);
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(worker);
-        }
-    });
-    if interrupt::count() > 0 {
-        bail!("interrupted")
-    }
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(at, _)| *at);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 /// A line about a case that is done.
