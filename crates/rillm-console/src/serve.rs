@@ -7,7 +7,7 @@ use heapless::String;
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
 use rillm::session::Session;
-use rillm::source::WeightSource;
+use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::Board;
 use crate::answer::{Answer, answer};
@@ -91,6 +91,11 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             Ok(model) => model,
             Err(error) => return self.failed(error),
         };
+        // A file that was not copied whole is noticed here, not in the middle of a text.
+        let last = Sector((model.header().file_len() / SECTOR_LEN as u64) as u32 - 1);
+        if let Err(error) = source.read(last, &mut [0; SECTOR_LEN]).await {
+            return self.failed(error);
+        }
         let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
         let options = PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..board.plan };
         let mut session = match Session::with_large(&model, source, &options, fast, large) {

@@ -222,7 +222,7 @@ fn a_read_that_fails_is_repeated_and_the_tokens_stay() {
     let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
     // Past the reads that opening takes, to wherever it falls.
     let mut struck = 0;
-    for reads in (8..200).step_by(13) {
+    for reads in (9..200).step_by(13) {
         let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
         let seen = run(&mut script, async |_| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), reads), "faulty")));
         struck += seen.matches("\r\n[cannot read the model: a planned fault - trying again, 1 of 3]\r\n").count();
