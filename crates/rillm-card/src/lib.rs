@@ -5,7 +5,8 @@
 //! command as lie together, and no file system is in between. What is wrong with a card is a typed [`Error`] that
 //! says what to do. Reads that fail are tried again, [`RETRIES`] times.
 //!
-//! A card over SPI, with `embedded-sdmmc`'s driver:
+//! A card over SPI, with `embedded-sdmmc`'s driver. Before its first use the bus has to give the card 74 clocks at 400 kHz at most
+//! with its chip select high; afterwards the clock may be raised.
 //!
 //! ```
 //! # #[cfg(feature = "embedded-sdmmc")]

@@ -60,15 +60,13 @@ pub struct Decimal(pub Q16);
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Q16(bits)) = *self;
+        let bits = u64::from(self.0.0);
+        // The number with so many digits, and the fraction that is read back from them.
+        let rounded = |digits: u32| (bits * 10u64.pow(digits) + 32_768) >> 16;
+        let read_back = |digits: u32| ((rounded(digits) << 16) + 10u64.pow(digits) / 2) / 10u64.pow(digits);
         // Five digits tell the fractions apart: 1/65,536 is more than 0.00001.
-        let mut number = (u64::from(bits) * 100_000 + 32_768) >> 16;
-        let mut digits = 5;
-        while digits > 0 && number.is_multiple_of(10) {
-            number /= 10;
-            digits -= 1;
-        }
-        let unit = 10u64.pow(digits as u32);
+        let digits = (0..5).find(|&digits| read_back(digits) == bits).unwrap_or(5);
+        let (number, unit, digits) = (rounded(digits), 10u64.pow(digits), digits as usize);
         write!(f, "{}", number / unit)?;
         if digits > 0 { write!(f, ".{:0digits$}", number % unit) } else { Ok(()) }
     }
@@ -159,6 +157,7 @@ mod tests {
     use super::*;
     use indicatif::{BinaryBytes, HumanCount};
     use proptest::prelude::*;
+    use std::format;
     use std::string::ToString;
 
     #[test]
@@ -176,6 +175,18 @@ mod tests {
             assert!(probability(wrong).unwrap_err().contains("0 to 1"), "{wrong}");
         }
         assert!(penalty("0.9").is_err());
+    }
+
+    #[test]
+    fn what_was_typed_is_shown() {
+        for hundredths in 0..=200u32 {
+            let typed = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            let typed = typed.trim_end_matches('0').trim_end_matches('.');
+            assert_eq!(Decimal(q16(typed).unwrap()).to_string(), typed);
+        }
+        for bits in 0..=1 << 17 {
+            assert_eq!(q16(&Decimal(Q16(bits)).to_string()), Ok(Q16(bits)));
+        }
     }
 
     #[test]

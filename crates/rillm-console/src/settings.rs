@@ -63,7 +63,9 @@ impl Settings {
             Setting::TopK => {
                 *top_k = whole(value, 0, CANDIDATES as u32).ok_or("it must be a whole number, 0 to 256")?
             }
-            Setting::Max => self.max_tokens = whole(value, 1, u32::MAX).ok_or("it must be a whole number from 1 on")?,
+            Setting::Max => {
+                self.max_tokens = whole(value, 1, u32::MAX).ok_or("it must be a whole number, 1 to 4294967295")?
+            }
             Setting::Seed => {
                 *seed = value.parse().map_err(|_| "it must be a whole number from 0 on, below 2^64")?;
                 self.seed_is_set = true;

@@ -116,7 +116,7 @@ fn settings_are_shown_set_and_kept() {
             "`257` cannot be taken: it must be a whole number, 0 to 256; still top_k 0, the whole vocabulary",
         ),
         ("/max", "max 256 tokens"),
-        ("/max 0", "`0` cannot be taken: it must be a whole number from 1 on; still max 256 tokens"),
+        ("/max 0", "`0` cannot be taken: it must be a whole number, 1 to 4294967295; still max 256 tokens"),
         (
             "/seed x",
             "`x` cannot be taken: it must be a whole number from 0 on, below 2^64; still seed 1, then one more for each text",

@@ -1,6 +1,6 @@
 //! Where the time of a session goes, told by a counter of the caller's: instructions, cycles, microseconds.
 
-/// A counter that wraps around, and that no single stage lets go round once.
+/// A counter that wraps around. It must not go round once while a single matrix, a read or a prompt's tokens are at work.
 pub type Clock = fn() -> u32;
 
 /// Ticks of the session's clock, by what they were spent on.

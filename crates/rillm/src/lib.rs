@@ -4,22 +4,24 @@
 //! where its memory goes, and runs a [`Session`](session::Session) in it:
 //!
 //! ```
-//! # use rillm::source::{Sector, WeightSource};
-//! use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session, tokenizer::Decoder};
+//! use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session, source::WeightSource, tokenizer::Decoder};
 //!
 //! async fn continue_text<S: WeightSource>(mut card: S, ram: &mut [u8]) -> Result<(), rillm::error::Error<S::Error>> {
 //!     let model = Model::open(&mut card).await?;
 //!     let options = PlanOptions::new(ram.len());
 //!     let mut session = Session::new(&model, card, &options, ram).expect("enough memory");
 //!     session.push_text("Once upon a time").await?;
+//!     // After a prompt the text goes on; one without a prompt starts: `model.tokenizer().decoder()`.
 //!     let mut decoder = Decoder::new(false);
 //!     loop {
 //!         let token = session.next(&Sampling::GREEDY).await?;
-//!         if model.header().is_eos(token.id) {
-//!             return Ok(());
-//!         }
+//!         let ended = model.header().is_eos(token.id);
 //!         for text in decoder.push(token.kind, token.text) {
 //!             print(text);
+//!         }
+//!         if ended {
+//!             print(decoder.finish());
+//!             return Ok(());
 //!         }
 //!     }
 //! }
@@ -28,6 +30,11 @@
 //!
 //! There is no allocator and no floating-point arithmetic in here, and no unsafe code but in the kernels of single processors; the
 //! same input gives the same bits everywhere.
+//! With a source that blocks every future is ready at once: any `block_on` runs a session, embassy-futures' for example.
+//!
+//! The feature `mac16` multiplies with MAC16 on Xtensa processors that have it (ESP32, ESP32-S3). It wants Espressif's
+//! compiler, for `asm!` on Xtensa is not stable, and rows at multiples of four bytes: a model in flash is to be aligned so.
+//!
 //! Someone who knows the Llama paper starts reading in `forward.rs`.
 #![no_std]
 #![cfg_attr(not(any(target_arch = "riscv32", target_arch = "xtensa")), forbid(unsafe_code))]

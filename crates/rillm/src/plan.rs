@@ -122,15 +122,18 @@ pub struct PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { needed, given, context, fitting_context, smallest } = *self;
-        write!(
-            f,
-            "{given} bytes of memory are {} too few: a context of {context} needs {needed}; ",
-            needed.saturating_sub(given)
-        )?;
+        let short = if fitting_context > 0 { needed } else { smallest }.saturating_sub(given);
         if fitting_context > 0 {
-            write!(f, "give {needed} bytes, or ask for a context of at most {fitting_context}")
+            write!(
+                f,
+                "{given} bytes of memory are {short} too few for a context of {context}, which needs {needed}; give them, or \
+                 ask for a context of at most {fitting_context}"
+            )
         } else {
-            write!(f, "even a context of 1 needs {smallest} with these options")
+            write!(
+                f,
+                "{given} bytes of memory are {short} too few: even a context of 1 needs {smallest} with these options"
+            )
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct Bytes<'a> {
 
 impl<'a> Bytes<'a> {
     /// Weights are used where they lie: memory-mapped flash, PSRAM, a memory map.
+    ///
+    /// On Xtensa they had better start at a multiple of four, which `include_bytes!` alone does not see to: the faster kernel
+    /// wants it.
     pub const fn lent(bytes: &'a [u8]) -> Self {
         Self { bytes, lend: true }
     }

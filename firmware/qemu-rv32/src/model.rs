@@ -6,6 +6,7 @@ use embedded_sdmmc::SdCardError;
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::{Bytes, PastTheEnd};
 use rillm_card::CardFile;
+use rillm_console::number::Grouped;
 
 use crate::card::Card;
 
@@ -30,7 +31,7 @@ impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Card { len, runs } => {
-                write!(f, "card: {len} bytes, {runs} {}", if *runs == 1 { "run" } else { "runs" })
+                write!(f, "card: {} bytes, {runs} {}", Grouped((*len).into()), if *runs == 1 { "run" } else { "runs" })
             }
             Self::Flash => f.write_str("flash, memory-mapped"),
         }
