@@ -10,7 +10,7 @@ use crate::format::{
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::Tokenizer;
 
-/// An opened file: everything that has to be known before the first token. About a kilobyte; the caller keeps it.
+/// An opened file: everything that has to be known before the first token. About 700 bytes; the caller keeps it.
 #[derive(Clone, Debug)]
 pub struct Model {
     header: Header,
