@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
 use console::style;
 use rillm::format::Header;
 use rillm_console::number::Grouped;
@@ -14,15 +13,11 @@ use serde_json::{Value, json};
 use crate::elf::Sections;
 use crate::emulate::dialogue::Dialogue;
 use crate::emulate::{Board, Machine, Setup};
-use crate::prove::cases::models;
+use crate::prove::cases::{LONG, models};
 use crate::prove::table::table;
 use crate::{interrupt, prove};
 
 const SHORT: &str = "Once upon a time";
-/// Of 60 tokens and more.
-const LONG: &str = "Once upon a time there was a boy who lived in a small house on a hill. Every morning he looked at the \
-                    river and the trees, and every evening he asked his mother what was on the other side of the forest. \
-                    \"There is a town,\" she said, \"and in the town there is a clock that nobody can read.\" One day he";
 /// Tokens over which decoding is averaged.
 const DECODED: u64 = 32;
 
@@ -130,7 +125,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut measured = Vec::new();
     let mut boards = Vec::new();
     for board in prove::boards(&args.boards)? {
-        let name = board.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let name = prove::name(board);
         let firmware = board.build()?;
         for model in &models {
             eprintln!("{} {name} {}", style("measuring").green().for_stderr(), model.name);

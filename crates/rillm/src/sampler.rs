@@ -188,7 +188,7 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// Puts a candidate on the heap, and the worst one out where there is no room.
+    /// Puts a candidate on the heap; where there is no room the worst one goes, which it must be better than.
     fn push(&mut self, candidate: u64) {
         let heap = &mut *self.heap;
         if self.len < heap.len() {
@@ -199,7 +199,7 @@ impl<'a> Sampler<'a> {
                 heap.swap(child, (child - 1) / 2);
                 child = (child - 1) / 2;
             }
-        } else if heap.first().is_some_and(|&worst| candidate > worst) {
+        } else {
             heap[0] = candidate;
             let mut parent = 0;
             while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).min_by_key(|&child| heap[child])

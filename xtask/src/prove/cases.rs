@@ -96,7 +96,8 @@ const TOP_K: Sampling = Sampling { temperature: Q16(78_643), top_k: 40, seed: 1 
 
 const WORD: &str = "Zoë";
 const SENTENCE: &str = "The little fox wanted to see the sea, but it was far away.";
-const LONG: &str = "Once upon a time there was a boy who lived in a small house on a hill. Every morning he looked at the \
+/// A paragraph, of 60 tokens and more.
+pub const LONG: &str = "Once upon a time there was a boy who lived in a small house on a hill. Every morning he looked at the \
                     river and the trees, and every evening he asked his mother what was on the other side of the forest. \
                     \"There is a town,\" she said, \"and in the town there is a clock that nobody can read.\" One day he";
 

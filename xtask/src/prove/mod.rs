@@ -140,6 +140,7 @@ pub fn skip(what: &str) {
     eprintln!("{} {what}", style("skipped").yellow().for_stderr());
 }
 
-fn name(board: Board) -> String {
+/// What the board is called on the command line.
+pub fn name(board: Board) -> String {
     board.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

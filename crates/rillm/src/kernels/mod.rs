@@ -52,24 +52,14 @@ impl<'a> Rows<'a> {
         if self.group == group { self.cols / group * group } else { 0 }
     }
 
-    /// Adds to `sums` what the last group of each row contributes, which starts at column `first` and may be empty.
+    /// Adds to `sums` what the last group of each row contributes, which starts at column `first`.
     #[inline(never)]
     fn add_last_group(&self, first: usize, x: &[i16], sums: &mut [i64]) {
-        if first == self.cols {
-            return;
-        }
         for (row, sum) in self.bytes.chunks_exact(self.row_len).zip(sums) {
             let scale = row[self.cols + first / self.group];
             let product = dot(bytemuck::cast_slice(&row[first..self.cols]), &x[first..self.cols]);
             *sum += i64::from(product) * i64::from(scale);
         }
-    }
-
-    /// Its first rows and the others.
-    #[cfg_attr(not(target_arch = "riscv32"), allow(dead_code))]
-    fn split_at(&self, rows: usize) -> (Self, Self) {
-        let (first, rest) = self.bytes.split_at(rows * self.row_len);
-        (Self { bytes: first, ..*self }, Self { bytes: rest, ..*self })
     }
 
     /// `sums[row] = Σ q · scale · x`, exactly, by the fastest means that this processor has. `x` holds at least `cols`

@@ -41,16 +41,16 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         return rows.dot_generic(x, sums);
     }
     let in_fours = sums.len() / 4 * 4;
-    let (blocks, remainder) = rows.split_at(in_fours);
+    let (blocks, remainder) = rows.bytes.split_at(in_fours * rows.row_len);
     let (fours, rest) = sums.split_at_mut(in_fours);
-    for (block, sums) in blocks.bytes.chunks_exact(4 * rows.row_len).zip(fours.as_chunks_mut::<4>().0) {
+    for (block, sums) in blocks.chunks_exact(4 * rows.row_len).zip(fours.as_chunks_mut::<4>().0) {
         // SAFETY: `block` is four rows, and each holds `cols` values and, from there on, their scales.
         *sums = unsafe { dot_four(block.as_ptr(), rows.row_len, rows.cols, &x[..whole]) };
     }
     if whole < rows.cols {
-        blocks.add_last_group(whole, x, fours);
+        rows.add_last_group(whole, x, fours);
     }
-    remainder.dot_generic(x, rest);
+    Rows { bytes: remainder, ..*rows }.dot_generic(x, rest);
 }
 
 /// Four rows from `q` on, `stride` bytes apart, their scales at byte `scales`.

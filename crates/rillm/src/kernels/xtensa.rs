@@ -42,7 +42,9 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     if !sums.is_empty() {
         // SAFETY: a row holds `cols` values and, from there on, their scales; it and `x` start at a multiple of four.
         unsafe { dot(rows.bytes.as_ptr(), rows.row_len, rows.cols, &x[..whole], sums) };
-        rows.add_last_group(whole, x, sums);
+        if whole < rows.cols {
+            rows.add_last_group(whole, x, sums);
+        }
     }
 }
 
