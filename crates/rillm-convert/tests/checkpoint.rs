@@ -24,6 +24,7 @@ fn small_config() -> LlamaConfig {
         vocab_size: 50,
         context_length: 16,
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
         norm_eps: 1e-5,
         tied_embeddings: false,
         bos: Some(1),

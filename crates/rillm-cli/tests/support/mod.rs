@@ -67,6 +67,7 @@ impl Models {
             vocab_size: VOCAB_SIZE,
             context_length: CONTEXT,
             rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+            rope_divisors: Vec::new(),
             norm_eps: 1e-5,
             tied_embeddings: true,
             bos: Some(1),

@@ -132,6 +132,7 @@ fn parse_header(path: &Path, file: &[u8]) -> Result<LlamaConfig, CheckpointError
         vocab_size: field(5).unsigned_abs(),
         context_length: positive(6, "seq_len")?,
         rope: Rope { theta: ROPE_THETA, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
         norm_eps: NORM_EPS,
         tied_embeddings: field(5) > 0,
         bos: Some(BOS),

@@ -4,6 +4,7 @@
 //! Whatever else a file asks for is refused by name.
 
 mod config;
+mod gguf;
 mod llama2c;
 mod section;
 mod sentencepiece;
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 pub use rillm::format::TokenKind;
 pub use rillm::tokenizer::layout::PrefixSpace;
 use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
+
+use crate::checkpoint::map_file;
+use crate::gguf::{Gguf, GgufError, is_gguf};
 
 /// Why a tokenizer was refused, and where.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,9 @@ pub enum Problem {
     /// The file is no JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// The file is GGUF and damaged, or a key is not as expected.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
     /// There is no tokenizer.
     #[error("no tokenizer.json and no tokenizer.model here; copy one of them from the model's page")]
     NotFound,
@@ -129,7 +136,7 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// Reads a checkpoint's tokenizer: of a directory, `tokenizer.json` or else `tokenizer.model`; or a file of either
-    /// kind, or a `tokenizer.bin` of llama2.c. A `tokenizer_config.json` beside it is read, too. `vocab_size` is the
+    /// kind, a GGUF file, or a `tokenizer.bin` of llama2.c. A `tokenizer_config.json` beside it is read, too. `vocab_size` is the
     /// model's.
     ///
     /// # Errors
@@ -149,6 +156,11 @@ impl Vocabulary {
         } else {
             path.to_owned()
         };
+        if is_gguf(&file).map_err(Problem::Io).map_err(at(&file))? {
+            let bytes = map_file(&file).map_err(Problem::Io).map_err(at(&file))?;
+            let gguf = Gguf::parse(&bytes).map_err(Problem::Gguf).map_err(at(&file))?;
+            return Self::from_gguf(&gguf, vocab_size).map_err(at(&file));
+        }
         let bytes = std::fs::read(&file).map_err(Problem::Io).map_err(at(&file))?;
         let config_path = file.with_file_name("tokenizer_config.json");
         let config = match std::fs::read(&config_path) {

@@ -160,6 +160,8 @@ pub enum RopeScaling {
         /// `original_max_position_embeddings` of the checkpoint's configuration.
         original_context: u32,
     },
+    /// Each frequency divided by a number of its own, which the header does not say.
+    Divisors,
 }
 
 /// The rotary embedding as the checkpoint describes it.
@@ -370,6 +372,7 @@ impl Header {
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 (2, factor, low_freq_factor, high_freq_factor, original_context)
             }
+            RopeScaling::Divisors => (3, 0.0, 0.0, 0.0, 0),
         };
         let fields = [
             (AT_FLAGS, if self.tied_embeddings { FLAG_TIED_EMBEDDINGS } else { 0 }),
@@ -504,6 +507,7 @@ fn parse_rope(bytes: &[u8]) -> Result<Rope, FormatError> {
                 high_freq_factor: finite("rope high_freq_factor", bytes, AT_ROPE_HIGH)?,
                 original_context: u32_at(bytes, AT_ROPE_ORIGINAL),
             },
+            3 => RopeScaling::Divisors,
             value => {
                 return Err(FormatError::Unknown { field: "rope scaling", value });
             }

@@ -42,6 +42,7 @@ fn shape(
         vocab_size,
         context_length: 64,
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
         norm_eps: 1e-5,
         tied_embeddings: n_layers.is_multiple_of(2),
         bos: Some(1),
