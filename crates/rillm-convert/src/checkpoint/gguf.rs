@@ -1,11 +1,12 @@
 //! A GGUF file: its keys as a configuration, and its tensors under llama.cpp's names.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use rillm::format::{Rope, RopeScaling, TensorKind};
+use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
 
 use super::tensor::LocatedTensor;
-use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, map};
+use super::{Checkpoint, CheckpointError, LlamaConfig, map};
 use crate::gguf::{Gguf, GgufError, Tensor, Value};
 
 /// The rotary embedding's divisors.
@@ -51,6 +52,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let architecture = architecture(&gguf).map_err(in_file)?;
     let key = |name: &str| format!("{architecture}.{name}");
     let mut config = config(&gguf, key).map_err(in_file)?;
+    config.attention = attention(&gguf, architecture);
 
     let mut rest = gguf.tensors().clone();
     if let Some(tensor) = rest.remove(ROPE_FREQS) {
@@ -59,15 +61,15 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     }
     config.check(path).map_err(|error| named_by_key(error, key))?;
 
-    let mut tensors = Vec::new();
-    for (kind, layer) in all_tensors(config.n_layers) {
+    let mut tensors = HashMap::new();
+    for (kind, layer) in config.tensors() {
         if kind == TensorKind::Head && config.tied_embeddings {
-            tensors.push(tensors[0]);
+            tensors.insert((kind, layer), tensors[&(TensorKind::Embedding, 0)]);
             continue;
         }
         let name = tensor_name(kind, layer);
         let (rows, cols) = config.shape(kind);
-        let shape = if kind.is_norm() { vec![cols] } else { vec![rows, cols] };
+        let shape = if kind.is_vector() { vec![cols] } else { vec![rows, cols] };
         let Some(Tensor { dtype, shape: found, offset }) = rest.remove(name.as_str()) else {
             return Err(CheckpointError::MissingTensor { path: path.to_owned(), name, shape });
         };
@@ -75,9 +77,9 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
             return Err(CheckpointError::Shape { name, found, expected: shape });
         }
         // llama.cpp turns neighbours in this architecture, and its converter orders the rows for that.
-        let interleaved_head =
-            matches!(kind, TensorKind::QProj | TensorKind::KProj).then_some(config.head_dim as usize);
-        tensors.push(LocatedTensor { file: 0, offset, dtype, rows, cols, interleaved_head });
+        let interleaved = architecture == "llama" && matches!(kind, TensorKind::QProj | TensorKind::KProj);
+        let interleaved_head = interleaved.then_some(config.head_dim as usize);
+        tensors.insert((kind, layer), LocatedTensor { file: 0, offset, dtype, rows, cols, interleaved_head });
     }
     if let Some(name) = rest.keys().next() {
         return Err(CheckpointError::UnexpectedTensor { path: path.to_owned(), name: (*name).to_owned() });
@@ -89,12 +91,22 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
 fn architecture<'a>(gguf: &Gguf<'a>) -> Result<&'a str, GgufError> {
     let key = "general.architecture";
     match gguf.text(key)? {
-        Some("llama") => Ok("llama"),
-        _ => Err(gguf.error(key, "\"llama\", the only architecture that rillm runs")),
+        Some(known @ ("llama" | "qwen2" | "qwen3")) => Ok(known),
+        _ => Err(gguf.error(key, "\"llama\", \"qwen2\" or \"qwen3\": rillm runs no other architecture")),
     }
 }
 
-/// The configuration, without divisors of the rotary embedding; `key` puts the architecture before a key's name.
+/// What attention has besides its projections. Biases of `llama`, whose order would be another, are not read.
+fn attention(gguf: &Gguf, architecture: &str) -> AttentionExtras {
+    let has = |kind| architecture != "llama" && gguf.tensors().contains_key(tensor_name(kind, 0).as_str());
+    AttentionExtras {
+        qkv_bias: architecture == "qwen2" || has(TensorKind::QBias),
+        o_bias: has(TensorKind::OBias),
+        qk_norm: architecture == "qwen3",
+    }
+}
+
+/// The configuration, without what attention has besides and divisors of the rotary embedding; `key` puts the architecture before a key's name.
 fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, GgufError> {
     let split = "split.count";
     if gguf.u32(split)?.is_some_and(|count| count > 1) {
@@ -118,6 +130,7 @@ fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, Gguf
         vocab_size: vocab_size(gguf, &key("vocab_size"))?,
         context_length: required("context_length")?,
         rope: rope(gguf, &key)?,
+        attention: AttentionExtras::default(),
         rope_divisors: Vec::new(),
         norm_eps: {
             let name = key("attention.layer_norm_rms_epsilon");
@@ -239,6 +252,12 @@ fn tensor_name(kind: TensorKind, layer: u32) -> String {
         TensorKind::GateProj => "ffn_gate",
         TensorKind::UpProj => "ffn_up",
         TensorKind::DownProj => "ffn_down",
+        TensorKind::QNorm => "attn_q_norm",
+        TensorKind::KNorm => "attn_k_norm",
+        TensorKind::QBias => "attn_q",
+        TensorKind::KBias => "attn_k",
+        TensorKind::VBias => "attn_v",
+        TensorKind::OBias => "attn_output",
     };
-    format!("blk.{layer}.{of_layer}.weight")
+    format!("blk.{layer}.{of_layer}.{}", if kind.is_bias() { "bias" } else { "weight" })
 }
