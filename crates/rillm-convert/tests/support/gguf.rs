@@ -82,15 +82,21 @@ impl Gguf {
 
 impl Value {
     fn to_bytes(&self) -> Vec<u8> {
-        let list = |kind: u32, len: usize| [9u32.to_le_bytes(), kind.to_le_bytes()].concat().into_iter().chain((len as u64).to_le_bytes());
+        let list = |kind: u32, len: usize| {
+            [9u32.to_le_bytes(), kind.to_le_bytes()].concat().into_iter().chain((len as u64).to_le_bytes())
+        };
         match self {
             Self::U32(value) => [4u32.to_le_bytes(), value.to_le_bytes()].concat(),
             Self::F32(value) => [6u32.to_le_bytes(), value.to_le_bytes()].concat(),
             Self::Bool(value) => [&7u32.to_le_bytes()[..], &[u8::from(*value)]].concat(),
             Self::Text(value) => 8u32.to_le_bytes().into_iter().chain(text(value)).collect(),
             Self::Texts(values) => list(8, values.len()).chain(values.iter().flat_map(|value| text(value))).collect(),
-            Self::F32s(values) => list(6, values.len()).chain(values.iter().flat_map(|value| value.to_le_bytes())).collect(),
-            Self::I32s(values) => list(5, values.len()).chain(values.iter().flat_map(|value| value.to_le_bytes())).collect(),
+            Self::F32s(values) => {
+                list(6, values.len()).chain(values.iter().flat_map(|value| value.to_le_bytes())).collect()
+            }
+            Self::I32s(values) => {
+                list(5, values.len()).chain(values.iter().flat_map(|value| value.to_le_bytes())).collect()
+            }
             Self::Raw(kind, bytes) => [&kind.to_le_bytes()[..], bytes].concat(),
         }
     }
@@ -134,15 +140,19 @@ pub fn random(config: &LlamaConfig, seed: u64) -> (Gguf, Vec<(TensorKind, u32, V
         let (rows, cols) = config.shape(kind);
         let values = random::tensor(config, seed, kind, layer);
         // Vectors are float32 in every GGUF file.
-        let (ggml, stored): (u32, Vec<(Vec<u8>, Vec<f32>)>) = match if kind.is_vector() { 0 } else { index % 5 } {
+        let (ggml, stored): (u32, Vec<Row>) = match if kind.is_vector() { 0 } else { index % 5 } {
             0 => (0, rows_of(&values, cols, |v| (v.to_le_bytes().to_vec(), v))),
             1 => (1, rows_of(&values, cols, |v| (f16::from_f32(v).to_le_bytes().to_vec(), f16::from_f32(v).to_f32()))),
-            2 => (30, rows_of(&values, cols, |v| (bf16::from_f32(v).to_le_bytes().to_vec(), bf16::from_f32(v).to_f32()))),
+            2 => {
+                (30, rows_of(&values, cols, |v| (bf16::from_f32(v).to_le_bytes().to_vec(), bf16::from_f32(v).to_f32())))
+            }
             3 => (8, (0..rows).map(|_| q8_0_row(&mut random, cols)).collect()),
             _ => (3, (0..rows).map(|_| q4_1_row(&mut random, cols)).collect()),
         };
         let order: Vec<usize> = match kind {
-            TensorKind::QProj | TensorKind::KProj if architecture == "llama" => interleaved(rows, config.head_dim as usize),
+            TensorKind::QProj | TensorKind::KProj if architecture == "llama" => {
+                interleaved(rows, config.head_dim as usize)
+            }
             _ => (0..rows).collect(),
         };
         file.tensors.push(Tensor {
@@ -156,8 +166,10 @@ pub fn random(config: &LlamaConfig, seed: u64) -> (Gguf, Vec<(TensorKind, u32, V
     (file, numbers)
 }
 
-/// The rows' bytes and the numbers that they stand for.
-fn rows_of(values: &[f32], cols: usize, encode: impl Fn(f32) -> (Vec<u8>, f32)) -> Vec<(Vec<u8>, Vec<f32>)> {
+/// A row's bytes and the numbers that they stand for.
+type Row = (Vec<u8>, Vec<f32>);
+
+fn rows_of(values: &[f32], cols: usize, encode: impl Fn(f32) -> (Vec<u8>, f32)) -> Vec<Row> {
     let row = |row: &[f32]| {
         let (bytes, values): (Vec<_>, Vec<_>) = row.iter().map(|&value| encode(value)).unzip();
         (bytes.concat(), values)
@@ -166,7 +178,7 @@ fn rows_of(values: &[f32], cols: usize, encode: impl Fn(f32) -> (Vec<u8>, f32)) 
 }
 
 /// A scale and signed bytes.
-fn q8_0_row(random: &mut SplitMix64, cols: usize) -> (Vec<u8>, Vec<f32>) {
+fn q8_0_row(random: &mut SplitMix64, cols: usize) -> Row {
     let (mut bytes, mut values) = (Vec::new(), Vec::new());
     for _ in 0..cols / 32 {
         let scale = f16::from_f32(0.001 + 0.002 * random.uniform());
@@ -179,7 +191,7 @@ fn q8_0_row(random: &mut SplitMix64, cols: usize) -> (Vec<u8>, Vec<f32>) {
 }
 
 /// A scale, a least value, and 4 bits a number: number *i* shares a byte with number *i* + 16.
-fn q4_1_row(random: &mut SplitMix64, cols: usize) -> (Vec<u8>, Vec<f32>) {
+fn q4_1_row(random: &mut SplitMix64, cols: usize) -> Row {
     let (mut bytes, mut values) = (Vec::new(), Vec::new());
     for _ in 0..cols / 32 {
         let (scale, least) = (f16::from_f32(0.01 + 0.02 * random.uniform()), f16::from_f32(-0.3 * random.uniform()));

@@ -586,6 +586,12 @@ mod tests {
     #[test]
     fn parse_reads_what_emit_writes() {
         assert_eq!(Header::parse(&header().emit()), Ok(header()));
+        let llama3 =
+            RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 9 };
+        for scaling in [RopeScaling::None, llama3, RopeScaling::Divisors] {
+            let header = Header { rope: Rope { theta: 1e4, scaling }, ..header() };
+            assert_eq!(Header::parse(&header.emit()), Ok(header));
+        }
         assert_eq!(header().source_name(), Some("test"));
         assert_eq!(header().file_len(), 512 + 6 * 1024);
     }
