@@ -1,5 +1,7 @@
 //! What a session does with its tokens: embeddings, batches, passes.
 
+use core::ops::Range;
+
 use crate::clock::{Clock, Stopwatch, Ticks};
 use crate::counted::{Counted, SectorReader, lent};
 use crate::error::Error;
@@ -251,10 +253,17 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         Ok(())
     }
 
-    pub fn truncate(&mut self, len: usize) {
-        self.embedded &= len >= self.len;
-        self.len = self.len.min(len);
-        self.cached = self.cached.min(len);
+    /// Forgets the tokens in `range`, as far as there are such. A key's angle is its position's, so what is in the cache
+    /// of the tokens after them goes, too.
+    pub fn remove(&mut self, range: Range<usize>) {
+        let start = range.start.min(self.len);
+        let end = range.end.clamp(start, self.len);
+        if start < end {
+            self.memory.history.copy_within(end..self.len, start);
+            self.len -= end - start;
+            self.cached = self.cached.min(start);
+            self.embedded = false;
+        }
     }
 
     pub fn vocab_size(&self) -> u32 {

@@ -1,5 +1,7 @@
 //! A conversation with a model: tokens in, tokens out.
 
+use core::ops::Range;
+
 use crate::clock::Clock;
 use crate::counted::Counted;
 use crate::error::Error;
@@ -142,12 +144,18 @@ impl<'m, S: WeightSource> Session<'m, S> {
 
     /// Forgets all tokens.
     pub fn reset(&mut self) {
-        self.runner.truncate(0);
+        self.truncate(0);
     }
 
     /// Forgets all tokens but the first `len`; all of fewer stay.
     pub fn truncate(&mut self, len: usize) {
-        self.runner.truncate(len);
+        self.remove(len..usize::MAX);
+    }
+
+    /// Forgets the tokens at the positions of `range`, as many of them as there are; those behind it move up. They are
+    /// computed again with the next call, as a token's keys depend on where it stands; what lies before the range is not.
+    pub fn remove(&mut self, range: Range<usize>) {
+        self.runner.remove(range);
     }
 
     /// The tokens so far.
