@@ -12,6 +12,7 @@ use crate::memory::Memory;
 use crate::model::Model;
 use crate::plan::{Plan, Stats};
 use crate::rope::Frequencies;
+use crate::snapshot::{self, RestoreError};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::tape::{Ring, Tape, drive, read_ahead};
 use crate::tokenizer::Scratch;
@@ -264,6 +265,19 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             self.cached = self.cached.min(start);
             self.embedded = false;
         }
+    }
+
+    pub fn save<E>(&self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        snapshot::save(self.model.identity(), self.tokens(), self.cached, &self.memory.work.cache, write)
+    }
+
+    /// Forgets all tokens, and takes those that were saved.
+    pub fn restore<E>(&mut self, read: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<(), RestoreError<E>> {
+        self.remove(0..self.len);
+        let (model, vocab_size) = (self.model.identity(), self.vocab_size());
+        let Memory { history, work, .. } = &mut self.memory;
+        (self.len, self.cached) = snapshot::restore(model, vocab_size, history, &mut work.cache, read)?;
+        Ok(())
     }
 
     pub fn vocab_size(&self) -> u32 {
