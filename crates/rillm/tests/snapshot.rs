@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling
 
 fn saved<S: WeightSource>(session: &Session<'_, S>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    session.save(|piece| Ok::<_, ()>(bytes.extend(piece))).unwrap();
+    session.save(|piece| bytes.write_all(piece)).unwrap();
     bytes
 }
 
