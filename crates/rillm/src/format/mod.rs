@@ -8,7 +8,7 @@ mod header;
 mod tensor;
 
 pub use bytes::crc32;
-pub(crate) use bytes::{Checksum, checksum, u32_at};
+pub(crate) use bytes::{Checksum, checksum, put, u32_at};
 pub use header::{
     AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind,
 };
