@@ -4,11 +4,13 @@
 //! vouched for, and `emit`, its inverse, which the converter uses.
 
 mod bytes;
+mod chat;
 mod header;
 mod tensor;
 
 pub use bytes::crc32;
 pub(crate) use bytes::{Checksum, checksum, u32_at};
+pub use chat::{CHAT_HEADER_LEN, ChatHeader, ChatPart};
 pub use header::{Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind};
 pub use tensor::{
     EMBEDDING_HEADER_LEN, EmbeddingHeader, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,

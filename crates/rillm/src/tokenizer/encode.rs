@@ -89,6 +89,14 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// `text` as it stands inside a conversation: no mark in it is a token, and `space` says whether a space stands before
+    /// it, whatever the tokenizer does with texts of their own.
+    pub(super) fn content(tokenizer: &'a Tokenizer, text: &'a str, space: bool, scratch: &'a mut Scratch) -> Self {
+        let mut encoder = Self::new(tokenizer, "", false, scratch);
+        encoder.words.piece = Text { prefix: space, rest: text };
+        encoder
+    }
+
     /// Puts the next tokens into `out` and returns how many there were: fewer than `out` holds only at the text's end.
     ///
     /// # Errors

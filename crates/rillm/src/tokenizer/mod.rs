@@ -73,6 +73,12 @@ impl Tokenizer {
         Encoder::new(self, text, add_special_tokens, scratch)
     }
 
+    /// Encodes what is said in a conversation, between other tokens: no mark in it becomes its token, and a space stands
+    /// before it or not, as `space` says.
+    pub fn content_encoder<'a>(&'a self, text: &'a str, space: bool, scratch: &'a mut Scratch) -> Encoder<'a> {
+        Encoder::content(self, text, space, scratch)
+    }
+
     /// A decoder at the start of a text.
     pub fn decoder(&self) -> Decoder {
         Decoder::new(self.header.strip_space)
