@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::format::{Header, RopeScaling, TensorEntry};
+use rillm::format::{AttentionExtras, Header, RopeScaling, TensorEntry};
 use serde_json::{Value, json};
 
 use crate::model_file::from_path;
@@ -81,6 +81,9 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
         "vocab_size": header.vocab_size,
         "max_position_embeddings": header.context_length,
         "key_bits": header.key_bits as u8,
+        "qkv_bias": header.attention.qkv_bias,
+        "o_bias": header.attention.o_bias,
+        "qk_norm": header.attention.qk_norm,
         "rope_theta": header.rope.theta,
         "rope_scaling": scaling,
         "rms_norm_eps": header.norm_eps,
@@ -116,7 +119,11 @@ fn print_header(header: &Header, file_len: u64, out: &mut impl Write) -> io::Res
     field("file", format!("{} bytes ({})", grouped(file_len), BinaryBytes(file_len)))?;
     field("layers", header.n_layers.to_string())?;
     field("hidden size", format!("{}, feed-forward {}", header.hidden_size, header.intermediate_size))?;
-    field("heads", format!("{} of {}, {} for keys and values", header.n_heads, header.head_dim, header.n_kv_heads))?;
+    let AttentionExtras { qkv_bias, o_bias, qk_norm } = header.attention;
+    let extras = [(qkv_bias, ", q, k and v with bias"), (o_bias, ", o with bias"), (qk_norm, ", q and k normalised")];
+    let extras: String = extras.into_iter().filter(|(there, _)| *there).map(|(_, words)| words).collect();
+    let (heads, head_dim, kv_heads) = (header.n_heads, header.head_dim, header.n_kv_heads);
+    field("heads", format!("{heads} of {head_dim}, {kv_heads} for keys and values{extras}"))?;
     field(
         "vocabulary",
         format!(

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use rillm::format::{Rope, RopeScaling};
+use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm_convert::checkpoint::{Dtype, LlamaConfig};
 use rillm_convert::random;
 
@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         head_dim: 64,
         vocab_size: 49_152,
         context_length: 8192,
+        attention: AttentionExtras::default(),
         rope: Rope { theta: 100_000.0, scaling: RopeScaling::None },
         norm_eps: 1e-5,
         tied_embeddings: true,

@@ -24,7 +24,7 @@ pub struct NotFinite {
 /// How the tensors of a kind are stored: norms as they are, matrices in int8 with groups of `group` values, a power of
 /// two, 16 to 512.
 pub fn quantisation(kind: TensorKind, group: u32) -> Quantisation {
-    if kind.is_norm() { Quantisation::Fixed32 } else { Quantisation::Int8 { group } }
+    if kind.is_vector() { Quantisation::Fixed32 } else { Quantisation::Int8 { group } }
 }
 
 /// Quantises a row as `quantisation` says, and returns its exponent: see [`quantise_int8`] and [`quantise_fixed32`].

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use half::{bf16, f16};
-use rillm::format::{RopeScaling, TensorKind};
+use rillm::format::{AttentionExtras, RopeScaling, TensorKind};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::checkpoint::{Dtype, LlamaConfig, tensor_name};
 ///
 /// Projections have the scale `1 / sqrt(columns)`, which keeps a vector's length; queries and keys a little more, so
 /// that attention prefers some positions, and the head and the embedding table 2.5 times as much, so that the most
-/// probable token stands out. Norm weights lie in 0.5 … 1.5. The same bits on every machine.
+/// probable token stands out. Norm weights lie in 0.5 … 1.5, biases are normal with a deviation of 0.5. The same bits on every machine.
 pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> Vec<f32> {
     let (rows, cols) = config.shape(kind);
     let stored_as = if kind == TensorKind::Head && config.tied_embeddings { TensorKind::Embedding } else { kind };
@@ -26,7 +26,12 @@ pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> 
         TensorKind::QProj | TensorKind::KProj => 1.5 * unit,
         _ => unit,
     };
-    (0..rows * cols).map(|_| if kind.is_norm() { 0.5 + random.uniform() } else { scale * random.normal() }).collect()
+    let value = |_| match kind {
+        _ if kind.is_norm() => 0.5 + random.uniform(),
+        _ if kind.is_bias() => 0.5 * random.normal(),
+        _ => scale * random.normal(),
+    };
+    (0..rows * cols).map(value).collect()
 }
 
 /// Writes the random model with this configuration and seed as a Hugging Face directory (`config.json` and
@@ -35,14 +40,13 @@ pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> 
 /// # Errors
 /// What the system says.
 pub fn write(directory: &Path, config: &LlamaConfig, dtype: Dtype, seed: u64) -> Result<(), io::Error> {
-    let mut kinds: Vec<(TensorKind, u32)> = TensorKind::tape(config.n_layers).collect();
-    kinds.push((TensorKind::Embedding, 0));
+    let mut kinds: Vec<(TensorKind, u32)> = config.tensors().collect();
     kinds.retain(|&(kind, _)| !(kind == TensorKind::Head && config.tied_embeddings));
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = kinds
         .into_iter()
         .map(|(kind, layer)| {
             let (rows, cols) = config.shape(kind);
-            let shape = if kind.is_norm() { vec![cols] } else { vec![rows, cols] };
+            let shape = if kind.is_vector() { vec![cols] } else { vec![rows, cols] };
             let values = tensor(config, seed, kind, layer);
             (tensor_name(kind, layer), shape, encode(&values, dtype))
         })
@@ -84,9 +88,15 @@ fn config_json(config: &LlamaConfig) -> Value {
             "original_max_position_embeddings": original_context,
         }),
     };
+    let (model_type, class) = match config.attention {
+        AttentionExtras { qk_norm: true, .. } => ("qwen3", "Qwen3ForCausalLM"),
+        AttentionExtras { qkv_bias: true, o_bias: false, .. } => ("qwen2", "Qwen2ForCausalLM"),
+        _ => ("llama", "LlamaForCausalLM"),
+    };
     json!({
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+        "architectures": [class],
+        "model_type": model_type,
+        "attention_bias": config.attention.o_bias,
         "hidden_act": "silu",
         "hidden_size": config.hidden_size,
         "intermediate_size": config.intermediate_size,

@@ -4,7 +4,7 @@
 //! embeddings (Su et al., 2021), grouped-query attention (Ainslie et al., 2023), SwiGLU (Shazeer, 2020).
 
 use rayon::prelude::*;
-use rillm::format::TensorKind;
+use rillm::format::{AttentionExtras, TensorKind};
 
 use crate::checkpoint::{Checkpoint, LlamaConfig};
 use crate::rope;
@@ -32,14 +32,24 @@ pub struct Reference {
 #[derive(Clone, Debug)]
 struct Layer {
     attention_norm: Vec<f32>,
-    q_proj: Vec<f32>,
-    k_proj: Vec<f32>,
-    v_proj: Vec<f32>,
-    o_proj: Vec<f32>,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    /// Of each head; if any.
+    q_norm: Option<Vec<f32>>,
+    k_norm: Option<Vec<f32>>,
     mlp_norm: Vec<f32>,
     gate_proj: Vec<f32>,
     up_proj: Vec<f32>,
     down_proj: Vec<f32>,
+}
+
+/// A projection, with a bias if it has one.
+#[derive(Clone, Debug)]
+struct Linear {
+    weights: Vec<f32>,
+    bias: Option<Vec<f32>>,
 }
 
 /// Keys and values of the positions so far, `[positions, n_kv_heads, head_dim]` each.
@@ -61,13 +71,16 @@ impl Reference {
             assert_eq!(values.len(), rows * cols, "{kind} of layer {layer}");
             values
         };
+        let AttentionExtras { qkv_bias, o_bias, qk_norm } = config.attention;
         let layers = (0..config.n_layers)
             .map(|layer| Layer {
                 attention_norm: tensor(TensorKind::AttentionNorm, layer),
-                q_proj: tensor(TensorKind::QProj, layer),
-                k_proj: tensor(TensorKind::KProj, layer),
-                v_proj: tensor(TensorKind::VProj, layer),
-                o_proj: tensor(TensorKind::OProj, layer),
+                q_proj: linear(&mut tensor, TensorKind::QProj, qkv_bias.then_some(TensorKind::QBias), layer),
+                k_proj: linear(&mut tensor, TensorKind::KProj, qkv_bias.then_some(TensorKind::KBias), layer),
+                v_proj: linear(&mut tensor, TensorKind::VProj, qkv_bias.then_some(TensorKind::VBias), layer),
+                o_proj: linear(&mut tensor, TensorKind::OProj, o_bias.then_some(TensorKind::OBias), layer),
+                q_norm: qk_norm.then(|| tensor(TensorKind::QNorm, layer)),
+                k_norm: qk_norm.then(|| tensor(TensorKind::KNorm, layer)),
                 mlp_norm: tensor(TensorKind::MlpNorm, layer),
                 gate_proj: tensor(TensorKind::GateProj, layer),
                 up_proj: tensor(TensorKind::UpProj, layer),
@@ -110,14 +123,19 @@ impl Reference {
         let mut x = self.embedding[token as usize * hidden_size..][..hidden_size].to_vec();
         for (layer, cache) in self.layers.iter().zip(&mut self.caches) {
             let normed = rms_norm(&x, &layer.attention_norm, eps);
-            let mut q = matvec(&layer.q_proj, &normed);
-            let mut k = matvec(&layer.k_proj, &normed);
-            let v = matvec(&layer.v_proj, &normed);
+            let mut q = layer.q_proj.apply(&normed);
+            let mut k = layer.k_proj.apply(&normed);
+            let v = layer.v_proj.apply(&normed);
+            for (heads, weight) in [(&mut q, &layer.q_norm), (&mut k, &layer.k_norm)] {
+                if let Some(weight) = weight {
+                    *heads = heads.chunks_exact(head_dim).flat_map(|head| rms_norm(head, weight, eps)).collect();
+                }
+            }
             rotate(&mut q, &angles);
             rotate(&mut k, &angles);
             cache.store(position, &k, &v);
             let attended = attention(&q, cache, n_heads, head_dim, k.len());
-            add(&mut x, &matvec(&layer.o_proj, &attended));
+            add(&mut x, &layer.o_proj.apply(&attended));
 
             let normed = rms_norm(&x, &layer.mlp_norm, eps);
             let gate = matvec(&layer.gate_proj, &normed);
@@ -126,6 +144,26 @@ impl Reference {
         }
         self.logits = matvec(&self.head, &rms_norm(&x, &self.norm, eps));
         &self.logits
+    }
+}
+
+fn linear(
+    tensor: &mut impl FnMut(TensorKind, u32) -> Vec<f32>,
+    proj: TensorKind,
+    bias: Option<TensorKind>,
+    layer: u32,
+) -> Linear {
+    Linear { weights: tensor(proj, layer), bias: bias.map(|bias| tensor(bias, layer)) }
+}
+
+impl Linear {
+    /// `W x + b`
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
+        let mut y = matvec(&self.weights, x);
+        if let Some(bias) = &self.bias {
+            add(&mut y, bias);
+        }
+        y
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use rillm::format::{Rope, RopeScaling, TensorKind};
+use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
 use rillm_convert::checkpoint::{Checkpoint, CheckpointError, Dtype, LlamaConfig};
 use rillm_convert::random;
 use safetensors::tensor::TensorView;
@@ -23,17 +23,13 @@ fn small_config() -> LlamaConfig {
         head_dim: 8,
         vocab_size: 50,
         context_length: 16,
+        attention: AttentionExtras::default(),
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
         norm_eps: 1e-5,
         tied_embeddings: false,
         bos: Some(1),
         eos: vec![2],
     }
-}
-
-fn all_tensors(config: &LlamaConfig) -> Vec<(TensorKind, u32)> {
-    let embedding = [(TensorKind::Embedding, 0)].into_iter();
-    embedding.chain(TensorKind::tape(config.n_layers)).collect()
 }
 
 fn random_directory(config: &LlamaConfig, dtype: Dtype) -> tempfile::TempDir {
@@ -84,7 +80,7 @@ fn a_random_checkpoint_is_read_back() {
         let directory = random_directory(&config, Dtype::F32);
         let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
         assert_eq!(*checkpoint.config(), config);
-        for (kind, layer) in all_tensors(&config) {
+        for (kind, layer) in config.tensors() {
             let expected = random::tensor(&config, 3, kind, layer);
             assert_eq!(checkpoint.tensor(kind, layer), expected, "{kind}");
         }
@@ -292,7 +288,7 @@ fn both_forms_of_stories260k_hold_the_same_tensors() {
     assert_eq!(llama2c.config(), hugging_face.config());
     assert_eq!(llama2c.name(), "stories260K.bin");
     assert_eq!(hugging_face.name(), "stories260K");
-    for (kind, layer) in all_tensors(hugging_face.config()) {
+    for (kind, layer) in hugging_face.config().tensors() {
         assert!(llama2c.tensor(kind, layer) == hugging_face.tensor(kind, layer), "{kind} of layer {layer}");
     }
 }

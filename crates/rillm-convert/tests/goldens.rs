@@ -70,6 +70,23 @@ fn no_scaling_f32() {
     check_tiny("plain-f32");
 }
 
+#[test]
+fn biases_of_queries_keys_and_values() {
+    check_tiny("qwen2");
+}
+
+#[test]
+fn norms_of_query_and_key_heads() {
+    check_tiny("qwen3");
+    check_tiny("qwen3-bias");
+}
+
+#[test]
+fn smollm2_and_llama_3_2() {
+    check_tiny("smollm2");
+    check_tiny("llama-3.2");
+}
+
 /// The 20 largest logits after each prompt of a golden.
 fn check_prompts(golden: &Path, checkpoint: &Path) {
     let golden = read(golden);

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{
-    EMBEDDING_HEADER_LEN, EmbeddingHeader, Header, Quantisation, Rope, RopeScaling, SectionKind, TENSOR_ENTRY_LEN,
-    TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind, crc32,
+    AttentionExtras, EMBEDDING_HEADER_LEN, EmbeddingHeader, Header, Quantisation, Rope, RopeScaling, SectionKind,
+    TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind, crc32,
 };
 use rillm::source::SECTOR_LEN;
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
@@ -26,6 +26,7 @@ fn odd_config() -> LlamaConfig {
         head_dim: 8,
         vocab_size: 1003,
         context_length: 64,
+        attention: AttentionExtras::default(),
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
         norm_eps: 1e-5,
         tied_embeddings: false,
@@ -121,8 +122,7 @@ fn tensors_follow_each_other_and_hold_the_weights() {
     let Converted { checkpoint, report, bytes, .. } = converted(&config, &vocabulary(1003));
     let header = header(&bytes);
     let entries = entries(&bytes);
-    let expected: Vec<(TensorKind, u32)> =
-        [(TensorKind::Embedding, 0)].into_iter().chain(TensorKind::tape(config.n_layers)).collect();
+    let expected: Vec<(TensorKind, u32)> = config.tensors().collect();
     assert_eq!(entries.len(), expected.len());
     assert_eq!(report.tensors.len(), expected.len());
 

@@ -13,9 +13,9 @@ pub const LOG2_FRACTION: i32 = 20;
 const LOG2_E_Q22: i64 = 6_051_102;
 
 /// The bit length of the largest magnitude in `values`: every value lies strictly between ±2^bits. 0 of zeros.
-pub fn max_bits(values: &[i32]) -> u32 {
+pub fn max_bits(values: impl Iterator<Item = i32>) -> u32 {
     // The OR of magnitudes has the bit length of the largest one.
-    let all = values.iter().fold(0, |all, value| all | value.unsigned_abs());
+    let all = values.fold(0, |all, value| all | value.unsigned_abs());
     32 - all.leading_zeros()
 }
 

@@ -8,14 +8,14 @@ use core::ops::Range;
 use crate::attention::attention;
 use crate::clock::Stopwatch;
 use crate::fixed::{Positive, round_shift};
-use crate::format::{FormatError, Header, TensorHeader, TensorKind};
+use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
 use crate::kv_cache::{KvCache, Part};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp::silu;
-use crate::norm::{NormWeights, rms_norm};
+use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
 use crate::rope::Frequencies;
 use crate::tape::Tape;
-use crate::vector::{Narrow, Wide};
+use crate::vector::{Narrow, Wide, fixed32};
 
 /// The working memory of a pass.
 pub(crate) struct Workspace<'a> {
@@ -53,8 +53,8 @@ impl Pass<'_, '_, '_, '_> {
         let mut tokens = 0..self.batch;
         for layer in 0..self.header.n_layers {
             self.norm(TensorKind::AttentionNorm, layer, tokens.clone()).await?;
-            self.project_kv(TensorKind::KProj, Part::Key, layer, tokens.clone()).await?;
-            self.project_kv(TensorKind::VProj, Part::Value, layer, tokens.clone()).await?;
+            self.project_kv(Part::Key, layer, tokens.clone()).await?;
+            self.project_kv(Part::Value, layer, tokens.clone()).await?;
             if layer + 1 == self.header.n_layers {
                 self.tape.end_prefix()?;
                 // Nothing but keys and values of the earlier tokens is looked at again.
@@ -101,15 +101,51 @@ impl Pass<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Keys, rotated, or values into the cache.
-    async fn project_kv(
+    /// `y += b` for the bias that comes next.
+    async fn add_bias(&mut self, kind: TensorKind, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+        let tensor = self.tape.tensor(self.header, kind, layer).await?;
+        let (bias, _) = self.tape.take(tensor.row_len()).await?.as_chunks();
+        let start = self.watch.now();
+        for token in tokens {
+            self.work.y.add(token, bias.iter().map(|&b| fixed32(b)), tensor.exponent.into());
+        }
+        self.watch.ticks.matmul += self.watch.since(start);
+        Ok(())
+    }
+
+    /// `y = rms_norm(y)`, head by head, of the first `len` elements.
+    async fn norm_heads(
         &mut self,
         kind: TensorKind,
-        part: Part,
         layer: u32,
         tokens: Range<usize>,
+        len: u32,
     ) -> Result<(), FormatError> {
-        self.project(kind, layer, tokens.clone()).await?;
+        let tensor = self.tape.tensor(self.header, kind, layer).await?;
+        let (mantissas, _) = self.tape.take(tensor.row_len()).await?.as_chunks();
+        let start = self.watch.now();
+        let weights = NormWeights { mantissas, exponent: tensor.exponent.into(), epsilon: self.epsilon };
+        for token in tokens {
+            rms_norm_heads(&mut self.work.y, weights, token, len as usize);
+        }
+        self.watch.ticks.norm += self.watch.since(start);
+        Ok(())
+    }
+
+    /// Keys, rotated, or values into the cache.
+    async fn project_kv(&mut self, part: Part, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+        let (proj, bias) = match part {
+            Part::Key => (TensorKind::KProj, TensorKind::KBias),
+            Part::Value => (TensorKind::VProj, TensorKind::VBias),
+        };
+        self.project(proj, layer, tokens.clone()).await?;
+        let AttentionExtras { qkv_bias, qk_norm, .. } = self.header.attention;
+        if qkv_bias {
+            self.add_bias(bias, layer, tokens.clone()).await?;
+        }
+        if qk_norm && part == Part::Key {
+            self.norm_heads(TensorKind::KNorm, layer, tokens.clone(), self.header.kv_dim()).await?;
+        }
         let start = self.watch.now();
         let kv_dim = self.header.kv_dim() as usize;
         for token in tokens {
@@ -127,7 +163,14 @@ impl Pass<'_, '_, '_, '_> {
 
     /// `x += W_o attention(rope(W_q a))`
     async fn attend(&mut self, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+        let AttentionExtras { qkv_bias, o_bias, qk_norm } = self.header.attention;
         self.project(TensorKind::QProj, layer, tokens.clone()).await?;
+        if qkv_bias {
+            self.add_bias(TensorKind::QBias, layer, tokens.clone()).await?;
+        }
+        if qk_norm {
+            self.norm_heads(TensorKind::QNorm, layer, tokens.clone(), self.header.q_dim()).await?;
+        }
         let start = self.watch.now();
         let q_dim = self.header.q_dim() as usize;
         for token in tokens.clone() {
@@ -142,6 +185,9 @@ impl Pass<'_, '_, '_, '_> {
         }
         self.watch.ticks.attention += self.watch.since(start);
         self.project(TensorKind::OProj, layer, tokens.clone()).await?;
+        if o_bias {
+            self.add_bias(TensorKind::OBias, layer, tokens.clone()).await?;
+        }
         self.add_residual(tokens);
         Ok(())
     }
@@ -185,7 +231,7 @@ impl Pass<'_, '_, '_, '_> {
         let start = self.watch.now();
         for token in tokens {
             let (y, exponent) = self.work.y.get(token, self.header.hidden_size as usize);
-            self.work.x.add(token, y, exponent);
+            self.work.x.add(token, y.iter().copied(), exponent);
         }
         self.watch.ticks.norm += self.watch.since(start);
     }

@@ -167,7 +167,7 @@ fn saturate(exponent: i32) -> i8 {
 ///
 /// The scale's mantissa lies in 128 ..= 255, or the vector is zero.
 fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
-    let bits = max_bits(values) as i32;
+    let bits = max_bits(values.iter().copied()) as i32;
     if bits == 0 {
         out.fill(0);
         // The smallest exponent, so that it stands back behind those of other vectors.

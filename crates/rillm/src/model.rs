@@ -19,9 +19,9 @@ pub struct Model {
     embedding_section: Section,
     rope_section: Section,
     tape_section: Section,
-    /// Bytes of the tape up to the end of the last layer's `v_proj`: all that the earlier tokens of a prompt need.
+    /// Bytes of the tape up to the end of the last layer's values: all that the earlier tokens of a prompt need.
     prefix_len: u64,
-    /// The longest piece of the tape that must lie in one piece: a row, a norm's weights, a tensor's header.
+    /// The longest piece of the tape that must lie in one piece: a row, a vector, a tensor's header.
     longest_piece: usize,
     /// The last tensor, as the table has it.
     lm_head: TensorHeader,
@@ -71,11 +71,12 @@ impl Model {
         reader: &mut SectorReader<'_, S>,
     ) -> Result<(), Error<S::Error>> {
         let table = self.header.section(SectionKind::Tensors)?;
-        let tensors = TensorKind::tape(self.header.n_layers).count() as u64 + 1;
+        let tensors = TensorKind::tape(&self.header).count() as u64 + 1;
         section_len(&table, "tensor table length", tensors * TENSOR_ENTRY_LEN as u64)?;
         let mut at = self.tape_section.offset;
         let embedding = [(TensorKind::Embedding, 0)].into_iter();
-        for (index, (kind, layer)) in embedding.chain(TensorKind::tape(self.header.n_layers)).enumerate() {
+        let header = self.header.clone();
+        for (index, (kind, layer)) in embedding.chain(TensorKind::tape(&header)).enumerate() {
             let mut bytes = [0; TENSOR_ENTRY_LEN];
             let offset = table.offset + (index * TENSOR_ENTRY_LEN) as u64;
             reader.read(offset, &mut bytes).await.map_err(Error::Source)?;
@@ -97,7 +98,7 @@ impl Model {
             if kind == TensorKind::Head {
                 self.lm_head = entry.tensor;
             }
-            if kind == TensorKind::VProj {
+            if matches!(kind, TensorKind::VProj | TensorKind::VBias) {
                 self.prefix_len = at - self.tape_section.offset;
             }
         }

@@ -34,7 +34,7 @@ impl Narrow<'_> {
 
 /// Rounds `values · 2^exponent` to 16-bit mantissas, of which the largest has 15 bits, and returns their exponent.
 pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
-    let right = max_bits(values) as i32 - 15;
+    let right = max_bits(values.iter().copied()) as i32 - 15;
     for (out, &value) in out.iter_mut().zip(values) {
         // Within ±2^15 after the shift; rounding may reach 2^15 itself.
         let scaled = if right >= 0 { round_shift(value.into(), right as u32) } else { i64::from(value) << -right };
@@ -73,20 +73,20 @@ impl Wide<'_> {
     /// Shifts a token's first `len` mantissas to the left as far as they stay below 2^30, which changes no value.
     pub fn normalise(&mut self, token: usize, len: usize) {
         let values = self.get_mut(token, len);
-        let left = 30 - (max_bits(values) as i32).min(30);
+        let left = 30 - (max_bits(values.iter().copied()) as i32).min(30);
         for value in values {
             *value <<= left;
         }
         self.exponents[token] -= left;
     }
 
-    /// Adds `values · 2^exponent` to a token's vector: the residual connection.
+    /// Adds `values · 2^exponent` to a token's vector: the residual connection, or a bias.
     ///
     /// The sum's exponent is the smallest with which no sum can reach 2^30; shifts to the right round.
-    pub fn add(&mut self, token: usize, values: &[i32], exponent: i32) {
+    pub fn add(&mut self, token: usize, values: impl ExactSizeIterator<Item = i32> + Clone, exponent: i32) {
         let own_exponent = self.exponents[token];
         let own = self.get_mut(token, values.len());
-        let (own_bits, bits) = (max_bits(own) as i32, max_bits(values) as i32);
+        let (own_bits, bits) = (max_bits(own.iter().copied()) as i32, max_bits(values.clone()) as i32);
         if bits == 0 {
             return;
         }
@@ -94,11 +94,16 @@ impl Wide<'_> {
         let top = if own_bits == 0 { exponent + bits } else { (own_exponent + own_bits).max(exponent + bits) };
         let sum_exponent = top - 28;
         let (own_right, right) = (sum_exponent - own_exponent, sum_exponent - exponent);
-        for (own, &value) in own.iter_mut().zip(values) {
+        for (own, value) in own.iter_mut().zip(values) {
             *own = shift(*own, own_right) + shift(value, right);
         }
         self.exponents[token] = sum_exponent;
     }
+}
+
+/// A mantissa of a vector on the tape: 24 bits and a sign, cut to them, so that a damaged file cannot overflow a product.
+pub(crate) fn fixed32(bytes: [u8; 4]) -> i32 {
+    (i32::from_le_bytes(bytes) << 7) >> 7
 }
 
 /// `value · 2^-right`, rounded. The caller knows that the result fits 30 bits.
@@ -133,7 +138,7 @@ mod tests {
                 let bound = if mantissa.abs() == 32767 { step } else { step / 2.0 };
                 prop_assert!(error.abs() <= bound);
             }
-            prop_assert!(max_bits(&values) == 0 || narrow.mantissas.iter().any(|m| m.unsigned_abs() >= 1 << 14));
+            prop_assert!(max_bits(values.iter().copied()) == 0 || narrow.mantissas.iter().any(|m| m.unsigned_abs() >= 1 << 14));
         }
 
         #[test]
@@ -147,7 +152,7 @@ mod tests {
                 .map(|(&a, &b)| f64::from(a) * 2f64.powi(a_exponent) + f64::from(b) * 2f64.powi(b_exponent))
                 .collect();
             let mut wide = Wide { mantissas: &mut a, stride: 8, exponents: &mut [a_exponent] };
-            wide.add(0, &b, b_exponent);
+            wide.add(0, b.iter().copied(), b_exponent);
             let step = 2f64.powi(wide.exponents[0]);
             let largest = exact.iter().fold(0f64, |m, v| m.max(v.abs()));
             for (&mantissa, exact) in wide.mantissas.iter().zip(&exact) {
@@ -161,11 +166,11 @@ mod tests {
     fn zero_vectors_take_any_exponent() {
         let mut zeros = [0i32; 3];
         let mut wide = Wide { mantissas: &mut zeros, stride: 3, exponents: &mut [1000] };
-        wide.add(0, &[1, -2, 3], -1000);
+        wide.add(0, [1, -2, 3].into_iter(), -1000);
         assert_eq!(wide.get(0, 3).0.iter().map(|&m| i64::from(m)).sum::<i64>(), 2 << 26);
-        wide.add(0, &[0; 3], 5000);
+        wide.add(0, [0; 3].into_iter(), 5000);
         assert_eq!(wide.exponents[0], -1000 + 2 - 28);
         wide.normalise(0, 3);
-        assert!(max_bits(wide.mantissas) == 30);
+        assert!(max_bits(wide.mantissas.iter().copied()) == 30);
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use rillm::format::{Rope, RopeScaling};
+use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm_convert::checkpoint::{Dtype, LlamaConfig};
 use rillm_convert::random;
 use serde_json::Value;
@@ -66,6 +66,7 @@ impl Models {
             head_dim: 8,
             vocab_size: VOCAB_SIZE,
             context_length: CONTEXT,
+            attention: AttentionExtras::default(),
             rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
             norm_eps: 1e-5,
             tied_embeddings: true,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rillm::format::{Header, MAX_EOS, Rope, RopeScaling, TensorKind};
+use rillm::format::{AttentionExtras, Header, MAX_EOS, Rope, RopeScaling, TensorKind};
 
 use super::CheckpointError;
 
@@ -25,6 +25,8 @@ pub struct LlamaConfig {
     pub vocab_size: u32,
     /// Positions that the model was made for: 1 to 2^20.
     pub context_length: u32,
+    /// What attention has besides Llama's projections.
+    pub attention: AttentionExtras,
     /// The rotary embedding's base and scaling.
     pub rope: Rope,
     /// Added to the mean square under RMSNorm's root: finite, not negative.
@@ -50,6 +52,7 @@ impl LlamaConfig {
         header.head_dim = self.head_dim;
         header.vocab_size = self.vocab_size;
         header.context_length = self.context_length;
+        header.attention = self.attention;
         header.rope = self.rope;
         header.norm_eps = self.norm_eps;
         header.bos = self.bos;
@@ -57,6 +60,12 @@ impl LlamaConfig {
             *slot = Some(eos);
         }
         header
+    }
+
+    /// Every tensor of the model with its layer: the embedding table, then those of the tape in their order.
+    pub fn tensors(&self) -> impl Iterator<Item = (TensorKind, u32)> {
+        let tape: Vec<_> = TensorKind::tape(&self.header()).collect();
+        [(TensorKind::Embedding, 0)].into_iter().chain(tape)
     }
 
     /// `(rows, columns)` of a tensor.

@@ -1,22 +1,38 @@
-//! `config.json` of a Hugging Face Llama checkpoint. Defaults are those of `LlamaConfig` in transformers.
+//! `config.json` of a Hugging Face checkpoint. Defaults are those of `LlamaConfig` and its siblings in transformers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rillm::format::{Rope, RopeScaling};
+use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use serde_json::{Map, Value};
 
 use super::{CheckpointError, LlamaConfig, io_error};
 
+/// The members of Llama's family that rillm runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Llama,
+    /// Adds a bias to queries, keys and values.
+    Qwen2,
+    /// Normalises the heads of queries and keys.
+    Qwen3,
+}
+
+/// `model_type`, and the name of the class in transformers.
+const FAMILIES: [(Family, &str, &str); 3] = [
+    (Family::Llama, "llama", "LlamaForCausalLM"),
+    (Family::Qwen2, "qwen2", "Qwen2ForCausalLM"),
+    (Family::Qwen3, "qwen3", "Qwen3ForCausalLM"),
+];
+
 /// Switches that change the arithmetic when true.
-const MUST_BE_FALSE: [&str; 7] =
-    ["attention_bias", "mlp_bias", "use_bias", "use_sliding_window", "use_qk_norm", "rope_interleaved", "alibi"];
+const MUST_BE_FALSE: [&str; 6] =
+    ["mlp_bias", "use_bias", "use_sliding_window", "use_qk_norm", "rope_interleaved", "alibi"];
 /// Factors that change the arithmetic unless they are one.
 const MUST_BE_ONE: [&str; 5] =
     ["partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];
 /// Features that change the arithmetic when they are there at all.
-const MUST_BE_ABSENT: [&str; 8] = [
-    "sliding_window",
+const MUST_BE_ABSENT: [&str; 7] = [
     "quantization_config",
     "compression_config",
     "attention_multiplier",
@@ -38,13 +54,15 @@ pub(super) struct ConfigJson {
 /// one.
 pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
     let fields = Fields::read(directory.join("config.json"))?;
-    refuse_other_arithmetic(&fields)?;
+    let family = family(&fields)?;
+    refuse_other_arithmetic(&fields, family)?;
 
     let hidden_size = fields.required_u32("hidden_size")?;
     let n_heads = fields.required_u32("num_attention_heads")?;
     let context_length = fields.u32("max_position_embeddings")?.unwrap_or(2048);
     let head_dim = match fields.u32("head_dim")? {
         Some(head_dim) => head_dim,
+        None if family == Family::Qwen3 => 128,
         None if n_heads > 0 && hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,
         None => {
             return Err(fields.error("num_attention_heads", "a divisor of hidden_size, or an explicit head_dim"));
@@ -60,11 +78,12 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
         head_dim,
         vocab_size: fields.required_u32("vocab_size")?,
         context_length,
+        attention: attention(&fields, family)?,
         rope: rope(&fields, context_length)?,
         norm_eps: fields.f32("rms_norm_eps")?.unwrap_or(1e-6),
         tied_embeddings: ties.unwrap_or(false),
-        bos: fields.tokens("bos_token_id", &[1])?.first().copied(),
-        eos: fields.tokens("eos_token_id", &[2])?,
+        bos: fields.tokens("bos_token_id", if family == Family::Llama { &[1] } else { &[] })?.first().copied(),
+        eos: fields.tokens("eos_token_id", if family == Family::Llama { &[2] } else { &[] })?,
     };
     config.check(&fields.path)?;
 
@@ -82,16 +101,34 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
     Ok(ConfigJson { config, ties_are_explicit: ties.is_some() })
 }
 
-fn refuse_other_arithmetic(fields: &Fields) -> Result<(), CheckpointError> {
-    if !matches!(fields.str("model_type")?, None | Some("llama")) {
-        return Err(fields.error("model_type", "\"llama\", the only architecture that rillm runs"));
-    }
+fn family(fields: &Fields) -> Result<Family, CheckpointError> {
+    let model_type = fields.str("model_type")?.unwrap_or("llama");
+    let Some((family, _, class)) = FAMILIES.into_iter().find(|(_, name, _)| *name == model_type) else {
+        return Err(fields.error("model_type", "\"llama\", \"qwen2\" or \"qwen3\": rillm runs no other architecture"));
+    };
     match fields.get("architectures") {
-        None => {}
-        Some(Value::Array(names)) if names.iter().all(|name| name == "LlamaForCausalLM") => {}
-        Some(_) => {
-            return Err(fields.error("architectures", "[\"LlamaForCausalLM\"], the only architecture that rillm runs"));
-        }
+        None => Ok(family),
+        Some(Value::Array(names)) if names.iter().all(|name| name == class) => Ok(family),
+        Some(_) => Err(fields.error("architectures", &format!("[\"{class}\"]: rillm runs models that write text"))),
+    }
+}
+
+fn attention(fields: &Fields, family: Family) -> Result<AttentionExtras, CheckpointError> {
+    // transformers gives Qwen2 its biases whatever the configuration says.
+    let bias = family != Family::Qwen2 && fields.bool("attention_bias")? == Some(true);
+    Ok(AttentionExtras { qkv_bias: bias || family == Family::Qwen2, o_bias: bias, qk_norm: family == Family::Qwen3 })
+}
+
+fn refuse_other_arithmetic(fields: &Fields, family: Family) -> Result<(), CheckpointError> {
+    // A window that Qwen's configurations name and switch off.
+    if family == Family::Llama && fields.get("sliding_window").is_some() {
+        return Err(fields.error("sliding_window", "nothing: rillm does not compute this"));
+    }
+    let full = |kind: &Value| kind == "full_attention";
+    if let Some(kinds) = fields.get("layer_types")
+        && !kinds.as_array().is_some_and(|kinds| kinds.iter().all(full))
+    {
+        return Err(fields.error("layer_types", "\"full_attention\" for every layer: rillm computes no other"));
     }
     if !matches!(fields.str("hidden_act")?, None | Some("silu" | "swish")) {
         return Err(fields.error("hidden_act", "\"silu\", the only activation that rillm computes"));
@@ -392,7 +429,9 @@ mod tests {
             ("model_type", json!("mistral")),
             ("architectures", json!(["LlamaForSequenceClassification"])),
             ("hidden_act", json!("gelu")),
-            ("attention_bias", json!(true)),
+            ("attention_bias", json!("yes")),
+            ("layer_types", json!(["full_attention", "sliding_attention"])),
+            ("use_sliding_window", json!(true)),
             ("mlp_bias", json!(true)),
             ("sliding_window", json!(4096)),
             ("partial_rotary_factor", json!(0.5)),

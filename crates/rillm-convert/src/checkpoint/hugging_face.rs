@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, config_json, io_error, map};
+use super::{Checkpoint, CheckpointError, LlamaConfig, config_json, io_error, map};
 
 /// A tensor as a safetensors header describes it.
 struct Listed {
@@ -29,16 +29,17 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
     if !ties_are_explicit {
         config.tied_embeddings = !listed.contains_key(&head_name);
     }
-    let mut tensors = Vec::new();
-    for (kind, layer) in all_tensors(config.n_layers) {
+    let mut tensors = HashMap::new();
+    for (kind, layer) in config.tensors() {
         let name = tensor_name(kind, layer);
-        if kind == TensorKind::Head && config.tied_embeddings && !listed.contains_key(&name) {
-            tensors.push(tensors[0]);
-            continue;
-        }
-        tensors.push(locate(directory, &config, kind, &name, &mut listed)?);
+        let repeated = kind == TensorKind::Head && config.tied_embeddings && !listed.contains_key(&name);
+        let tensor = match repeated {
+            true => tensors[&(TensorKind::Embedding, 0)],
+            false => locate(directory, &config, kind, &name, &mut listed)?,
+        };
+        tensors.insert((kind, layer), tensor);
     }
-    let [embedding, _, head] = [0, 1, 2].map(|index: usize| tensors[index]);
+    let [embedding, head] = [TensorKind::Embedding, TensorKind::Head].map(|kind| tensors[&(kind, 0)]);
     let bytes = |tensor: &LocatedTensor| &files[tensor.file][tensor.byte_range()];
     if config.tied_embeddings && bytes(&embedding) != bytes(&head) {
         return Err(CheckpointError::TiedHeadDiffers { path: directory.join("config.json") });
@@ -60,7 +61,7 @@ fn locate(
     listed: &mut HashMap<String, Listed>,
 ) -> Result<LocatedTensor, CheckpointError> {
     let (rows, cols) = config.shape(kind);
-    let shape = if kind.is_norm() { vec![cols] } else { vec![rows, cols] };
+    let shape = if kind.is_vector() { vec![cols] } else { vec![rows, cols] };
     let Some(tensor) = listed.remove(name) else {
         return Err(CheckpointError::MissingTensor { path: directory.to_owned(), name: name.to_owned(), shape });
     };
@@ -86,8 +87,15 @@ pub(crate) fn tensor_name(kind: TensorKind, layer: u32) -> String {
         TensorKind::AttentionNorm | TensorKind::MlpNorm => {
             format!("model.layers.{layer}.{kind}.weight")
         }
-        TensorKind::QProj | TensorKind::KProj | TensorKind::VProj | TensorKind::OProj => {
-            format!("model.layers.{layer}.self_attn.{kind}.weight")
+        TensorKind::QProj
+        | TensorKind::KProj
+        | TensorKind::VProj
+        | TensorKind::OProj
+        | TensorKind::QNorm
+        | TensorKind::KNorm => format!("model.layers.{layer}.self_attn.{kind}.weight"),
+        // Their names end in `.bias`.
+        TensorKind::QBias | TensorKind::KBias | TensorKind::VBias | TensorKind::OBias => {
+            format!("model.layers.{layer}.self_attn.{kind}")
         }
         TensorKind::GateProj | TensorKind::UpProj | TensorKind::DownProj => {
             format!("model.layers.{layer}.mlp.{kind}.weight")

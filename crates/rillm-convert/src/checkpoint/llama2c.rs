@@ -2,12 +2,13 @@
 //!
 //! The order is that of `legacy_export` in llama2.c's `export.py`. Rotary pairs are neighbours there.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use rillm::format::{Rope, RopeScaling, TensorKind};
+use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, LlamaConfig, all_tensors, map, tensor_index};
+use super::{Checkpoint, CheckpointError, LlamaConfig, map};
 
 const HEADER_LEN: usize = 7 * 4;
 /// What later versions start with, read as the first integer.
@@ -25,7 +26,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     config.check(path)?;
 
     let head_dim = config.head_dim as usize;
-    let mut tensors = vec![None; all_tensors(config.n_layers).count()];
+    let mut tensors = HashMap::new();
     let mut offset = HEADER_LEN;
     for kind in order(config.tied_embeddings) {
         let (rows, cols) = config.shape(kind);
@@ -42,7 +43,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
                 cols,
                 interleaved_head: matches!(kind, TensorKind::QProj | TensorKind::KProj).then_some(head_dim),
             };
-            tensors[tensor_index(kind, layer)] = Some(tensor);
+            tensors.insert((kind, layer), tensor);
             offset = tensor.byte_range().end;
         }
         if kind == TensorKind::FinalNorm {
@@ -51,7 +52,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         }
     }
     if config.tied_embeddings {
-        tensors[tensor_index(TensorKind::Head, 0)] = tensors[0];
+        tensors.insert((TensorKind::Head, 0), tensors[&(TensorKind::Embedding, 0)]);
     }
     if file.len() != offset {
         return Err(CheckpointError::Length {
@@ -60,12 +61,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
             expected: offset as u64,
         });
     }
-    Ok(Checkpoint {
-        path: path.to_owned(),
-        config,
-        files: vec![file],
-        tensors: tensors.into_iter().flatten().collect(),
-    })
+    Ok(Checkpoint { path: path.to_owned(), config, files: vec![file], tensors })
 }
 
 /// The tensors in file order; those of a layer stand together for all layers.
@@ -131,6 +127,7 @@ fn parse_header(path: &Path, file: &[u8]) -> Result<LlamaConfig, CheckpointError
         // A negative size says that the head is not the embedding table.
         vocab_size: field(5).unsigned_abs(),
         context_length: positive(6, "seq_len")?,
+        attention: AttentionExtras::default(),
         rope: Rope { theta: ROPE_THETA, scaling: RopeScaling::None },
         norm_eps: NORM_EPS,
         tied_embeddings: field(5) > 0,

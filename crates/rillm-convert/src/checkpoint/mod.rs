@@ -12,6 +12,7 @@ pub use error::CheckpointError;
 pub(crate) use hugging_face::tensor_name;
 pub use tensor::Dtype;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -29,8 +30,7 @@ pub struct Checkpoint {
     path: PathBuf,
     config: LlamaConfig,
     files: Vec<Mmap>,
-    /// By [`tensor_index`].
-    tensors: Vec<LocatedTensor>,
+    tensors: HashMap<(TensorKind, u32), LocatedTensor>,
 }
 
 impl Checkpoint {
@@ -101,48 +101,30 @@ impl Checkpoint {
     /// The type in which the checkpoint stores a tensor.
     ///
     /// # Panics
-    /// With a layer that the model does not have.
+    /// With a tensor that the model does not have.
     pub fn dtype(&self, kind: TensorKind, layer: u32) -> Dtype {
-        self.tensors[tensor_index(kind, layer)].dtype
+        self.tensors[&(kind, layer)].dtype
     }
 
     /// Writes rows of a tensor to `out`, row-major, as float32. Query and key rows are ordered for rotary pairs that
     /// are half a head apart, whatever the file has. Of tied embeddings the head is the embedding table.
     ///
     /// # Panics
-    /// With rows or a layer that the model does not have, or unless `out` has room for exactly these rows.
+    /// With rows or a tensor that the model does not have, or unless `out` has room for exactly these rows.
     pub fn rows(&self, kind: TensorKind, layer: u32, rows: Range<usize>, out: &mut [f32]) {
-        let tensor = &self.tensors[tensor_index(kind, layer)];
+        let tensor = &self.tensors[&(kind, layer)];
         tensor.rows(&self.files[tensor.file], rows, out);
     }
 
     /// A whole tensor, `[rows, columns]`, as float32.
     ///
     /// # Panics
-    /// With a layer that the model does not have.
+    /// With one that the model does not have.
     pub fn tensor(&self, kind: TensorKind, layer: u32) -> Vec<f32> {
         let (rows, cols) = self.config.shape(kind);
         let mut out = vec![0.0; rows * cols];
         self.rows(kind, layer, 0..rows, &mut out);
         out
-    }
-}
-
-/// Every tensor of a model, in the order of [`tensor_index`].
-fn all_tensors(n_layers: u32) -> impl Iterator<Item = (TensorKind, u32)> {
-    [(TensorKind::Embedding, 0), (TensorKind::FinalNorm, 0), (TensorKind::Head, 0)]
-        .into_iter()
-        .chain((0..n_layers).flat_map(|layer| TensorKind::LAYER.map(|kind| (kind, layer))))
-}
-
-fn tensor_index(kind: TensorKind, layer: u32) -> usize {
-    let per_layer = TensorKind::LAYER.len();
-    match kind {
-        TensorKind::Embedding => 0,
-        TensorKind::FinalNorm => 1,
-        TensorKind::Head => 2,
-        // The first layer tensor's discriminant is 1.
-        _ => 3 + layer as usize * per_layer + (kind as usize - 1),
     }
 }
 
@@ -156,16 +138,4 @@ fn map(path: &Path) -> Result<Mmap, CheckpointError> {
     // change the numbers that are read, and any bytes are valid numbers; that the file keeps its length is what
     // `Checkpoint::open` asks of its caller.
     unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tensor_index_follows_the_list_of_all_tensors() {
-        for (index, (kind, layer)) in all_tensors(3).enumerate() {
-            assert_eq!(tensor_index(kind, layer), index);
-        }
-    }
 }

@@ -44,7 +44,7 @@ impl Layout {
         let record_len = embedding.row_len() + TOKEN_PREFIX_LEN + longest_text;
         let embedding = EmbeddingHeader { tensor: embedding, record_len: record_len.next_multiple_of(4) as u32 };
         let tape: Vec<TensorHeader> =
-            TensorKind::tape(header.n_layers).map(|(kind, layer)| tensor(&header, kind, layer, options)).collect();
+            TensorKind::tape(&header).map(|(kind, layer)| tensor(&header, kind, layer, options)).collect();
 
         let sections = place_sections(&[
             (SectionKind::Rope, u64::from(header.head_dim) / 2 * 8),

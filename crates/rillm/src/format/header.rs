@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::bytes::{array, put, u16_at, u32_at, u64_at};
-use super::{FormatError, crc32, in_range};
+use super::{FormatError, TensorKind, crc32, in_range};
 use crate::source::SECTOR_LEN;
 
 const MAGIC: [u8; 8] = *b"RILLM\x1a\r\n";
@@ -53,6 +53,10 @@ const SECTION_LEN: usize = 32;
 const AT_CRC: usize = SECTOR_LEN - 4;
 
 const FLAG_TIED_EMBEDDINGS: u32 = 1;
+const FLAG_QKV_BIAS: u32 = 2;
+const FLAG_O_BIAS: u32 = 4;
+const FLAG_QK_NORM: u32 = 8;
+const FLAGS: u32 = FLAG_TIED_EMBEDDINGS | FLAG_QKV_BIAS | FLAG_O_BIAS | FLAG_QK_NORM;
 const VALUE_BITS: u8 = 8;
 
 /// How the KV cache holds an element of a key. Values have 8 bits always; keys decide what a head looks at, and short
@@ -175,11 +179,24 @@ pub struct Rope {
     pub scaling: RopeScaling,
 }
 
+/// What a model's attention has besides Llama's four projections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttentionExtras {
+    /// `q_proj`, `k_proj` and `v_proj` add a bias (Qwen2).
+    pub qkv_bias: bool,
+    /// `o_proj` adds a bias.
+    pub o_bias: bool,
+    /// RMSNorm of each head of the queries and keys, before they are rotated (Qwen3).
+    pub qk_norm: bool,
+}
+
 /// The first sector of a file, every field checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// The head repeats the embedding table's values (it is stored a second time, on the tape).
     pub tied_embeddings: bool,
+    /// What attention has besides its projections.
+    pub attention: AttentionExtras,
     /// Width of the residual stream: 1 to 65,536.
     pub hidden_size: u32,
     /// Width of the feed-forward network: 1 to 131,072.
@@ -220,6 +237,7 @@ impl Header {
     pub fn new() -> Self {
         Self {
             tied_embeddings: false,
+            attention: AttentionExtras::default(),
             hidden_size: 0,
             intermediate_size: 0,
             n_layers: 0,
@@ -262,13 +280,18 @@ impl Header {
         known("activation", u16_at(bytes, AT_ACTIVATION), ACTIVATION_SILU)?;
         known("bits of a cached value", bytes[AT_VALUE_BITS].into(), VALUE_BITS.into())?;
         let flags = u32_at(bytes, AT_FLAGS);
-        if flags & !FLAG_TIED_EMBEDDINGS != 0 {
+        if flags & !FLAGS != 0 {
             return Err(FormatError::Unknown { field: "header flags", value: flags });
         }
 
         let dimension = |field, at, max| in_range(field, u32_at(bytes, at).into(), 1, max).map(|value| value as u32);
         let mut header = Self {
             tied_embeddings: flags & FLAG_TIED_EMBEDDINGS != 0,
+            attention: AttentionExtras {
+                qkv_bias: flags & FLAG_QKV_BIAS != 0,
+                o_bias: flags & FLAG_O_BIAS != 0,
+                qk_norm: flags & FLAG_QK_NORM != 0,
+            },
             hidden_size: dimension("hidden size", AT_HIDDEN, 1 << 16)?,
             intermediate_size: dimension("intermediate size", AT_INTERMEDIATE, 1 << 17)?,
             n_layers: dimension("number of layers", AT_LAYERS, 1 << 10)?,
@@ -376,7 +399,7 @@ impl Header {
             }
         };
         let fields = [
-            (AT_FLAGS, if self.tied_embeddings { FLAG_TIED_EMBEDDINGS } else { 0 }),
+            (AT_FLAGS, self.flags()),
             (AT_HIDDEN, self.hidden_size),
             (AT_INTERMEDIATE, self.intermediate_size),
             (AT_LAYERS, self.n_layers),
@@ -416,6 +439,14 @@ impl Header {
         let checksum = crc32(&bytes[..AT_CRC]);
         put(&mut bytes, AT_CRC, &checksum.to_le_bytes());
         bytes
+    }
+
+    fn flags(&self) -> u32 {
+        let AttentionExtras { qkv_bias, o_bias, qk_norm } = self.attention;
+        u32::from(self.tied_embeddings) * FLAG_TIED_EMBEDDINGS
+            + u32::from(qkv_bias) * FLAG_QKV_BIAS
+            + u32::from(o_bias) * FLAG_O_BIAS
+            + u32::from(qk_norm) * FLAG_QK_NORM
     }
 
     /// The sections, in file order.
@@ -460,11 +491,9 @@ impl Header {
 
     /// Weights of the model, as papers count them: tied embeddings once.
     pub fn parameters(&self) -> u64 {
-        let [hidden, intermediate, vocab] = [self.hidden_size, self.intermediate_size, self.vocab_size].map(u64::from);
-        let attention = 2 * hidden * (u64::from(self.q_dim()) + u64::from(self.kv_dim()));
-        let layer = 2 * hidden + attention + 3 * hidden * intermediate;
-        let embeddings = if self.tied_embeddings { 1 } else { 2 };
-        embeddings * vocab * hidden + u64::from(self.n_layers) * layer + hidden
+        let embedding = (!self.tied_embeddings).then_some((TensorKind::Embedding, 0));
+        let shapes = embedding.into_iter().chain(TensorKind::tape(self)).map(|(kind, _)| kind.shape(self));
+        shapes.map(|(rows, cols)| u64::from(rows) * u64::from(cols)).sum()
     }
 
     /// Elements of the query vector: `n_heads × head_dim`.
@@ -529,6 +558,7 @@ mod tests {
             head_dim: 8,
             vocab_size: 512,
             context_length: 512,
+            attention: AttentionExtras { qkv_bias: true, o_bias: false, qk_norm: true },
             rope: Rope { theta: 5e5, scaling: RopeScaling::Linear { factor: 2.0 } },
             norm_eps: 1e-5,
             bos: Some(1),
@@ -578,7 +608,7 @@ mod tests {
             (0, b"GGUF", "not a .rillm file"),
             (AT_VERSION, &[2], "format version 2"),
             (AT_LENGTH, &[0, 4], "header length is 1024"),
-            (AT_FLAGS, &[2], "header flags is 2"),
+            (AT_FLAGS, &[16], "header flags is 16"),
             (AT_ARCHITECTURE, &[9], "architecture is 9"),
             (AT_ACTIVATION, &[9], "activation is 9"),
             (AT_HIDDEN, &[0, 0, 0, 1], "hidden size is 16777216"),

@@ -11,7 +11,9 @@ mod tensor;
 pub use bytes::crc32;
 pub(crate) use bytes::{Checksum, checksum, u32_at};
 pub use chat::{CHAT_HEADER_LEN, ChatHeader, ChatPart};
-pub use header::{Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind};
+pub use header::{
+    AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind,
+};
 pub use tensor::{
     EMBEDDING_HEADER_LEN, EmbeddingHeader, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,
     TensorHeader, TensorKind, TokenKind,

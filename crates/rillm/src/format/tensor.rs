@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::bytes::{put, u32_at, u64_at};
-use super::{FormatError, Header, in_range};
+use super::{AttentionExtras, FormatError, Header, in_range};
 
 /// Bytes of a [`TensorHeader`].
 pub const TENSOR_HEADER_LEN: usize = 16;
@@ -12,8 +12,8 @@ pub const TENSOR_ENTRY_LEN: usize = 40;
 /// Bytes of an [`EmbeddingHeader`].
 pub const EMBEDDING_HEADER_LEN: usize = 32;
 
-/// Which of the model's tensors. The order of the discriminants is the order on the tape, the embedding table aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which of the model's tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum TensorKind {
     /// The embedding table, `[vocab_size, hidden_size]`.
@@ -40,17 +40,35 @@ pub enum TensorKind {
     FinalNorm = 10,
     /// The output projection, `[vocab_size, hidden_size]`.
     Head = 11,
+    /// Added to `k_proj`'s output, `[1, n_kv_heads × head_dim]`.
+    KBias = 12,
+    /// RMSNorm of each key head, `[1, head_dim]`.
+    KNorm = 13,
+    /// Added to `v_proj`'s output, `[1, n_kv_heads × head_dim]`.
+    VBias = 14,
+    /// Added to `q_proj`'s output, `[1, n_heads × head_dim]`.
+    QBias = 15,
+    /// RMSNorm of each query head, `[1, head_dim]`.
+    QNorm = 16,
+    /// Added to `o_proj`'s output, `[1, hidden_size]`.
+    OBias = 17,
 }
 
 impl TensorKind {
     /// The tensors of one layer, in tape order. K and V come first: the earlier tokens of a prompt need no more than
     /// them of the last layer, and the reading stops there.
-    pub const LAYER: [Self; 9] = [
+    const LAYER: [Self; 15] = [
         Self::AttentionNorm,
         Self::KProj,
+        Self::KBias,
+        Self::KNorm,
         Self::VProj,
+        Self::VBias,
         Self::QProj,
+        Self::QBias,
+        Self::QNorm,
         Self::OProj,
+        Self::OBias,
         Self::MlpNorm,
         Self::GateProj,
         Self::UpProj,
@@ -76,19 +94,45 @@ impl TensorKind {
             Self::OProj => (hidden, header.q_dim()),
             Self::GateProj | Self::UpProj => (header.intermediate_size, hidden),
             Self::DownProj => (hidden, header.intermediate_size),
+            Self::KBias | Self::VBias => (1, header.kv_dim()),
+            Self::QBias => (1, header.q_dim()),
+            Self::KNorm | Self::QNorm => (1, header.head_dim),
+            Self::OBias => (1, hidden),
         }
     }
 
-    /// Every tensor of the tape with its layer, in tape order. What belongs to no layer has layer 0.
-    pub fn tape(n_layers: u32) -> impl Iterator<Item = (Self, u32)> {
-        (0..n_layers)
-            .flat_map(|layer| Self::LAYER.map(|kind| (kind, layer)))
+    /// Every tensor of a model's tape with its layer, in tape order. What belongs to no layer has layer 0.
+    pub fn tape(header: &Header) -> impl Iterator<Item = (Self, u32)> {
+        let extras = header.attention;
+        (0..header.n_layers)
+            .flat_map(move |layer| {
+                Self::LAYER.into_iter().filter(move |kind| kind.is_in(extras)).map(move |kind| (kind, layer))
+            })
             .chain([(Self::FinalNorm, 0), (Self::Head, 0)])
     }
 
-    /// Whether it is the weights of a norm, a vector.
+    fn is_in(self, extras: AttentionExtras) -> bool {
+        match self {
+            Self::KBias | Self::VBias | Self::QBias => extras.qkv_bias,
+            Self::KNorm | Self::QNorm => extras.qk_norm,
+            Self::OBias => extras.o_bias,
+            _ => true,
+        }
+    }
+
+    /// Whether it is the weights of a norm.
     pub fn is_norm(self) -> bool {
-        matches!(self, Self::AttentionNorm | Self::MlpNorm | Self::FinalNorm)
+        matches!(self, Self::AttentionNorm | Self::MlpNorm | Self::FinalNorm | Self::KNorm | Self::QNorm)
+    }
+
+    /// Whether it is added to a projection's output.
+    pub fn is_bias(self) -> bool {
+        matches!(self, Self::KBias | Self::VBias | Self::QBias | Self::OBias)
+    }
+
+    /// Whether it is a vector, a norm's weights or a bias, rather than a matrix.
+    pub fn is_vector(self) -> bool {
+        self.is_norm() || self.is_bias()
     }
 }
 
@@ -107,6 +151,12 @@ impl fmt::Display for TensorKind {
             Self::DownProj => "down_proj",
             Self::FinalNorm => "norm",
             Self::Head => "lm_head",
+            Self::KBias => "k_proj.bias",
+            Self::KNorm => "k_norm",
+            Self::VBias => "v_proj.bias",
+            Self::QBias => "q_proj.bias",
+            Self::QNorm => "q_norm",
+            Self::OBias => "o_proj.bias",
         })
     }
 }
@@ -114,7 +164,7 @@ impl fmt::Display for TensorKind {
 /// How the values of a tensor are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantisation {
-    /// 32-bit mantissas with one exponent for the tensor: norm weights.
+    /// 32-bit mantissas with one exponent for the tensor: vectors, which are a norm's weights or a bias.
     Fixed32,
     /// 8-bit values, symmetric; an 8-bit scale for each group of a row, an exponent for each row.
     Int8 {
@@ -130,7 +180,7 @@ impl Quantisation {
 
     fn parse(kind: u8, group_log2: u8) -> Result<Self, FormatError> {
         match kind {
-            Self::FIXED32 => in_range("group size of a norm", group_log2.into(), 0, 0).map(|_| Self::Fixed32),
+            Self::FIXED32 => in_range("group size of a vector", group_log2.into(), 0, 0).map(|_| Self::Fixed32),
             Self::INT8 => {
                 in_range("log2 of the group size", group_log2.into(), 4, 9).map(|log2| Self::Int8 { group: 1 << log2 })
             }
@@ -177,7 +227,7 @@ pub struct TensorHeader {
     pub layer: u32,
     /// How its values are stored.
     pub quantisation: Quantisation,
-    /// Of a norm, the exponent of its values; else the largest exponent of its rows.
+    /// Of a vector, the exponent of its values; else the largest exponent of its rows.
     pub exponent: i8,
     /// Its rows: outputs.
     pub rows: u32,
@@ -231,7 +281,7 @@ impl TensorHeader {
         if self.cols != cols {
             return Err(wrong("number of columns", self.cols.into()));
         }
-        if kind.is_norm() != (self.quantisation == Quantisation::Fixed32) {
+        if kind.is_vector() != (self.quantisation == Quantisation::Fixed32) {
             return Err(wrong("quantisation", self.quantisation.emit()[0].into()));
         }
         Ok(())

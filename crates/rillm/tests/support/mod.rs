@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
-use rillm::format::{Rope, RopeScaling};
+use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
 use rillm::session::Session;
@@ -41,6 +41,7 @@ fn shape(
         head_dim,
         vocab_size,
         context_length: 64,
+        attention: AttentionExtras::default(),
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
         norm_eps: 1e-5,
         tied_embeddings: n_layers.is_multiple_of(2),
@@ -55,6 +56,19 @@ pub fn shapes() -> Vec<LlamaConfig> {
         shape(3, [48, 172], [6, 3, 8], 1003),
         shape(2, [20, 36], [3, 1, 10], 401),
         shape(1, [100, 65], [2, 1, 96], 512),
+        // Qwen2's biases, Qwen3's norms, and all at once.
+        LlamaConfig {
+            attention: AttentionExtras { qkv_bias: true, o_bias: false, qk_norm: false },
+            ..shape(2, [40, 52], [4, 2, 10], 401)
+        },
+        LlamaConfig {
+            attention: AttentionExtras { qkv_bias: false, o_bias: false, qk_norm: true },
+            ..shape(3, [36, 48], [4, 2, 14], 401)
+        },
+        LlamaConfig {
+            attention: AttentionExtras { qkv_bias: true, o_bias: true, qk_norm: true },
+            ..shape(1, [36, 48], [3, 3, 12], 401)
+        },
     ]
 }
 
@@ -65,8 +79,17 @@ pub fn config() -> impl Strategy<Value = LlamaConfig> {
         prop::sample::select(vec![[64, 172], [33, 70], [96, 200]]),
         prop::sample::select(vec![[8, 4, 8], [2, 1, 96], [3, 3, 6], [4, 1, 14]]),
         prop::sample::select(vec![1003, 401, 512]),
+        prop::sample::select(vec![
+            AttentionExtras::default(),
+            AttentionExtras { qkv_bias: true, ..AttentionExtras::default() },
+            AttentionExtras { qk_norm: true, ..AttentionExtras::default() },
+            AttentionExtras { qkv_bias: true, o_bias: true, qk_norm: true },
+        ]),
     )
-        .prop_map(|(n_layers, widths, heads, vocab_size)| shape(n_layers, widths, heads, vocab_size))
+        .prop_map(|(n_layers, widths, heads, vocab_size, attention)| LlamaConfig {
+            attention,
+            ..shape(n_layers, widths, heads, vocab_size)
+        })
 }
 
 /// A random model of this shape, converted, with a small tokenizer.
