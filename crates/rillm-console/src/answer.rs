@@ -11,6 +11,7 @@ use crate::Clock;
 use crate::screen::Screen;
 use crate::serve::Bench;
 use crate::settings::Settings;
+use crate::stop::StopStrings;
 use crate::summary::{Check, Meter, Summary};
 use crate::text::{Stop, Text};
 
@@ -49,7 +50,11 @@ where
     let sampling = settings.sampling();
     settings.next_text();
 
-    let mut text = Text::new(bench.model, prompt, sampling, settings.max_tokens as usize, settings.check);
+    let stop = settings.stop.as_deref();
+    // Its length was checked when it was set.
+    let stops = StopStrings::new(stop.as_slice()).unwrap_or(StopStrings::NONE);
+    let mut text =
+        Text::new(bench.model, prompt, sampling, settings.max_tokens as usize, settings.check).ending_before(stops);
     let mut elapsed = Elapsed::new(bench.board.clock);
     let mut meter = Meter::new(0, session.stats().traffic);
     screen.print(prompt)?;
@@ -60,11 +65,8 @@ where
         if screen.interrupted()? {
             break Stop::Interrupted;
         }
-        let ended = match text.next(bench.model, session).await {
-            Ok(([one, two], ended)) => {
-                screen.say(format_args!("{one}{two}"))?;
-                ended
-            }
+        let ended = match text.next(bench.model, session, |piece| screen.print(piece)).await {
+            Ok(printed) => printed?,
             Err(error) => match failures.another(screen, error)? {
                 Some(answer) => return Ok(answer),
                 None => continue,
@@ -72,11 +74,12 @@ where
         };
         failures = Failures(0);
         meter.token(elapsed.now(), session.stats().traffic);
-        if ended {
-            break Stop::EndOfText;
+        if let Some(stop) = ended {
+            break stop;
         }
     };
-    screen.say(format_args!("{}\n", text.finish()))?;
+    text.finish(|piece| screen.print(piece))?;
+    screen.print("\n")?;
 
     let traffic = session.stats().traffic;
     let summary = Summary {

@@ -13,13 +13,15 @@ Type the beginning of a text; the model goes on with it.
                all
 /seed N        the same seed gives the same text
 /max N         end after N tokens
+/stop TEXT     end before the model's next TEXT, up to 64 bytes; alone: before
+               none
 /check on|off  after each text a line to compare with `rillm run --check`
 /stats         what was done since the start, and where the memory goes
 /bench         whether the board multiplies right, and what it takes
 /model         the model; with a name, open that file instead
 /reset         forget the text, all settings as they were at the start
 /help          this
-A setting without a value shows the present one.
+Any other setting without a value shows the present one.
 Ctrl-C ends a text or clears the line. Left, right, Home, End, Ctrl-U (erase to
 the start) and Ctrl-W (erase a word) edit it, Up brings the last one back.
 ";
@@ -79,6 +81,8 @@ impl<'l> Command<'l> {
             "seed" => Setting::Seed,
             "max" => Setting::Max,
             "check" => Setting::Check,
+            // Without a value it is cleared.
+            "stop" => return Ok(Self::Set(Setting::Stop, value)),
             "model" if !value.is_empty() => return Ok(Self::Open(value)),
             _ => {
                 let command = match name {
@@ -106,6 +110,8 @@ mod tests {
         assert_eq!(Command::parse(" /temp is a directory"), Ok(Command::Prompt(" /temp is a directory")));
         assert_eq!(Command::parse("/temp"), Ok(Command::Show(Setting::Temp)));
         assert_eq!(Command::parse("/top_k  40 "), Ok(Command::Set(Setting::TopK, "40")));
+        assert_eq!(Command::parse("/stop The end"), Ok(Command::Set(Setting::Stop, "The end")));
+        assert_eq!(Command::parse("/stop"), Ok(Command::Set(Setting::Stop, "")));
         assert_eq!(Command::parse("/model "), Ok(Command::Model));
         assert_eq!(Command::parse("/model MY STORY.RIL"), Ok(Command::Open("MY STORY.RIL")));
         assert_eq!(Command::parse("/stats now"), Err(Unknown::Value("stats", "now")));

@@ -2,7 +2,7 @@
 //!
 //! The firmware hands [`run`] a byte console, a way to open a model, and memory; everything else is the same on every
 //! board. `docs/console.md` is what the user of a board reads. What the console shares with the `rillm` command is public:
-//! [`text`], [`summary`] and [`number`].
+//! [`text`], [`stop`], [`summary`] and [`number`].
 //!
 //! ```
 //! use core::fmt::Display;
@@ -45,6 +45,7 @@ mod report;
 mod screen;
 mod serve;
 mod settings;
+pub mod stop;
 pub mod summary;
 pub mod text;
 

@@ -2,9 +2,11 @@
 
 use core::fmt;
 
+use heapless::String;
 use rillm::sampler::{Q16, Sampling};
 
 use crate::number::{Decimal, probability, q16};
+use crate::stop::LONGEST;
 
 /// Tokens that a session can choose among, and the largest top-k.
 pub const CANDIDATES: usize = 256;
@@ -15,6 +17,8 @@ pub struct Settings {
     /// The seed stays as it is; otherwise each text has the next one.
     seed_is_set: bool,
     pub max_tokens: u32,
+    /// The string that ends a text.
+    pub stop: Option<String<LONGEST>>,
     pub check: bool,
 }
 
@@ -26,6 +30,7 @@ pub enum Setting {
     TopP,
     Seed,
     Max,
+    Stop,
     Check,
 }
 
@@ -35,6 +40,7 @@ impl Settings {
             sampling: Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 1, ..Sampling::GREEDY },
             seed_is_set: false,
             max_tokens: 256,
+            stop: None,
             check: false,
         }
     }
@@ -69,6 +75,10 @@ impl Settings {
             Setting::Seed => {
                 *seed = value.parse().map_err(|_| "it must be a whole number from 0 on, below 2^64")?;
                 self.seed_is_set = true;
+            }
+            Setting::Stop if value.is_empty() => self.stop = None,
+            Setting::Stop => {
+                self.stop = Some(String::try_from(value).map_err(|_| "it must have at most 64 bytes")?);
             }
             Setting::Check => {
                 self.check = match value {
@@ -108,6 +118,10 @@ impl fmt::Display for Shown<'_> {
             Setting::Seed if settings.seed_is_set => write!(f, "seed {}, for every text", sampling.seed),
             Setting::Seed => write!(f, "seed {}, then one more for each text", sampling.seed),
             Setting::Max => write!(f, "max {} tokens", settings.max_tokens),
+            Setting::Stop => match &settings.stop {
+                Some(stop) => write!(f, "stop before `{stop}`"),
+                None => f.write_str("stop before no string"),
+            },
             Setting::Check => write!(f, "check {}", if settings.check { "on" } else { "off" }),
         }
     }

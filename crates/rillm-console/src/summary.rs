@@ -118,6 +118,7 @@ impl fmt::Display for Summary {
         }
         match self.stop {
             Stop::EndOfText => {}
+            Stop::StopString => f.write_str(", stop string found")?,
             Stop::MaxTokens => write!(f, ", {} reached", self.max_tokens_name)?,
             Stop::ContextFull => write!(f, ", context of {} full", self.context)?,
             Stop::Interrupted => f.write_str(", interrupted")?,
@@ -213,6 +214,7 @@ mod tests {
         let ram = "RAM 255.60 KiB of 256.00 KiB";
         assert_eq!(summary.to_string(), std::format!("3 tokens at 0.7 tokens/s · {ram} · {read}"));
         for (stop, words) in [
+            (Stop::StopString, ", stop string found"),
             (Stop::MaxTokens, ", --max-tokens reached"),
             (Stop::ContextFull, ", context of 512 full"),
             (Stop::Interrupted, ", interrupted"),

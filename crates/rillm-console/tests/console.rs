@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::fmt::Write;
+
 use rillm::format::{Header, SectionKind};
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
@@ -22,14 +24,13 @@ fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, Strin
     block_on(session.push_text(prompt)).unwrap();
     let mut writing = Text::new(&model, prompt, sampling, max_tokens, true);
     let mut text = prompt.to_owned();
+    let mut print = |piece: &str| text.write_str(piece);
     while writing.limit(&session).is_none() {
-        let (pieces, ended) = block_on(writing.next(&model, &mut session)).unwrap();
-        text.extend(pieces);
-        if ended {
+        if block_on(writing.next(&model, &mut session, &mut print)).unwrap().unwrap().is_some() {
             break;
         }
     }
-    text.push_str(writing.finish());
+    writing.finish(print).unwrap();
     let check = Check { ids: session.tokens(), logits: writing.fingerprint().unwrap() }.to_string();
     (text.replace('\n', "\r\n"), check)
 }
@@ -121,6 +122,16 @@ fn settings_are_shown_set_and_kept() {
             "/seed x",
             "`x` cannot be taken: it must be a whole number from 0 on, below 2^64; still seed 1, then one more for each text",
         ),
+        ("/stop", "stop before no string"),
+        ("/stop the end", "stop before `the end`"),
+        (&format!("/stop {}", "x".repeat(64)), &format!("stop before `{}`", "x".repeat(64))),
+        (
+            &format!("/stop {}", "x".repeat(65)),
+            &format!(
+                "`{}` cannot be taken: it must have at most 64 bytes; still stop before no string",
+                "x".repeat(65)
+            ),
+        ),
         ("/check", "check off"),
         ("/check on", "check on"),
         ("/check 1", "`1` cannot be taken: it must be on or off; still check off"),
@@ -137,6 +148,21 @@ fn settings_are_shown_set_and_kept() {
     let seen = converse("/temp 0.5\r/temp x\r/temp\r/reset\r/temp\r");
     assert!(seen.contains("still temp 0.5\r\n> /temp\r\ntemp 0.5\r\n"), "{seen}");
     assert!(seen.contains("> /temp\r\ntemp 0.8\r\n"), "{seen}");
+}
+
+#[test]
+fn a_stop_string_ends_a_text_and_is_left_out() {
+    let (text, _) = direct("Once upon a time", Sampling::GREEDY, 40);
+    // Over the borders of tokens, one and two words on.
+    let (before, _) = text.split_once("the highest").unwrap();
+    let seen = converse("/temp 0\r/max 40\r/stop the highest\rOnce upon a time\r/stop\rOnce upon a time\r");
+    assert!(seen.contains(&format!("\r\n{before}\r\n")), "{seen}");
+    assert_eq!(seen.matches(", stop string found · RAM ").count(), 1, "{seen}");
+    // Cleared, the text is whole again.
+    assert!(seen.contains(&format!("> /stop\r\nstop before no string\r\n> Once upon a time\r\n{text}\r\n")), "{seen}");
+    // What could have been the beginning of a stop string comes out at the end.
+    let seen = converse("/temp 0\r/max 12\r/stop of an oak\rOnce upon a time\r");
+    assert!(seen.contains("branch of an\r\n12 tokens at "), "{seen}");
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(crate) enum Part {
     Value,
 }
 
-/// The cache. For each layer and head: the keys of all positions, their scales, the values, their scales.
+/// The cache. For each layer and head: the keys of all positions, their scales, the values, their scales. 16-bit keys are
+/// little-endian.
 pub(crate) struct KvCache<'a> {
     pub bytes: &'a mut [u8],
     pub shape: CacheShape,
@@ -53,6 +54,17 @@ impl CacheShape {
         self.context * (self.head_dim * self.element_len(part) + SCALE_LEN)
     }
 
+    /// Where the first `positions` lie: for each layer and head the keys, their scales, the values, their scales.
+    pub fn first(self, positions: usize) -> impl Iterator<Item = Range<usize>> {
+        (0..self.layers * self.heads).flat_map(move |index| {
+            [Part::Key, Part::Value].into_iter().flat_map(move |part| {
+                let (vectors, scales) = self.place(index / self.heads, index % self.heads, part);
+                let lens = [self.head_dim * self.element_len(part), SCALE_LEN];
+                [vectors, scales].into_iter().zip(lens).map(move |(all, len)| all.start..all.start + positions * len)
+            })
+        })
+    }
+
     /// Where the vectors and the scales of a part lie.
     fn place(&self, layer: usize, head: usize, part: Part) -> (Range<usize>, Range<usize>) {
         let head_len = self.part_len(Part::Key) + self.part_len(Part::Value);
@@ -80,18 +92,19 @@ pub(crate) struct Keys<'a> {
 impl Keys<'_> {
     /// `(m, e)` with `m · 2^e` the product of `q` and the key at `position`; |m| < 2^39.
     ///
-    /// Of 8-bit keys it is a 31-bit sum times the scale's mantissa, of 16-bit ones a sum of at most 512 products of 30
-    /// bits.
+    /// Of 8-bit keys it is a 31-bit sum times the scale's mantissa, of 16-bit ones, whose mantissa is 1, a sum of at most
+    /// 512 products of 30 bits. That holds for −128 and −32,768 as well, which only a saved session can bring.
     pub fn dot(&self, position: usize, q: &[i16]) -> (i64, i32) {
         let (mantissa, exponent) = scale(self.scales, position);
         let range = position * self.head_dim..(position + 1) * self.head_dim;
         let sum = match self.vectors {
-            Vectors::Eight(keys) => dot(&keys[range], q).into(),
+            Vectors::Eight(keys) => i64::from(dot(&keys[range], q)) * i64::from(mantissa),
             Vectors::Sixteen(keys) => {
-                keys[range].iter().zip(q).map(|(&k, &q)| i64::from(i32::from(k) * i32::from(q))).sum::<i64>()
+                let product = |(&k, &q): (&i16, &i16)| i64::from(i32::from(i16::from_le(k)) * i32::from(q));
+                keys[range].iter().zip(q).map(product).sum()
             }
         };
-        (sum * i64::from(mantissa), exponent)
+        (sum, exponent)
     }
 }
 
@@ -151,7 +164,10 @@ impl KvCache<'_> {
             let (mantissa, scale_exponent) = if len == values.len() {
                 quantise(values, exponent, out)
             } else {
-                (1, saturate(to_i16(values, exponent, bytemuck::cast_slice_mut(out))))
+                let out = bytemuck::cast_slice_mut(out);
+                let exponent = to_i16(values, exponent, out);
+                out.iter_mut().for_each(|key| *key = key.to_le());
+                (1, saturate(exponent))
             };
             self.bytes[scales][position * SCALE_LEN..][..SCALE_LEN].copy_from_slice(&[mantissa, scale_exponent as u8]);
         }

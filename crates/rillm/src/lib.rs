@@ -65,6 +65,7 @@ mod rope;
 mod runner;
 pub mod sampler;
 pub mod session;
+pub mod snapshot;
 pub mod source;
 pub mod sources;
 mod tape;

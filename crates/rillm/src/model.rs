@@ -120,6 +120,12 @@ impl Model {
         self.tape_section.len
     }
 
+    /// What tells this file from others: the checksum of its header, in which those of all sections are.
+    pub(crate) fn identity(&self) -> u32 {
+        let [.., a, b, c, d] = self.header.emit();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
     pub(crate) fn tape_offset(&self) -> u64 {
         self.tape_section.offset
     }

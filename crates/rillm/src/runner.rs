@@ -1,5 +1,7 @@
 //! What a session does with its tokens: embeddings, batches, passes.
 
+use core::ops::Range;
+
 use crate::clock::{Clock, Stopwatch, Ticks};
 use crate::counted::{Counted, SectorReader, lent};
 use crate::error::Error;
@@ -10,6 +12,7 @@ use crate::memory::Memory;
 use crate::model::Model;
 use crate::plan::{Plan, Stats};
 use crate::rope::Frequencies;
+use crate::snapshot::{self, RestoreError};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::tape::{Ring, Tape, drive, read_ahead};
 use crate::tokenizer::Scratch;
@@ -251,10 +254,30 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         Ok(())
     }
 
-    pub fn truncate(&mut self, len: usize) {
-        self.embedded &= len >= self.len;
-        self.len = self.len.min(len);
-        self.cached = self.cached.min(len);
+    /// Forgets the tokens in `range`, as far as there are such. A key's angle is its position's, so what is in the cache
+    /// of the tokens after them goes, too.
+    pub fn remove(&mut self, range: Range<usize>) {
+        let start = range.start.min(self.len);
+        let end = range.end.clamp(start, self.len);
+        if start < end {
+            self.memory.history.copy_within(end..self.len, start);
+            self.len -= end - start;
+            self.cached = self.cached.min(start);
+            self.embedded = false;
+        }
+    }
+
+    pub fn save<E>(&self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        snapshot::save(self.model.identity(), self.tokens(), self.cached, &self.memory.work.cache, write)
+    }
+
+    /// Forgets all tokens, and takes those that were saved.
+    pub fn restore<E>(&mut self, read: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<(), RestoreError<E>> {
+        self.remove(0..self.len);
+        let (model, vocab_size) = (self.model.identity(), self.vocab_size());
+        let Memory { history, work, .. } = &mut self.memory;
+        (self.len, self.cached) = snapshot::restore(model, vocab_size, history, &mut work.cache, read)?;
+        Ok(())
     }
 
     pub fn vocab_size(&self) -> u32 {

@@ -1,5 +1,7 @@
 //! A conversation with a model: tokens in, tokens out.
 
+use core::ops::Range;
+
 use crate::clock::Clock;
 use crate::counted::Counted;
 use crate::error::Error;
@@ -9,6 +11,7 @@ use crate::model::Model;
 use crate::plan::{Plan, PlanError, PlanOptions, Stats};
 use crate::runner::Runner;
 use crate::sampler::{Sampler, Sampling};
+use crate::snapshot::RestoreError;
 use crate::source::WeightSource;
 
 /// A token and the text that it stands for.
@@ -142,12 +145,37 @@ impl<'m, S: WeightSource> Session<'m, S> {
 
     /// Forgets all tokens.
     pub fn reset(&mut self) {
-        self.runner.truncate(0);
+        self.truncate(0);
     }
 
     /// Forgets all tokens but the first `len`; all of fewer stay.
     pub fn truncate(&mut self, len: usize) {
-        self.runner.truncate(len);
+        self.remove(len..usize::MAX);
+    }
+
+    /// Forgets the tokens at the positions of `range`, as many of them as there are; those behind it move up. They are
+    /// computed again with the next call, as a token's keys depend on where it stands; what lies before the range is not.
+    pub fn remove(&mut self, range: Range<usize>) {
+        self.runner.remove(range);
+    }
+
+    /// Writes the session, piece by piece: its tokens, and what was computed of them, as `docs/format.md` has it. Many
+    /// pieces are as short as 2 bytes: a `write` that costs much for each gathers them.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn save<E>(&self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.runner.save(write)
+    }
+
+    /// Takes the tokens of a session that was saved in place of its own, and goes on from there with the same bits, however
+    /// differently the memory is planned. `read` fills what it is given, or fails; what comes after the session is left
+    /// unread.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; the session is empty then.
+    pub fn restore<E>(&mut self, read: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<(), RestoreError<E>> {
+        self.runner.restore(read)
     }
 
     /// The tokens so far.

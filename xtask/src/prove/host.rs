@@ -46,8 +46,8 @@ where
         let prompt_tokens = session.tokens().len();
         let mut writing = text::Text::new(&model, text.prompt, text.sampling, text.tokens, true);
         while writing.limit(&session).is_none() {
-            let (_, ended) = ready(writing.next(&model, &mut session))??;
-            if ended {
+            let print = |_: &str| Ok::<_, std::convert::Infallible>(());
+            if ready(writing.next(&model, &mut session, print))???.is_some() {
                 break;
             }
         }

@@ -9,7 +9,7 @@ mod header;
 mod tensor;
 
 pub use bytes::crc32;
-pub(crate) use bytes::{Checksum, checksum, u32_at};
+pub(crate) use bytes::{Checksum, checksum, put, u32_at};
 pub use chat::{CHAT_HEADER_LEN, ChatHeader, ChatPart};
 pub use header::{
     AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind,
