@@ -11,6 +11,7 @@ mod interrupt;
 mod model_file;
 mod number;
 mod progress;
+mod prompt_cache;
 mod run;
 mod source;
 mod whole;

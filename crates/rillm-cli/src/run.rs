@@ -1,6 +1,7 @@
 //! `rillm run`: continue a prompt.
 
 use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,7 @@ use rillm::plan::{Plan, PlanError, PlanOptions};
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::WeightSource;
+use rillm_console::stop::{StopError, StopStrings};
 use rillm_console::summary::{Averages, Check, Meter, Summary, Unit};
 use rillm_console::text::{Stop, Text};
 use serde::Serialize;
@@ -22,6 +24,7 @@ use crate::block_on::block_on;
 use crate::interrupt;
 use crate::model_file::ModelArgs;
 use crate::number;
+use crate::prompt_cache;
 
 const DEFAULT_PROMPT: &str = "Once upon a time";
 
@@ -32,6 +35,8 @@ const DEFAULT_PROMPT: &str = "Once upon a time";
   echo \"The little fox\" | rillm run --max-tokens 100 --temperature 0
   rillm run --model tiny-llm.rillm --ram 64K --context 128
   rillm run --prompt Hello --seed 7 --json | jq .bytes_per_token
+  # The second time only what comes after the instructions is computed
+  rillm run --prompt \"$(cat instructions.txt) Hello\" --prompt-cache run.cache
   # At the pace of a card over SPI
   rillm run --source throttled --card-rate 1.6M")]
 pub struct Args {
@@ -71,6 +76,13 @@ pub struct Args {
     /// Make the last 64 tokens less likely to come again; 1 for no penalty
     #[arg(long, value_name = "R", default_value = "1", allow_negative_numbers = true, value_parser = number::penalty)]
     repeat_penalty: Q16,
+    /// End before this string, up to 64 bytes; may be given up to 4 times
+    #[arg(long, value_name = "STRING", value_parser = stop_string)]
+    stop: Vec<String>,
+    /// Keep what was computed in this file: what the next prompt has in common with it, from its start on, is not computed
+    /// again. Written at the end, also after Ctrl-C
+    #[arg(long, value_name = "FILE")]
+    prompt_cache: Option<PathBuf>,
     /// The same seed gives the same text; from the clock if absent
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -157,6 +169,7 @@ struct Report {
     text: String,
     token_ids: Vec<u32>,
     prompt_tokens: usize,
+    cached_tokens: usize,
     generated_tokens: usize,
     stop: &'static str,
     seed: u64,
@@ -184,6 +197,8 @@ const NANOSECONDS: u32 = 1_000_000_000;
 struct Outcome {
     text: String,
     prompt_tokens: usize,
+    /// Of these, those that were not computed.
+    cached_tokens: usize,
     summary: Summary,
     logits: Option<u32>,
 }
@@ -199,9 +214,11 @@ impl Outcome {
             text: self.text,
             token_ids: session.tokens()[self.prompt_tokens..].to_vec(),
             prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
             generated_tokens: self.summary.tokens,
             stop: match stop {
                 Stop::EndOfText => "end_of_text",
+                Stop::StopString => "stop_string",
                 Stop::MaxTokens => "max_tokens",
                 Stop::ContextFull => "context_full",
                 Stop::Interrupted => "interrupted",
@@ -223,10 +240,17 @@ impl Outcome {
     }
 }
 
+/// A string that is a stop string by itself.
+fn stop_string(text: &str) -> Result<String, StopError> {
+    StopStrings::new(&[text]).map(|_| text.to_owned())
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     // Ctrl-C ends the text after the token at hand.
     interrupt::watch()?;
+    let stops: Vec<&str> = args.stop.iter().map(String::as_str).collect();
+    let stops = StopStrings::new(&stops)?;
     let prompt = args.prompt()?;
     let (model, source) = args.model.open()?;
     let most = model.header().context_length;
@@ -243,18 +267,31 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     memory.resize(plan.total(), 0);
     let mut session = Session::new(&model, source, &options, &mut memory)?;
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
-    let outcome = block_on(generate(&model, &mut session, args, &prompt));
+    if let Some(path) = &args.prompt_cache {
+        prompt_cache::reuse(path, &mut session)?;
+    }
+    let outcome = block_on(generate(&model, &mut session, args, &prompt, stops));
 
     if !args.json {
         // Ends the line of the text, also where an error did.
         writeln!(stdout())?;
     }
     let outcome = outcome?;
+    if let Some(path) = &args.prompt_cache {
+        prompt_cache::store(path, &session, &[])?;
+    }
     let interrupted = outcome.summary.stop == Stop::Interrupted;
     if args.json {
         writeln!(stdout(), "{}", serde_json::to_string(&outcome.report(&session))?)?;
     } else {
         eprintln!("{}", style(outcome.summary).dim().for_stderr());
+        if let Some(path) = &args.prompt_cache {
+            let (cached, all, path) = (outcome.cached_tokens, outcome.prompt_tokens, path.display());
+            eprintln!(
+                "{}",
+                style(format_args!("{cached} of the prompt's {all} tokens from {path}")).dim().for_stderr()
+            );
+        }
         if let Some(logits) = outcome.logits {
             eprintln!("{}", Check { ids: session.tokens(), logits });
         }
@@ -278,9 +315,10 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
     session: &mut Session<'_, S>,
     args: &Args,
     prompt: &str,
+    stops: StopStrings<'_>,
 ) -> Result<Outcome> {
     let sampling = args.sampling();
-    let prompt_tokens = session.tokens().len();
+    let (prompt_tokens, cached_tokens) = (session.tokens().len(), session.computed());
     let mut text = String::new();
     let mut print = |piece: &str| -> Result<()> {
         text.push_str(piece);
@@ -297,7 +335,7 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
         out.flush()?;
     }
 
-    let mut writing = Text::new(model, prompt, sampling, args.max_tokens, args.check);
+    let mut writing = Text::new(model, prompt, sampling, args.max_tokens, args.check).ending_before(stops);
     let start = Instant::now();
     let elapsed = || start.elapsed().as_nanos() as u64;
     let mut meter = Meter::new(0, session.stats().traffic);
@@ -308,16 +346,13 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
         if interrupt::requested() {
             break Stop::Interrupted;
         }
-        let (pieces, ended) = writing.next(model, session).await?;
-        for piece in pieces {
-            print(piece)?;
-        }
+        let ended = writing.next(model, session, &mut print).await??;
         meter.token(elapsed(), session.stats().traffic);
-        if ended {
-            break Stop::EndOfText;
+        if let Some(stop) = ended {
+            break stop;
         }
     };
-    print(writing.finish())?;
+    writing.finish(print)?;
 
     let stats = session.stats();
     let summary = Summary {
@@ -331,5 +366,5 @@ async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'stat
         has_read: stats.traffic.bytes > 0,
         seed: sampling.seed,
     };
-    Ok(Outcome { text, prompt_tokens, summary, logits: writing.fingerprint() })
+    Ok(Outcome { text, prompt_tokens, cached_tokens, summary, logits: writing.fingerprint() })
 }

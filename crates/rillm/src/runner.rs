@@ -181,7 +181,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             return Err(Error::Empty);
         }
         self.load().await?;
-        let mut start = self.cached.min(self.len - 1);
+        let mut start = self.computed();
         while start < self.len {
             let batch = self.plan.batch.min(self.len - start);
             if !(self.embedded && start + 1 == self.len) {
@@ -341,6 +341,10 @@ impl<'m, S: WeightSource> Runner<'m, S> {
 
     pub fn tokens(&self) -> &[u32] {
         &self.memory.history[..self.len]
+    }
+
+    pub fn computed(&self) -> usize {
+        self.cached.min(self.len.saturating_sub(1))
     }
 
     pub fn plan(&self) -> &Plan {

@@ -183,6 +183,11 @@ impl<'m, S: WeightSource> Session<'m, S> {
         self.runner.tokens()
     }
 
+    /// How many of them, from the front, are computed and will not be again: never the last one.
+    pub fn computed(&self) -> usize {
+        self.runner.computed()
+    }
+
     /// The plan.
     pub fn plan(&self) -> &Plan {
         self.runner.plan()

@@ -88,11 +88,12 @@ proptest! {
         second.push(&[7; 9]).unwrap();
         restore(&mut second, &bytes).unwrap();
         prop_assert_eq!(second.tokens(), &prompt[..]);
+        let kept = if computed == 0 { 0 } else { front.len().min(prompt.len() - 1) };
+        prop_assert_eq!(second.computed(), kept);
         // It is saved to the same bytes, whatever the plan.
         prop_assert_eq!(&saved(&second), &bytes);
         prop_assert_eq!(go_on(&mut second), expected);
         // Nothing that was saved was computed again, but for the last token of what is in the cache as a whole.
-        let kept = if computed == 0 { 0 } else { front.len().min(prompt.len() - 1) };
         prop_assert_eq!(second.stats().tokens, (prompt.len() - kept + 2) as u64);
     }
 }

@@ -1,0 +1,93 @@
+//! The file of `--prompt-cache`: what a session has computed, from one run of the command to the next.
+//!
+//! It is a saved session as `docs/format.md` has it, numbers of the command's own behind it (32 bits each, little-endian), and
+//! the CRC-32 of these numbers.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, Error, Result, anyhow, ensure};
+use rillm::session::Session;
+use rillm::snapshot::RestoreError;
+use rillm::source::WeightSource;
+use rillm_convert::write::temporary_beside;
+
+/// Bytes read and written at a time: the session's own pieces are as short as two bytes.
+const BUFFER: usize = 1 << 16;
+
+/// Restores the session that is in the file, and gives the numbers behind it; none where there is no file yet. The file is
+/// left alone, whatever is wrong with it.
+///
+/// That it could not be written afterwards is found out here, before the work.
+pub fn load<S: WeightSource>(path: &Path, session: &mut Session<'_, S>) -> Result<Option<Vec<u32>>> {
+    drop(temporary_beside(path)?);
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.with_context(|| format!("cannot open {}", path.display()))?,
+    };
+    read(&mut BufReader::with_capacity(BUFFER, file), session)
+        .map(Some)
+        .with_context(|| format!("cannot go on from {}, delete it to start without", path.display()))
+}
+
+fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> Result<Vec<u32>> {
+    session.restore(|piece| file.read_exact(piece)).map_err(|error| match error {
+        RestoreError::Read(error) if error.kind() == ErrorKind::UnexpectedEof => cut_off(),
+        RestoreError::ContextTooSmall { tokens, context } => anyhow!(
+            "it has {tokens} tokens and there is room for {context}; use --context {tokens} or more, and --ram where that \
+             does not fit"
+        ),
+        error => error.into(),
+    })?;
+    // There are no more numbers than tokens, and the checksum.
+    let most = 4 * (session.tokens().len() as u64 + 1);
+    let mut rest = Vec::new();
+    file.take(most + 1).read_to_end(&mut rest)?;
+    ensure!(rest.len() as u64 <= most, "there is something behind it that does not belong there");
+    let (numbers, []) = rest.as_chunks() else { return Err(cut_off()) };
+    let Some((stored, numbers)) = numbers.split_last() else { return Err(cut_off()) };
+    let (stored, computed) = (u32::from_le_bytes(*stored), crc32fast::hash(numbers.as_flattened()));
+    ensure!(
+        stored == computed,
+        "it is damaged at its end: the checksum there is {stored:08x}, that of the bytes {computed:08x}"
+    );
+    Ok(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect())
+}
+
+fn cut_off() -> Error {
+    anyhow!("it ends in the middle: it was not copied whole")
+}
+
+/// Writes the session, and `numbers`, no more than it has tokens. The file is whole or untouched.
+pub fn store<S: WeightSource>(path: &Path, session: &Session<'_, S>, numbers: &[u32]) -> Result<()> {
+    let mut temporary = temporary_beside(path)?;
+    let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let mut write = || -> io::Result<()> {
+        let mut file = BufWriter::with_capacity(BUFFER, temporary.as_file_mut());
+        session.save(|piece| file.write_all(piece))?;
+        file.write_all(&numbers)?;
+        file.write_all(&crc32fast::hash(&numbers).to_le_bytes())?;
+        file.flush()?;
+        file.get_ref().sync_all()
+    };
+    let written = write();
+    written
+        .and_then(|()| temporary.persist(path).map_err(|error| error.error).map(|_| ()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Puts the file's session in the place of the prompt's own, which nothing was computed of yet, as far as the two have the
+/// same tokens.
+pub fn reuse<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
+    path: &Path,
+    session: &mut Session<'_, S>,
+) -> Result<()> {
+    let prompt = session.tokens().to_vec();
+    if load(path, session)?.is_some() {
+        let shared = session.tokens().iter().zip(&prompt).take_while(|(old, new)| old == new).count();
+        session.truncate(shared);
+        session.push(&prompt[shared..])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! A tokenizer without a model.
+
+use pollster::block_on;
+use rillm::counted::SectorReader;
+use rillm::error::Error;
+use rillm::format::{Section, SectionKind};
+use rillm::source::SECTOR_LEN;
+use rillm::sources::{Bytes, PastTheEnd};
+use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm_convert::vocabulary::Vocabulary;
+
+/// A tokenizer section, and the engine's tokenizer over it.
+pub struct Encoding {
+    file: Vec<u8>,
+    tokenizer: Tokenizer,
+    vocab_size: u32,
+}
+
+impl Encoding {
+    /// The tokenizer that the converter makes of a vocabulary which it can lay out.
+    pub fn of(vocabulary: &Vocabulary) -> Self {
+        let vocab_size = vocabulary.tokens.len() as u32;
+        let mut file = vocabulary.section().expect("a vocabulary that can be laid out");
+        let section = Section { kind: SectionKind::Tokenizer, offset: 0, len: file.len() as u64, crc32: 0 };
+        file.resize(file.len().next_multiple_of(SECTOR_LEN), 0);
+        let mut sector = [0; SECTOR_LEN];
+        let mut source = Bytes::copied(&file);
+        let mut reader = SectorReader::new(&mut source, &mut sector);
+        let tokenizer = block_on(Tokenizer::open(&mut reader, section, vocab_size)).expect("what was just laid out");
+        Self { file, tokenizer, vocab_size }
+    }
+
+    /// A text's tokens, asked for `batch` at a time.
+    ///
+    /// # Panics
+    /// With a token outside of the vocabulary, or more tokens than a text can have.
+    pub fn encode(&self, text: &str, batch: usize) -> Result<Vec<u32>, Error<PastTheEnd>> {
+        let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
+        let mut source = Bytes::copied(&self.file);
+        let mut encoder = self.tokenizer.encoder(text, true, &mut scratch);
+        let (mut tokens, mut some) = (Vec::new(), vec![0; batch]);
+        loop {
+            let len = block_on(encoder.fill(&mut source, &mut some))?;
+            tokens.extend(&some[..len]);
+            // A character is at most four bytes, NFC makes at most three characters of one, and there are marks at both ends.
+            assert!(tokens.len() <= 12 * text.len() + 16, "{} tokens of {} bytes", tokens.len(), text.len());
+            assert!(tokens.iter().all(|&token| token < self.vocab_size));
+            if len < batch {
+                return Ok(tokens);
+            }
+        }
+    }
+}
