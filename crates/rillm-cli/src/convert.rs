@@ -12,6 +12,7 @@ use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
 use rillm_convert::chat::Unfollowable;
 use rillm_convert::checkpoint::Checkpoint;
+use rillm_convert::gguf::is_gguf;
 use rillm_convert::vocabulary::{Problem, Vocabulary};
 use rillm_convert::write::{Options, Progress, Report, TokenizerSections, WriteError, convert};
 use serde_json::json;
@@ -20,22 +21,27 @@ use crate::interrupt;
 use crate::number::{grouped, tensor_name};
 use crate::progress;
 
-/// Make a .rillm file of a Hugging Face directory or a llama2.c checkpoint.
+/// Make a .rillm file of a model: a Hugging Face directory, a GGUF file, or another checkpoint.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   hf download arnir0/Tiny-LLM --local-dir Tiny-LLM
   rillm convert Tiny-LLM/ tiny-llm.rillm
+  rillm convert TinyLlama-1.1B.Q8_0.gguf tinyllama.rillm
   rillm convert stories260K.bin stories.rillm        tok512.bin lies beside it
+  rillm convert esp32_weights/ tiny-llm.rillm
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
-index) and tokenizer.json or tokenizer.model. What the engine does not compute \
-is refused by name.")]
+index) and tokenizer.json or tokenizer.model. A GGUF file brings its tokenizer; \
+its tensors may be F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or \
+Q6_K. A weight directory for the ESP32 has model_config.json, a .bin for each \
+tensor, quantization_scales.json if they are int8, and the tokenizer. What the \
+engine does not compute is refused by name.")]
 pub struct Args {
-    /// A Hugging Face directory, or a llama2.c checkpoint (.bin)
+    /// A Hugging Face directory, a GGUF file, a llama2.c checkpoint (.bin) or a weight directory for the ESP32
     source: PathBuf,
     /// The file to make; an older one of that name is replaced at the end, not before
     out: PathBuf,
-    /// tokenizer.json, tokenizer.model or llama2.c's tokenizer.bin, if it does not lie with the checkpoint
+    /// tokenizer.json, tokenizer.model, a GGUF file or llama2.c's tokenizer.bin, if it does not lie with the checkpoint
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Fewer are more exact and take more room
@@ -90,13 +96,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tokenizer that was named, or that lies with the checkpoint: in a Hugging Face directory, or beside a llama2.c file
+/// The tokenizer that was named, or that lies with the checkpoint: in a directory, in a GGUF file, or beside a llama2.c file
 /// by either of the names that llama2.c gives it.
 fn tokenizer(args: &Args, vocab_size: u32) -> Result<PathBuf> {
     if let Some(path) = &args.tokenizer {
         return Ok(path.clone());
     }
-    if args.source.is_dir() {
+    if args.source.is_dir() || is_gguf(&args.source)? {
         return Ok(args.source.clone());
     }
     let names = ["tokenizer.bin".to_owned(), format!("tok{vocab_size}.bin")];

@@ -36,7 +36,7 @@ pub struct Args {
     /// The .rillm file
     #[arg(long, short, value_name = "FILE")]
     model: PathBuf,
-    /// The checkpoint: a Hugging Face directory or a llama2.c file
+    /// The checkpoint: whatever `rillm convert` takes
     #[arg(long, value_name = "CHECKPOINT")]
     against: PathBuf,
     /// UTF-8 text to predict

@@ -65,6 +65,7 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
             "type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
             "high_freq_factor": high_freq_factor, "original_max_position_embeddings": original_context,
         }),
+        RopeScaling::Divisors => json!({"type": "divisors"}),
     };
     json!({
         "format_version": 1,
@@ -140,6 +141,7 @@ fn print_header(header: &Header, file_len: u64, out: &mut impl Write) -> io::Res
         RopeScaling::Llama3 { factor, original_context, .. } => {
             format!(", llama3 scaling by {factor} from {original_context}")
         }
+        RopeScaling::Divisors => ", each frequency divided by a number of its own".to_owned(),
     };
     field("rope", format!("theta {}{scaling}", header.rope.theta))?;
     field("norm", format!("epsilon {:e}", header.norm_eps))?;

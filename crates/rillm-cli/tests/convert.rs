@@ -1,9 +1,12 @@
 //! `rillm convert`.
 
+#[path = "../../rillm-convert/tests/support/gguf.rs"]
+mod gguf;
 mod support;
 
 use std::fs;
 
+use rillm_convert::checkpoint::{Checkpoint, LlamaConfig};
 use serde_json::{Value, json};
 use support::{Models, error, json as json_of, path, rillm, stdout};
 
@@ -75,7 +78,7 @@ fn a_file_of_that_name_is_replaced() {
 fn what_is_not_computed_is_refused_by_name() {
     let cases: [(&str, Value, &str); 4] = [
         ("model_type", json!("gpt2"), "gpt2"),
-        ("attention_bias", json!(true), "true"),
+        ("mlp_bias", json!(true), "true"),
         ("hidden_act", json!("gelu"), "gelu"),
         ("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0}), "yarn"),
     ];
@@ -147,6 +150,7 @@ fn what_is_no_checkpoint() {
         (models.file(), "expected a Hugging Face directory"),
         (models.checkpoint().join("model.safetensors"), "give the directory"),
         (models.at(""), "config.json"),
+        (models.checkpoint().join("tokenizer.json"), "a GGUF file"),
     ] {
         let message = error(&mut rillm(&["convert", path(&source), path(&out)]), 1);
         assert!(message.contains(expected) && message.contains(path(&source)), "{message}");
@@ -185,4 +189,48 @@ fn a_llama2c_file_finds_its_tokenizer_by_either_name() {
         stdout(&mut convert());
         fs::remove_file(tokenizer_path).unwrap();
     }
+}
+
+#[test]
+fn a_gguf_file_brings_its_tokenizer() {
+    let models = Models::new();
+    let checkpoint = Checkpoint::open(&models.checkpoint()).unwrap();
+    let config = LlamaConfig {
+        hidden_size: 64,
+        intermediate_size: 96,
+        n_heads: 8,
+        n_kv_heads: 4,
+        ..checkpoint.config().clone()
+    };
+    let (mut file, _) = gguf::random(&config, 3);
+    let marks = [("<unk>", 2), ("<s>", 3), ("</s>", 3)].map(|(text, kind)| (text.to_owned(), kind));
+    let bytes = (0..256).map(|byte| (format!("<0x{byte:02X}>"), 6));
+    let (tokens, types): (Vec<_>, Vec<_>) = marks.into_iter().chain(bytes).unzip();
+    file.set("tokenizer.ggml.scores", gguf::Value::F32s(vec![0.0; tokens.len()]));
+    file.set("tokenizer.ggml.tokens", gguf::Value::Texts(tokens));
+    file.set("tokenizer.ggml.token_type", gguf::Value::I32s(types));
+    file.set("tokenizer.ggml.model", gguf::Value::Text("llama".to_owned()));
+    let (source, out) = (models.at("model.gguf"), models.file());
+    fs::write(&source, file.to_bytes()).unwrap();
+
+    stdout(&mut rillm(&["convert", path(&source), path(&out)]));
+    let report = json_of(&mut models.run(&["--prompt", "hello", "-n", "4", "--json"]));
+    // The start of a text, the space before the word, and five letters.
+    assert_eq!(report["prompt_tokens"], 1 + 3 + 5);
+    let book = models.at("book.txt");
+    fs::write(&book, "once upon a time").unwrap();
+    let arguments = ["eval", "--model", path(&out), "--against", path(&source), "--text", path(&book), "--json"];
+    let evaluation = json_of(&mut rillm(&arguments));
+    assert!(evaluation["kl"].as_f64().unwrap() < 0.02, "{evaluation}");
+
+    // Another tokenizer may be named, and a damaged file is told as one.
+    let named = models.checkpoint().join("tokenizer.json");
+    stdout(&mut rillm(&["convert", path(&source), path(&out), "--tokenizer", path(&named)]));
+    file.remove("tokenizer.ggml.model");
+    fs::write(&source, file.to_bytes()).unwrap();
+    let message = error(&mut rillm(&["convert", path(&source), path(&out)]), 1);
+    assert!(message.contains("model.gguf: tokenizer.ggml.model is absent"), "{message}");
+    fs::write(&source, &file.to_bytes()[..1000]).unwrap();
+    let message = error(&mut rillm(&["convert", path(&source), path(&out)]), 1);
+    assert!(message.contains("model.gguf") && message.contains("cut off"), "{message}");
 }

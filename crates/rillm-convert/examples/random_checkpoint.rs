@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         context_length: 8192,
         attention: AttentionExtras::default(),
         rope: Rope { theta: 100_000.0, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
         norm_eps: 1e-5,
         tied_embeddings: true,
         bos: Some(1),

@@ -35,32 +35,26 @@ pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> 
 }
 
 /// Writes the random model with this configuration and seed as a Hugging Face directory (`config.json` and
-/// `model.safetensors`) in numbers of type `dtype`. `directory` exists; files of these names are replaced.
+/// `model.safetensors`) in numbers of type `dtype`: F32, F16 or BF16. `directory` exists; files of these names are
+/// replaced.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says, or that `dtype` is another.
 pub fn write(directory: &Path, config: &LlamaConfig, dtype: Dtype, seed: u64) -> Result<(), io::Error> {
     let mut kinds: Vec<(TensorKind, u32)> = config.tensors().collect();
     kinds.retain(|&(kind, _)| !(kind == TensorKind::Head && config.tied_embeddings));
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = kinds
+    let tensors = kinds
         .into_iter()
         .map(|(kind, layer)| {
             let (rows, cols) = config.shape(kind);
             let shape = if kind.is_vector() { vec![cols] } else { vec![rows, cols] };
             let values = tensor(config, seed, kind, layer);
-            (tensor_name(kind, layer), shape, encode(&values, dtype))
+            Ok((tensor_name(kind, layer), shape, encode(&values, dtype)?))
         })
-        .collect();
+        .collect::<Result<Vec<_>, io::Error>>()?;
     let views = tensors
         .iter()
-        .map(|(name, shape, bytes)| {
-            let dtype = match dtype {
-                Dtype::F32 => safetensors::Dtype::F32,
-                Dtype::F16 => safetensors::Dtype::F16,
-                Dtype::Bf16 => safetensors::Dtype::BF16,
-            };
-            TensorView::new(dtype, shape.clone(), bytes).map(|view| (name, view))
-        })
+        .map(|(name, shape, (dtype, bytes))| TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name, view)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(io::Error::other)?;
     let file = safetensors::serialize(views, None).map_err(io::Error::other)?;
@@ -68,17 +62,20 @@ pub fn write(directory: &Path, config: &LlamaConfig, dtype: Dtype, seed: u64) ->
     fs::write(directory.join("config.json"), config_json(config).to_string())
 }
 
-fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
-    match dtype {
-        Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Dtype::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
-        Dtype::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
-    }
+fn encode(values: &[f32], dtype: Dtype) -> Result<(safetensors::Dtype, Vec<u8>), io::Error> {
+    Ok(match dtype {
+        Dtype::F32 => (safetensors::Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        Dtype::F16 => (safetensors::Dtype::F16, values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()),
+        Dtype::Bf16 => {
+            (safetensors::Dtype::BF16, values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect())
+        }
+        _ => return Err(io::Error::other(format!("{dtype} is asked for; expected F32, F16 or BF16"))),
+    })
 }
 
 fn config_json(config: &LlamaConfig) -> Value {
     let rope_scaling = match config.rope.scaling {
-        RopeScaling::None => Value::Null,
+        RopeScaling::None | RopeScaling::Divisors => Value::Null,
         RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => json!({
             "rope_type": "llama3",

@@ -92,7 +92,7 @@ impl Reference {
             layers,
             norm: tensor(TensorKind::FinalNorm, 0),
             head: tensor(TensorKind::Head, 0),
-            frequencies: rope::frequencies(&config.rope, config.head_dim),
+            frequencies: rope::frequencies(&config.rope, &config.rope_divisors, config.head_dim),
             caches: vec![KvCache::default(); config.n_layers as usize],
             logits: vec![0.0; config.vocab_size as usize],
             config: config.clone(),

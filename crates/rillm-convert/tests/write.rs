@@ -28,6 +28,7 @@ fn odd_config() -> LlamaConfig {
         context_length: 64,
         attention: AttentionExtras::default(),
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
         norm_eps: 1e-5,
         tied_embeddings: false,
         bos: Some(1),
@@ -113,7 +114,7 @@ fn header_and_sections_are_as_specified() {
     assert_eq!(section(&bytes, SectionKind::Chat), b"a chat");
     let angles: Vec<u64> =
         section(&bytes, SectionKind::Rope).as_chunks().0.iter().map(|&angle| u64::from_le_bytes(angle)).collect();
-    assert_eq!(angles, rope::table(&config.rope, config.head_dim));
+    assert_eq!(angles, rope::table(&config.rope, &[], config.head_dim));
 }
 
 #[test]

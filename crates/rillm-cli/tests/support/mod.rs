@@ -68,6 +68,7 @@ impl Models {
             context_length: CONTEXT,
             attention: AttentionExtras::default(),
             rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+            rope_divisors: Vec::new(),
             norm_eps: 1e-5,
             tied_embeddings: true,
             bos: Some(1),

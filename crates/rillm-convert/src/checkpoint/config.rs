@@ -29,6 +29,8 @@ pub struct LlamaConfig {
     pub attention: AttentionExtras,
     /// The rotary embedding's base and scaling.
     pub rope: Rope,
+    /// Of [`RopeScaling::Divisors`] what each pair's frequency is divided by, 0.5 or more; otherwise empty.
+    pub rope_divisors: Vec<f32>,
     /// Added to the mean square under RMSNorm's root: finite, not negative.
     pub norm_eps: f32,
     /// The head repeats the embedding table.
@@ -122,6 +124,13 @@ impl LlamaConfig {
                 return Err(field(name, value.to_string(), format!("a finite number, at least {min}")));
             }
         }
+        for (pair, &divisor) in self.rope_divisors.iter().enumerate() {
+            // Less would be frequencies rather than what they are divided by.
+            if !(divisor.is_finite() && divisor >= 0.5) {
+                let name = format!("divisor {pair} of the rotary embedding");
+                return Err(field(&name, divisor.to_string(), "a finite number, at least 0.5".to_owned()));
+            }
+        }
         if let RopeScaling::Llama3 { low_freq_factor, high_freq_factor, .. } = self.rope.scaling
             && high_freq_factor <= low_freq_factor
         {
@@ -148,7 +157,7 @@ impl LlamaConfig {
     fn rope_parameters(&self) -> Vec<(&'static str, f32, f32)> {
         let mut parameters = vec![("rope_theta", self.rope.theta, 1.0)];
         match self.rope.scaling {
-            RopeScaling::None => {}
+            RopeScaling::None | RopeScaling::Divisors => {}
             RopeScaling::Linear { factor } => parameters.push(("factor", factor, 1.0)),
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => parameters.extend([
                 ("factor", factor, 1.0),

@@ -54,8 +54,25 @@ pub(super) struct ConfigJson {
 /// one.
 pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
     let fields = Fields::read(directory.join("config.json"))?;
-    let family = family(&fields)?;
-    refuse_other_arithmetic(&fields, family)?;
+    let mut read = config(&fields)?;
+    let generation = directory.join("generation_config.json");
+    if generation.exists() {
+        let generation = Fields::read(generation)?;
+        for token in generation.tokens("eos_token_id", &[])? {
+            if !read.config.eos.contains(&token) {
+                read.config.eos.push(token);
+            }
+        }
+        // The rest has passed: what fails now are the tokens of this file.
+        read.config.check(&generation.path)?;
+    }
+    Ok(read)
+}
+
+/// Reads and checks the fields of `config.json`, or of another file with the same fields.
+pub(super) fn config(fields: &Fields) -> Result<ConfigJson, CheckpointError> {
+    let family = family(fields)?;
+    refuse_other_arithmetic(fields, family)?;
 
     let hidden_size = fields.required_u32("hidden_size")?;
     let n_heads = fields.required_u32("num_attention_heads")?;
@@ -69,7 +86,7 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
         }
     };
     let ties = fields.bool("tie_word_embeddings")?;
-    let mut config = LlamaConfig {
+    let config = LlamaConfig {
         hidden_size,
         intermediate_size: fields.required_u32("intermediate_size")?,
         n_layers: fields.required_u32("num_hidden_layers")?,
@@ -78,26 +95,15 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
         head_dim,
         vocab_size: fields.required_u32("vocab_size")?,
         context_length,
-        attention: attention(&fields, family)?,
-        rope: rope(&fields, context_length)?,
+        attention: attention(fields, family)?,
+        rope: rope(fields, context_length)?,
+        rope_divisors: Vec::new(),
         norm_eps: fields.f32("rms_norm_eps")?.unwrap_or(1e-6),
         tied_embeddings: ties.unwrap_or(false),
         bos: fields.tokens("bos_token_id", if family == Family::Llama { &[1] } else { &[] })?.first().copied(),
         eos: fields.tokens("eos_token_id", if family == Family::Llama { &[2] } else { &[] })?,
     };
     config.check(&fields.path)?;
-
-    let generation = directory.join("generation_config.json");
-    if generation.exists() {
-        let generation = Fields::read(generation)?;
-        for token in generation.tokens("eos_token_id", &[])? {
-            if !config.eos.contains(&token) {
-                config.eos.push(token);
-            }
-        }
-        // The rest has passed: what fails now are the tokens of this file.
-        config.check(&generation.path)?;
-    }
     Ok(ConfigJson { config, ties_are_explicit: ties.is_some() })
 }
 
@@ -199,7 +205,7 @@ fn rope_object(
 }
 
 /// A JSON object and where it stands, for messages. A field that is null counts as absent.
-struct Fields {
+pub(super) struct Fields {
     path: PathBuf,
     /// What stands before a field's name: empty, or `rope_scaling.`.
     prefix: String,
@@ -207,7 +213,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn read(path: PathBuf) -> Result<Self, CheckpointError> {
+    pub fn read(path: PathBuf) -> Result<Self, CheckpointError> {
         let text = fs::read(&path).map_err(|source| io_error(&path, source))?;
         match serde_json::from_slice(&text) {
             Ok(map) => Ok(Self { path, prefix: String::new(), map }),
@@ -215,7 +221,7 @@ impl Fields {
         }
     }
 
-    fn error(&self, name: &str, expected: &str) -> CheckpointError {
+    pub fn error(&self, name: &str, expected: &str) -> CheckpointError {
         CheckpointError::Field {
             path: self.path.clone(),
             field: format!("{}{name}", self.prefix),
@@ -224,7 +230,7 @@ impl Fields {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<&Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
@@ -250,7 +256,7 @@ impl Fields {
         self.optional(name, "a number", Value::as_f64)
     }
 
-    fn f32(&self, name: &str) -> Result<Option<f32>, CheckpointError> {
+    pub fn f32(&self, name: &str) -> Result<Option<f32>, CheckpointError> {
         Ok(self.f64(name)?.map(|value| value as f32))
     }
 

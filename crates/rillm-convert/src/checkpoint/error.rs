@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::Dtype;
+use crate::gguf::GgufError;
+
 /// Why a checkpoint cannot be read.
 #[derive(Debug)]
 pub enum CheckpointError {
@@ -20,6 +23,13 @@ pub enum CheckpointError {
         path: PathBuf,
         /// Where and what.
         source: serde_json::Error,
+    },
+    /// A GGUF file is damaged, or asks for what rillm does not compute.
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: GgufError,
     },
     /// The path leads to no kind of checkpoint that is read here.
     Unrecognised {
@@ -54,6 +64,26 @@ pub enum CheckpointError {
         name: String,
         /// The shape that it should have.
         shape: Vec<usize>,
+    },
+    /// Files of a weight directory are not there.
+    MissingFiles {
+        /// The directory.
+        directory: PathBuf,
+        /// Their names, one after the other.
+        names: String,
+    },
+    /// A file of a weight directory is longer or shorter than its tensor.
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        found: usize,
+        /// The tensor's.
+        expected: usize,
+        /// The tensor's rows and columns.
+        shape: [usize; 2],
+        /// The type of its numbers.
+        dtype: Dtype,
     },
     /// A tensor that no Llama model has: leaving it out would change the model's output.
     UnexpectedTensor {
@@ -101,10 +131,12 @@ impl fmt::Display for CheckpointError {
             Self::Json { path, source } => {
                 write!(f, "{}: not the JSON expected: {source}", path.display())
             }
+            Self::Gguf { path, problem } => write!(f, "{}: {problem}", path.display()),
             Self::Unrecognised { path, found } => write!(
                 f,
-                "{}: {found}; expected a Hugging Face directory (config.json and model.safetensors) or a llama2.c \
-                 checkpoint of version 0 (a .bin file)",
+                "{}: {found}; expected a Hugging Face directory (config.json and model.safetensors), a GGUF file, a \
+                 llama2.c checkpoint of version 0 (a .bin file) or a weight directory (model_config.json and \
+                 embed_tokens.bin)",
                 path.display()
             ),
             Self::Field { path, field, found, expected } => {
@@ -117,6 +149,21 @@ impl fmt::Display for CheckpointError {
                 f,
                 "{}: no tensor {name} of shape {shape:?}, which the configuration calls for; is a file missing?",
                 path.display()
+            ),
+            Self::MissingFiles { directory, names } => write!(
+                f,
+                "{}: no {names}, which every weight directory has; copy what is missing there",
+                directory.display()
+            ),
+            Self::Size { path, found, expected, shape: [rows, cols], dtype } => write!(
+                f,
+                "{}: {found} bytes; expected {expected}, {rows} × {cols} numbers of type {dtype}: is the file whole, \
+                 and does it belong to model_config.json{}?",
+                path.display(),
+                match dtype {
+                    Dtype::I8 { .. } => " and quantization_scales.json",
+                    _ => ", and is it float32, as without quantization_scales.json",
+                }
             ),
             Self::UnexpectedTensor { path, name } => write!(
                 f,

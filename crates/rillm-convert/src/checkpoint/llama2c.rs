@@ -129,6 +129,7 @@ fn parse_header(path: &Path, file: &[u8]) -> Result<LlamaConfig, CheckpointError
         context_length: positive(6, "seq_len")?,
         attention: AttentionExtras::default(),
         rope: Rope { theta: ROPE_THETA, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
         norm_eps: NORM_EPS,
         tied_embeddings: field(5) > 0,
         bos: Some(BOS),

@@ -1,8 +1,11 @@
 //! Opens a Llama checkpoint. Files are mapped, not read: memory stays bounded by what the caller asks for.
 
+mod blocks;
 mod config;
 mod config_json;
 mod error;
+mod esp32;
+mod gguf;
 mod hugging_face;
 mod llama2c;
 mod tensor;
@@ -14,7 +17,7 @@ pub use tensor::Dtype;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +25,7 @@ use memmap2::Mmap;
 use rillm::format::{Header, SOURCE_NAME_LEN, TensorKind};
 use sha2::{Digest, Sha256};
 
+use crate::gguf::is_gguf;
 use tensor::LocatedTensor;
 
 /// An open checkpoint: its configuration, and every tensor located in its mapped files. May be read by several threads.
@@ -34,28 +38,25 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face directory (`config.json` with `model.safetensors` or its shards) or a llama2.c checkpoint
-    /// of version 0 (`.bin`), and checks that every tensor is there with the right shape. The files are mapped: one that is
+    /// Opens a Hugging Face directory (`config.json` with `model.safetensors` or its shards), a GGUF file, a llama2.c
+    /// checkpoint of version 0 (`.bin`) or a weight directory for the ESP32 (`model_config.json` with a `.bin` for each
+    /// tensor), and checks that every tensor is there with the right shape. The files are mapped: one that is
     /// shortened while the checkpoint is open ends the process with a bus error.
     ///
     /// # Errors
     /// [`CheckpointError`] names the file, and the field or tensor, that is not as expected.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        if path.is_dir() && !path.join("config.json").exists() {
-            let found = "a directory without config.json, which is no Hugging Face checkpoint".to_owned();
-            return Err(CheckpointError::Unrecognised { path: path.to_owned(), found });
-        }
-        if path.is_dir() {
-            return hugging_face::open(path);
-        }
-        let mut start = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(8).read_to_end(&mut start))
-            .map_err(|source| io_error(path, source))?;
         let unrecognised =
             |found: &str| CheckpointError::Unrecognised { path: path.to_owned(), found: found.to_owned() };
-        if start.starts_with(b"GGUF") {
-            return Err(unrecognised("a GGUF file, which is not read yet"));
+        if path.is_dir() {
+            return match ["config.json", esp32::CONFIG].map(|name| path.join(name).exists()) {
+                [true, _] => hugging_face::open(path),
+                [false, true] => esp32::open(path),
+                [false, false] => Err(unrecognised("a directory without config.json and without model_config.json")),
+            };
+        }
+        if is_gguf(path).map_err(|source| io_error(path, source))? {
+            return gguf::open(path);
         }
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("bin") => llama2c::open(path),
@@ -128,14 +129,19 @@ impl Checkpoint {
     }
 }
 
-fn io_error(path: &Path, source: std::io::Error) -> CheckpointError {
+fn io_error(path: &Path, source: io::Error) -> CheckpointError {
     CheckpointError::Io { path: path.to_owned(), source }
 }
 
 fn map(path: &Path) -> Result<Mmap, CheckpointError> {
-    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    map_file(path).map_err(|source| io_error(path, source))
+}
+
+/// Maps a file, which must keep its length meanwhile.
+pub(crate) fn map_file(path: &Path) -> Result<Mmap, io::Error> {
+    let file = File::open(path)?;
     // SAFETY: the map is read-only and lives as long as the checkpoint. A process that writes to the file meanwhile can
     // change the numbers that are read, and any bytes are valid numbers; that the file keeps its length is what
     // `Checkpoint::open` asks of its caller.
-    unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))
+    unsafe { Mmap::map(&file) }
 }

@@ -1,9 +1,13 @@
 //! Where a tensor's numbers lie in a mapped file, and how they become float32.
 
+use std::fmt;
 use std::ops::Range;
 
-/// The type of a checkpoint's numbers, all little-endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use super::blocks;
+
+/// The type of a checkpoint's numbers, all little-endian. Those with `Q` are ggml's: blocks of 32 or 256 numbers that
+/// share their scales.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Dtype {
     /// IEEE single precision.
     F32,
@@ -11,36 +15,100 @@ pub enum Dtype {
     F16,
     /// The upper half of a single.
     Bf16,
+    /// Signed bytes; a number is a byte times the tensor's scale, in single precision.
+    I8 {
+        /// The scale.
+        scale: f32,
+    },
+    /// 32 numbers of 4 bits and a scale.
+    Q4_0,
+    /// 32 numbers of 4 bits, a scale and a least value.
+    Q4_1,
+    /// 32 numbers of 5 bits and a scale.
+    Q5_0,
+    /// 32 numbers of 5 bits, a scale and a least value.
+    Q5_1,
+    /// 32 numbers of 8 bits and a scale.
+    Q8_0,
+    /// 256 numbers of 4 bits; each 32 have a scale and a least value.
+    Q4K,
+    /// 256 numbers of 5 bits; each 32 have a scale and a least value.
+    Q5K,
+    /// 256 numbers of 6 bits; each 16 have a scale.
+    Q6K,
 }
 
 impl Dtype {
-    /// Bytes of a number.
-    pub fn size(self) -> usize {
+    /// Numbers in a block, and its bytes. A row is a whole number of blocks.
+    pub fn block(self) -> (usize, usize) {
         match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::I8 { .. } => (1, 1),
+            Self::Q4_0 => (32, 18),
+            Self::Q4_1 => (32, 20),
+            Self::Q5_0 => (32, 22),
+            Self::Q5_1 => (32, 24),
+            Self::Q8_0 => (32, 34),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
         }
     }
 
-    /// Exact conversion to float32. `bytes` holds as many numbers as `out`.
-    fn to_f32(self, bytes: &[u8], out: &mut [f32]) {
+    /// Bytes of a row of `cols` numbers.
+    fn row_len(self, cols: usize) -> usize {
+        let (numbers, bytes) = self.block();
+        cols / numbers * bytes
+    }
+
+    /// Conversion to float32. `bytes` holds as many numbers as `out`.
+    pub(super) fn to_f32(self, bytes: &[u8], out: &mut [f32]) {
         match self {
-            Self::F32 => {
-                for (value, &bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *value = f32::from_le_bytes(bytes);
-                }
-            }
-            Self::F16 => {
-                for (value, &bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *value = half::f16::from_le_bytes(bytes).to_f32();
-                }
-            }
-            Self::Bf16 => {
-                for (value, &bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *value = half::bf16::from_le_bytes(bytes).to_f32();
-                }
-            }
+            Self::F32 => each(bytes, out, |&bytes, [out]| *out = f32::from_le_bytes(bytes)),
+            Self::F16 => each(bytes, out, |&bytes, [out]| *out = half::f16::from_le_bytes(bytes).to_f32()),
+            Self::Bf16 => each(bytes, out, |&bytes, [out]| *out = half::bf16::from_le_bytes(bytes).to_f32()),
+            Self::I8 { scale } => each(bytes, out, |&[byte], [out]| *out = f32::from(byte as i8) * scale),
+            Self::Q4_0 => each(bytes, out, blocks::q4_0),
+            Self::Q4_1 => each(bytes, out, blocks::q4_1),
+            Self::Q5_0 => each(bytes, out, blocks::q5_0),
+            Self::Q5_1 => each(bytes, out, blocks::q5_1),
+            Self::Q8_0 => each(bytes, out, blocks::q8_0),
+            Self::Q4K => each(bytes, out, blocks::q4_k),
+            Self::Q5K => each(bytes, out, blocks::q5_k),
+            Self::Q6K => each(bytes, out, blocks::q6_k),
         }
+    }
+}
+
+/// The name in messages, ggml's.
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::I8 { .. } => "I8",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
+        })
+    }
+}
+
+/// Converts block by block.
+fn each<const BYTES: usize, const NUMBERS: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    convert: impl Fn(&[u8; BYTES], &mut [f32; NUMBERS]),
+) {
+    for (bytes, out) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+        convert(bytes, out);
     }
 }
 
@@ -65,7 +133,7 @@ pub(super) struct LocatedTensor {
 impl LocatedTensor {
     /// Its bytes in `file`.
     pub fn byte_range(&self) -> Range<usize> {
-        self.offset..self.offset + self.rows * self.cols * self.dtype.size()
+        self.offset..self.offset + self.rows * self.dtype.row_len(self.cols)
     }
 
     /// Converts rows to float32. `out` has room for exactly these rows.
@@ -77,7 +145,7 @@ impl LocatedTensor {
             self.cols,
             out.len()
         );
-        let row_len = self.cols * self.dtype.size();
+        let row_len = self.dtype.row_len(self.cols);
         for (row, out) in rows.zip(out.chunks_exact_mut(self.cols)) {
             let at = self.offset + self.stored_row(row) * row_len;
             self.dtype.to_f32(&file[at..at + row_len], out);
@@ -93,6 +161,41 @@ impl LocatedTensor {
                 let (head, in_head) = (row / head_dim, row % head_dim);
                 let (half, pair) = (in_head / (head_dim / 2), in_head % (head_dim / 2));
                 head * head_dim + 2 * pair + half
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks, then their values as the `gguf` Python package finds them: `tests/goldens/blocks/make.py`.
+    #[test]
+    fn numbers_are_those_of_the_gguf_package_to_the_last_bit() {
+        let goldens: [(Dtype, &[u8]); 11] = [
+            (Dtype::F32, include_bytes!("../../tests/goldens/blocks/f32.bin")),
+            (Dtype::F16, include_bytes!("../../tests/goldens/blocks/f16.bin")),
+            (Dtype::Bf16, include_bytes!("../../tests/goldens/blocks/bf16.bin")),
+            (Dtype::Q4_0, include_bytes!("../../tests/goldens/blocks/q4_0.bin")),
+            (Dtype::Q4_1, include_bytes!("../../tests/goldens/blocks/q4_1.bin")),
+            (Dtype::Q5_0, include_bytes!("../../tests/goldens/blocks/q5_0.bin")),
+            (Dtype::Q5_1, include_bytes!("../../tests/goldens/blocks/q5_1.bin")),
+            (Dtype::Q8_0, include_bytes!("../../tests/goldens/blocks/q8_0.bin")),
+            (Dtype::Q4K, include_bytes!("../../tests/goldens/blocks/q4_k.bin")),
+            (Dtype::Q5K, include_bytes!("../../tests/goldens/blocks/q5_k.bin")),
+            (Dtype::Q6K, include_bytes!("../../tests/goldens/blocks/q6_k.bin")),
+        ];
+        for (dtype, golden) in goldens {
+            let (numbers, bytes) = dtype.block();
+            let blocks = golden.len() / (bytes + 4 * numbers);
+            assert!(blocks >= 3 && golden.len() % (bytes + 4 * numbers) == 0, "{dtype}");
+            let (stored, values) = golden.split_at(blocks * bytes);
+            let mut found = vec![0.0; blocks * numbers];
+            dtype.to_f32(stored, &mut found);
+            for (at, (found, expected)) in found.iter().zip(values.as_chunks().0).enumerate() {
+                let expected = f32::from_le_bytes(*expected);
+                assert_eq!(found.to_bits(), expected.to_bits(), "{dtype}, number {at}: {found} {expected}");
             }
         }
     }

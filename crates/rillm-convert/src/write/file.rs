@@ -50,7 +50,10 @@ pub(super) fn write(
     // The padding between sections is never written: a file that was lengthened is zero there.
     output.set_len(layout.file_len)?;
     let config = checkpoint.config();
-    let rope: Vec<u8> = rope::table(&config.rope, config.head_dim).into_iter().flat_map(u64::to_le_bytes).collect();
+    let rope: Vec<u8> = rope::table(&config.rope, &config.rope_divisors, config.head_dim)
+        .into_iter()
+        .flat_map(u64::to_le_bytes)
+        .collect();
     write_section(&mut layout, output, SectionKind::Rope, &rope)?;
     write_section(&mut layout, output, SectionKind::Tokenizer, &tokenizer.tokenizer)?;
     write_section(&mut layout, output, SectionKind::ChatTemplate, tokenizer.chat_template.as_bytes())?;

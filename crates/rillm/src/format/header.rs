@@ -168,6 +168,8 @@ pub enum RopeScaling {
         /// `original_max_position_embeddings` of the checkpoint's configuration.
         original_context: u32,
     },
+    /// Each frequency divided by a number of its own, which the header does not say.
+    Divisors,
 }
 
 /// The rotary embedding as the checkpoint describes it.
@@ -397,6 +399,7 @@ impl Header {
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 (2, factor, low_freq_factor, high_freq_factor, original_context)
             }
+            RopeScaling::Divisors => (3, 0.0, 0.0, 0.0, 0),
         };
         let fields = [
             (AT_FLAGS, self.flags()),
@@ -537,6 +540,7 @@ fn parse_rope(bytes: &[u8]) -> Result<Rope, FormatError> {
                 high_freq_factor: finite("rope high_freq_factor", bytes, AT_ROPE_HIGH)?,
                 original_context: u32_at(bytes, AT_ROPE_ORIGINAL),
             },
+            3 => RopeScaling::Divisors,
             value => {
                 return Err(FormatError::Unknown { field: "rope scaling", value });
             }
@@ -586,6 +590,12 @@ mod tests {
     #[test]
     fn parse_reads_what_emit_writes() {
         assert_eq!(Header::parse(&header().emit()), Ok(header()));
+        let llama3 =
+            RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 9 };
+        for scaling in [RopeScaling::None, llama3, RopeScaling::Divisors] {
+            let header = Header { rope: Rope { theta: 1e4, scaling }, ..header() };
+            assert_eq!(Header::parse(&header.emit()), Ok(header));
+        }
         assert_eq!(header().source_name(), Some("test"));
         assert_eq!(header().file_len(), 512 + 7 * 1024);
     }

@@ -43,6 +43,7 @@ fn shape(
         context_length: 64,
         attention: AttentionExtras::default(),
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
         norm_eps: 1e-5,
         tied_embeddings: n_layers.is_multiple_of(2),
         bos: Some(1),

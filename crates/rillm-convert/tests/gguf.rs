@@ -1,0 +1,454 @@
+//! GGUF files that are read, and ones that are refused.
+
+#[path = "support/gguf.rs"]
+mod support;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use proptest::prelude::*;
+use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind, TokenKind};
+use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+use rillm_convert::gguf::Gguf;
+use rillm_convert::vocabulary::Vocabulary;
+use rillm_convert::write::{Options, convert};
+use rillm_convert::{random, rope};
+use safetensors::tensor::TensorView;
+use support::Value;
+
+/// Tokens of the sentencepiece vocabulary.
+const TOKENS: u32 = 3 + 256 + 9;
+
+fn config(tied_embeddings: bool, attention: AttentionExtras) -> LlamaConfig {
+    LlamaConfig {
+        hidden_size: 64,
+        intermediate_size: 96,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 8,
+        vocab_size: TOKENS,
+        context_length: 128,
+        attention,
+        rope: Rope { theta: 20_000.0, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
+        norm_eps: 1e-5,
+        tied_embeddings,
+        bos: Some(1),
+        eos: vec![2],
+    }
+}
+
+fn llama() -> LlamaConfig {
+    config(false, AttentionExtras::default())
+}
+
+/// Marks, bytes, and pieces with their scores.
+fn pieces() -> Vec<(String, f32, i32)> {
+    let marks = [("<unk>", 2), ("<s>", 3), ("</s>", 3)].map(|(piece, kind)| (piece.to_owned(), 0.0, kind));
+    let bytes = (0..256).map(|byte| (format!("<0x{byte:02X}>"), 0.0, 6));
+    let texts = ["▁", "a", "b", "c", "ab", "▁ab", "abc", "▁abc", "<|turn|>"];
+    let texts = texts.iter().enumerate().map(|(at, piece)| {
+        let kind = if piece.starts_with('<') { 4 } else { 1 };
+        ((*piece).to_owned(), -(at as f32), kind)
+    });
+    marks.into_iter().chain(bytes).chain(texts).collect()
+}
+
+fn add_sentencepiece(file: &mut support::Gguf) {
+    let pieces = pieces();
+    file.set("tokenizer.ggml.model", Value::Text("llama".to_owned()));
+    file.set("tokenizer.ggml.tokens", Value::Texts(pieces.iter().map(|(piece, ..)| piece.clone()).collect()));
+    file.set("tokenizer.ggml.scores", Value::F32s(pieces.iter().map(|&(_, score, _)| score).collect()));
+    file.set("tokenizer.ggml.token_type", Value::I32s(pieces.iter().map(|&(.., kind)| kind).collect()));
+    file.set("tokenizer.ggml.bos_token_id", Value::U32(1));
+    file.set("tokenizer.ggml.eos_token_id", Value::U32(2));
+    file.set("tokenizer.chat_template", Value::Text("{{ messages }}".to_owned()));
+}
+
+fn random_file(config: &LlamaConfig) -> support::Gguf {
+    let (mut file, _) = support::random(config, 5);
+    add_sentencepiece(&mut file);
+    file
+}
+
+struct Opened {
+    directory: tempfile::TempDir,
+    checkpoint: Checkpoint,
+}
+
+fn open(file: &support::Gguf) -> Result<Opened, String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("model.gguf");
+    fs::write(&path, file.to_bytes()).expect("a file");
+    let checkpoint = Checkpoint::open(&path).map_err(|error| error.to_string())?;
+    Ok(Opened { directory, checkpoint })
+}
+
+fn families() -> [LlamaConfig; 4] {
+    let qwen2 = AttentionExtras { qkv_bias: true, ..AttentionExtras::default() };
+    let qwen3 = AttentionExtras { qk_norm: true, ..AttentionExtras::default() };
+    [llama(), config(true, AttentionExtras::default()), config(true, qwen2), config(false, qwen3)]
+}
+
+#[test]
+fn tensors_are_read_in_the_order_of_rillm() {
+    for config in families() {
+        let (mut file, numbers) = support::random(&config, 5);
+        add_sentencepiece(&mut file);
+        let Opened { checkpoint, .. } = open(&file).expect("a checkpoint");
+        assert_eq!(*checkpoint.config(), config);
+        for (kind, layer, numbers) in numbers {
+            assert_eq!(checkpoint.tensor(kind, layer), numbers, "{kind} of layer {layer}");
+        }
+        let head = checkpoint.tensor(TensorKind::Head, 0);
+        assert_eq!(head == checkpoint.tensor(TensorKind::Embedding, 0), config.tied_embeddings);
+    }
+    let Opened { checkpoint, .. } = open(&random_file(&llama())).expect("a checkpoint");
+    let dtypes: Vec<Dtype> = llama().tensors().map(|(kind, layer)| checkpoint.dtype(kind, layer)).collect();
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0, Dtype::Q4_1] {
+        assert!(dtypes.contains(&dtype), "{dtype}");
+    }
+}
+
+/// The same numbers as a Hugging Face directory in float32.
+fn hugging_face(directory: &Path, config: &LlamaConfig, numbers: &[(TensorKind, u32, Vec<f32>)]) {
+    random::write(directory, config, Dtype::F32, 0).expect("a checkpoint");
+    let tensors = numbers.iter().map(|(kind, layer, numbers)| {
+        let (rows, cols) = config.shape(*kind);
+        let layer = format!("model.layers.{layer}");
+        let name = match kind {
+            TensorKind::Head => "lm_head.weight".to_owned(),
+            TensorKind::Embedding | TensorKind::FinalNorm => format!("model.{kind}.weight"),
+            TensorKind::AttentionNorm | TensorKind::MlpNorm => format!("{layer}.{kind}.weight"),
+            TensorKind::GateProj | TensorKind::UpProj | TensorKind::DownProj => format!("{layer}.mlp.{kind}.weight"),
+            _ if kind.is_bias() => format!("{layer}.self_attn.{kind}"),
+            _ => format!("{layer}.self_attn.{kind}.weight"),
+        };
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        (name, if kind.is_vector() { vec![cols] } else { vec![rows, cols] }, bytes)
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).expect("a tensor"))
+    });
+    let file = safetensors::serialize(views, None).expect("safetensors");
+    fs::write(directory.join("model.safetensors"), file).expect("weights");
+}
+
+#[test]
+fn the_file_is_that_of_the_same_numbers_as_a_hugging_face_directory() {
+    for config in families() {
+        let (mut file, numbers) = support::random(&config, 7);
+        add_sentencepiece(&mut file);
+        let Opened { directory, checkpoint } = open(&file).expect("a checkpoint");
+        let vocabulary = Vocabulary::open(&directory.path().join("model.gguf"), TOKENS).expect("a vocabulary");
+        let sections = vocabulary.sections().expect("sections");
+        hugging_face(directory.path(), &config, &numbers);
+        let other = Checkpoint::open(directory.path()).expect("a checkpoint");
+        let [found, expected] = [("gguf", &checkpoint), ("hf", &other)].map(|(name, checkpoint)| {
+            let out = directory.path().join(name);
+            convert(checkpoint, &sections, Options::default(), |_| ControlFlow::Continue(()), &out).expect("a report");
+            let mut bytes = fs::read(out).expect("a file");
+            // Hash and name of the source, and the header's checksum.
+            bytes[112..208].fill(0);
+            bytes[508..512].fill(0);
+            bytes
+        });
+        assert!(found == expected);
+    }
+}
+
+#[test]
+fn the_rotary_embedding_is_scaled() {
+    let scaling = |edit: &dyn Fn(&mut support::Gguf)| {
+        let mut file = random_file(&llama());
+        edit(&mut file);
+        open(&file).map(|opened| opened.checkpoint.config().clone())
+    };
+    let text = |text: &str| Value::Text(text.to_owned());
+    let linear = scaling(&|file| {
+        file.set("llama.rope.scaling.type", text("linear"));
+        file.set("llama.rope.scaling.factor", Value::F32(4.0));
+    });
+    assert_eq!(linear.expect("a model").rope.scaling, RopeScaling::Linear { factor: 4.0 });
+    let old = scaling(&|file| file.set("llama.rope.scale_linear", Value::F32(2.0)));
+    assert_eq!(old.expect("a model").rope.scaling, RopeScaling::Linear { factor: 2.0 });
+    let none = scaling(&|file| {
+        file.set("llama.rope.scaling.type", text("none"));
+        file.set("llama.rope.scaling.factor", Value::F32(4.0));
+    });
+    assert_eq!(none.expect("a model").rope.scaling, RopeScaling::None);
+    let yarn = scaling(&|file| file.set("llama.rope.scaling.type", text("yarn"))).expect_err("a refusal");
+    assert!(yarn.contains("llama.rope.scaling.type is \"yarn\"; expected"), "{yarn}");
+
+    // Llama 3.1's scaling comes as what each frequency is divided by.
+    let divisors = [1.0f32, 1.0, 2.5, 8.0];
+    let tensor = |divisors: &[f32]| support::Tensor {
+        name: "rope_freqs.weight".to_owned(),
+        dimensions: vec![divisors.len() as u64],
+        kind: 0,
+        bytes: divisors.iter().flat_map(|divisor| divisor.to_le_bytes()).collect(),
+    };
+    let config = scaling(&|file| file.tensors.push(tensor(&divisors))).expect("a model");
+    assert_eq!((config.rope.scaling, &config.rope_divisors[..]), (RopeScaling::Divisors, &divisors[..]));
+    let plain = rope::frequencies(&llama().rope, &[], 8);
+    let divided = rope::frequencies(&config.rope, &config.rope_divisors, 8);
+    for ((divided, plain), divisor) in divided.iter().zip(plain).zip(divisors) {
+        assert_eq!(*divided, plain / f64::from(divisor));
+    }
+    for (divisors, expected) in [
+        (&[1.0, 2.0, 3.0][..], "[3]; expected [4]"),
+        (&[1.0, 0.1, 0.01, 0.001], "divisor 1 of the rotary embedding is 0.1"),
+        (&[1.0, 2.0, f32::INFINITY, 1.0], "divisor 2 of the rotary embedding is inf"),
+    ] {
+        let error = scaling(&|file| file.tensors.push(tensor(divisors))).expect_err("a refusal");
+        assert!(error.contains(expected), "{error}");
+    }
+    let both = scaling(&|file| {
+        file.tensors.push(tensor(&divisors));
+        file.set("llama.rope.scaling.factor", Value::F32(4.0));
+    });
+    assert!(both.expect_err("a refusal").contains("llama.rope.scaling.factor is 4"));
+}
+
+#[test]
+fn tokens_that_end_a_text_are_those_of_three_keys() {
+    let mut file = random_file(&llama());
+    file.set("tokenizer.ggml.eot_token_id", Value::U32(5));
+    file.set("tokenizer.ggml.eom_token_id", Value::U32(2));
+    assert_eq!(open(&file).expect("a model").checkpoint.config().eos, [2, 5]);
+}
+
+#[test]
+fn the_vocabulary_is_found_among_the_keys() {
+    let vocabulary = |file: &support::Gguf| {
+        let bytes = file.to_bytes();
+        Vocabulary::from_gguf(&Gguf::parse(&bytes).expect("a file"), TOKENS).map_err(|error| error.to_string())
+    };
+    let mut file = random_file(&llama());
+    let found = vocabulary(&file).expect("a vocabulary");
+    let pieces = pieces();
+    // llama2.c's form of the same pieces has the same merges.
+    let mut llama2c = 20u32.to_le_bytes().to_vec();
+    for (piece, score, _) in &pieces {
+        llama2c.extend(score.to_le_bytes());
+        let piece = piece.replace('▁', " ");
+        llama2c.extend((piece.len() as u32).to_le_bytes());
+        llama2c.extend(piece.as_bytes());
+    }
+    let expected = Vocabulary::from_llama2c(&llama2c, TOKENS).expect("a vocabulary");
+    assert_eq!((&found.pieces, &found.merges), (&expected.pieces, &expected.merges));
+    assert!(!found.merges.is_empty());
+    assert_eq!((found.prefix, found.strip_space), (expected.prefix, expected.strip_space));
+    assert_eq!((found.bos, found.unk, found.add_bos), (Some(1), Some(0), true));
+    assert_eq!(found.chat_template, "{{ messages }}");
+    let added: Vec<_> = found.added.iter().map(|added| (added.content.as_str(), added.special)).collect();
+    assert_eq!(added, [("<unk>", true), ("<s>", true), ("</s>", true), ("<|turn|>", false)]);
+    let kinds: Vec<TokenKind> = [0, 1, 3, 260, TOKENS as usize - 1].map(|id| found.tokens[id].kind).to_vec();
+    assert_eq!(kinds, [TokenKind::Unknown, TokenKind::Control, TokenKind::Byte, TokenKind::Text, TokenKind::Text]);
+
+    file.set("tokenizer.ggml.add_bos_token", Value::Bool(false));
+    file.set("tokenizer.ggml.add_space_prefix", Value::Bool(false));
+    let plain = vocabulary(&file).expect("a vocabulary");
+    assert!(!plain.add_bos && !plain.strip_space && plain.prefix != found.prefix);
+
+    let text = |text: &str| Value::Text(text.to_owned());
+    let refusals: [(&str, Option<Value>, &str); 7] = [
+        ("tokenizer.ggml.model", Some(text("bert")), "tokenizer.ggml.model is \"bert\"; expected"),
+        ("tokenizer.ggml.model", None, "tokenizer.ggml.model is absent"),
+        ("tokenizer.ggml.tokens", None, "tokenizer.ggml.tokens is absent; expected a list of strings"),
+        ("tokenizer.ggml.tokens", Some(Value::I32s(vec![1])), "is a list of 1; expected a list of strings"),
+        ("tokenizer.ggml.scores", Some(Value::F32s(vec![0.0; 3])), "expected a list of 268 numbers"),
+        ("tokenizer.ggml.token_type", Some(Value::I32s(vec![1; TOKENS as usize])), "of piece \"<0x00>\" is 1"),
+        ("tokenizer.ggml.add_eos_token", Some(Value::Bool(true)), "add_eos_token is true"),
+    ];
+    for (key, value, expected) in refusals {
+        let mut file = random_file(&llama());
+        file.remove(key);
+        if let Some(value) = value {
+            file.set(key, value);
+        }
+        let error = vocabulary(&file).expect_err("a refusal");
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn keys_that_rillm_does_not_compute_are_refused_by_name() {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let cases: [(&str, Value, &str); 17] = [
+        ("general.architecture", text("gpt2"), "is \"gpt2\"; expected \"llama\", \"qwen2\" or \"qwen3\""),
+        ("general.architecture", Value::U32(1), "is 1; expected a string"),
+        ("split.count", Value::U32(2), "--merge"),
+        ("llama.expert_count", Value::U32(8), "is 8; expected nothing"),
+        ("llama.attention.sliding_window", Value::U32(4096), "is 4096"),
+        ("llama.logit_scale", Value::F32(0.5), "is 0.5"),
+        ("llama.rope.scaling.attn_factor", Value::F32(0.5), "is 0.5; expected 1"),
+        ("llama.rope.dimension_count", Value::U32(4), "is 4; expected 8"),
+        ("llama.attention.value_length", Value::U32(16), "is 16; expected 8"),
+        ("llama.attention.key_length", Value::U32(9), "is 8; expected 9"),
+        ("llama.attention.head_count_kv", Value::U32(3), "a divisor"),
+        ("llama.attention.head_count_kv", Value::I32s(vec![2, 2]), "is a list of 2; expected an integer"),
+        ("llama.embedding_length", Value::U32(0), "llama.embedding_length is 0; expected 1 to 65536"),
+        ("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN), "is NaN"),
+        ("llama.rope.freq_base", Value::F32(0.5), "llama.rope.freq_base is 0.5"),
+        ("tokenizer.ggml.bos_token_id", Value::U32(999), "tokenizer.ggml.bos_token_id is 999; expected a token below"),
+        ("general.alignment", Value::U32(48), "general.alignment is 48; expected a power of two"),
+    ];
+    for (key, value, expected) in cases {
+        let mut file = random_file(&llama());
+        file.set(key, value);
+        let error = open(&file).err().expect("a refusal");
+        assert!(error.contains(expected) && error.contains("model.gguf"), "{key}: {error}");
+    }
+    for key in ["general.architecture", "llama.block_count", "llama.context_length", "llama.attention.head_count"] {
+        let mut file = random_file(&llama());
+        file.remove(key);
+        let error = open(&file).err().expect("a refusal");
+        assert!(error.contains(&format!("{key} is absent; expected")), "{error}");
+    }
+    let mut file = random_file(&llama());
+    file.remove("llama.vocab_size");
+    assert_eq!(open(&file).expect("as many as there are tokens").checkpoint.config().vocab_size, TOKENS);
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_refused_by_name() {
+    let refused = |edit: &dyn Fn(&mut support::Gguf)| {
+        let mut file = random_file(&llama());
+        edit(&mut file);
+        open(&file).err().expect("a refusal")
+    };
+    let q_proj = "blk.1.attn_q.weight";
+    let error = refused(&|file| file.tensors.retain(|tensor| tensor.name != q_proj));
+    assert!(error.contains(&format!("no tensor {q_proj} of shape [32, 64]")), "{error}");
+    let error = refused(&|file| file.tensor(q_proj).dimensions = vec![32, 64]);
+    assert!(error.contains(q_proj) && error.contains("[64, 32]") && error.contains("[32, 64]"), "{error}");
+    let error = refused(&|file| file.tensor(q_proj).kind = 10);
+    assert!(error.contains(q_proj) && error.contains("Q2_K; expected one of F32, F16, Q4_0"), "{error}");
+    let error = refused(&|file| file.tensor(q_proj).kind = 99);
+    assert!(error.contains("numbers of type 99"), "{error}");
+    let error = refused(&|file| {
+        let tensor = file.tensor("blk.0.attn_norm.weight");
+        (tensor.kind, tensor.dimensions[0]) = (8, 33);
+    });
+    assert!(error.contains("row length 33; expected a multiple of 32, the block of Q8_0"), "{error}");
+    for dimensions in [vec![], vec![1; 5], vec![0], vec![u64::MAX, 2], vec![1 << 40, 1 << 40]] {
+        let error = refused(&|file| file.tensor(q_proj).dimensions.clone_from(&dimensions));
+        assert!(error.contains(q_proj), "{error}");
+    }
+    for name in ["blk.0.attn_q.bias", "blk.2.attn_q.weight"] {
+        let error = refused(&|file| {
+            let extra = file.tensor("output_norm.weight").clone();
+            file.tensors.push(support::Tensor { name: name.to_owned(), ..extra });
+        });
+        assert!(error.contains(&format!("tensor {name} belongs to no")), "{error}");
+    }
+    let error = refused(&|file| {
+        let again = file.tensor(q_proj).clone();
+        file.tensors.push(again);
+    });
+    assert!(error.contains("two tensors called"), "{error}");
+    // The next tensor does not start where this one says that it ends.
+    for len in [32, 288] {
+        let error = refused(&|file| file.tensor("blk.0.attn_norm.weight").bytes.resize(len, 0));
+        assert!(error.contains("and the one before it ends at") && error.contains("with its padding"), "{error}");
+    }
+}
+
+#[test]
+fn the_structure_is_checked() {
+    let parse = |bytes: &[u8]| Gguf::parse(bytes).map(|gguf| gguf.tensors().len()).map_err(|error| error.to_string());
+    let file = random_file(&llama());
+    let whole = file.to_bytes();
+    assert_eq!(parse(&whole), Ok(file.tensors.len()));
+    let refused = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = whole.clone();
+        edit(&mut bytes);
+        parse(&bytes).expect_err("a refusal")
+    };
+    let version = |version: [u8; 4]| refused(&move |bytes| bytes[4..8].copy_from_slice(&version));
+    assert!(version([1, 0, 0, 0]).starts_with("version 1; expected GGUF version 2 or 3"));
+    assert!(version([4, 0, 0, 0]).starts_with("version 4"));
+    assert!(version([0, 0, 0, 3]).starts_with("a big-endian file of version 3"));
+    assert!(refused(&|bytes| bytes[0] = b'X').contains("GGUF"));
+    assert!(refused(&|bytes| bytes[8..16].fill(255)).contains("18446744073709551615 tensors; expected at most 65536"));
+    assert!(refused(&|bytes| bytes[16..24].fill(255)).contains("keys; expected at most"));
+    // The first key's length.
+    assert!(refused(&|bytes| bytes[24..32].fill(255)).contains("the name of key 0 calls for 18446744073709551615"));
+    assert!(refused(&|bytes| bytes[32] = 255).contains("not UTF-8"));
+    assert!(refused(&|bytes| bytes.truncate(bytes.len() - 1)).contains("cut off"));
+
+    let with = |value: Value| {
+        let mut file = random_file(&llama());
+        file.set("some.key", value);
+        parse(&file.to_bytes())
+    };
+    let nested = |depth: usize| {
+        let list = [9u32.to_le_bytes().to_vec(), 1u64.to_le_bytes().to_vec()].concat();
+        let numbers = [4u32.to_le_bytes().to_vec(), 1u64.to_le_bytes().to_vec(), vec![0; 4]].concat();
+        Value::Raw(9, [list.repeat(depth - 1), numbers].concat())
+    };
+    assert!(with(nested(4)).is_ok());
+    for depth in [6, 1000] {
+        let error = with(nested(depth)).expect_err("a refusal");
+        assert!(error.contains("some.key") && error.contains("lists within lists"), "{error}");
+    }
+    assert!(with(Value::Raw(13, vec![])).expect_err("a refusal").contains("type 13"));
+    assert!(with(Value::Raw(7, vec![2])).expect_err("a refusal").contains("truth value 2"));
+    for kind in [0u32, 4, 8, 9, 12] {
+        let endless = [kind.to_le_bytes().to_vec(), u64::MAX.to_le_bytes().to_vec()].concat();
+        assert!(with(Value::Raw(9, endless)).is_err(), "{kind}");
+    }
+    let mut twice = random_file(&llama());
+    let again = ("llama.block_count".to_owned(), Value::U32(2));
+    twice.keys.push(again);
+    assert!(parse(&twice.to_bytes()).expect_err("a refusal").contains("two keys called \"llama.block_count\""));
+
+    for (version, alignment) in [(2, 32), (3, 8), (3, 4096)] {
+        let mut file = random_file(&llama());
+        file.version = version;
+        file.set("general.alignment", Value::U32(alignment));
+        open(&file).expect("another alignment");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn damaged_files_never_panic(
+        flips in prop::collection::vec((0usize..16_000, any::<u8>()), 0..4),
+        cut in prop::option::of(0usize..20_000),
+    ) {
+        static WHOLE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| random_file(&llama()).to_bytes());
+        let mut bytes = WHOLE.clone();
+        for (at, byte) in flips {
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.unwrap_or(bytes.len()));
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("model.gguf");
+        fs::write(&path, &bytes).expect("a file");
+        if let Ok(gguf) = Gguf::parse(&bytes)
+            && let Ok(vocabulary) = Vocabulary::from_gguf(&gguf, TOKENS)
+        {
+            let _ = vocabulary.sections();
+        }
+        if let Ok(checkpoint) = Checkpoint::open(&path) {
+            for (kind, layer) in checkpoint.config().tensors() {
+                checkpoint.tensor(kind, layer);
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_numbers_never_panic(at in 0usize..3000, number in any::<u64>()) {
+        static WHOLE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| random_file(&llama()).to_bytes());
+        let mut bytes = WHOLE.clone();
+        bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        let _ = Gguf::parse(&bytes);
+    }
+}
