@@ -10,10 +10,11 @@ use anyhow::{Context, Result, anyhow};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
+use rillm_convert::chat::Unfollowable;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::is_gguf;
 use rillm_convert::vocabulary::{Problem, Vocabulary};
-use rillm_convert::write::{Options, Progress, Report, WriteError, convert};
+use rillm_convert::write::{Options, Progress, Report, TokenizerSections, WriteError, convert};
 use serde_json::json;
 
 use crate::interrupt;
@@ -88,9 +89,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
 
     if args.json {
-        writeln!(stdout(), "{}", describe(args, &report))?;
+        writeln!(stdout(), "{}", describe(args, &report, &sections))?;
     } else {
-        print(args, &report, start.elapsed().as_secs_f64(), &mut stdout().lock())?;
+        print(args, &report, &sections, start.elapsed().as_secs_f64(), &mut stdout().lock())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -113,10 +114,12 @@ fn tokenizer(args: &Args, vocab_size: u32) -> Result<PathBuf> {
     })
 }
 
-fn describe(args: &Args, report: &Report) -> serde_json::Value {
+fn describe(args: &Args, report: &Report, sections: &TokenizerSections) -> serde_json::Value {
     json!({
         "file": args.out,
         "file_bytes": report.file_len,
+        "chat": sections.chat.is_ok(),
+        "chat_problem": sections.chat.as_ref().err().map(Unfollowable::to_string),
         "tensors": report.tensors.iter().map(|t| json!({
             "name": tensor_name(t.tensor.kind, t.tensor.layer), "rows": t.tensor.rows, "cols": t.tensor.cols,
             "quantisation": t.tensor.quantisation.to_string(), "bytes": t.bytes,
@@ -125,7 +128,13 @@ fn describe(args: &Args, report: &Report) -> serde_json::Value {
     })
 }
 
-fn print(args: &Args, report: &Report, seconds: f64, out: &mut impl Write) -> io::Result<()> {
+fn print(
+    args: &Args,
+    report: &Report,
+    sections: &TokenizerSections,
+    seconds: f64,
+    out: &mut impl Write,
+) -> io::Result<()> {
     writeln!(
         out,
         "{}",
@@ -145,9 +154,17 @@ fn print(args: &Args, report: &Report, seconds: f64, out: &mut impl Write) -> io
     }
     let path = args.out.display();
     let size = BinaryBytes(report.file_len);
+    let command = match &sections.chat {
+        Ok(_) => "chat",
+        Err(Unfollowable::NoTemplate) => "run",
+        Err(problem) => {
+            writeln!(out, "{} it continues texts and does not chat: {problem}", style("note:").yellow().bold())?;
+            "run"
+        }
+    };
     writeln!(
         out,
-        "{} {path} ({size}) in {seconds:.1} s; try it: rillm run --model {path}",
+        "{} {path} ({size}) in {seconds:.1} s; try it: rillm {command} --model {path}",
         style("wrote").green().bold()
     )
 }

@@ -49,6 +49,7 @@ fn vocabulary(tokens: usize) -> TokenizerSections {
         tokenizer: b"a tokenizer".to_vec(),
         tokens: (0..tokens).map(token).collect(),
         chat_template: "{{ messages }}".to_owned(),
+        chat: Ok(b"a chat".to_vec()),
     }
 }
 
@@ -110,6 +111,7 @@ fn header_and_sections_are_as_specified() {
 
     assert_eq!(section(&bytes, SectionKind::Tokenizer), b"a tokenizer");
     assert_eq!(section(&bytes, SectionKind::ChatTemplate), b"{{ messages }}");
+    assert_eq!(section(&bytes, SectionKind::Chat), b"a chat");
     let angles: Vec<u64> =
         section(&bytes, SectionKind::Rope).as_chunks().0.iter().map(|&angle| u64::from_le_bytes(angle)).collect();
     assert_eq!(angles, rope::table(&config.rope, &[], config.head_dim));

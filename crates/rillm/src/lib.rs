@@ -46,6 +46,7 @@
 extern crate std;
 
 mod attention;
+pub mod chat;
 pub mod clock;
 pub mod counted;
 pub mod error;

@@ -71,11 +71,37 @@ impl<'m, S: WeightSource> Runner<'m, S> {
 
     /// Appends the tokens of `text`, all or none.
     pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
+        self.push_encoded(text, None).await
+    }
+
+    /// Appends the tokens of what is said in a conversation, with a space before it or without, all or none.
+    pub async fn push_content(&mut self, text: &str, space: bool) -> Result<usize, Error<S::Error>> {
+        self.push_encoded(text, Some(space)).await
+    }
+
+    /// How many tokens [`push_content`](Self::push_content) would append.
+    pub async fn count_content(&mut self, text: &str, space: bool) -> Result<usize, Error<S::Error>> {
+        let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
+        let mut encoder = self.model.tokenizer().content_encoder(text, space, scratch);
+        let mut tokens = 0;
+        loop {
+            match encoder.fill(&mut self.source, &mut [0]).await? {
+                0 => return Ok(tokens),
+                more => tokens += more,
+            }
+        }
+    }
+
+    /// Appends the tokens of a text of its own or, with `inside`, of one inside a conversation.
+    async fn push_encoded(&mut self, text: &str, inside: Option<bool>) -> Result<usize, Error<S::Error>> {
         let (started, read_before) = (self.watch.now(), self.source.watch().ticks.read);
         let start = self.len;
         let context = self.plan.context;
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
-        let mut encoder = self.model.tokenizer().encoder(text, start == 0, scratch);
+        let mut encoder = match inside {
+            None => self.model.tokenizer().encoder(text, start == 0, scratch),
+            Some(space) => self.model.tokenizer().content_encoder(text, space, scratch),
+        };
         let room = &mut self.memory.history[start..];
         let mut tokens = start + encoder.fill(&mut self.source, room).await?;
         // Where the room was not enough, the rest is counted, for the message.
@@ -110,6 +136,31 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         self.len = end;
         self.embedded &= tokens.is_empty();
         Ok(())
+    }
+
+    /// Appends the `count` tokens that the file has at `offset`, all or none.
+    pub async fn push_stored(&mut self, offset: u64, count: usize) -> Result<(), Error<S::Error>> {
+        let (end, context, vocab_size) = (self.len + count, self.plan.context, self.vocab_size());
+        let Memory { history, buffers, .. } = &mut self.memory;
+        let places = history.get_mut(self.len..end).ok_or(Error::ContextFull { tokens: end, context })?;
+        let sector = buffers.first_chunk_mut().ok_or(FormatError::Truncated)?;
+        let mut reader = SectorReader::new(&mut self.source, sector);
+        reader.read(offset, bytemuck::cast_slice_mut(places)).await.map_err(Error::Source)?;
+        for id in places {
+            *id = u32::from_le(*id);
+            if *id >= vocab_size {
+                return Err(Error::NoSuchToken { id: *id, vocab_size });
+            }
+        }
+        self.len = end;
+        self.embedded &= count == 0;
+        Ok(())
+    }
+
+    /// Reads a few bytes of the file.
+    pub async fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Error<S::Error>> {
+        let sector = self.memory.buffers.first_chunk_mut().ok_or(FormatError::Truncated)?;
+        SectorReader::new(&mut self.source, sector).read(offset, out).await.map_err(Error::Source)
     }
 
     /// Appends a token for which there is room, and reads its embedding with its text.
@@ -282,6 +333,10 @@ impl<'m, S: WeightSource> Runner<'m, S> {
 
     pub fn vocab_size(&self) -> u32 {
         self.model.header().vocab_size
+    }
+
+    pub fn model(&self) -> &'m Model {
+        self.model
     }
 
     pub fn tokens(&self) -> &[u32] {

@@ -31,7 +31,7 @@ pub struct Token<'t> {
 /// Any call may fail, when a card is pulled out for example. No token is then lost or doubled: the call can be repeated
 /// and goes on from where the last complete batch of tokens ended.
 pub struct Session<'m, S> {
-    runner: Runner<'m, S>,
+    pub(crate) runner: Runner<'m, S>,
     candidates: &'m mut [u64],
 }
 

@@ -12,6 +12,7 @@ pub(super) struct TokenizerConfig {
     pub legacy: Option<bool>,
     pub bos: Option<String>,
     pub chat_template: Option<String>,
+    pub special_tokens: Vec<(String, String)>,
     pub added: Vec<AddedToken>,
 }
 
@@ -30,7 +31,8 @@ impl TokenizerConfig {
             ));
         }
         // A token is written as its text, or as an object that has the text.
-        let bos = &json["bos_token"];
+        let text = |token: &Value| token.as_str().or(token["content"].as_str()).map(str::to_owned);
+        let fields = json.as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_token"));
         let mut added = Vec::new();
         for (id, token) in json["added_tokens_decoder"].as_object().into_iter().flatten() {
             let id = id.parse().map_err(|_| Problem::Malformed(format!("added_tokens_decoder has token \"{id}\"")))?;
@@ -40,11 +42,19 @@ impl TokenizerConfig {
             add_bos: json["add_bos_token"].as_bool(),
             add_prefix_space: json["add_prefix_space"].as_bool(),
             legacy: json["legacy"].as_bool(),
-            bos: bos.as_str().or(bos["content"].as_str()).map(str::to_owned),
-            chat_template: json["chat_template"].as_str().map(str::to_owned),
+            bos: text(&json["bos_token"]),
+            chat_template: chat_template(&json["chat_template"]),
+            special_tokens: fields.filter_map(|(name, token)| Some((name.clone(), text(token)?))).collect(),
             added,
         })
     }
+}
+
+/// The chat template: alone, or the default one of several, each with its name.
+fn chat_template(json: &Value) -> Option<String> {
+    let mut named = json.as_array().into_iter().flatten();
+    let default = || named.find(|template| template["name"] == "default")?["template"].as_str();
+    json.as_str().or_else(default).map(str::to_owned)
 }
 
 /// Reads an added token of either JSON file.

@@ -39,6 +39,12 @@ impl Vocabulary {
             }
         };
         vocabulary.chat_template = gguf.text("tokenizer.chat_template")?.unwrap_or_default().to_owned();
+        for name in ["bos_token", "eos_token"] {
+            let id = gguf.u32(&format!("tokenizer.ggml.{name}_id"))?;
+            let token = id.and_then(|id| vocabulary.tokens.get(id as usize));
+            let text = token.and_then(|token| String::from_utf8(token.text.clone()).ok());
+            vocabulary.special_tokens.extend(text.map(|text| (name.to_owned(), text)));
+        }
         Ok(vocabulary)
     }
 }

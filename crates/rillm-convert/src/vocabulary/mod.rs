@@ -147,12 +147,14 @@ pub struct Vocabulary {
     pub unk: Option<u32>,
     /// The chat template, Jinja; empty where there is none.
     pub chat_template: String,
+    /// The texts that the chat template knows by name, `bos_token` for example.
+    pub special_tokens: Vec<(String, String)>,
 }
 
 impl Vocabulary {
     /// Reads a checkpoint's tokenizer: of a directory, `tokenizer.json` or else `tokenizer.model`; or a file of either
-    /// kind, a GGUF file, or a `tokenizer.bin` of llama2.c. A `tokenizer_config.json` beside it is read, too. `vocab_size` is the
-    /// model's.
+    /// kind, a GGUF file, or a `tokenizer.bin` of llama2.c. A `tokenizer_config.json` and a `chat_template.jinja` beside it are
+    /// read, too. `vocab_size` is the model's.
     ///
     /// # Errors
     /// [`VocabularyError`] names the file and the field.
@@ -177,14 +179,19 @@ impl Vocabulary {
             return Self::from_gguf(&gguf, vocab_size).map_err(at(&file));
         }
         let bytes = std::fs::read(&file).map_err(Problem::Io).map_err(at(&file))?;
-        let config_path = file.with_file_name("tokenizer_config.json");
-        let config = match std::fs::read(&config_path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(at(&config_path)(error.into())),
+        let beside = |name| {
+            let path = file.with_file_name(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(at(&path)(error.into())),
+            }
         };
+        let config = beside("tokenizer_config.json")?;
         let config = config.as_deref();
-        match file.extension().and_then(|extension| extension.to_str()) {
+        // Where newer checkpoints have the chat template.
+        let template = beside("chat_template.jinja")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let vocabulary = match file.extension().and_then(|extension| extension.to_str()) {
             Some("json") => Self::from_tokenizer_json(&bytes, config, vocab_size),
             Some("model") => Self::from_sentencepiece(&bytes, config, vocab_size),
             Some("bin") => Self::from_llama2c(&bytes, vocab_size),
@@ -194,7 +201,8 @@ impl Vocabulary {
                 supported: ".json, .model and .bin",
             }),
         }
-        .map_err(at(&file))
+        .map_err(at(&file))?;
+        Ok(Self { chat_template: template.unwrap_or(vocabulary.chat_template), ..vocabulary })
     }
 
     /// A vocabulary of `pieces` without merges; each of `pieces` is text unless it is spelled as a byte.
@@ -227,6 +235,7 @@ impl Vocabulary {
             bos: None,
             unk: None,
             chat_template: String::new(),
+            special_tokens: Vec::new(),
         })
     }
 

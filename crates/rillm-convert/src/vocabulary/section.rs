@@ -9,6 +9,7 @@ use rillm::tokenizer::layout::{
 };
 
 use super::{AddedToken, Algorithm, ByteLevel, Merge, Problem, Vocabulary, byte_of, unsupported};
+use crate::chat;
 use crate::write::{MAX_TOKEN_TEXT, TokenizerSections};
 
 impl Vocabulary {
@@ -17,8 +18,10 @@ impl Vocabulary {
     /// # Errors
     /// As [`section`](Self::section).
     pub fn sections(&self) -> Result<TokenizerSections, Problem> {
+        let tokenizer = self.section()?;
         Ok(TokenizerSections {
-            tokenizer: self.section()?,
+            chat: chat::section(self, &tokenizer),
+            tokenizer,
             tokens: self.tokens.clone(),
             chat_template: self.chat_template.clone(),
         })

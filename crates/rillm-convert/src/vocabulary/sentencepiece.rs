@@ -91,6 +91,7 @@ impl Vocabulary {
             vocabulary.add(added)?;
         }
         vocabulary.chat_template = config.chat_template.unwrap_or_default();
+        vocabulary.special_tokens = config.special_tokens;
         Ok(vocabulary)
     }
 }

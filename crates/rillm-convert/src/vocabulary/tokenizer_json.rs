@@ -64,6 +64,7 @@ impl Vocabulary {
         };
         vocabulary.bos = bos.or_else(|| vocabulary.find(&config.bos?));
         vocabulary.chat_template = config.chat_template.unwrap_or_default();
+        vocabulary.special_tokens = config.special_tokens;
         Ok(vocabulary)
     }
 

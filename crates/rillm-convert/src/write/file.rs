@@ -57,6 +57,7 @@ pub(super) fn write(
     write_section(&mut layout, output, SectionKind::Rope, &rope)?;
     write_section(&mut layout, output, SectionKind::Tokenizer, &tokenizer.tokenizer)?;
     write_section(&mut layout, output, SectionKind::ChatTemplate, tokenizer.chat_template.as_bytes())?;
+    write_section(&mut layout, output, SectionKind::Chat, tokenizer.chat_bytes())?;
 
     let bytes = layout.entries.iter().map(|entry| entry.len).sum();
     let mut bytes_done = 0;

@@ -51,6 +51,7 @@ impl Layout {
             (SectionKind::Tensors, (1 + tape.len() as u64) * TENSOR_ENTRY_LEN as u64),
             (SectionKind::Tokenizer, tokenizer.tokenizer.len() as u64),
             (SectionKind::ChatTemplate, tokenizer.chat_template.len() as u64),
+            (SectionKind::Chat, tokenizer.chat_bytes().len() as u64),
             (SectionKind::Embedding, embedding.byte_len()),
             (SectionKind::Tape, tape.iter().map(TensorHeader::byte_len).sum()),
         ]);

@@ -15,6 +15,7 @@ use std::path::Path;
 use rillm::format::{KeyBits, TensorHeader, TensorKind};
 use tempfile::NamedTempFile;
 
+use crate::chat::Unfollowable;
 use crate::checkpoint::Checkpoint;
 use crate::vocabulary::Token;
 use file::Output;
@@ -24,7 +25,7 @@ use layout::Layout;
 pub const MAX_TOKEN_TEXT: usize = 255;
 
 /// The tokenizer as the file has it: [`Vocabulary::sections`](crate::vocabulary::Vocabulary::sections) makes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenizerSections {
     /// The `tokenizer` section, at least one byte.
     pub tokenizer: Vec<u8>,
@@ -35,6 +36,27 @@ pub struct TokenizerSections {
     pub tokens: Vec<Token>,
     /// The chat template, Jinja in UTF-8; empty where the checkpoint has none.
     pub chat_template: String,
+    /// The `chat` section, or why the file gets none.
+    pub chat: Result<Vec<u8>, Unfollowable>,
+}
+
+impl TokenizerSections {
+    /// The bytes of the `chat` section; none where the file gets none.
+    pub(crate) fn chat_bytes(&self) -> &[u8] {
+        self.chat.as_deref().unwrap_or_default()
+    }
+}
+
+impl Default for TokenizerSections {
+    /// Nothing, which no file is made of.
+    fn default() -> Self {
+        Self {
+            tokenizer: Vec::new(),
+            tokens: Vec::new(),
+            chat_template: String::new(),
+            chat: Err(Unfollowable::NoTemplate),
+        }
+    }
 }
 
 /// What is the caller's to choose.

@@ -101,12 +101,15 @@ pub enum SectionKind {
     Tape = 5,
     /// The chat template as the checkpoint has it (Jinja, UTF-8). May be absent.
     ChatTemplate = 6,
+    /// The same as tokens, for a device: a [`ChatHeader`](super::ChatHeader) and the texts between what is said. Absent
+    /// where there is no template, or one that is more than such texts.
+    Chat = 7,
 }
 
 impl SectionKind {
     /// All kinds, in the order in which a file holds them.
-    pub const ALL: [Self; 6] =
-        [Self::Rope, Self::Tensors, Self::Tokenizer, Self::ChatTemplate, Self::Embedding, Self::Tape];
+    pub const ALL: [Self; 7] =
+        [Self::Rope, Self::Tensors, Self::Tokenizer, Self::ChatTemplate, Self::Chat, Self::Embedding, Self::Tape];
 
     fn parse(value: u32) -> Result<Self, FormatError> {
         Self::ALL
@@ -125,6 +128,7 @@ impl fmt::Display for SectionKind {
             Self::Embedding => "embedding",
             Self::Tape => "tape",
             Self::ChatTemplate => "chat template",
+            Self::Chat => "chat",
         })
     }
 }
@@ -374,7 +378,7 @@ impl Header {
             self.sections[index] = Some(section);
         }
         for kind in SectionKind::ALL {
-            if kind != SectionKind::ChatTemplate {
+            if !matches!(kind, SectionKind::ChatTemplate | SectionKind::Chat) {
                 self.section(kind)?;
             }
         }
@@ -593,7 +597,7 @@ mod tests {
             assert_eq!(Header::parse(&header.emit()), Ok(header));
         }
         assert_eq!(header().source_name(), Some("test"));
-        assert_eq!(header().file_len(), 512 + 6 * 1024);
+        assert_eq!(header().file_len(), 512 + 7 * 1024);
     }
 
     #[test]

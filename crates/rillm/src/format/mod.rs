@@ -4,11 +4,13 @@
 //! vouched for, and `emit`, its inverse, which the converter uses.
 
 mod bytes;
+mod chat;
 mod header;
 mod tensor;
 
 pub use bytes::crc32;
 pub(crate) use bytes::{Checksum, checksum, put, u32_at};
+pub use chat::{CHAT_HEADER_LEN, ChatHeader, ChatPart};
 pub use header::{
     AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind,
 };

@@ -49,6 +49,8 @@ impl<'a> Encoder<'a> {
                 window: Window { symbols, ready: 0..0 },
                 bytes: ByteWords::new(bytemuck::cast_mut(byte_tokens)),
                 plain: false,
+                lead: None,
+                begun: false,
                 untouched: text,
                 raw_added: tokenizer.header.bos.filter(|_| add_special_tokens),
                 segment: Text::EMPTY,
@@ -65,6 +67,14 @@ impl<'a> Encoder<'a> {
     pub fn plain(mut self) -> Self {
         self.words.plain = true;
         self
+    }
+
+    /// Takes the text for what is said in a conversation, between other tokens: it is [`plain`](Self::plain), and a space
+    /// stands before it or not, as `space` says, whatever the tokenizer does with a text of its own.
+    pub(super) fn content(mut self, space: bool) -> Self {
+        self.words.lead = Some(space);
+        self.words.at_start = false;
+        self.plain()
     }
 
     /// Puts the next tokens into `out` and returns how many there were: fewer than `out` holds only at the text's end.
@@ -96,6 +106,10 @@ pub(super) struct Words<'a> {
     pub bytes: ByteWords<'a>,
     /// Marks are text.
     plain: bool,
+    /// Whether a space stands before the first segment, of a text inside a conversation.
+    lead: Option<bool>,
+    /// No space is to be put before the next piece.
+    begun: bool,
     /// The text that no pass has seen.
     untouched: &'a str,
     /// The token of the first pass between `segment` and `untouched`; at first, the start-of-text token.
@@ -149,8 +163,10 @@ impl<'a> Words<'a> {
         };
         self.raw_added = found.map(|found| found.id);
         self.untouched = rest;
-        self.segment =
-            Text { prefix: self.tokenizer.header.prefix() == PrefixSpace::Prepend && !segment.is_empty(), ..segment };
+        let lead = self.lead.take();
+        self.begun = lead.is_some();
+        let prepends = self.tokenizer.header.prefix() == PrefixSpace::Prepend && !segment.is_empty();
+        self.segment = Text { prefix: lead.unwrap_or(prepends), ..segment };
         self.at_start &= !segment.is_empty();
         Ok(())
     }
@@ -174,7 +190,7 @@ impl<'a> Words<'a> {
             _ if self.piece.prefix => true,
             first => first == Some(' ') || first == Some(SPACE_MARK) && header.marks_spaces(),
         };
-        if wants_space && !has_space && !self.piece.is_empty() {
+        if wants_space && !core::mem::take(&mut self.begun) && !has_space && !self.piece.is_empty() {
             self.piece.prefix = true;
         }
         self.at_start = false;

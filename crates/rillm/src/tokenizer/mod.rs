@@ -80,6 +80,12 @@ impl Tokenizer {
         Encoder::new(self, text, add_special_tokens, scratch)
     }
 
+    /// Encodes what is said in a conversation, between other tokens: no mark in it becomes its token, and a space stands
+    /// before it or not, as `space` says, whatever the tokenizer does with a text of its own.
+    pub fn content_encoder<'a>(&'a self, text: &'a str, space: bool, scratch: &'a mut Scratch) -> Encoder<'a> {
+        Encoder::new(self, text, false, scratch).content(space)
+    }
+
     /// A decoder at the start of a text.
     pub fn decoder(&self) -> Decoder {
         Decoder::new(self.header.strip_space)

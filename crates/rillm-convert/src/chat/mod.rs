@@ -1,0 +1,52 @@
+//! A checkpoint's chat template as a device follows it: the texts between what is said, as tokens.
+//!
+//! A template is a program in Jinja. [`section`] runs it on conversations whose contents are known, finds the texts that it
+//! writes between them (`form`), runs it on more conversations to see that there is nothing else to it, and makes tokens of
+//! the texts (`tokens`).
+
+mod form;
+mod template;
+mod tokens;
+
+use crate::vocabulary::Vocabulary;
+use form::Form;
+use template::Template;
+
+/// Why a file gets no `chat` section. The conversion goes on without.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfollowable {
+    /// There is no template.
+    #[error("the checkpoint has no chat template")]
+    NoTemplate,
+    /// The template cannot be run.
+    #[error("the chat template does not run: {0}")]
+    Template(String),
+    /// A user's text, or an answer, is not there once and as it was given.
+    #[error("the chat template does not repeat what is said, in the order in which it was")]
+    Contents,
+    /// What stands between the texts depends on more than who speaks.
+    #[error("the chat template is more than fixed texts between what is said: {0}")]
+    Varies(&'static str),
+    /// Answers end without a mark.
+    #[error("the chat template has no mark at the end of an answer")]
+    NoEnd,
+    /// The tokens of a conversation are not those of its parts.
+    #[error("the tokens of a chat are not those of its parts: {0}")]
+    Tokens(&'static str),
+    /// The tokenizer's tables.
+    #[error("the tokenizer cannot be used: {0}")]
+    Tokenizer(String),
+}
+
+/// The `chat` section of a file with this vocabulary, whose `tokenizer` section is given.
+///
+/// # Errors
+/// [`Unfollowable`]: there is no template, or a device cannot follow it.
+pub fn section(vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, Unfollowable> {
+    if vocabulary.chat_template.is_empty() {
+        return Err(Unfollowable::NoTemplate);
+    }
+    let template = Template::new(&vocabulary.chat_template, &vocabulary.special_tokens)?;
+    let form = Form::of(&template)?;
+    tokens::section(&form, vocabulary, tokenizer)
+}

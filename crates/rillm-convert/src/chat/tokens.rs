@@ -1,0 +1,147 @@
+//! The texts between what is said as tokens, cut out of whole conversations.
+
+use pollster::block_on;
+use rillm::counted::SectorReader;
+use rillm::format::{ChatHeader, ChatPart, Section, SectionKind, TokenKind};
+use rillm::source::SECTOR_LEN;
+use rillm::sources::Bytes;
+use rillm::tokenizer::{Scratch, Tokenizer};
+
+use super::Unfollowable;
+use super::form::Form;
+use super::template::Conversation;
+use crate::vocabulary::Vocabulary;
+
+/// What is said in the conversations that are cut up: ordinary words.
+const PROBES: [&str; 4] = ["hello", "Good morning to you", "What is 7 times 8?", "a small cat, and I"];
+
+/// The `chat` section.
+pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, Unfollowable> {
+    let mut encoder = Encoder::new(tokenizer, vocabulary.tokens.len() as u32)?;
+    let first = |system, user: &str| form.render(Conversation { system, users: &[user], answers: &[] });
+
+    let begin = encoder.around(|user| first(None, user))?;
+    let ask = begin.after.clone();
+    let (mut before_system, mut after_system) = (Around::default(), false);
+    if form.system.is_some() {
+        let mut befores = Vec::new();
+        for system in PROBES {
+            let user = encoder.around(|user| first(Some(system), user))?;
+            if user.after != ask {
+                return Err(Unfollowable::Tokens("after a system text a user's text ends in another way"));
+            }
+            befores.push(user.before);
+            after_system = user.space;
+        }
+        before_system = encoder.cut(&befores)?;
+    }
+    // The white space before the mark is the answer's; a model that wants it there writes it.
+    let mut next = encoder.around(|user| [form.next.trim_start(), user, &form.ask].concat())?;
+    if next.before.first().is_none_or(|&end| vocabulary.tokens[end as usize].kind != TokenKind::Control) {
+        return Err(Unfollowable::NoEnd);
+    }
+    let second = form.render(Conversation { system: None, users: &PROBES[..2], answers: &PROBES[2..3] });
+    let whole = encoder.whole(&second)?;
+    let start = [&begin.before, &encoder.content(PROBES[0], begin.space)?, &ask].map(Vec::as_slice).concat();
+    let rest = [&next.before, &encoder.content(PROBES[1], next.space)?, &ask].map(Vec::as_slice).concat();
+    if !whole.strip_prefix(&start[..]).is_some_and(|whole| whole.ends_with(&rest)) {
+        return Err(Unfollowable::Tokens("a second turn is not"));
+    }
+    let end = next.before.remove(0);
+
+    let parts = [
+        (ChatPart::Begin, begin.before, begin.space),
+        (ChatPart::BeginSystem, before_system.before, before_system.space),
+        (ChatPart::AfterSystem, before_system.after, after_system),
+        (ChatPart::Next, next.before, next.space),
+        (ChatPart::Ask, ask, false),
+    ];
+    let mut header = ChatHeader {
+        trim_user: form.trim_user,
+        trim_system: form.system.as_ref().is_some_and(|system| system.trim),
+        system: form.system.is_some(),
+        end,
+        lens: [0; 5],
+        spaces: [false; 5],
+    };
+    let mut bytes = Vec::new();
+    for (part, tokens, space) in &parts {
+        (header.lens[*part as usize], header.spaces[*part as usize]) = (tokens.len() as u32, *space);
+        bytes.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
+    }
+    Ok([&header.emit()[..], &bytes].concat())
+}
+
+/// What stands around a text in a conversation, as tokens.
+#[derive(Default)]
+struct Around {
+    before: Vec<u32>,
+    after: Vec<u32>,
+    /// A space stands before the text and is encoded with it.
+    space: bool,
+}
+
+/// The tokenizer of the file that is to be.
+struct Encoder<'a> {
+    source: Bytes<'a>,
+    tokenizer: Tokenizer,
+    scratch: Box<Scratch>,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(section: &'a [u8], vocab_size: u32) -> Result<Self, Unfollowable> {
+        let whole = Section { kind: SectionKind::Tokenizer, offset: 0, len: section.len() as u64, crc32: 0 };
+        let mut source = Bytes::lent(section);
+        let mut sector = [0; SECTOR_LEN];
+        let tokenizer = block_on(Tokenizer::open(&mut SectorReader::new(&mut source, &mut sector), whole, vocab_size))
+            .map_err(|error| Unfollowable::Tokenizer(error.to_string()))?;
+        Ok(Self { source, tokenizer, scratch: Box::new([0; size_of::<Scratch>() / 8]) })
+    }
+
+    /// The tokens around what is said in `text`, which is the same conversation with different words.
+    fn around(&mut self, text: impl Fn(&str) -> String) -> Result<Around, Unfollowable> {
+        let wholes = PROBES.map(|probe| self.whole(&text(probe)));
+        let wholes: Vec<_> = wholes.into_iter().collect::<Result<_, _>>()?;
+        self.cut(&wholes)
+    }
+
+    /// The tokens around the probes in `wholes`, each of which holds one of them.
+    fn cut(&mut self, wholes: &[Vec<u32>]) -> Result<Around, Unfollowable> {
+        for space in [true, false] {
+            let probes = PROBES.map(|probe| self.content(probe, space));
+            let probes: Vec<_> = probes.into_iter().collect::<Result<_, _>>()?;
+            for (start, window) in wholes[0].windows(probes[0].len()).enumerate() {
+                let (before, after) = (&wholes[0][..start], &wholes[0][start + window.len()..]);
+                let pairs = || wholes.iter().zip(&probes);
+                if pairs().all(|(whole, probe)| *whole == [before, probe, after].concat()) {
+                    return Ok(Around { before: before.to_vec(), after: after.to_vec(), space });
+                }
+            }
+        }
+        Err(Unfollowable::Tokens("what is said becomes one token with what stands beside it"))
+    }
+
+    /// The tokens of a text with marks in it.
+    fn whole(&mut self, text: &str) -> Result<Vec<u32>, Unfollowable> {
+        let encoder = self.tokenizer.encoder(text, false, &mut self.scratch);
+        ids(encoder, &mut self.source)
+    }
+
+    /// The tokens of what is said.
+    fn content(&mut self, text: &str, space: bool) -> Result<Vec<u32>, Unfollowable> {
+        let encoder = self.tokenizer.content_encoder(text, space, &mut self.scratch);
+        ids(encoder, &mut self.source)
+    }
+}
+
+fn ids(mut encoder: rillm::tokenizer::Encoder<'_>, source: &mut Bytes<'_>) -> Result<Vec<u32>, Unfollowable> {
+    let (mut ids, mut some) = (Vec::new(), [0; 64]);
+    loop {
+        let len =
+            block_on(encoder.fill(source, &mut some)).map_err(|error| Unfollowable::Tokenizer(error.to_string()))?;
+        ids.extend(&some[..len]);
+        if len < some.len() {
+            return Ok(ids);
+        }
+    }
+}
