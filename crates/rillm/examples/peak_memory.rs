@@ -1,0 +1,84 @@
+//! How much of its memory a session really writes to, against what its plan said.
+//!
+//! ```sh
+//! cargo run --release -p rillm --example peak_memory -- MODEL.rillm 4194304 "The capital of France is" 20
+//! ```
+//!
+//! Model, bytes of memory, prompt, tokens. The memory is filled with a pattern first, twice with another one; what differs from
+//! one of them afterwards was written to.
+
+use std::env::args;
+use std::error::Error;
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use rillm::model::Model;
+use rillm::plan::PlanOptions;
+use rillm::sampler::Sampling;
+use rillm::session::Session;
+use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+
+/// Bytes before and after the session's memory that nobody may touch.
+const GUARD: usize = 4096;
+
+struct Disk(File);
+
+impl WeightSource for Disk {
+    type Error = io::Error;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> io::Result<()> {
+        self.0.seek(SeekFrom::Start(u64::from(first.0) * SECTOR_LEN as u64))?;
+        self.0.read_exact(buf)
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = args().skip(1).collect();
+    let [path, ram, prompt, tokens] = &arguments[..] else {
+        return Err("give a model, bytes of memory, a prompt and a number of tokens".into());
+    };
+    let options = PlanOptions::new(ram.parse()?);
+    let mut source = Disk(File::open(path)?);
+    let model = block_on(Model::open(&mut source))?;
+
+    let mut touched = vec![false; options.ram];
+    let (mut planned, mut done) = (0, 0);
+    for pattern in [0x5a, 0xa5] {
+        let mut memory = vec![pattern; options.ram + 2 * GUARD];
+        let (before, rest) = memory.split_at_mut(GUARD);
+        let (inside, after) = rest.split_at_mut(options.ram);
+        let mut session = Session::new(&model, Disk(source.0.try_clone()?), &options, inside)?;
+        block_on(session.push_text(prompt))?;
+        for _ in 0..tokens.parse()? {
+            if session.tokens().len() == session.plan().context {
+                break;
+            }
+            block_on(session.next(&Sampling::GREEDY))?;
+        }
+        (planned, done) = (session.plan().total(), session.tokens().len());
+        assert!(before.iter().chain(&*after).all(|&byte| byte == pattern), "the guards were written to");
+        for (touched, &byte) in touched.iter_mut().zip(&*inside) {
+            *touched |= byte != pattern;
+        }
+    }
+    let peak = touched.iter().rposition(|&touched| touched).map_or(0, |last| last + 1);
+    let written = touched.iter().filter(|&&touched| touched).count();
+    println!(
+        "planned {planned} bytes of {}, the last one written to is number {peak}; {written} were written to, {done} tokens",
+        options.ram
+    );
+    Ok(())
+}
+
+/// Files are ready at once.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
+    }
+}
