@@ -15,8 +15,11 @@ use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 use rillm_convert::{random, rope};
 use safetensors::tensor::TensorView;
+use serde_json::json;
 use support::Value;
 
+/// Llama 3's pattern, as its tokenizer.json has it.
+const LLAMA3: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 /// Tokens of the sentencepiece vocabulary.
 const TOKENS: u32 = 3 + 256 + 9;
 
@@ -272,6 +275,88 @@ fn the_vocabulary_is_found_among_the_keys() {
         }
         let error = vocabulary(&file).expect_err("a refusal");
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// GPT-2's alphabet for the bytes of printable ASCII and a space, marks, and a few merges.
+fn byte_level_pieces() -> (Vec<(String, i32)>, Vec<&'static str>) {
+    let letters = ('!'..='~').chain(['Ġ']).map(|c| (c.to_string(), 1));
+    let words = ["Ġt", "he", "Ġthe", "ab"].map(|word| (word.to_owned(), 1));
+    let marks = [("<|end|>", 3), ("<|tool|>", 4), ("[PAD]", 5)].map(|(mark, kind)| (mark.to_owned(), kind));
+    (letters.chain(words).chain(marks).collect(), vec!["Ġ t", "h e", "Ġt he", "a b"])
+}
+
+#[test]
+fn byte_level_vocabularies_are_those_of_tokenizer_json() {
+    let (pieces, merges) = byte_level_pieces();
+    let id = |piece: &str| pieces.iter().position(|(known, _)| known == piece).expect("a piece") as u32;
+    let mut file = random_file(&llama());
+    let set = |file: &mut support::Gguf, pre: &str| {
+        file.set("tokenizer.ggml.model", Value::Text("gpt2".to_owned()));
+        file.set("tokenizer.ggml.pre", Value::Text(pre.to_owned()));
+        file.set("tokenizer.ggml.tokens", Value::Texts(pieces.iter().map(|(piece, _)| piece.clone()).collect()));
+        file.set("tokenizer.ggml.token_type", Value::I32s(pieces.iter().map(|&(_, kind)| kind).collect()));
+        file.set("tokenizer.ggml.merges", Value::Texts(merges.iter().map(|&merge| merge.to_owned()).collect()));
+        file.remove("tokenizer.ggml.scores");
+        file.set("tokenizer.ggml.bos_token_id", Value::U32(id("<|end|>")));
+    };
+    let vocabulary = |file: &support::Gguf| {
+        let bytes = file.to_bytes();
+        Vocabulary::from_gguf(&Gguf::parse(&bytes).expect("a file"), TOKENS).map_err(|error| error.to_string())
+    };
+    let split = |pattern: &str| {
+        json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}
+        ]})
+    };
+    let gpt2 = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let smollm = json!({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true}, gpt2]});
+    for (pre, pre_tokenizer, starts) in [
+        ("gpt-2", gpt2.clone(), false),
+        ("smollm", smollm, false),
+        ("llama-bpe", split(LLAMA3), true),
+        ("qwen2", split(&LLAMA3.replace("{1,3}", "")), false),
+    ] {
+        set(&mut file, pre);
+        let found = vocabulary(&file).expect("a vocabulary");
+        let words = pieces.iter().filter(|(_, kind)| *kind == 1);
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [
+                {"id": id("<|end|>"), "content": "<|end|>", "special": true, "normalized": false},
+                {"id": id("<|tool|>"), "content": "<|tool|>", "special": false, "normalized": false}
+            ],
+            "normalizer": (pre == "qwen2").then(|| json!({"type": "NFC"})),
+            "pre_tokenizer": pre_tokenizer,
+            "post_processor": null,
+            "decoder": {"type": "ByteLevel"},
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null, "fuse_unk": false, "byte_fallback": false,
+                "ignore_merges": pre == "llama-bpe",
+                "vocab": words.map(|(word, _)| (word.clone(), json!(id(word)))).collect::<serde_json::Map<_, _>>(),
+                "merges": merges
+            }
+        });
+        let expected = Vocabulary::from_tokenizer_json(tokenizer.to_string().as_bytes(), None, TOKENS);
+        let expected = expected.expect("a vocabulary");
+        assert_eq!(found.algorithm, expected.algorithm, "{pre}");
+        assert_eq!((&found.merges, &found.added), (&expected.merges, &expected.added), "{pre}");
+        assert_eq!(found.tokens, expected.tokens, "{pre}");
+        assert_eq!((found.bos, found.add_bos), (Some(id("<|end|>")), starts), "{pre}");
+        found.sections().expect("sections");
+    }
+
+    set(&mut file, "default");
+    let error = vocabulary(&file).expect_err("a refusal");
+    assert!(error.contains("tokenizer.ggml.pre is \"default\"; expected \"gpt-2\", \"smollm\""), "{error}");
+    for (merge, expected) in
+        [("Ġt", "in \"Ġt\""), (" t", "in \" t\""), ("", "in \"\""), ("Ġ zz", "\"zz\", which is no piece")]
+    {
+        set(&mut file, "gpt-2");
+        file.set("tokenizer.ggml.merges", Value::Texts(vec![merge.to_owned()]));
+        let error = vocabulary(&file).expect_err("a refusal");
+        assert!(error.contains(expected) && error.contains("merge"), "{error}");
     }
 }
 
