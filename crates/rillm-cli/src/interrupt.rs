@@ -23,3 +23,8 @@ pub fn watch() -> Result<()> {
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
+
+/// Takes note of a Ctrl-C back: what it was to end has ended.
+pub fn clear() {
+    REQUESTED.store(false, Ordering::Relaxed);
+}

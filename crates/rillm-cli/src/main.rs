@@ -1,18 +1,22 @@
 //! The `rillm` command: convert, inspect, run and evaluate language models for microcontrollers.
 
+mod answer;
 mod block_on;
 mod card;
 mod card_check;
 mod card_image;
+mod chat;
 mod convert;
 mod eval;
 mod inspect;
 mod interrupt;
+mod lines;
 mod model_file;
 mod number;
 mod progress;
 mod prompt_cache;
 mod run;
+mod session_args;
 mod source;
 mod whole;
 
@@ -30,6 +34,8 @@ use clap::{Parser, Subcommand};
   rillm
   # In 64 KiB of memory
   rillm run --prompt \"The little fox\" --ram 64K
+  # Talk with a model that was made for chats
+  rillm chat --model smollm2.rillm
   # A Hugging Face directory to a file for the card
   rillm convert Tiny-LLM/ tiny-llm.rillm
   # What is in it, and how it runs at a card's pace
@@ -49,6 +55,8 @@ struct Cli {
 enum Command {
     /// Continue a prompt
     Run(run::Args),
+    /// Talk with a model, turn by turn
+    Chat(chat::Args),
     /// Make a .rillm file of a Llama checkpoint
     Convert(convert::Args),
     /// Show what a .rillm file holds
@@ -63,6 +71,7 @@ fn main() -> ExitCode {
     let command = Cli::parse().command.unwrap_or_else(|| Command::Run(run::Args::story()));
     let result = match command {
         Command::Run(args) => run::run(&args),
+        Command::Chat(args) => chat::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Card(args) => card::run(&args),

@@ -8,6 +8,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
+use rillm::chat::MAX_NUMBERS;
 use rillm::session::Session;
 use rillm::snapshot::RestoreError;
 use rillm::source::WeightSource;
@@ -40,8 +41,8 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
         ),
         error => error.into(),
     })?;
-    // There are no more numbers than tokens, and the checksum.
-    let most = 4 * (session.tokens().len() as u64 + 1);
+    // A chat's numbers at most, and the checksum.
+    let most = 4 * (MAX_NUMBERS as u64 + 1);
     let mut rest = Vec::new();
     file.take(most + 1).read_to_end(&mut rest)?;
     ensure!(rest.len() as u64 <= most, "there is something behind it that does not belong there");
@@ -59,7 +60,7 @@ fn cut_off() -> Error {
     anyhow!("it ends in the middle: it was not copied whole")
 }
 
-/// Writes the session, and `numbers`, no more than it has tokens. The file is whole or untouched.
+/// Writes the session, and `numbers`, at most [`MAX_NUMBERS`]. The file is whole or untouched.
 pub fn store<S: WeightSource>(path: &Path, session: &Session<'_, S>, numbers: &[u32]) -> Result<()> {
     let mut temporary = temporary_beside(path)?;
     let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();

@@ -278,7 +278,7 @@ fn a_failed_read_leaves_the_conversation() {
     let (model, _) = open(Bytes::copied(&FILE));
     let options = PlanOptions { context: Some(64), ..PlanOptions::new(RAM) };
     let mut failed = 0;
-    for reads in 0.. {
+    for reads in 0..100 {
         let mut memory = vec![0; RAM];
         let mut session = support::session(&model, Faulty::new(Bytes::copied(&FILE), reads), &options, &mut memory);
         let Ok(mut chat) = block_on(Chat::new(&mut session, Some("Be brief."))) else {
@@ -300,11 +300,8 @@ fn a_failed_read_leaves_the_conversation() {
         let next = &tokens_of("<|end|>user: two<|end|>assistant:")[1..];
         assert_eq!(*first, tokens_of("system: Be brief.<|end|>user: one<|end|>assistant:"));
         assert_eq!(*second, [first, next].concat());
-        if reads > 400 {
-            break;
-        }
     }
-    assert!(failed > 20, "{failed}");
+    assert!(failed > 5, "{failed}");
 }
 
 #[test]

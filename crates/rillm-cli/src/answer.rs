@@ -1,0 +1,155 @@
+//! A text that a model writes, its figures, and both as JSON.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use rillm::chat::Chat;
+use rillm::model::Model;
+use rillm::session::Session;
+use rillm::source::WeightSource;
+use rillm_console::summary::{Averages, Meter, Summary, Unit};
+use rillm_console::text::{Stop, Text};
+use serde::Serialize;
+
+use crate::interrupt;
+use crate::session_args::SessionArgs;
+
+/// What `--json` prints. Scripts rely on these names.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    text: String,
+    token_ids: Vec<u32>,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    generated_tokens: usize,
+    stop: &'static str,
+    seed: u64,
+    /// Of the tokens after the first, which comes with the prompt.
+    tokens_per_second: f64,
+    seconds_to_first_token: f64,
+    ram_given: usize,
+    ram_used: usize,
+    context: usize,
+    bytes_read: u64,
+    reads: u64,
+    seeks: u64,
+    /// Averages over the generated tokens after the first.
+    bytes_per_token: f64,
+    reads_per_token: f64,
+    seeks_per_token: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits_fingerprint: Option<String>,
+}
+
+/// A clock of nanoseconds.
+const NANOSECONDS: u32 = 1_000_000_000;
+
+/// What was written, and what it took.
+pub struct Outcome {
+    text: String,
+    token_ids: Vec<u32>,
+    /// Tokens of the session before the answer.
+    pub prompt_tokens: usize,
+    /// Of these, those that were not computed.
+    pub cached_tokens: usize,
+    /// Turns of a chat that were forgotten while it was written.
+    pub forgotten: u32,
+    pub summary: Summary,
+    pub logits: Option<u32>,
+}
+
+impl Outcome {
+    /// The same for programs.
+    pub fn report<S: WeightSource>(self, session: &Session<'_, S>) -> Report {
+        let Summary { averages, stop, context, ram, seed, .. } = self.summary;
+        let Averages { tokens, ticks, ticks_to_first, traffic } = averages;
+        let each = |sum: u64| if tokens == 0 { 0.0 } else { sum as f64 / tokens as f64 };
+        let seconds = |ticks: u64| ticks as f64 / f64::from(NANOSECONDS);
+        let whole = session.stats().traffic;
+        Report {
+            text: self.text,
+            token_ids: self.token_ids,
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
+            generated_tokens: self.summary.tokens,
+            stop: match stop {
+                Stop::EndOfText => "end_of_text",
+                Stop::StopString => "stop_string",
+                Stop::MaxTokens => "max_tokens",
+                Stop::ContextFull => "context_full",
+                Stop::Interrupted => "interrupted",
+            },
+            seed,
+            tokens_per_second: if tokens == 0 { 0.0 } else { tokens as f64 / seconds(ticks) },
+            seconds_to_first_token: seconds(ticks_to_first),
+            ram_given: ram[0].1,
+            ram_used: ram[0].0,
+            context,
+            bytes_read: whole.bytes,
+            reads: whole.reads,
+            seeks: whole.seeks,
+            bytes_per_token: each(traffic.bytes),
+            reads_per_token: each(traffic.reads),
+            seeks_per_token: each(traffic.seeks),
+            logits_fingerprint: self.logits.map(|logits| format!("{logits:08x}")),
+        }
+    }
+}
+
+/// Writes what comes after the session's tokens, until `text` or, of an answer in a chat, the chat says that it ends.
+pub async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
+    model: &Model,
+    session: &mut Session<'_, S>,
+    mut writing: Text<'_>,
+    mut chat: Option<&mut Chat>,
+    args: &SessionArgs,
+    seed: u64,
+    mut print: impl FnMut(&str) -> Result<()>,
+) -> Result<Outcome> {
+    let (prompt_tokens, cached_tokens) = (session.tokens().len(), session.computed());
+    let (mut text, mut token_ids, mut forgotten) = (String::new(), Vec::new(), 0);
+    let mut print = |piece: &str| {
+        text.push_str(piece);
+        print(piece)
+    };
+    let start = Instant::now();
+    let elapsed = || start.elapsed().as_nanos() as u64;
+    let mut meter = Meter::new(0, session.stats().traffic);
+    let stop = loop {
+        if let Some(chat) = &mut chat {
+            forgotten += chat.make_room(session);
+        }
+        if let Some(stop) = writing.limit(session) {
+            break stop;
+        }
+        if interrupt::requested() {
+            break Stop::Interrupted;
+        }
+        let ended = writing.next(model, session, &mut print).await??;
+        meter.token(elapsed(), session.stats().traffic);
+        token_ids.extend(session.tokens().last());
+        if let Some(stop) = ended {
+            break stop;
+        }
+        if let (Some(chat), Some(&id)) = (&chat, token_ids.last())
+            && chat.ends(session, id)
+        {
+            break Stop::EndOfText;
+        }
+    };
+    writing.finish(print)?;
+
+    let stats = session.stats();
+    let summary = Summary {
+        tokens: writing.generated(),
+        averages: meter.averages(elapsed(), stats.traffic),
+        unit: Some(Unit::Time { per_second: NANOSECONDS }),
+        stop,
+        max_tokens_name: "--max-tokens",
+        context: session.plan().context,
+        ram: [(stats.ram_used, args.ram), (0, 0)],
+        has_read: stats.traffic.bytes > 0,
+        seed,
+    };
+    Ok(Outcome { text, token_ids, prompt_tokens, cached_tokens, forgotten, summary, logits: writing.fingerprint() })
+}

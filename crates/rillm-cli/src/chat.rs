@@ -1,0 +1,271 @@
+//! `rillm chat`: talk with a model, turn by turn.
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use console::style;
+use indicatif::BinaryBytes;
+use rillm::chat::{Chat, ChatError};
+use rillm::format::SectionKind;
+use rillm::model::Model;
+use rillm::session::Session;
+use rillm_console::stop::StopStrings;
+use rillm_console::text::Text;
+use serde_json::json;
+
+use crate::answer::{Outcome, generate};
+use crate::block_on::block_on;
+use crate::interrupt;
+use crate::lines::Lines;
+use crate::model_file::ModelArgs;
+use crate::number::grouped;
+use crate::prompt_cache;
+use crate::session_args::SessionArgs;
+use crate::source::Source;
+
+const HELP: &str = "\
+/help         this list
+/reset        forget what was said, but not the system text
+/stats        what the chat has taken so far
+/save [FILE]  save the chat, to go on with --prompt-cache FILE
+/exit         end, as Ctrl-D does
+Ctrl-C        ends an answer; the chat goes on
+Everything else is said to the model.";
+
+/// Talk with a model that was made for chats. What was said stays computed, and when the context is full, the oldest turns
+/// are forgotten. Lines on standard input are turns, as long as it is no terminal.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  rillm chat --model smollm2.rillm
+  rillm chat --model smollm2.rillm --system \"You are a pirate.\" --context 512
+  # Go on with it tomorrow
+  rillm chat --model smollm2.rillm --prompt-cache pirate.cache
+  # Two questions of a script, an object for each answer
+  printf 'What is a rill?\\nAnd a mill?\\n' | rillm chat --model smollm2.rillm --seed 7 --json", mut_arg("ram", |arg| arg.default_value("4M")))]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// What the model is to know or to be, said before the first turn; the template's own text, if it has one, if absent
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    #[command(flatten)]
+    session: SessionArgs,
+    /// Go on with the chat in this file, if there is one, and save it there at the end
+    #[arg(long, value_name = "FILE")]
+    prompt_cache: Option<PathBuf>,
+    /// Print one JSON object for each answer, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    // Ctrl-C ends an answer after the token at hand.
+    interrupt::watch()?;
+    let stops: Vec<&str> = args.session.stop.iter().map(String::as_str).collect();
+    let stops = StopStrings::new(&stops)?;
+    let (model, source) = args.model.open()?;
+    if model.header().section(SectionKind::Chat).is_err() {
+        bail!(
+            "{} has no chat template that rillm can follow: it continues texts, with `rillm run`; chats want a model that was \
+             made for them, such as SmolLM2-135M-Instruct, made a file with `rillm convert` and named with --model",
+            args.model.model.as_ref().map_or("the bundled model".into(), |path| path.display().to_string())
+        );
+    }
+    let (options, mut memory) = args.session.memory(&model, &source)?;
+    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    let mut chat = block_on(Chat::new(&mut session, args.system.as_deref())).map_err(refused)?;
+    if let Some(path) = &args.prompt_cache {
+        resume(path, args, &mut chat, &mut session)?;
+    }
+    let mut talk = Talk { args, model: &model, session, chat, stops };
+    let mut lines = Lines::new()?;
+    talk.greet(lines.is_terminal());
+    let mut exit = ExitCode::SUCCESS;
+    while let Some(line) = lines.next()? {
+        // Not one that ended the answer before.
+        interrupt::clear();
+        match talk.line(line.trim_end_matches(['\r', '\n'])) {
+            Ok(Next::End) => break,
+            Ok(Next::Line) => {}
+            Err(error) if error.is::<Refusal>() => {
+                eprintln!("{} {error:#}", style("error:").red().bold().for_stderr());
+                // People see it and go on; a script sees it by the exit code.
+                if !lines.is_terminal() {
+                    exit = ExitCode::FAILURE;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(path) = &args.prompt_cache {
+        talk.save(path)?;
+    }
+    Ok(exit)
+}
+
+/// What comes after a line.
+enum Next {
+    Line,
+    End,
+}
+
+/// A line that is not done; the chat goes on without it.
+#[derive(Debug)]
+struct Refusal(String);
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A chat, and what belongs to it.
+struct Talk<'a, 'm> {
+    args: &'a Args,
+    model: &'m Model,
+    session: Session<'m, Source>,
+    chat: Chat,
+    stops: StopStrings<'a>,
+}
+
+impl Talk<'_, '_> {
+    fn greet(&self, is_terminal: bool) {
+        if is_terminal {
+            let (name, context) = (self.model.header().source_name().unwrap_or_default(), self.session.plan().context);
+            self.note(&format!("{name}, a context of {context}; /help lists the commands, Ctrl-D ends"));
+        }
+        if self.chat.turns() > 0 {
+            self.note(&format!("going on after {}", turns(self.chat.turns())));
+        }
+    }
+
+    /// Says something that is no part of the answers.
+    fn note(&self, text: &str) {
+        eprintln!("{}", style(text).dim().for_stderr());
+    }
+
+    fn line(&mut self, line: &str) -> Result<Next> {
+        let Some(command) = line.strip_prefix('/') else {
+            if !line.trim().is_empty() {
+                self.answer(line)?;
+            }
+            return Ok(Next::Line);
+        };
+        let (name, value) = command.split_once(' ').unwrap_or((command, ""));
+        match (name.trim_end(), value.trim()) {
+            ("help", "") => eprintln!("{HELP}"),
+            ("reset", "") => self.chat.reset(&mut self.session),
+            ("stats", "") => self.stats(),
+            ("save", file) => {
+                let path = Some(Path::new(file)).filter(|_| !file.is_empty()).or(self.args.prompt_cache.as_deref());
+                let path = path.ok_or(Refusal("name a file, as in /save talk.cache".to_owned()))?;
+                self.save(path).map_err(|error| Refusal(format!("{error:#}")))?;
+                self.note(&format!("saved to {}", path.display()));
+            }
+            ("exit", "") => return Ok(Next::End),
+            ("help" | "reset" | "stats" | "exit", value) => {
+                bail!(Refusal(format!("/{} takes no value, and there is `{value}`", name.trim_end())))
+            }
+            (name, _) => bail!(Refusal(format!("there is no command `/{name}`; /help lists them"))),
+        }
+        Ok(Next::Line)
+    }
+
+    /// A turn.
+    fn answer(&mut self, text: &str) -> Result<()> {
+        let Self { args, model, session, chat, stops } = self;
+        let pushed = block_on(chat.ask(session, text));
+        let asked = pushed.map_err(|error| match error {
+            ChatError::TooLong { .. } => Refusal(refused(error).to_string()).into(),
+            error => refused(error),
+        })?;
+        let print = |piece: &str| -> Result<()> {
+            if !args.json {
+                let mut out = stdout().lock();
+                out.write_all(piece.as_bytes())?;
+                out.flush()?;
+            }
+            Ok(())
+        };
+        let sampling = args.session.sampling();
+        // Without a prompt: an answer is a text of its own, and the space that it may start with is not printed.
+        let writing = Text::new(model, "", sampling, args.session.max_tokens, false).ending_before(stops.clone());
+        let outcome = block_on(generate(model, session, writing, Some(chat), &args.session, sampling.seed, print));
+        if !args.json {
+            // Ends the line of the answer, also where an error did.
+            writeln!(stdout())?;
+        }
+        let outcome = outcome?;
+        self.tell(asked + outcome.forgotten, outcome)
+    }
+
+    /// Says what an answer took.
+    fn tell(&self, forgotten: u32, outcome: Outcome) -> Result<()> {
+        if self.args.json {
+            let mut value = serde_json::to_value(outcome.report(&self.session))?;
+            value["context_tokens"] = json!(self.session.tokens().len());
+            value["turns"] = json!(self.chat.turns());
+            value["forgotten_turns"] = json!(forgotten);
+            return Ok(writeln!(stdout(), "{value}")?);
+        }
+        self.note(&outcome.summary.to_string());
+        if forgotten > 0 {
+            let context = self.session.plan().context;
+            self.note(&format!("the context of {context} is full: forgot the oldest {}", turns(forgotten)));
+        }
+        Ok(())
+    }
+
+    fn stats(&self) {
+        let (stats, context) = (self.session.stats(), self.session.plan().context);
+        self.note(&format!(
+            "{}, {} of {context} tokens · {} tokens computed in {} passes · RAM {} of {} · {} read in {} reads",
+            turns(self.chat.turns()),
+            self.session.tokens().len(),
+            grouped(stats.tokens),
+            grouped(stats.passes),
+            BinaryBytes(stats.ram_used as u64),
+            BinaryBytes(self.args.session.ram as u64),
+            BinaryBytes(stats.traffic.bytes),
+            grouped(stats.traffic.reads),
+        ));
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        let numbers: Vec<u32> = self.chat.numbers().collect();
+        prompt_cache::store(path, &self.session, &numbers)
+    }
+}
+
+/// Goes on with the chat in the file, if there is one.
+fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, Source>) -> Result<()> {
+    let begun = session.tokens().to_vec();
+    let Some(numbers) = prompt_cache::load(path, session)? else { return Ok(()) };
+    let wrong = || format!("cannot go on from {}", path.display());
+    chat.resume(session, &numbers).map_err(refused).with_context(wrong)?;
+    if args.system.is_some() && session.tokens()[..chat.prologue()] != begun {
+        return Err(anyhow!("the chat there has another system text; leave --system out, or name another file"))
+            .with_context(wrong);
+    }
+    Ok(())
+}
+
+/// An error in terms of the options that mend it.
+fn refused(error: ChatError<std::io::Error>) -> anyhow::Error {
+    match error {
+        ChatError::TooLong { tokens, context } => anyhow!(
+            "the text makes {tokens} tokens, with what has to stand before it, and there is room for {context}; shorten it, or \
+             raise --ram or --context"
+        ),
+        error => error.into(),
+    }
+}
+
+fn turns(count: u32) -> String {
+    if count == 1 { "1 turn".to_owned() } else { format!("{count} turns") }
+}
