@@ -49,12 +49,15 @@ fn trained(pre_tokenizer: Value, change: impl FnOnce(&mut Value)) -> Value {
     });
     let mut json = MODEL.clone();
     json["pre_tokenizer"] = pre_tokenizer;
-    json["post_processor"] = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
+    json["post_processor"] =
+        json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
     json["decoder"] = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
     let len = vocab_size(&json);
     let added = json["added_tokens"].as_array_mut().unwrap();
     for (place, (content, special)) in
-        [("<|im_start|>", true), ("<|im_start|>user", false), ("<tool>", false), ("  x y", false)].into_iter().enumerate()
+        [("<|im_start|>", true), ("<|im_start|>user", false), ("<tool>", false), ("  x y", false)]
+            .into_iter()
+            .enumerate()
     {
         added.push(json!({
             "id": len + place as u32, "content": content, "special": special, "normalized": false,
@@ -88,7 +91,9 @@ fn gpt2() -> Value {
 fn smollm2() -> Value {
     trained(sequence(digits(true), true), |json| {
         // Bytes that the vocabulary lacks, as SmolLM2's does.
-        ["Ĉ", "ñ", "Ł"].map(|piece| rename(json, piece));
+        for piece in ["Ĉ", "ñ", "Ł"] {
+            rename(json, piece);
+        }
     })
 }
 
@@ -132,13 +137,35 @@ fn string(random: &mut Random, words: &[&str]) -> String {
         [" ", "  ", "\n", "\t", "\n\n", "\r\n", " \n", "\n ", "\u{a0}", "\u{3000}", "\u{85}", "\u{2028}"];
     const APOSTROPHES: [&str; 12] = ["'s", "'S", "'ll", "'LL", "'Ve", "'re", "'r", "'l", "'", "'ſ", "'d", "''m"];
     const MARKED: [&str; 14] = [
-        "e\u{301}", "\u{301}", "a\u{323}\u{302}", "a\u{302}\u{323}", "\u{1112}\u{1161}\u{11ab}", "\u{1112}\u{1161}",
-        "\u{ac00}\u{11a8}", "\u{212b}", "\u{958}", "\u{9c7}\u{9be}", "か\u{3099}", "\u{1f71}\u{345}", "\u{2f81a}", "\u{5e9}\u{5c1}",
+        "e\u{301}",
+        "\u{301}",
+        "a\u{323}\u{302}",
+        "a\u{302}\u{323}",
+        "\u{1112}\u{1161}\u{11ab}",
+        "\u{1112}\u{1161}",
+        "\u{ac00}\u{11a8}",
+        "\u{212b}",
+        "\u{958}",
+        "\u{9c7}\u{9be}",
+        "か\u{3099}",
+        "\u{1f71}\u{345}",
+        "\u{2f81a}",
+        "\u{5e9}\u{5c1}",
     ];
     // Of these blocks any character: Latin with marks, combining marks, Greek, Hebrew, Arabic, Indic, Hangul, kana, emoji.
     const BLOCKS: [(usize, usize); 12] = [
-        (0, 0x80), (0x80, 0x250), (0x300, 0x370), (0x370, 0x530), (0x590, 0x700), (0x900, 0xe00), (0x1100, 0x1200),
-        (0x1e00, 0x2000), (0x2000, 0x2200), (0x3000, 0x3100), (0xac00, 0xd7a4), (0x1f300, 0x1fb00),
+        (0, 0x80),
+        (0x80, 0x250),
+        (0x300, 0x370),
+        (0x370, 0x530),
+        (0x590, 0x700),
+        (0x900, 0xe00),
+        (0x1100, 0x1200),
+        (0x1e00, 0x2000),
+        (0x2000, 0x2200),
+        (0x3000, 0x3100),
+        (0xac00, 0xd7a4),
+        (0x1f300, 0x1fb00),
     ];
     let mut text = String::new();
     for _ in 0..random.below(9) {
@@ -152,7 +179,9 @@ fn string(random: &mut Random, words: &[&str]) -> String {
             7 => text += random.pick(&MARKED),
             8 => {
                 let (start, end) = random.pick(&BLOCKS);
-                text.extend((0..random.below(6)).filter_map(|_| char::from_u32((start + random.below(end - start)) as u32)));
+                text.extend(
+                    (0..random.below(6)).filter_map(|_| char::from_u32((start + random.below(end - start)) as u32)),
+                );
             }
             _ => text += random.pick(words),
         }
@@ -181,7 +210,11 @@ fn assert_same(json: &Value) {
         assert_eq!(ids, expected.get_ids(), "{text:?}");
         let shown = decode(&vocabulary, Decoder::new(false).show_control_tokens(), &ids);
         assert_eq!(shown, reference.decode(&ids, false).unwrap(), "{text:?}");
-        assert_eq!(decode(&vocabulary, engine.tokenizer.decoder(), &ids), reference.decode(&ids, true).unwrap(), "{text:?}");
+        assert_eq!(
+            decode(&vocabulary, engine.tokenizer.decoder(), &ids),
+            reference.decode(&ids, true).unwrap(),
+            "{text:?}"
+        );
         let plain = engine.encode_plain(text).unwrap();
         assert_eq!(plain, plain_reference.encode_fast(text, true).unwrap().get_ids(), "plain {text:?}");
     };
@@ -205,7 +238,9 @@ fn assert_same(json: &Value) {
         check(&mut engine, &text.chars().rev().collect::<String>());
     }
     // Words longer than the window.
-    for text in [" ".repeat(2000), "\n".repeat(700), "國".repeat(500), "lock".repeat(300), "=".repeat(900), "\t \n".repeat(400)] {
+    for text in
+        [" ".repeat(2000), "\n".repeat(700), "國".repeat(500), "lock".repeat(300), "=".repeat(900), "\t \n".repeat(400)]
+    {
         check(&mut engine, &text);
         check(&mut engine, &(text + "x"));
     }
@@ -273,16 +308,19 @@ fn damaged_sections() {
 /// What a byte-level tokenizer can't be converted for, by name.
 #[test]
 fn refusals() {
-    let refusal = |json: Value| {
-        Vocabulary::from_tokenizer_json(json.to_string().as_bytes(), None, 3000).unwrap_err().to_string()
-    };
+    let refusal =
+        |json: Value| Vocabulary::from_tokenizer_json(json.to_string().as_bytes(), None, 3000).unwrap_err().to_string();
     let changed = |path: &str, value: Value| {
         let mut json = gpt2();
         *json.pointer_mut(path).unwrap() = value;
         refusal(json)
     };
     for (path, value, expected) in [
-        ("/pre_tokenizer", sequence(split(r"\d+"), false), r#"pre_tokenizer is {"pretokenizers":[{"behavior":"Isolated""#),
+        (
+            "/pre_tokenizer",
+            sequence(split(r"\d+"), false),
+            r#"pre_tokenizer is {"pretokenizers":[{"behavior":"Isolated""#,
+        ),
         ("/pre_tokenizer", sequence(split(LLAMA3), true), "pre_tokenizer is"),
         ("/pre_tokenizer", sequence(json!({"type": "Punctuation"}), true), "Punctuation"),
         ("/pre_tokenizer", byte_level(false, false), "pre_tokenizer is"),

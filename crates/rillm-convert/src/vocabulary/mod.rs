@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 pub use byte_level::ByteLevel;
 pub use rillm::format::TokenKind;
-pub use rillm::tokenizer::layout::{PrefixSpace, Splits};
 use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
+pub use rillm::tokenizer::layout::{PrefixSpace, Splits};
 
 /// Why a tokenizer was refused, and where.
 #[derive(Debug, thiserror::Error)]

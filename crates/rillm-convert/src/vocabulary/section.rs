@@ -103,7 +103,8 @@ impl Vocabulary {
     fn pairs(&self) -> Vec<PairEntry> {
         let mut merges = self.merges.clone();
         merges.sort_unstable_by_key(|merge| (merge.rank, merge.left, merge.right));
-        let pair = |merge: Merge| PairEntry { left: merge.left, right: merge.right, rank: merge.rank, merged: merge.merged };
+        let pair =
+            |merge: Merge| PairEntry { left: merge.left, right: merge.right, rank: merge.rank, merged: merge.merged };
         merges.into_iter().map(pair).collect()
     }
 

@@ -118,4 +118,3 @@ impl Random {
         of[self.below(of.len())]
     }
 }
-

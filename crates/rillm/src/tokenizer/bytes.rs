@@ -1,8 +1,8 @@
 //! Words of bytes: byte-pair encoding as GPT-2 has it.
 
 use super::encode::Words;
-use super::normal::Normal;
 use super::layout::{BytesHeader, NONE_BYTE, TABLES_AT};
+use super::normal::Normal;
 use super::splits::Scan;
 use super::text::Text;
 use super::window::{Merges, Symbol, WORD_LEN};

@@ -214,9 +214,7 @@ impl Forms {
         if is_lv && (T + 1..T + T_COUNT).contains(&second) {
             return Ok(char::from_u32(first + second - T));
         }
-        let is_it = |entry: &NormalEntry| {
-            matches!(entry, NormalEntry::Pair { first: a, second: b, .. } if (*a, *b) == (first, second))
-        };
+        let is_it = |entry: &NormalEntry| matches!(entry, NormalEntry::Pair { first: a, second: b, .. } if (*a, *b) == (first, second));
         let hash = NormalEntry::pair_hash(first, second);
         match tokenizer.find(reader, self.at, self.table, hash, is_it).await? {
             Some(NormalEntry::Pair { composed, .. }) => Ok(Some(character("character composed of two", composed)?)),
