@@ -24,6 +24,7 @@ use core::fmt;
 
 use crate::error::Error;
 use crate::format::{CHAT_HEADER_LEN, ChatHeader, ChatPart, FormatError, SectionKind};
+use crate::runner::TextKind;
 use crate::session::Session;
 use crate::source::WeightSource;
 
@@ -145,7 +146,7 @@ impl Chat {
         }
         self.push(session, ChatPart::BeginSystem).await?;
         let space = self.form.spaces[ChatPart::BeginSystem as usize];
-        session.runner.push_content(trimmed(system, self.form.trim_system), space).await?;
+        session.runner.push_text(trimmed(system, self.form.trim_system), TextKind::Content { space }).await?;
         Ok(self.push(session, ChatPart::AfterSystem).await?)
     }
 
@@ -168,7 +169,9 @@ impl Chat {
             Err(error) => error,
         };
         let Error::ContextFull { context, .. } = error else { return Err(error.into()) };
-        let said = session.runner.count_content(text, self.next_space()).await? + self.part_len(ChatPart::Ask) + 1;
+        let said = session.runner.count_text(text, TextKind::Content { space: self.next_space() }).await?
+            + self.part_len(ChatPart::Ask)
+            + 1;
         let alone = self.prologue as usize + said;
         if alone > context {
             return Err(ChatError::TooLong { tokens: alone, context });
@@ -272,7 +275,7 @@ impl Chat {
             self.push(session, ChatPart::Next).await?;
         }
         let start = session.tokens().len();
-        session.runner.push_content(text, self.next_space()).await?;
+        session.runner.push_text(text, TextKind::Content { space: self.next_space() }).await?;
         self.push(session, ChatPart::Ask).await?;
         // Room for an answer.
         let (tokens, context) = (session.tokens().len() + 1, session.plan().context);

@@ -15,11 +15,38 @@ use crate::rope::Frequencies;
 use crate::snapshot::{self, RestoreError};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::tape::{Ring, Tape, drive, read_ahead};
-use crate::tokenizer::Scratch;
+use crate::tokenizer::{Encoder, Scratch, Tokenizer};
 use crate::verify::Verifier;
 
 /// Bytes of the longest text that a token can have.
 const TEXT_MAX: usize = 255;
+
+/// What a text is to the tokenizer.
+#[derive(Clone, Copy)]
+pub(crate) enum TextKind {
+    /// Marks in it become their tokens.
+    Marked,
+    /// Marks in it are text.
+    Plain,
+    /// What is said in a conversation, with a space before it or without; marks in it are text.
+    Content { space: bool },
+}
+
+impl TextKind {
+    fn encoder<'a>(
+        self,
+        tokenizer: &'a Tokenizer,
+        text: &'a str,
+        at_start: bool,
+        scratch: &'a mut Scratch,
+    ) -> Encoder<'a> {
+        match self {
+            Self::Marked => tokenizer.encoder(text, at_start, scratch),
+            Self::Plain => tokenizer.encoder(text, at_start, scratch).plain(),
+            Self::Content { space } => tokenizer.content_encoder(text, space, scratch),
+        }
+    }
+}
 
 /// Tokens, and how far they were computed.
 pub(crate) struct Runner<'m, S> {
@@ -69,20 +96,10 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         }
     }
 
-    /// Appends the tokens of `text`, all or none.
-    pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
-        self.push_encoded(text, None).await
-    }
-
-    /// Appends the tokens of what is said in a conversation, with a space before it or without, all or none.
-    pub async fn push_content(&mut self, text: &str, space: bool) -> Result<usize, Error<S::Error>> {
-        self.push_encoded(text, Some(space)).await
-    }
-
-    /// How many tokens [`push_content`](Self::push_content) would append.
-    pub async fn count_content(&mut self, text: &str, space: bool) -> Result<usize, Error<S::Error>> {
+    /// How many tokens of `kind` [`push_text`](Self::push_text) would append.
+    pub async fn count_text(&mut self, text: &str, kind: TextKind) -> Result<usize, Error<S::Error>> {
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
-        let mut encoder = self.model.tokenizer().content_encoder(text, space, scratch);
+        let mut encoder = kind.encoder(self.model.tokenizer(), text, self.len == 0, scratch);
         let mut tokens = 0;
         loop {
             match encoder.fill(&mut self.source, &mut [0]).await? {
@@ -92,16 +109,13 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         }
     }
 
-    /// Appends the tokens of a text of its own or, with `inside`, of one inside a conversation.
-    async fn push_encoded(&mut self, text: &str, inside: Option<bool>) -> Result<usize, Error<S::Error>> {
+    /// Appends the tokens of `text`, all or none.
+    pub async fn push_text(&mut self, text: &str, kind: TextKind) -> Result<usize, Error<S::Error>> {
         let (started, read_before) = (self.watch.now(), self.source.watch().ticks.read);
         let start = self.len;
         let context = self.plan.context;
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
-        let mut encoder = match inside {
-            None => self.model.tokenizer().encoder(text, start == 0, scratch),
-            Some(space) => self.model.tokenizer().content_encoder(text, space, scratch),
-        };
+        let mut encoder = kind.encoder(self.model.tokenizer(), text, start == 0, scratch);
         let room = &mut self.memory.history[start..];
         let mut tokens = start + encoder.fill(&mut self.source, room).await?;
         // Where the room was not enough, the rest is counted, for the message.

@@ -8,6 +8,7 @@ mod byte_level_json;
 mod config;
 mod gguf;
 mod llama2c;
+mod normal_forms;
 mod section;
 mod sentencepiece;
 mod tokenizer_json;
