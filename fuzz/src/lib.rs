@@ -4,6 +4,7 @@
 
 mod encode;
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use pollster::block_on;
@@ -14,6 +15,8 @@ use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::{SECTOR_LEN, WeightSource};
 use rillm::sources::Bytes;
+use rillm_convert::checkpoint::Checkpoint;
+use rillm_convert::gguf::Gguf;
 use rillm_convert::vocabulary::Vocabulary;
 
 use encode::Encoding;
@@ -22,7 +25,8 @@ use encode::Encoding;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 3] = [("rillm_file", rillm_file), ("prompt", prompt), ("tokenizer_json", tokenizer_json)];
+pub const TARGETS: [Target; 4] =
+    [("rillm_file", rillm_file), ("prompt", prompt), ("tokenizer_json", tokenizer_json), ("gguf", gguf)];
 
 /// A `.rillm` file: opened, planned and run, streamed and lent. The header's checksum is made right first, so that what
 /// lies behind it is reached.
@@ -71,12 +75,32 @@ fn vocabulary(json: &[u8]) -> Vocabulary {
     Vocabulary::from_tokenizer_json(json, None, 1024).expect("a tokenizer that rillm reads")
 }
 
+/// A GGUF file: its tensors as float32, and its tokenizer, laid out and used.
+pub fn gguf(data: &[u8]) {
+    let Ok(file) = Gguf::parse(data) else { return };
+    if let Ok(vocabulary) = Vocabulary::from_gguf(&file, 4096) {
+        lay_out(&vocabulary);
+    }
+    // A checkpoint is mapped.
+    let mut mapped = tempfile::NamedTempFile::new().expect("a file");
+    mapped.write_all(data).expect("a file");
+    let Ok(checkpoint) = Checkpoint::open(mapped.path()) else { return };
+    for (kind, layer) in checkpoint.config().tensors() {
+        let (_, cols) = checkpoint.config().shape(kind);
+        checkpoint.rows(kind, layer, 0..1, &mut vec![0.0; cols]);
+    }
+}
+
 /// A `tokenizer.json`: read, laid out, and used.
 pub fn tokenizer_json(data: &[u8]) {
     let Ok(vocabulary) = Vocabulary::from_tokenizer_json(data, None, 4096) else { return };
+    lay_out(&vocabulary);
+}
+
+/// What the converter lays out, the engine reads.
+fn lay_out(vocabulary: &Vocabulary) {
     if vocabulary.sections().is_ok() {
-        // What the converter lays out, the engine reads.
-        let encoding = Encoding::of(&vocabulary);
+        let encoding = Encoding::of(vocabulary);
         encoding.encode("Once upon a time, 1987 ▁ été 🦊\r\n\t<s></s>", 3).expect("a tokenizer that was laid out");
     }
 }
