@@ -216,7 +216,8 @@ impl Talk<'_, '_> {
         self.note(&outcome.summary.to_string());
         if forgotten > 0 {
             let context = self.session.plan().context;
-            self.note(&format!("the context of {context} is full: forgot the oldest {}", turns(forgotten)));
+            let oldest = if forgotten == 1 { "turn".to_owned() } else { turns(forgotten) };
+            self.note(&format!("the context of {context} is full: forgot the oldest {oldest}"));
         }
         Ok(())
     }
