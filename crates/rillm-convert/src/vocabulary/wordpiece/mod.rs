@@ -1,0 +1,172 @@
+//! WordPiece, as BERT has it: what a `tokenizer.json` says of it, and its part of a section.
+
+mod characters;
+
+use std::collections::HashSet;
+
+use rillm::source::SECTOR_LEN;
+use rillm::tokenizer::layout::wordpiece::{
+    BUCKET_HEAD_LEN, BUCKET_ROOM, BucketHead, CharRecord, MAX_PIECE_LEN, MAX_WORD_CHARS, PieceHash, PieceHead,
+    WordPieceHeader,
+};
+use rillm::tokenizer::layout::{MAX_PROBES, TableHeader};
+use serde_json::Value;
+
+use super::{Problem, TokenKind, Vocabulary, unsupported};
+pub use characters::Normalizer;
+
+/// What a piece that goes on with a word starts with in the vocabulary.
+const CONTINUES: &str = "##";
+
+/// How words become pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordPiece {
+    /// What becomes of the characters.
+    pub normalizer: Normalizer,
+    /// Characters of the longest word that is cut into pieces; a longer one is unknown.
+    pub max_chars: u32,
+    /// No space is printed before some punctuation.
+    pub cleanup: bool,
+}
+
+impl WordPiece {
+    /// Reads the parts of a `tokenizer.json` that say what becomes of a text.
+    pub(super) fn parse(json: &Value) -> Result<Self, Problem> {
+        let model = &json["model"];
+        if model["continuing_subword_prefix"] != CONTINUES {
+            let prefix = &model["continuing_subword_prefix"];
+            return Err(unsupported("continuing_subword_prefix of model", prefix, "\"##\""));
+        }
+        let max_chars = &model["max_input_chars_per_word"];
+        let admitted = max_chars.as_u64().filter(|n| (1..=MAX_WORD_CHARS.into()).contains(n));
+        let max_chars =
+            admitted.ok_or_else(|| unsupported("max_input_chars_per_word of model", max_chars, "1 to 256"))? as u32;
+        let pre_tokenizer = &json["pre_tokenizer"];
+        if pre_tokenizer["type"] != "BertPreTokenizer" {
+            return Err(unsupported("pre_tokenizer of a WordPiece model", pre_tokenizer, "BertPreTokenizer"));
+        }
+        let decoder = &json["decoder"];
+        let cleanup = decoder["cleanup"].as_bool();
+        let cleanup = cleanup.filter(|_| decoder["type"] == "WordPiece" && decoder["prefix"] == CONTINUES);
+        Ok(Self {
+            normalizer: Normalizer::parse(&json["normalizer"])?,
+            max_chars,
+            cleanup: cleanup
+                .ok_or_else(|| unsupported("decoder of a WordPiece model", decoder, "WordPiece with the prefix \"##\""))?,
+        })
+    }
+
+    /// A piece as it is printed inside of a text.
+    pub(super) fn printed(&self, piece: &str) -> Vec<u8> {
+        let text = match piece.strip_prefix(CONTINUES) {
+            Some(rest) => rest.to_owned(),
+            None => format!(" {piece}"),
+        };
+        if self.cleanup { clean(&text).into_bytes() } else { text.into_bytes() }
+    }
+
+    /// The header's fields and the tables of a section, from the index of blocks on, for the vocabulary's `pieces`.
+    pub(super) fn tables(&self, pieces: &[String], unk: u32) -> Result<(WordPieceHeader, Vec<u8>), Problem> {
+        let entries: Vec<Piece> = pieces.iter().enumerate().filter_map(|(id, text)| Piece::new(id as u32, text)).collect();
+        if let Some(piece) = entries.iter().find(|piece| piece.text.len() > MAX_PIECE_LEN as usize) {
+            return Err(unsupported("length of a piece", piece.text.len(), "at most 254 bytes"));
+        }
+        let (table, buckets) = fill(&entries);
+        let characters = self.normalizer.characters();
+        let header = WordPieceHeader {
+            unk,
+            max_chars: self.max_chars,
+            longest_piece: entries.iter().map(|piece| piece.text.chars().count()).max().unwrap_or(1) as u32,
+            pieces: table,
+            blocks: characters.blocks.len() as u32,
+            spellings: characters.spellings.len() as u32,
+        };
+        let mut bytes: Vec<u8> = characters.index.iter().flat_map(|number| number.to_le_bytes()).collect();
+        bytes.extend(characters.blocks.as_flattened().iter().flat_map(|record| record.emit()));
+        bytes.extend(buckets);
+        bytes.extend(characters.spellings.into_iter().flat_map(CharRecord::emit));
+        Ok((header, bytes))
+    }
+}
+
+/// What the library's decoder makes of a token when it cleans up.
+fn clean(text: &str) -> String {
+    let replaced = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" do not", " don't"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    replaced.into_iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+/// A piece on its way into the table.
+struct Piece<'a> {
+    head: PieceHead,
+    text: &'a str,
+    hash: u32,
+}
+
+impl<'a> Piece<'a> {
+    fn new(id: u32, piece: &'a str) -> Option<Self> {
+        let text = piece.strip_prefix(CONTINUES).unwrap_or(piece);
+        let continues = text.len() < piece.len();
+        let hash = text.chars().fold(PieceHash::first(continues), PieceHash::then).0;
+        (!text.is_empty()).then_some(Self { head: PieceHead { id, continues, len: text.len() as u8 }, text, hash })
+    }
+
+    fn bytes(&self) -> impl Iterator<Item = u8> {
+        self.head.emit().into_iter().chain(self.text.bytes())
+    }
+}
+
+/// Puts pieces into buckets, two thirds full. A piece whose bucket is full lies in the next one with room.
+fn fill(pieces: &[Piece<'_>]) -> (TableHeader, Vec<u8>) {
+    let bytes: usize = pieces.iter().map(|piece| piece.bytes().count()).sum();
+    let mut buckets = (bytes * 3).div_ceil(BUCKET_ROOM * 2).max(1) as u32;
+    loop {
+        if let Some((probes, bytes)) = try_fill(pieces, buckets) {
+            return (TableHeader { buckets, probes }, bytes);
+        }
+        buckets *= 2;
+    }
+}
+
+/// The number of buckets that a lookup reads at most, and the buckets; `None` where that number is too large.
+fn try_fill(pieces: &[Piece<'_>], buckets: u32) -> Option<(u32, Vec<u8>)> {
+    let table = TableHeader { buckets, probes: 1 };
+    let mut contents = vec![Vec::new(); buckets as usize];
+    let mut overflowing = HashSet::new();
+    let mut probes = 1;
+    for piece in pieces {
+        let entry: Vec<u8> = piece.bytes().collect();
+        let first = table.bucket(piece.hash);
+        let places = (0..buckets.min(MAX_PROBES)).map(|probe| (first + probe) % buckets);
+        let full: Vec<u32> =
+            places.take_while(|&bucket| contents[bucket as usize].len() + entry.len() > BUCKET_ROOM).collect();
+        if full.len() as u32 == buckets.min(MAX_PROBES) {
+            return None;
+        }
+        let bucket = (first + full.len() as u32) % buckets;
+        contents[bucket as usize].extend(entry);
+        probes = probes.max(full.len() as u32 + 1);
+        overflowing.extend(full);
+    }
+    let mut bytes = Vec::with_capacity(contents.len() * SECTOR_LEN);
+    for (bucket, content) in (0..).zip(&contents) {
+        let start = bytes.len();
+        let head = BucketHead { used: content.len() as u16, overflows: overflowing.contains(&bucket) };
+        bytes.extend(head.emit());
+        bytes.extend(content);
+        bytes.resize(start + SECTOR_LEN, 0);
+    }
+    debug_assert_eq!(bytes.len() % SECTOR_LEN, 0);
+    Some((probes, bytes))
+}

@@ -1,0 +1,202 @@
+//! WordPiece on the device: the engine's tokens are those of the `tokenizers` library.
+
+mod tokens;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rillm::error::Error;
+use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm_convert::vocabulary::Vocabulary;
+use serde_json::{Value, json};
+use tokenizers::Tokenizer as Reference;
+use tokens::{ENGLISH, Engine, OTHER, Random, decode, vocab_size};
+
+const STRINGS: usize = 100_000;
+
+const CODE: &str = "fn main() {\n\tlet x: Vec<&'static str> = vec![\"don't\", r#\"a\\b\"#]; // 0xFF_u8 != 1e-3\n    \
+    if x.len() >= 2 && !x.is_empty() { println!(\"{:?}\", &x[..2]); }\r\n}\n#include <stdio.h>\nint *p = &a[i++]; \
+    def f(self, **kw): return {k: v for k, v in kw.items() if k not in ('a', \"b\")}  # naïve\n<a href=\"x?y=1&z=2\">~`^$</a>";
+
+/// Texts whose characters do something: marks that change places, letters that become several, joiners, directions.
+const SPECIAL: [&str; 24] = [
+    "e\u{301}a\u{300}\u{323}\u{345} \u{1e9b}\u{323}",
+    "\u{1d15f}\u{1d160}\u{1d158}\u{1d16e}\u{1d165}\u{301}\u{1d16d}x",
+    "a\u{302e}\u{1d165}\u{1baa}b a\u{302e}\u{e31}\u{1d165}b a\u{302e}\u{200d}\u{1d165}b",
+    "\u{1e008}\u{8d4}\u{1b44}\u{a953} \u{1e94a}\u{1e944}\u{11446}",
+    "İstanbul ΑΣ ΣΑΣ. ſtraße STRASSE ǅ ŉ ΐ \u{fb03}",
+    "한국어 각각 힣가\u{11a8} \u{1100}\u{1161}\u{11a8}",
+    "👩‍👩‍👧‍👦🏳️‍🌈👍🏽 1️⃣ a\u{200d}b\u{200c}c\u{feff}d\u{ad}e",
+    "مرحبا بِالعَالَم שָׁלוֹם \u{202e}abc\u{202c} \u{2067}א\u{2069}",
+    "\0\u{1}\u{7f}\u{85}\u{9b}a\u{b}b\u{c}c\u{1c}d\u{fffd}e\u{e000}f\u{10fffd}g\u{e0041}h",
+    "a\u{a0}b\u{2003}c\u{2001}d\u{3000}e\u{2028}f\u{1680}g\u{180e}h\u{200b}i\t\r\nj",
+    "你好,世界。日本語のテキスト \u{f900}\u{fa30}\u{2f800}\u{20000}\u{2b73f}x中y\u{9fff}",
+    "≠ ≮ ≯ \u{37e} \u{1fef} \u{387} \u{2260}a\u{338}=",
+    "नमस्ते दुनिया স্বাগতম কো ೊೋ ೈ ཀྵ ဦ ᬻ",
+    "[MASK] [mask]  [MASK]x[SEP] x [CLS][MASK]\t\u{a0}[MASK] \u{200b}[MASK]",
+    "foo bar FOO  BAR xFoo barx Füü zwei中 zwei 中 zwei 中  가각 foo\u{200d} bar",
+    "don't can't we're they've I'm it's do not . , ? ! ; 'a' ' '",
+    "##ing # #ing play##ing ## ##",
+    "\u{2e80}\u{31c0}\u{3105}\u{ff21}\u{ff01}\u{ff61}\u{2070}\u{b2}\u{bd}",
+    "ＡＢＣ①②㍿ﬀ …–—‘’“”«»¿¡§¶†‡•",
+    "\u{10a0}\u{13a0}\u{1c90}\u{a640}\u{10400}\u{118a0}\u{1e900}",
+    "\u{303}\u{303}a \u{345}\u{301}",
+    "x\u{1d165}\u{1d16e}\u{1d165}\u{1d16e}\u{1d165}\u{302e}\u{302f}\u{1bf2}y",
+    "\u{d7}\u{f7}\u{ac}\u{a6}$+<=>^`|~",
+    "ǰ ẖ ẗ ẘ ẙ ẚ Å K Ω ς Ϲ ϴ ẞ Ⅷ Ⓐ",
+];
+
+/// A vocabulary with most characters of a few texts, and pieces of their words, as the normalizer leaves them.
+fn vocabulary(normalizer: BertNormalizer) -> BTreeMap<String, u32> {
+    let mut text = [ENGLISH, OTHER, CODE].into_iter().chain(SPECIAL).collect::<Vec<_>>().join(" ").as_str().into();
+    normalizer.normalize(&mut text).unwrap();
+    let mut random = Random(0xbe27);
+    let mut pieces: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##", "##ing", "[unused1]"].map(String::from).into();
+    let mut add = |piece: &[char], first: bool| {
+        let piece: String = piece.iter().collect();
+        pieces.push(if first { piece } else { format!("##{piece}") });
+    };
+    for word in text.get().split_whitespace() {
+        let chars: Vec<char> = word.chars().collect();
+        for place in 0..chars.len() {
+            // Some characters have no piece: their words are unknown.
+            let known = chars[place] as u32 % 31 != 7;
+            if known {
+                add(&chars[place..=place], true);
+                add(&chars[place..=place], false);
+            }
+        }
+        for _ in 0..3 {
+            let start = random.below(chars.len());
+            let end = start + 1 + random.below(chars.len() - start);
+            add(&chars[start..end], start == 0);
+        }
+        if random.below(2) == 0 {
+            add(&chars, true);
+        }
+    }
+    let mut vocabulary = BTreeMap::new();
+    for piece in pieces {
+        let id = vocabulary.len() as u32;
+        vocabulary.entry(piece).or_insert(id);
+    }
+    vocabulary
+}
+
+/// A `tokenizer.json`, with BERT's marks and a few words that are added.
+fn tokenizer_json(normalizer: BertNormalizer) -> Value {
+    let vocab = vocabulary(normalizer);
+    let mut next = vocab.len() as u32;
+    let mut added = Vec::new();
+    for (content, special) in [
+        ("[PAD]", true),
+        ("[UNK]", true),
+        ("[CLS]", true),
+        ("[SEP]", true),
+        ("[MASK]", true),
+        ("Foo", false),
+        ("Foo Bar", false),
+        ("Füü", false),
+        ("zwei 中", false),
+        ("각", false),
+        ("[MASK]x", false),
+    ] {
+        let id = vocab.get(content).copied().unwrap_or_else(|| {
+            next += 1;
+            next - 1
+        });
+        added.push(json!({"id": id, "content": content, "single_word": false, "lstrip": content == "[MASK]",
+            "rstrip": false, "normalized": !special, "special": special}));
+    }
+    json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": normalizer, "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", vocab["[SEP]"]], "cls": ["[CLS]", vocab["[CLS]"]]},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocab}})
+}
+
+/// Uncased with accents stripped, as BERT has it; cased; cased with accents stripped; and the text as it is.
+fn settings() -> [(&'static str, BertNormalizer); 4] {
+    [
+        ("uncased", BertNormalizer::new(true, true, None, true)),
+        ("cased", BertNormalizer::new(true, false, None, false)),
+        ("uncased with accents", BertNormalizer::new(true, true, Some(false), true)),
+        ("raw without accents", BertNormalizer::new(false, true, Some(true), false)),
+    ]
+}
+
+fn next_string(random: &mut Random, words: &[&str], pieces: &[String]) -> String {
+    const MARKS: [&str; 14] = [
+        "[MASK]", " [MASK]", "[CLS]", "[SEP] ", "[MASK", "mask]", "foo bar", "Foo", "FOO", "füü", "zwei 中", "각", "[UNK]",
+        "[PAD]",
+    ];
+    const SPACES: [&str; 8] = [" ", "  ", "\n", "\t", "\u{a0}", "\u{3000}", "\u{200b}", "\r\n"];
+    // Marks that are stripped, those that are put in order and stay, and those that keep others in their place.
+    const COMBINING: [&str; 14] = [
+        "\u{301}", "\u{323}", "\u{345}", "\u{302e}", "\u{1d165}", "\u{1d16d}", "\u{1baa}", "\u{8d4}", "\u{1e008}",
+        "\u{e31}", "\u{fe0f}", "\u{20dd}", "\u{338}", "\u{11446}",
+    ];
+    const RANGES: [(u32, u32); 12] = [
+        (0, 0x100), (0, 0x500), (0x300, 0x370), (0x590, 0x700), (0x900, 0xe00), (0xf00, 0x1200), (0x1e00, 0x2100),
+        (0x2000, 0x3100), (0x4e00, 0x5000), (0xac00, 0xd7a4), (0xf900, 0x1_0000), (0x1_0000, 0x2_0000),
+    ];
+    let mut text = String::new();
+    for _ in 0..random.below(12) {
+        match random.below(12) {
+            0 => text += random.pick(&MARKS),
+            1 => text += random.pick(&SPACES),
+            2 => text.extend(char::from_u32(random.below(0x11_0000) as u32)),
+            3 => {
+                let (start, end) = random.pick(&RANGES);
+                for _ in 0..random.below(6) {
+                    text.extend(char::from_u32(start + random.below((end - start) as usize) as u32));
+                }
+            }
+            4 => (0..random.below(6)).for_each(|_| text += random.pick(&COMBINING)),
+            5 => text += SPECIAL[random.below(SPECIAL.len())],
+            6 | 7 => text += pieces[random.below(pieces.len())].trim_start_matches("##"),
+            8 => {
+                // A word of letters, now and then one that is too long or almost.
+                let len = [4, 12, 99, 100, 101, 400][random.below(60).min(5)];
+                let letters: Vec<char> = random.pick(&["thein", "aeiou nrst", "aÉ각", "0123456789", "ab\u{301}"]).chars().collect();
+                text.extend((0..len).map(|_| random.pick(&letters)));
+            }
+            9 => text.extend(char::from_u32(0x21 + random.below(0x5e) as u32)),
+            _ => text += random.pick(words),
+        }
+    }
+    text
+}
+
+#[test]
+fn random_strings() {
+    for (name, normalizer) in settings() {
+        let json = tokenizer_json(normalizer);
+        let bytes = serde_json::to_vec(&json).unwrap();
+        let reference = Reference::from_bytes(&bytes).unwrap();
+        let vocabulary = Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(&json)).unwrap();
+        let mut engine = Engine::of(&vocabulary);
+        let cls = vocabulary.bos.unwrap();
+        let words: Vec<&str> = [ENGLISH, OTHER, CODE].into_iter().flat_map(|text| text.split_inclusive(' ')).collect();
+        let mut random = Random(0x5eed);
+        let (mut unknown, mut tokens) = (0, 0);
+        let mut check = |text: &str| {
+            let expected = reference.encode_fast(text, false).unwrap();
+            let ids = engine.encode(text).unwrap();
+            assert_eq!(ids[0], cls);
+            assert_eq!(&ids[1..], expected.get_ids(), "{name}: {text:?}");
+            unknown += ids.iter().filter(|&&id| Some(id) == vocabulary.unk).count();
+            tokens += ids.len();
+            assert_decodes(name, &vocabulary, &reference, &ids[1..]);
+        };
+        for text in [ENGLISH, OTHER, CODE].into_iter().chain(SPECIAL) {
+            check(text);
+        }
+        for _ in 0..STRINGS {
+            check(&next_string(&mut random, &words, &vocabulary.pieces));
+        }
+        println!("{name}: {tokens} tokens, {unknown} unknown");
+        assert!(unknown > tokens / 100 && unknown < tokens / 2, "{name}: {unknown} unknown of {tokens}");
+    }
+}
