@@ -6,7 +6,7 @@ use rillm::model::Model;
 use rillm::sampler::Sampling;
 use rillm::session::Session;
 use rillm::source::WeightSource;
-use rillm::tokenizer::Decoder;
+use rillm::tokenizer::{Decoder, Printed};
 
 /// Why a text ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Text {
         &'a mut self,
         model: &Model,
         session: &'a mut Session<'_, S>,
-    ) -> Result<([&'a str; 2], bool), Error<S::Error>> {
+    ) -> Result<(Printed<'a>, bool), Error<S::Error>> {
         let token = match &mut self.fingerprint {
             None => session.next(&self.sampling).await?,
             Some(fingerprint) => {

@@ -1,8 +1,10 @@
 //! A checkpoint's tokenizer, from any of the files that checkpoints bring, and as the section of a `.rillm` file.
 //!
-//! Byte-pair encoding over characters with byte fallback, as Llama 1 and 2, Mistral, TinyLlama and llama2.c have it.
-//! Whatever else a file asks for is refused by name.
+//! Byte-pair encoding over characters with byte fallback, as Llama 1 and 2, Mistral, TinyLlama and llama2.c have it, and
+//! over the bytes of words, as GPT-2, SmolLM2, Llama 3 and Qwen have it. Whatever else a file asks for is refused by name.
 
+mod byte_level;
+mod byte_level_json;
 mod config;
 mod llama2c;
 mod section;
@@ -12,8 +14,9 @@ mod tokenizer_json;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+pub use byte_level::ByteLevel;
 pub use rillm::format::TokenKind;
-pub use rillm::tokenizer::layout::PrefixSpace;
+pub use rillm::tokenizer::layout::{PrefixSpace, Splits};
 use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
 
 /// Why a tokenizer was refused, and where.
@@ -85,6 +88,15 @@ pub struct Merge {
     pub merged: u32,
 }
 
+/// What makes tokens of the text between added tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Byte-pair encoding over characters, as the vocabulary's other fields say.
+    Chars,
+    /// Byte-pair encoding over the bytes of words.
+    Bytes(ByteLevel),
+}
+
 /// A token that is looked for in the text before any merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddedToken {
@@ -103,13 +115,16 @@ pub struct AddedToken {
 pub struct Vocabulary {
     /// The model's tokens. Those that the tokenizer does not have are empty.
     pub tokens: Vec<Token>,
-    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`; of other tokens, empty.
+    /// What makes tokens of text.
+    pub algorithm: Algorithm,
+    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`, or in GPT-2's alphabet for bytes;
+    /// of other tokens, empty.
     pub pieces: Vec<String>,
     /// The merges, one for each pair.
     pub merges: Vec<Merge>,
     /// Tokens that are found in the text as they are written.
     pub added: Vec<AddedToken>,
-    /// Where a space is put before text.
+    /// Where a space is put before text; this and the next three are those of [`Algorithm::Chars`].
     pub prefix: PrefixSpace,
     /// Spaces are replaced by U+2581 before `normalized` added tokens are looked for, rather than after.
     pub escaped_marks: bool,
@@ -188,6 +203,7 @@ impl Vocabulary {
             .collect();
         Ok(Self {
             tokens,
+            algorithm: Algorithm::Chars,
             pieces,
             merges: Vec::new(),
             added: Vec::new(),
@@ -206,7 +222,17 @@ impl Vocabulary {
     fn add(&mut self, added: AddedToken) -> Result<(), Problem> {
         let vocab_size = self.tokens.len() as u32;
         // What it is found by, so that a space that belongs to that is printed again.
-        let text = printed(&self.pattern(&added));
+        let text = match self.algorithm {
+            Algorithm::Chars => printed(&self.pattern(&added)),
+            Algorithm::Bytes(byte_level) if byte_level.nfc && added.normalized => {
+                return Err(unsupported(
+                    format!("normalized of the added token {:?}, with an NFC normalizer,", added.content),
+                    true,
+                    "false",
+                ));
+            }
+            Algorithm::Bytes(_) => byte_level::spelled(&added.content),
+        };
         let token = self
             .tokens
             .get_mut(added.id as usize)
@@ -215,7 +241,8 @@ impl Vocabulary {
         token.kind = match added.special {
             true if self.unk == Some(added.id) => TokenKind::Unknown,
             true => TokenKind::Control,
-            false => TokenKind::Text,
+            false if self.algorithm == Algorithm::Chars => TokenKind::Text,
+            false => TokenKind::Part,
         };
         self.added.push(added);
         Ok(())

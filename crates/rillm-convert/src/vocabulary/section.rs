@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use rillm::source::SECTOR_LEN;
 use rillm::tokenizer::layout::{
-    AddedHead, AddedPass, BYTES_AT, CharEntry, MAX_PROBES, MAX_RANKS, MAX_TOKENS, PairEntry, PrefixSpace, SPACE_MARK,
-    TableHeader, TokenizerHeader, WordStart,
+    AddedHead, AddedPass, BYTES_AT, BytesHeader, CharEntry, CharsHeader, Kind, MAX_PROBES, MAX_RANKS, MAX_TOKENS,
+    PairEntry, PrefixSpace, SPACE_MARK, TableHeader, TokenizerHeader, WordStart,
 };
 
-use super::{AddedToken, Problem, Vocabulary, byte_of, unsupported};
+use super::{AddedToken, Algorithm, ByteLevel, Merge, Problem, Vocabulary, byte_of, unsupported};
 use crate::write::{MAX_TOKEN_TEXT, TokenizerSections};
 
 impl Vocabulary {
@@ -30,34 +30,16 @@ impl Vocabulary {
     /// [`Problem`]: a byte without a token or with a merge, a text of more than 255 bytes.
     pub fn section(&self) -> Result<Vec<u8>, Problem> {
         self.check()?;
-        let bytes = self.byte_tokens()?;
-        let chars = self.chars();
-        let (char_table, char_buckets) = fill(
-            &chars.iter().map(|c| (CharEntry::hash(c.code_point), c.emit())).collect::<Vec<_>>(),
-            // Characters lie in clusters: half full keeps them near.
-            1,
-            2,
-        );
-        let mut merges = self.merges.clone();
-        merges.sort_unstable_by_key(|merge| (merge.rank, merge.left, merge.right));
-        let pairs: Vec<_> = merges
-            .iter()
-            .map(|merge| PairEntry { left: merge.left, right: merge.right, rank: merge.rank, merged: merge.merged })
-            .map(|pair| (PairEntry::hash(pair.left, pair.right), pair.emit()))
-            .collect();
-        let (pair_table, pair_buckets) = fill(&pairs, 3, 4);
+        let (bytes, kind, tables) = match self.algorithm {
+            Algorithm::Chars => self.chars_tables()?,
+            Algorithm::Bytes(byte_level) => self.bytes_tables(byte_level)?,
+        };
         let (added, raw_starts, normalized_starts) = self.added_tokens();
-
         let header = TokenizerHeader {
             vocab_size: self.tokens.len() as u32,
             bos: self.bos.filter(|_| self.add_bos),
-            space: self.pieces.iter().position(|piece| piece.chars().eq([SPACE_MARK])).map(|id| id as u32),
-            prefix: self.prefix,
-            word_start: self.word_start(),
             strip_space: self.strip_space,
-            escaped_marks: self.escaped_marks,
-            chars: char_table,
-            pairs: pair_table,
+            kind,
             added_count: self.added.len() as u32,
             added_len: added.len() as u32,
             raw_starts,
@@ -66,11 +48,58 @@ impl Vocabulary {
         let mut section = header.emit().to_vec();
         section.resize(BYTES_AT as usize, 0);
         section.extend(bytes.iter().flat_map(|id| id.to_le_bytes()));
-        section.extend(char_buckets);
-        section.extend(pair_buckets);
+        section.extend(tables);
         section.extend(added);
         debug_assert_eq!(section.len() as u64, header.byte_len());
         Ok(section)
+    }
+
+    /// The tokens of bytes, what the header says of merging characters, and the buckets.
+    fn chars_tables(&self) -> Result<(Vec<u32>, Kind, Vec<u8>), Problem> {
+        let bytes = self.byte_tokens()?;
+        let chars = self.chars();
+        // Characters lie in clusters: half full keeps them near.
+        let entries: Vec<_> = chars.iter().map(|c| (CharEntry::hash(c.code_point), c.emit())).collect();
+        let (chars, mut tables) = fill(&entries, 1, 2);
+        let (pairs, pair_buckets) = fill_pairs(&self.pairs());
+        tables.extend(pair_buckets);
+        let kind = Kind::Chars(CharsHeader {
+            space: self.pieces.iter().position(|piece| piece.chars().eq([SPACE_MARK])).map(|id| id as u32),
+            prefix: self.prefix,
+            word_start: self.word_start(),
+            escaped_marks: self.escaped_marks,
+            chars,
+            pairs,
+        });
+        Ok((bytes, kind, tables))
+    }
+
+    /// The tokens of bytes, what the header says of merging bytes, and the buckets.
+    fn bytes_tables(&self, byte_level: ByteLevel) -> Result<(Vec<u32>, Kind, Vec<u8>), Problem> {
+        let (pairs, mut tables) = fill_pairs(&self.pairs());
+        let mut add = |(header, buckets): (TableHeader, Vec<u8>)| {
+            tables.extend(buckets);
+            header
+        };
+        let whole = if byte_level.ignore_merges { self.whole_words()? } else { Vec::new() };
+        let whole = (!whole.is_empty()).then(|| add(fill_pairs(&whole)));
+        let normal = None;
+        let kind = Kind::Bytes(BytesHeader {
+            splits: byte_level.splits,
+            prefix_space: byte_level.prefix_space,
+            pairs,
+            whole,
+            normal,
+        });
+        Ok((self.byte_table().to_vec(), kind, tables))
+    }
+
+    /// The merges as the file has them, the first to be merged first.
+    fn pairs(&self) -> Vec<PairEntry> {
+        let mut merges = self.merges.clone();
+        merges.sort_unstable_by_key(|merge| (merge.rank, merge.left, merge.right));
+        let pair = |merge: Merge| PairEntry { left: merge.left, right: merge.right, rank: merge.rank, merged: merge.merged };
+        merges.into_iter().map(pair).collect()
     }
 
     /// Refuses what the tables can't say.
@@ -92,7 +121,7 @@ impl Vocabulary {
         for merge in &self.merges {
             for id in [merge.left, merge.right] {
                 let piece = &self.pieces[id as usize];
-                if byte_of(piece).is_some() {
+                if self.algorithm == Algorithm::Chars && byte_of(piece).is_some() {
                     return Err(unsupported("part of a merge", piece, "pieces that are no byte tokens"));
                 }
             }
@@ -166,7 +195,7 @@ impl Vocabulary {
                 false => (AddedPass::Raw, &mut raw),
                 true => (AddedPass::Normalized, &mut normalized),
             };
-            let head = AddedHead { id: added.id, pass, len: pattern.len() as u8 };
+            let head = AddedHead { id: added.id, pass, mark: added.special, len: pattern.len() as u8 };
             bytes.extend(head.emit());
             bytes.extend(pattern.as_bytes());
             let visible = match added.normalized && self.escaped_marks {
@@ -190,6 +219,12 @@ impl Vocabulary {
         };
         prefix + &added.content.replace(' ', &SPACE_MARK.to_string())
     }
+}
+
+/// Puts pairs into buckets three quarters full.
+fn fill_pairs(pairs: &[PairEntry]) -> (TableHeader, Vec<u8>) {
+    let entries: Vec<_> = pairs.iter().map(|pair| (PairEntry::hash(pair.left, pair.right), pair.emit())).collect();
+    fill(&entries, 3, 4)
 }
 
 /// Puts entries into buckets of a sector, `numerator / denominator` full. An entry whose bucket is full lies in the next

@@ -5,20 +5,23 @@ use std::collections::HashMap;
 use rillm::tokenizer::layout::PrefixSpace;
 use serde_json::{Value, json};
 
+use super::byte_level::merge_ids;
+use super::byte_level_json::byte_level;
 use super::config::{TokenizerConfig, added_token};
-use super::{Merge, Problem, Vocabulary, unsupported};
+use super::{Problem, Vocabulary, unsupported};
 
 impl Vocabulary {
     /// Reads a `tokenizer.json` and, if there is one, the `tokenizer_config.json` beside it. `truncation` and `padding`
     /// are left to the caller of a tokenizer, as `transformers` does it.
     ///
     /// # Errors
-    /// [`Problem`] names the first field that asks for something else than byte-pair encoding over characters.
+    /// [`Problem`] names the first field that asks for something else than byte-pair encoding as known models have it.
     pub fn from_tokenizer_json(bytes: &[u8], config: Option<&[u8]>, vocab_size: u32) -> Result<Self, Problem> {
         let json: Value = serde_json::from_slice(bytes)?;
         let config = TokenizerConfig::parse(config)?;
         let model = &json["model"];
-        check_model(model)?;
+        let byte_level = byte_level(&json)?;
+        check_model(model, byte_level.is_some())?;
 
         let ids = vocab(model)?;
         let len = ids.values().max().map_or(0, |&id| id as usize + 1);
@@ -32,17 +35,27 @@ impl Vocabulary {
             }
             pieces[id as usize] = piece.to_owned();
         }
-        let mut vocabulary = Self::of_pieces(pieces, vocab_size)?;
-        vocabulary.merges = merges(model, &ids)?;
-        vocabulary.unk = model["unk_token"].as_str().and_then(|unk| vocabulary.find(unk));
-        vocabulary.read_spaces(&json["normalizer"], &json["pre_tokenizer"])?;
-        let added = json["added_tokens"].as_array();
-        for token in added.into_iter().flatten() {
+        let merges = merges(model)?;
+        let added = json["added_tokens"].as_array().into_iter().flatten().map(|token| {
             let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
             let id = id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
-            vocabulary.add(added_token(token, id)?)?;
+            added_token(token, id)
+        });
+        let unk = model["unk_token"].as_str();
+        let mut vocabulary;
+        if let Some(byte_level) = byte_level {
+            vocabulary = Self::byte_level(pieces, &merges, added.collect::<Result<_, _>>()?, byte_level, vocab_size)?;
+            vocabulary.unk = unk.and_then(|unk| vocabulary.find(unk));
+        } else {
+            vocabulary = Self::of_pieces(pieces, vocab_size)?;
+            vocabulary.merges = merge_ids(&merges, |piece| ids.get(piece).copied())?;
+            vocabulary.unk = unk.and_then(|unk| vocabulary.find(unk));
+            vocabulary.read_spaces(&json["normalizer"], &json["pre_tokenizer"])?;
+            for token in added {
+                vocabulary.add(token?)?;
+            }
+            vocabulary.strip_space = strips_space(&json["decoder"])?;
         }
-        vocabulary.strip_space = strips_space(&json["decoder"])?;
 
         let bos = template_bos(&json["post_processor"])?;
         vocabulary.add_bos = match &json["post_processor"] {
@@ -100,22 +113,29 @@ impl Vocabulary {
     }
 }
 
-/// Refuses models that are not byte-pair encoding with byte fallback, done to the end and always the same.
-fn check_model(model: &Value) -> Result<(), Problem> {
+/// Refuses models that are not byte-pair encoding, done to the end and always the same: over bytes, or over characters
+/// with byte fallback.
+fn check_model(model: &Value, over_bytes: bool) -> Result<(), Problem> {
     let is_bpe = model["type"] == "BPE" || (model["type"].is_null() && model["merges"].is_array());
     if !is_bpe {
         return Err(unsupported("type of model", &model["type"], "BPE"));
     }
-    if model["byte_fallback"] != true {
+    if (model["byte_fallback"] == true) == over_bytes {
         return Err(unsupported(
             "byte_fallback of model",
             &model["byte_fallback"],
-            "true (byte-level BPE is not supported yet)",
+            "false with a ByteLevel pre_tokenizer, and true without",
         ));
     }
     let is_off = |value: &Value| value.is_null() || *value == false || *value == "" || value.as_f64() == Some(0.0);
-    for field in ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"] {
-        if !is_off(&model[field]) {
+    for field in ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges", "fuse_unk"] {
+        let allowed = match field {
+            "ignore_merges" => over_bytes,
+            // Without an unknown token there is nothing to fuse, and with byte fallback nothing unknown.
+            "fuse_unk" => !over_bytes || model["unk_token"].is_null(),
+            _ => false,
+        };
+        if !allowed && !is_off(&model[field]) {
             return Err(unsupported(format!("{field} of model"), &model[field], "none"));
         }
     }
@@ -135,30 +155,19 @@ fn vocab(model: &Value) -> Result<HashMap<&str, u32>, Problem> {
 }
 
 /// The merges, each written as `"a b"` or as `["a", "b"]`.
-fn merges(model: &Value, ids: &HashMap<&str, u32>) -> Result<Vec<Merge>, Problem> {
+fn merges(model: &Value) -> Result<Vec<(String, String)>, Problem> {
     let list =
         model["merges"].as_array().ok_or_else(|| Problem::Malformed("the model has no list of merges".into()))?;
     let lines = list.iter().filter(|line| !line.as_str().is_some_and(|line| line.starts_with("#version")));
-    // Of a pair that is there twice the last one counts.
-    let mut merges: HashMap<(u32, u32), Merge> = HashMap::with_capacity(list.len());
-    for (rank, line) in lines.enumerate() {
+    let pair = |(rank, line): (usize, &Value)| {
         let pair = match line {
             Value::String(line) => line.split_once(' ').filter(|(_, right)| !right.contains(' ')),
             _ => line[0].as_str().zip(line[1].as_str()),
         };
         let (left, right) = pair.ok_or_else(|| Problem::Malformed(format!("merge {rank} is {line}")))?;
-        let id = |piece: &str| {
-            ids.get(piece).copied().ok_or_else(|| {
-                Problem::Malformed(format!("merge {rank}, {line}, has {piece:?}, which is not in the vocab"))
-            })
-        };
-        let merge =
-            Merge { left: id(left)?, right: id(right)?, rank: rank as u32, merged: id(&[left, right].concat())? };
-        merges.insert((merge.left, merge.right), merge);
-    }
-    let mut merges: Vec<_> = merges.into_values().collect();
-    merges.sort_unstable_by_key(|merge| merge.rank);
-    Ok(merges)
+        Ok((left.to_owned(), right.to_owned()))
+    };
+    lines.enumerate().map(pair).collect()
 }
 
 /// Whether the decoder strips the first space: `Replace`, `ByteFallback`, `Fuse` and perhaps `Strip`.
@@ -189,16 +198,21 @@ fn template_bos(post_processor: &Value) -> Result<Option<u32>, Problem> {
         unsupported(
             "post_processor",
             post_processor,
-            "none, or a TemplateProcessing with at most one special token before the text",
+            "none, ByteLevel, and a TemplateProcessing with at most one special token before the text",
         )
     };
-    if post_processor.is_null() {
-        return Ok(None);
-    }
-    let single = match post_processor["type"].as_str() {
-        Some("TemplateProcessing") => post_processor["single"].as_array(),
-        _ => None,
+    let steps = match post_processor["processors"].as_array() {
+        Some(steps) if post_processor["type"] == "Sequence" => steps.as_slice(),
+        _ => std::slice::from_ref(post_processor),
     };
+    // ByteLevel changes no token.
+    let mut steps = steps.iter().filter(|step| !step.is_null() && step["type"] != "ByteLevel");
+    let single = match (steps.next(), steps.next()) {
+        (None, _) => return Ok(None),
+        (Some(step), None) if step["type"] == "TemplateProcessing" => step,
+        _ => return Err(refused()),
+    };
+    let (post_processor, single) = (single, single["single"].as_array());
     let is_text = |part: &Value| part["Sequence"]["id"] == "A";
     match single.ok_or_else(refused)?.as_slice() {
         [text] if is_text(text) => Ok(None),

@@ -298,6 +298,8 @@ pub enum TokenKind {
     Control = 2,
     /// The mark for what the vocabulary cannot spell.
     Unknown = 3,
+    /// Bytes of text that need not be whole characters.
+    Part = 4,
 }
 
 impl TokenKind {
@@ -306,7 +308,7 @@ impl TokenKind {
     /// # Errors
     /// [`FormatError::Unknown`]: version 1 has no such kind.
     pub fn parse(value: u8) -> Result<Self, FormatError> {
-        [Self::Text, Self::Byte, Self::Control, Self::Unknown]
+        [Self::Text, Self::Byte, Self::Control, Self::Unknown, Self::Part]
             .into_iter()
             .find(|&kind| kind as u8 == value)
             .ok_or(FormatError::Unknown { field: "token kind", value: value.into() })

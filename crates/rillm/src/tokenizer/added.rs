@@ -19,11 +19,13 @@ pub(super) struct Found<'a> {
 }
 
 impl Tokenizer {
-    /// The first added token of a pass in `text`, the longest of those that start there.
+    /// The first added token of a pass in `text`, the longest of those that start there. Where marks are `plain` text,
+    /// one that is found is passed over as a whole.
     pub(super) async fn find_added<'a, S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
         pass: AddedPass,
+        plain: bool,
         text: Text<'a>,
     ) -> Result<Option<Found<'a>>, Error<S::Error>> {
         let starts = match pass {
@@ -33,15 +35,19 @@ impl Tokenizer {
         if *starts == [0; 32] {
             return Ok(None);
         }
-        let escaped = pass == AddedPass::Normalized && self.header.escaped_marks;
+        let escaped = pass == AddedPass::Normalized && self.header.escaped_marks();
         let mut start = text;
         while !start.is_empty() {
             if may_start(starts, escaped, start)
-                && let Some((id, end)) = self.added_at(reader, pass, start).await?
+                && let Some((head, end)) = self.added_at(reader, pass, start).await?
             {
-                return Ok(Some(Found { id, start, end }));
+                if !(plain && head.mark) {
+                    return Ok(Some(Found { id: head.id, start, end }));
+                }
+                start = end;
+            } else {
+                start = start.skip();
             }
-            start = start.skip();
         }
         Ok(None)
     }
@@ -52,8 +58,8 @@ impl Tokenizer {
         reader: &mut SectorReader<'_, S>,
         pass: AddedPass,
         text: Text<'a>,
-    ) -> Result<Option<(u32, Text<'a>)>, Error<S::Error>> {
-        let escaped = pass == AddedPass::Normalized && self.header.escaped_marks;
+    ) -> Result<Option<(AddedHead, Text<'a>)>, Error<S::Error>> {
+        let escaped = pass == AddedPass::Normalized && self.header.escaped_marks();
         let section_end = self.offset + self.header.byte_len();
         let mut at = self.offset + self.header.added_at();
         // The longest come first.
@@ -74,7 +80,7 @@ impl Tokenizer {
             if head.pass == pass
                 && let Some(rest) = starts_with(reader, text, escaped, start, end).await?
             {
-                return Ok(Some((head.id, rest)));
+                return Ok(Some((head, rest)));
             }
             at = end;
         }

@@ -1,5 +1,7 @@
 //! Tokens to text.
 
+use core::str::Utf8Chunks;
+
 use crate::format::TokenKind;
 
 /// U+FFFD as often as one token can call for it: three bytes that waited and the one that did not fit.
@@ -8,9 +10,14 @@ const REPLACEMENT_LEN: usize = 3;
 
 /// Turns tokens, one after the other, into text that can be printed at once.
 ///
-/// A character that is spelled in byte tokens comes out when it is whole. Bytes that are no UTF-8 come out as one U+FFFD
-/// each, and so does every byte token that directly follows them. The `tokenizers` library does the same, save that it
-/// takes back the whole characters before them in the same run of byte tokens, which here are printed already.
+/// Where a vocabulary merges bytes ([`TokenKind::Part`]), a character comes out when it is whole, and bytes that are no
+/// UTF-8 come out as one U+FFFD for each piece that can't go on to a character, as `String::from_utf8_lossy` of all
+/// bytes together has it.
+///
+/// In other vocabularies, a character that is spelled in byte tokens ([`TokenKind::Byte`]) comes out when it is whole,
+/// too. Bytes that are no UTF-8 come out as one U+FFFD each, and so does every byte token that directly follows them. The
+/// `tokenizers` library does the same, save that it takes back the whole characters before them in the same run of byte
+/// tokens, which here are printed already.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     /// The next space is the one that the text starts with, and is not printed.
@@ -19,8 +26,43 @@ pub struct Decoder {
     /// The bytes so far of a character that is not whole.
     pending: [u8; 4],
     pending_len: usize,
+    /// These bytes are of tokens that are part of a text in bytes.
+    in_parts: bool,
     /// The run of byte tokens at hand is no UTF-8.
     broken: bool,
+    /// The character that waited for the token at hand.
+    whole: [u8; 4],
+}
+
+/// The text that a token completes, in pieces to be printed one after the other.
+#[derive(Clone, Debug)]
+pub struct Printed<'a> {
+    first: &'a str,
+    rest: Utf8Chunks<'a>,
+    broken: bool,
+}
+
+impl<'a> Printed<'a> {
+    fn new(first: &'a str, rest: &'a [u8]) -> Self {
+        Self { first, rest: rest.utf8_chunks(), broken: false }
+    }
+}
+
+impl<'a> Iterator for Printed<'a> {
+    type Item = &'a str;
+
+    /// The next piece, which is not empty.
+    fn next(&mut self) -> Option<&'a str> {
+        if !self.first.is_empty() {
+            return Some(core::mem::take(&mut self.first));
+        }
+        if core::mem::take(&mut self.broken) {
+            return Some(&REPLACEMENTS[..REPLACEMENT_LEN]);
+        }
+        let chunk = self.rest.next()?;
+        self.broken = !chunk.invalid().is_empty();
+        if chunk.valid().is_empty() { self.next() } else { Some(chunk.valid()) }
+    }
 }
 
 impl Decoder {
@@ -29,7 +71,15 @@ impl Decoder {
     /// [`Tokenizer::decoder`](super::Tokenizer::decoder) knows which. For text that goes on after what was printed
     /// already, it is false.
     pub const fn new(strip_space: bool) -> Self {
-        Self { strip_space, show_control_tokens: false, pending: [0; 4], pending_len: 0, broken: false }
+        Self {
+            strip_space,
+            show_control_tokens: false,
+            pending: [0; 4],
+            pending_len: 0,
+            in_parts: false,
+            broken: false,
+            whole: [0; 4],
+        }
     }
 
     /// Prints marks such as `<s>`, which are otherwise left out, as they are written.
@@ -39,27 +89,62 @@ impl Decoder {
         self
     }
 
-    /// Takes the next token, as its embedding record describes it, and returns the text that it completes: two pieces
-    /// to be printed in this order, either of them often empty. Text that is not UTF-8 comes out as one U+FFFD.
-    pub fn push<'a>(&'a mut self, kind: TokenKind, text: &'a [u8]) -> [&'a str; 2] {
+    /// Takes the next token, as its embedding record describes it, and returns the text that it completes, often none.
+    pub fn push<'a>(&'a mut self, kind: TokenKind, text: &'a [u8]) -> Printed<'a> {
         match kind {
-            TokenKind::Control | TokenKind::Unknown if !self.show_control_tokens => ["", ""],
-            TokenKind::Byte if text.len() == 1 => [self.push_byte(text[0]), ""],
+            TokenKind::Control | TokenKind::Unknown if !self.show_control_tokens => Printed::new("", b""),
+            TokenKind::Byte if text.len() == 1 => Printed::new(self.push_byte(text[0]), b""),
+            TokenKind::Part => self.push_part(text),
             _ => {
                 let unfinished = self.finish();
-                let text = core::str::from_utf8(text).unwrap_or("\u{fffd}");
                 self.strip_space &= unfinished.is_empty();
-                [unfinished, self.strip(text)]
+                Printed::new(unfinished, self.strip(text))
             }
         }
     }
 
-    /// Ends a run of byte tokens: bytes of a character that never became whole are one U+FFFD each.
+    /// Ends the text, or a run of bytes in it: bytes of a character that never became whole are one U+FFFD together where
+    /// they are part of a text in bytes, and else one each.
     pub fn finish(&mut self) -> &'static str {
-        let unfinished = &REPLACEMENTS[..REPLACEMENT_LEN * self.pending_len];
+        let count = if self.in_parts { self.pending_len.min(1) } else { self.pending_len };
         self.pending_len = 0;
-        self.broken = false;
-        unfinished
+        (self.broken, self.in_parts) = (false, false);
+        &REPLACEMENTS[..REPLACEMENT_LEN * count]
+    }
+
+    fn push_part<'a>(&'a mut self, mut text: &'a [u8]) -> Printed<'a> {
+        let mut first = 0..0;
+        let mut first_broken = "";
+        self.in_parts = true;
+        while let (1.., Some((&byte, rest))) = (self.pending_len, text.split_first()) {
+            self.whole = self.pending;
+            self.whole[self.pending_len] = byte;
+            match core::str::from_utf8(&self.whole[..self.pending_len + 1]) {
+                Ok(_) => {
+                    first = 0..self.pending_len + 1;
+                    self.pending_len = 0;
+                    text = rest;
+                }
+                Err(error) if error.error_len().is_none() => {
+                    self.pending = self.whole;
+                    self.pending_len += 1;
+                    text = rest;
+                }
+                // The byte may start a character.
+                Err(_) => {
+                    first_broken = &REPLACEMENTS[..REPLACEMENT_LEN];
+                    self.pending_len = 0;
+                }
+            }
+        }
+        if self.pending_len == 0 {
+            let end = unfinished_at(text);
+            self.pending_len = text.len() - end;
+            self.pending[..self.pending_len].copy_from_slice(&text[end..]);
+            text = &text[..end];
+        }
+        let first = core::str::from_utf8(&self.whole[first]).unwrap_or("");
+        Printed::new(if first_broken.is_empty() { first } else { first_broken }, text)
     }
 
     fn push_byte(&mut self, byte: u8) -> &str {
@@ -84,13 +169,27 @@ impl Decoder {
         whole
     }
 
-    fn strip<'a>(&mut self, text: &'a str) -> &'a str {
+    fn strip<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         if !self.strip_space || text.is_empty() {
             return text;
         }
         self.strip_space = false;
-        text.strip_prefix(' ').unwrap_or(text)
+        text.strip_prefix(b" ").unwrap_or(text)
     }
+}
+
+/// Where the character starts that the end of a text leaves unfinished, or the end.
+fn unfinished_at(text: &[u8]) -> usize {
+    let mut at = 0;
+    for chunk in text.utf8_chunks() {
+        let invalid = chunk.invalid();
+        at += chunk.valid().len() + invalid.len();
+        let unfinished = core::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+        if at == text.len() && unfinished {
+            return at - invalid.len();
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]
@@ -121,11 +220,11 @@ mod tests {
     #[test]
     fn characters_in_bytes_come_out_whole() {
         let mut decoder = Decoder::new(true);
-        assert_eq!(decoder.push(BYTE, &[0xf0]), ["", ""]);
-        assert_eq!(decoder.push(BYTE, &[0x9f]), ["", ""]);
-        assert_eq!(decoder.push(BYTE, &[0xa6]), ["", ""]);
-        assert_eq!(decoder.push(BYTE, &[0x99]), ["🦙", ""]);
-        assert_eq!(decoder.push(TEXT, b" a"), ["", " a"]);
+        for byte in [0xf0, 0x9f, 0xa6] {
+            assert!(decoder.push(BYTE, &[byte]).eq([""; 0]));
+        }
+        assert!(decoder.push(BYTE, &[0x99]).eq(["🦙"]));
+        assert!(decoder.push(TEXT, b" a").eq([" a"]));
         assert_eq!(decoder.finish(), "");
     }
 
@@ -141,5 +240,31 @@ mod tests {
     fn damaged_text_is_no_panic() {
         assert_eq!(decode(&mut Decoder::new(true), &[(TEXT, &[0xff])]), "\u{fffd}");
         assert_eq!(decode(&mut Decoder::new(true), &[(BYTE, b"ab")]), "ab");
+    }
+
+    proptest::proptest! {
+        /// However bytes are cut into tokens, and whatever marks lie between, it is what all of them are together.
+        #[test]
+        fn parts_are_decoded_as_one_text(
+            bytes in "([a-e]|é|国|🦙){0,6}",
+            damage in proptest::collection::vec((0..24_usize, proptest::num::u8::ANY), 0..5),
+            cuts in proptest::collection::vec(1..6_usize, 24),
+        ) {
+            let mut bytes = bytes.into_bytes();
+            for (at, byte) in damage {
+                bytes.insert(at.min(bytes.len()), byte);
+            }
+            let (mut decoder, mut text, mut rest) = (Decoder::new(false), String::new(), &bytes[..]);
+            for cut in cuts.into_iter().cycle() {
+                let (part, after) = rest.split_at(cut.min(rest.len()));
+                text.extend(decoder.push(TokenKind::Part, part));
+                text.extend(decoder.push(TokenKind::Control, b"<s>"));
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(text + decoder.finish(), String::from_utf8_lossy(&bytes));
+        }
     }
 }

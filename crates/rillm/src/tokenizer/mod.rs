@@ -5,19 +5,26 @@
 //! depend on the text's length or the vocabulary's size. [`Decoder`] turns tokens back into text that can be printed at
 //! once. The numbers are those of the Hugging Face `tokenizers` library, bit for bit.
 //!
-//! The code, in the order in which a text passes through it: `text` (the text as the vocabulary spells it), `added`
-//! (marks such as `<s>` in it), `encode` (words and their merges), `table` (the lookups), `layout` (the bytes, as
-//! `docs/format.md` has them), `decode`.
+//! The code, in the order in which a text passes through it: `text` (the text as the vocabulary spells it), `encode` (what
+//! lies between added tokens), `added` (those, such as `<s>`), `chars` or `bytes` with `splits` and `unicode` (words, of
+//! characters as sentencepiece has them or of bytes as GPT-2 does), `window` (their merges), `table` (the lookups),
+//! `layout` (the file's bytes, as `docs/format.md` has them), `decode`.
 
 mod added;
+mod bytes;
+mod chars;
 mod decode;
 mod encode;
 pub mod layout;
+mod splits;
 mod table;
 mod text;
+mod unicode;
+mod window;
 
-pub use decode::Decoder;
-pub use encode::{Encoder, Scratch, WORD_LEN};
+pub use decode::{Decoder, Printed};
+pub use encode::{Encoder, Scratch};
+pub use window::WORD_LEN;
 
 use crate::counted::SectorReader;
 use crate::error::Error;

@@ -1,7 +1,8 @@
 //! Lookups in the tables of the section.
 
 use super::Tokenizer;
-use super::layout::{BYTES_AT, CharEntry, Entry, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token};
+use super::layout::{BYTES_AT, CharEntry, CharsHeader, Entry, NONE_BYTE, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token};
+use super::window::Merges;
 use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::u32_at;
@@ -15,13 +16,14 @@ impl Tokenizer {
     pub(super) async fn char<S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
+        header: &CharsHeader,
         c: char,
     ) -> Result<Option<CharEntry>, Error<S::Error>> {
         let code_point = u32::from(c);
         if c == SPACE_MARK {
-            return Ok(self.header.space.map(|id| CharEntry { code_point, opens: false, closes: false, id }));
+            return Ok(header.space.map(|id| CharEntry { code_point, opens: false, closes: false, id }));
         }
-        let (table, hash) = (self.header.chars, CharEntry::hash(code_point));
+        let (table, hash) = (header.chars, CharEntry::hash(code_point));
         let found =
             self.find(reader, TABLES_AT, table, hash, |entry: &CharEntry| entry.code_point == code_point).await?;
         if let Some(entry) = found {
@@ -34,17 +36,61 @@ impl Tokenizer {
     pub(super) async fn pair<S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
+        merges: Merges,
         left: u32,
         right: u32,
     ) -> Result<Option<PairEntry>, Error<S::Error>> {
-        let (at, table) = (self.header.pairs_at(), self.header.pairs);
-        let hash = PairEntry::hash(left, right);
-        let found =
-            self.find(reader, at, table, hash, |entry: &PairEntry| entry.left == left && entry.right == right).await?;
+        let found = self.entry_of_pair(reader, merges, left, right).await?;
         if let Some(entry) = found {
             token("token of a merge", entry.merged, self.header.vocab_size)?;
         }
         Ok(found)
+    }
+
+    /// The entry of two numbers in a table of merges or of whole words.
+    pub(super) async fn entry_of_pair<S: WeightSource>(
+        &self,
+        reader: &mut SectorReader<'_, S>,
+        Merges { at, table }: Merges,
+        left: u32,
+        right: u32,
+    ) -> Result<Option<PairEntry>, Error<S::Error>> {
+        let is_it = |entry: &PairEntry| entry.left == left && entry.right == right;
+        self.find(reader, at, table, PairEntry::hash(left, right), is_it).await
+    }
+
+    /// A step in the tree of whole words: the node after `node` and a token, and the token of the word that ends there.
+    pub(super) async fn whole_word<S: WeightSource>(
+        &self,
+        reader: &mut SectorReader<'_, S>,
+        tree: Merges,
+        node: u32,
+        id: u32,
+    ) -> Result<Option<(u32, Option<u32>)>, Error<S::Error>> {
+        let Some(entry) = self.entry_of_pair(reader, tree, node, id).await? else {
+            return Ok(None);
+        };
+        let word = match entry.rank.checked_sub(1) {
+            Some(id) => Some(token("token of a whole word", id, self.header.vocab_size)?),
+            None => None,
+        };
+        Ok(Some((entry.merged, word)))
+    }
+
+    /// The tokens of all bytes.
+    pub(super) async fn byte_tokens<S: WeightSource>(
+        &self,
+        reader: &mut SectorReader<'_, S>,
+        tokens: &mut [u32; 256],
+    ) -> Result<(), Error<S::Error>> {
+        reader.read(self.offset + BYTES_AT, bytemuck::bytes_of_mut(tokens)).await.map_err(Error::Source)?;
+        for id in tokens {
+            *id = u32::from_le(*id);
+            if *id != NONE_BYTE {
+                token("token of a byte", *id, self.header.vocab_size)?;
+            }
+        }
+        Ok(())
     }
 
     /// The token of a byte.
@@ -60,7 +106,7 @@ impl Tokenizer {
     }
 
     /// The entry that `is_it`, in the table that starts at byte `at` of the section.
-    async fn find<S: WeightSource, T: Entry>(
+    pub(super) async fn find<S: WeightSource, T: Entry>(
         &self,
         reader: &mut SectorReader<'_, S>,
         at: u64,

@@ -9,10 +9,13 @@ pub(super) struct Text<'a> {
     pub prefix: bool,
     /// The text as it was given.
     pub rest: &'a str,
+    /// Bytes of what `rest` starts with that are taken already, where bytes are merged: of a character, or of the
+    /// normal form of several.
+    pub taken: u8,
 }
 
 impl<'a> Text<'a> {
-    pub const EMPTY: Self = Self { prefix: false, rest: "" };
+    pub const EMPTY: Self = Self { prefix: false, rest: "", taken: 0 };
 
     pub fn is_empty(&self) -> bool {
         !self.prefix && self.rest.is_empty()
@@ -33,11 +36,12 @@ impl<'a> Text<'a> {
         }
         let mut chars = self.rest.chars();
         chars.next();
-        Self { prefix: false, rest: chars.as_str() }
+        Self { prefix: false, rest: chars.as_str(), taken: 0 }
     }
 
     /// What stands before `end`, which is what is left of this text further on.
     pub fn until(self, end: Self) -> Self {
-        Self { prefix: self.prefix && !end.prefix, rest: &self.rest[..self.rest.len().saturating_sub(end.rest.len())] }
+        let rest = &self.rest[..self.rest.len().saturating_sub(end.rest.len())];
+        Self { prefix: self.prefix && !end.prefix, rest, ..self }
     }
 }

@@ -1,0 +1,164 @@
+//! Byte-pair encoding over bytes, whose pieces are spelled in an alphabet of 256 characters that GPT-2 came with.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use rillm::tokenizer::layout::{MAX_WHOLE_NODES, NONE_BYTE, PairEntry, Splits};
+
+use super::{AddedToken, Algorithm, Merge, Problem, TokenKind, Vocabulary, unsupported};
+
+/// How byte-pair encoding over bytes treats text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteLevel {
+    /// How text is cut into words.
+    pub splits: Splits,
+    /// A space is put before every text between added tokens that starts with none.
+    pub prefix_space: bool,
+    /// A word that is in the vocabulary is its token, whatever merges lead to.
+    pub ignore_merges: bool,
+    /// Text is brought into normalization form C first.
+    pub nfc: bool,
+}
+
+impl Vocabulary {
+    /// A vocabulary of `pieces` in GPT-2's alphabet, one for each token from 0 on, where an empty one is no token.
+    /// `merges` are pairs of pieces, the first to be merged first. Bytes that no piece spells are left out of a text,
+    /// unless [`unk`](Self::unk) is set. `vocab_size` is the model's.
+    ///
+    /// # Errors
+    /// [`Problem`]: a merge of what are no pieces, more tokens than the model's, or an added token that can't be looked
+    /// for.
+    pub fn byte_level(
+        pieces: Vec<String>,
+        merges: &[(String, String)],
+        added: Vec<AddedToken>,
+        byte_level: ByteLevel,
+        vocab_size: u32,
+    ) -> Result<Self, Problem> {
+        let mut vocabulary = Self::of_pieces(pieces, vocab_size)?;
+        vocabulary.algorithm = Algorithm::Bytes(byte_level);
+        vocabulary.escaped_marks = false;
+        vocabulary.strip_space = false;
+        for (token, piece) in vocabulary.tokens.iter_mut().zip(&vocabulary.pieces) {
+            (token.text, token.kind) = (spelled(piece), TokenKind::Part);
+        }
+        let ids = ids(&vocabulary.pieces);
+        vocabulary.merges = merge_ids(merges, |piece| ids.get(piece).copied())?;
+        for token in added {
+            vocabulary.add(token)?;
+        }
+        Ok(vocabulary)
+    }
+
+    /// The token of each byte.
+    pub(super) fn byte_table(&self) -> [u32; 256] {
+        let ids = ids(&self.pieces);
+        let missing = self.unk.unwrap_or(NONE_BYTE);
+        let mut utf8 = [0; 4];
+        alphabet().map(|c| ids.get(&*c.encode_utf8(&mut utf8)).copied().unwrap_or(missing))
+    }
+
+    /// The tree of the words that are tokens although no merges lead there: from the first token that merges do lead
+    /// to, by each further one, to the word's token.
+    ///
+    /// # Errors
+    /// A word with a byte that is no token, or too many words.
+    pub(super) fn whole_words(&self) -> Result<Vec<PairEntry>, Problem> {
+        let bytes = self.byte_table();
+        let merges: HashMap<(u32, u32), (u32, u32)> =
+            self.merges.iter().map(|merge| ((merge.left, merge.right), (merge.rank, merge.merged))).collect();
+        let mut tree: HashMap<(u32, u32), PairEntry> = HashMap::new();
+        let mut nodes = self.tokens.len() as u32;
+        for (id, piece) in self.pieces.iter().enumerate() {
+            // No text has a word with characters outside of the alphabet.
+            let Some(word) = unspelled(piece) else { continue };
+            let mut tokens: Vec<u32> = word.iter().map(|&byte| bytes[usize::from(byte)]).collect();
+            if tokens.contains(&NONE_BYTE) || self.unk.is_some_and(|unk| tokens.contains(&unk)) {
+                return Err(unsupported(
+                    format!("piece {piece:?}, under ignore_merges of model,"),
+                    "spelled with bytes that have no token",
+                    "all bytes of such words as tokens",
+                ));
+            }
+            merge(&mut tokens, &merges);
+            let [first, rest @ ..] = &tokens[..] else { continue };
+            let mut node = *first;
+            for (place, &token) in rest.iter().enumerate() {
+                let entry = tree.entry((node, token)).or_insert_with(|| {
+                    nodes += 1;
+                    PairEntry { left: node, right: token, rank: 0, merged: nodes - 1 }
+                });
+                node = entry.merged;
+                if place + 1 == rest.len() {
+                    entry.rank = id as u32 + 1;
+                }
+            }
+        }
+        if nodes > MAX_WHOLE_NODES {
+            return Err(unsupported("tokens that no merges lead to, with all others,", nodes, "at most 1048576"));
+        }
+        let mut tree: Vec<_> = tree.into_values().collect();
+        tree.sort_unstable_by_key(|entry| (entry.left, entry.right));
+        Ok(tree)
+    }
+}
+
+/// Numbers of the pieces that there are.
+fn ids(pieces: &[String]) -> HashMap<&str, u32> {
+    let there = pieces.iter().enumerate().filter(|(_, piece)| !piece.is_empty());
+    there.map(|(id, piece)| (piece.as_str(), id as u32)).collect()
+}
+
+/// Pairs of pieces as tokens; of a pair that is there twice the last one counts.
+pub(super) fn merge_ids(
+    merges: &[(String, String)],
+    id: impl Fn(&str) -> Option<u32>,
+) -> Result<Vec<Merge>, Problem> {
+    let mut by_pair: HashMap<(u32, u32), Merge> = HashMap::with_capacity(merges.len());
+    for (rank, (left, right)) in merges.iter().enumerate() {
+        let known = |piece: &str| {
+            id(piece).ok_or_else(|| {
+                Problem::Malformed(format!("merge {rank}, {left:?} and {right:?}, has {piece:?}, which is no piece"))
+            })
+        };
+        let (left, right, merged) = (known(left)?, known(right)?, known(&[left.as_str(), right].concat())?);
+        by_pair.insert((left, right), Merge { left, right, rank: rank as u32, merged });
+    }
+    let mut merges: Vec<_> = by_pair.into_values().collect();
+    merges.sort_unstable_by_key(|merge| merge.rank);
+    Ok(merges)
+}
+
+/// Merges tokens until no two neighbours merge: the lowest rank first, of equal ones the leftmost.
+fn merge(tokens: &mut Vec<u32>, merges: &HashMap<(u32, u32), (u32, u32)>) {
+    loop {
+        let pairs = tokens.windows(2).enumerate();
+        let found = pairs.filter_map(|(place, pair)| {
+            merges.get(&(pair[0], pair[1])).map(|&(rank, merged)| (rank, place, merged))
+        });
+        let Some((_, place, merged)) = found.min() else { return };
+        tokens[place] = merged;
+        tokens.remove(place + 1);
+    }
+}
+
+/// The alphabet: the character that stands for each byte. Printable ones of Latin-1 stand for themselves, and the
+/// others get the characters from U+0100 on, in order.
+fn alphabet() -> [char; 256] {
+    let mut others = '\u{100}'..;
+    std::array::from_fn(|byte| match byte as u8 {
+        byte @ (b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff) => char::from(byte),
+        _ => others.next().unwrap_or_default(),
+    })
+}
+
+/// The bytes of a piece in the alphabet; `None` where it has a character that is not in it.
+fn unspelled(piece: &str) -> Option<Vec<u8>> {
+    static BYTES: LazyLock<HashMap<char, u8>> = LazyLock::new(|| alphabet().into_iter().zip(0..=255).collect());
+    piece.chars().map(|c| BYTES.get(&c).copied()).collect()
+}
+
+/// What a piece or an added token is in decoded text: its bytes, or itself where it is not in the alphabet.
+pub(super) fn spelled(piece: &str) -> Vec<u8> {
+    unspelled(piece).unwrap_or_else(|| piece.as_bytes().to_vec())
+}

@@ -1,0 +1,80 @@
+//! Words of characters: byte-pair encoding as sentencepiece has it.
+
+use super::encode::Words;
+use super::layout::{CharsHeader, SPACE_MARK, WordStart};
+use super::window::{Merges, Symbol, WORD_LEN};
+use crate::counted::SectorReader;
+use crate::error::Error;
+use crate::source::WeightSource;
+
+impl Words<'_> {
+    /// Takes a word out of `piece`, which is not empty, and merges it.
+    pub(super) async fn next_chars<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+        header: &CharsHeader,
+    ) -> Result<(), Error<S::Error>> {
+        let merges = Merges { at: header.pairs_at(), table: header.pairs };
+        let start = self.piece;
+        let mut len = 0;
+        let mut before = None;
+        // All characters first, then all pairs: characters of one script lie in one sector.
+        while let Some(c) = self.piece.peek() {
+            if before.is_some_and(|before| starts_word(header.word_start, before, c)) {
+                break;
+            }
+            let Some(entry) = self.tokenizer.char(reader, header, c).await? else {
+                if len == 0 {
+                    return self.spell(reader, c).await;
+                }
+                break;
+            };
+            if len > 0 && entry.opens {
+                break;
+            }
+            if len == WORD_LEN {
+                self.window.merge(self.tokenizer, reader, merges, len).await?;
+                let cut = self.window.cut();
+                self.piece = (0..cut).fold(start, |text, _| text.skip());
+                self.window.ready = 0..cut;
+                return Ok(());
+            }
+            self.window.set(len, Symbol::new(entry.id));
+            len += 1;
+            before = Some(c);
+            self.piece = self.piece.skip();
+            if entry.closes {
+                break;
+            }
+        }
+        self.window.merge(self.tokenizer, reader, merges, len).await?;
+        self.window.ready = 0..len;
+        Ok(())
+    }
+
+    /// A character without a token, in bytes. Byte tokens take part in no merge.
+    async fn spell<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+        c: char,
+    ) -> Result<(), Error<S::Error>> {
+        let mut utf8 = [0; 4];
+        let bytes = c.encode_utf8(&mut utf8).as_bytes();
+        for (place, &byte) in bytes.iter().enumerate() {
+            self.window.set(place, Symbol::new(self.tokenizer.byte(reader, byte).await?));
+        }
+        self.window.ready = 0..bytes.len();
+        self.piece = self.piece.skip();
+        Ok(())
+    }
+}
+
+/// Whether a word starts at `c`, which `before` stands before.
+fn starts_word(word_start: WordStart, before: char, c: char) -> bool {
+    c == SPACE_MARK
+        && match word_start {
+            WordStart::Nowhere => false,
+            WordStart::SpaceRun => before != SPACE_MARK,
+            WordStart::Space => true,
+        }
+}

@@ -1,0 +1,89 @@
+//! The header of a tokenizer that merges bytes.
+
+use super::{FIELDS, TABLES_AT, TableHeader};
+use crate::format::FormatError;
+
+const FLAG_PREFIX_SPACE: u32 = 2;
+
+/// In the table of byte tokens, a byte that the vocabulary does not have: it is left out of the text.
+pub const NONE_BYTE: u32 = u32::MAX;
+/// Nodes of the tree of whole words, tokens among them, have numbers below this.
+pub const MAX_WHOLE_NODES: u32 = 1 << 20;
+
+/// How text is cut into words, each of which is merged by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Splits {
+    /// GPT-2's pattern.
+    Gpt2 = 1,
+    /// Every number's character by itself, and GPT-2's pattern in what lies between.
+    DigitsGpt2 = 2,
+    /// Runs of number's characters by themselves, and GPT-2's pattern in what lies between.
+    NumbersGpt2 = 3,
+    /// Llama 3's pattern: up to three number's characters make a word.
+    Llama3 = 4,
+    /// Qwen 2's pattern: Llama 3's, but every number's character is a word.
+    Qwen2 = 5,
+}
+
+impl Splits {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Gpt2, Self::DigitsGpt2, Self::NumbersGpt2, Self::Llama3, Self::Qwen2];
+}
+
+/// What the header says of byte-pair encoding over the bytes of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BytesHeader {
+    /// How text is cut into words.
+    pub splits: Splits,
+    /// A space is put before every text between added tokens that starts with none.
+    pub prefix_space: bool,
+    /// The merges' table.
+    pub pairs: TableHeader,
+    /// Words that are one token although no merges lead there: a tree over the tokens that the merges lead to.
+    pub whole: Option<TableHeader>,
+    /// The table of normalization form C, where text is brought into it.
+    pub normal: Option<TableHeader>,
+}
+
+impl BytesHeader {
+    pub(super) fn parse(flags: u32, fields: [u32; FIELDS]) -> Result<Self, FormatError> {
+        if flags & !FLAG_PREFIX_SPACE != 0 {
+            return Err(FormatError::Unknown { field: "tokenizer flags", value: flags });
+        }
+        let splits = Splits::ALL.into_iter().find(|&splits| splits as u32 == fields[0]);
+        let optional = |names, [buckets, probes]: [u32; 2]| match [buckets, probes] {
+            [0, 0] => Ok(None),
+            table => TableHeader::parse(names, table).map(Some),
+        };
+        Ok(Self {
+            splits: splits.ok_or(FormatError::Unknown { field: "tokenizer's word splits", value: fields[0] })?,
+            prefix_space: flags & FLAG_PREFIX_SPACE != 0,
+            whole: optional(["buckets of whole words", "probes of whole words"], [fields[1], fields[2]])?,
+            normal: optional(["buckets of normal forms", "probes of normal forms"], [fields[3], fields[4]])?,
+            pairs: TableHeader::parse(["buckets of merges", "probes of merges"], [fields[5], fields[6]])?,
+        })
+    }
+
+    pub(super) fn emit(&self) -> (u32, [u32; FIELDS]) {
+        let flags = if self.prefix_space { FLAG_PREFIX_SPACE } else { 0 };
+        let numbers = |table: Option<TableHeader>| table.map_or([0, 0], |table| [table.buckets, table.probes]);
+        let ([whole, whole_probes], [normal, normal_probes]) = (numbers(self.whole), numbers(self.normal));
+        let pairs = self.pairs;
+        (flags, [self.splits as u32, whole, whole_probes, normal, normal_probes, pairs.buckets, pairs.probes])
+    }
+
+    /// Where the buckets of whole words start in the section; the merges' start at [`TABLES_AT`].
+    pub fn whole_at(&self) -> u64 {
+        TABLES_AT + self.pairs.byte_len()
+    }
+
+    /// Where the buckets of normal forms start in the section.
+    pub fn normal_at(&self) -> u64 {
+        self.whole_at() + self.whole.map_or(0, TableHeader::byte_len)
+    }
+
+    pub(super) fn tables_end(&self) -> u64 {
+        self.normal_at() + self.normal.map_or(0, TableHeader::byte_len)
+    }
+}

@@ -1,0 +1,283 @@
+//! The tokenizer section's bytes: the header's sector, the entries of the tables, and the hash that finds them.
+//!
+//! The engine reads and the converter writes through this module, and `docs/format.md` says the same in words.
+
+mod bytes;
+mod chars;
+mod entries;
+
+pub use bytes::{BytesHeader, MAX_WHOLE_NODES, NONE_BYTE, Splits};
+pub use chars::{CharsHeader, PrefixSpace, WordStart};
+pub use entries::{CharEntry, Entry, MAX_BUCKETS, MAX_PROBES, NormalEntry, PairEntry, TableHeader};
+
+use crate::format::{FormatError, in_range, u32_at};
+use crate::source::SECTOR_LEN;
+
+const KIND_CHARS: u32 = 1;
+const KIND_BYTES: u32 = 2;
+const NONE: u32 = u32::MAX;
+
+/// U+2581, which stands for a space in the vocabulary's pieces.
+pub const SPACE_MARK: char = '\u{2581}';
+/// Tokens have numbers below this.
+pub const MAX_TOKENS: u32 = 1 << 20;
+/// Merges have ranks below this.
+pub const MAX_RANKS: u32 = (1 << 24) - 1;
+/// Bytes of a [`TokenizerHeader`].
+pub const HEADER_LEN: usize = 128;
+/// Where the table of byte tokens starts in the section: 256 numbers of 4 bytes.
+pub const BYTES_AT: u64 = SECTOR_LEN as u64;
+/// Where the buckets start in the section.
+pub const TABLES_AT: u64 = BYTES_AT + 4 * 256;
+/// Bytes before the text of an added token.
+pub const ADDED_HEAD_LEN: usize = 6;
+
+/// Bit 0 of the flags: decoded text loses the space that it starts with. The others are the kind's own.
+const FLAG_STRIP_SPACE: u32 = 1;
+/// Bit 1 of an added token's pass.
+const MARK: u8 = 2;
+/// Numbers of the header that each kind of tokenizer has for itself.
+const FIELDS: usize = 7;
+/// Where they stand, in numbers of 4 bytes.
+const FIELDS_AT: usize = 4;
+
+/// Which of the two passes looks for an added token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddedPass {
+    /// The first, in the text as it was given.
+    Raw,
+    /// The second, in what the first left between its finds.
+    Normalized,
+}
+
+/// How a tokenizer makes tokens of the text between added tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Byte-pair encoding over characters, with byte tokens for what has no piece: sentencepiece's.
+    Chars(CharsHeader),
+    /// Byte-pair encoding over the bytes of words: GPT-2's.
+    Bytes(BytesHeader),
+}
+
+/// The start of the section; the rest of its first sector is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenizerHeader {
+    /// Tokens in the vocabulary, the file's: 1 to 2^20.
+    pub vocab_size: u32,
+    /// The token put before every text.
+    pub bos: Option<u32>,
+    /// Decoded text loses the space that it starts with.
+    pub strip_space: bool,
+    /// What becomes of the text, and the tables for that.
+    pub kind: Kind,
+    /// Added tokens.
+    pub added_count: u32,
+    /// Their bytes.
+    pub added_len: u32,
+    /// Bytes that texts of the first pass start with, one bit each: byte *b* is bit *b* mod 8 of number *b* / 8.
+    pub raw_starts: [u8; 32],
+    /// The same for the second pass, after the U+2581 that the texts start with where marks are escaped
+    /// ([`CharsHeader::escaped_marks`]); the space's bit then stands for texts of nothing else.
+    pub normalized_starts: [u8; 32],
+}
+
+impl TokenizerHeader {
+    /// Checks and reads the start of the section.
+    ///
+    /// # Errors
+    /// [`FormatError`] names the first field that is not as version 1 has it.
+    pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Self, FormatError> {
+        let field = |index: usize| u32_at(bytes, 4 * index);
+        let flags = field(1) & !FLAG_STRIP_SPACE;
+        let vocab_size = in_range("vocabulary of the tokenizer section", field(2).into(), 1, MAX_TOKENS.into())? as u32;
+        let fields = core::array::from_fn(|index| field(FIELDS_AT + index));
+        let mut header = Self {
+            vocab_size,
+            bos: optional_token("tokenizer's start-of-text token", field(3), vocab_size)?,
+            strip_space: field(1) & FLAG_STRIP_SPACE != 0,
+            kind: match field(0) {
+                KIND_CHARS => Kind::Chars(CharsHeader::parse(flags, fields, vocab_size)?),
+                KIND_BYTES => Kind::Bytes(BytesHeader::parse(flags, fields)?),
+                value => return Err(FormatError::Unknown { field: "tokenizer kind", value }),
+            },
+            added_count: in_range("number of added tokens", field(11).into(), 0, vocab_size.into())? as u32,
+            added_len: in_range("length of added tokens", field(12).into(), 0, 1 << 28)? as u32,
+            raw_starts: [0; 32],
+            normalized_starts: [0; 32],
+        };
+        header.raw_starts.copy_from_slice(&bytes[64..96]);
+        header.normalized_starts.copy_from_slice(&bytes[96..128]);
+        Ok(header)
+    }
+
+    /// The bytes that [`parse`](Self::parse) reads back.
+    pub fn emit(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        let (kind, (flags, fields)) = match &self.kind {
+            Kind::Chars(header) => (KIND_CHARS, header.emit()),
+            Kind::Bytes(header) => (KIND_BYTES, header.emit()),
+        };
+        let flags = flags | if self.strip_space { FLAG_STRIP_SPACE } else { 0 };
+        let start = [kind, flags, self.vocab_size, self.bos.unwrap_or(NONE)];
+        let all = start.into_iter().chain(fields).chain([self.added_count, self.added_len]);
+        for (slot, field) in bytes.chunks_exact_mut(4).zip(all) {
+            slot.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes[64..96].copy_from_slice(&self.raw_starts);
+        bytes[96..128].copy_from_slice(&self.normalized_starts);
+        bytes
+    }
+
+    /// Where the added tokens start in the section: after the tables of the kind.
+    pub fn added_at(&self) -> u64 {
+        match &self.kind {
+            Kind::Chars(header) => header.tables_end(),
+            Kind::Bytes(header) => header.tables_end(),
+        }
+    }
+
+    /// Bytes of the section.
+    pub fn byte_len(&self) -> u64 {
+        self.added_at() + u64::from(self.added_len)
+    }
+
+    /// Where a space is put before text.
+    pub fn prefix(&self) -> PrefixSpace {
+        match &self.kind {
+            Kind::Chars(header) => header.prefix,
+            Kind::Bytes(header) if header.prefix_space => PrefixSpace::Always,
+            Kind::Bytes(_) => PrefixSpace::Never,
+        }
+    }
+
+    /// Spaces count as [`SPACE_MARK`] in the text and in the vocabulary's pieces.
+    pub fn marks_spaces(&self) -> bool {
+        matches!(self.kind, Kind::Chars(_))
+    }
+
+    /// The second pass sees U+2581 in place of spaces.
+    pub fn escaped_marks(&self) -> bool {
+        matches!(self.kind, Kind::Chars(CharsHeader { escaped_marks: true, .. }))
+    }
+}
+
+/// What stands before an added token's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddedHead {
+    /// The token.
+    pub id: u32,
+    /// The pass that looks for it.
+    pub pass: AddedPass,
+    /// It is a mark such as `<s>`, which is text like any other where marks are not looked for.
+    pub mark: bool,
+    /// Bytes of the text that it is found by: 1 to 255.
+    pub len: u8,
+}
+
+impl AddedHead {
+    /// Checks and reads an added token's head.
+    ///
+    /// # Errors
+    /// [`FormatError`]: no such pass, an empty text, a token outside the vocabulary.
+    pub fn parse(bytes: &[u8; ADDED_HEAD_LEN], vocab_size: u32) -> Result<Self, FormatError> {
+        Ok(Self {
+            id: token("added token", u32_at(bytes, 0), vocab_size)?,
+            pass: match bytes[4] & !MARK {
+                0 => AddedPass::Raw,
+                1 => AddedPass::Normalized,
+                value => {
+                    return Err(FormatError::Unknown { field: "pass of an added token", value: value.into() });
+                }
+            },
+            mark: bytes[4] & MARK != 0,
+            len: in_range("length of an added token", bytes[5].into(), 1, 255)? as u8,
+        })
+    }
+
+    /// The bytes that [`parse`](Self::parse) reads back.
+    pub fn emit(&self) -> [u8; ADDED_HEAD_LEN] {
+        let [a, b, c, d] = self.id.to_le_bytes();
+        [a, b, c, d, self.pass as u8 | if self.mark { MARK } else { 0 }, self.len]
+    }
+}
+
+/// `id` if the vocabulary has it.
+pub(super) fn token(field: &'static str, id: u32, vocab_size: u32) -> Result<u32, FormatError> {
+    in_range(field, id.into(), 0, u64::from(vocab_size) - 1).map(|id| id as u32)
+}
+
+/// `id` if the vocabulary has it, or none.
+fn optional_token(field: &'static str, id: u32, vocab_size: u32) -> Result<Option<u32>, FormatError> {
+    if id == NONE { Ok(None) } else { token(field, id, vocab_size).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(kind: Kind) -> TokenizerHeader {
+        TokenizerHeader {
+            vocab_size: 32_000,
+            bos: Some(1),
+            strip_space: true,
+            kind,
+            added_count: 3,
+            added_len: 31,
+            raw_starts: [1; 32],
+            normalized_starts: [2; 32],
+        }
+    }
+
+    #[test]
+    fn parse_reads_what_emit_wrote() {
+        let table = |buckets, probes| TableHeader { buckets, probes };
+        let chars = CharsHeader {
+            space: Some(29_871),
+            prefix: PrefixSpace::First,
+            word_start: WordStart::SpaceRun,
+            escaped_marks: false,
+            chars: table(67, 2),
+            pairs: table(1945, 64),
+        };
+        let bytes = BytesHeader {
+            splits: Splits::Llama3,
+            prefix_space: true,
+            whole: None,
+            normal: Some(table(67, 2)),
+            pairs: table(1945, 64),
+        };
+        for kind in [
+            Kind::Chars(chars),
+            Kind::Chars(CharsHeader { escaped_marks: true, prefix: PrefixSpace::Prepend, ..chars }),
+            Kind::Bytes(bytes),
+            Kind::Bytes(BytesHeader { whole: Some(table(3, 1)), normal: None, ..bytes }),
+        ] {
+            let header = header(kind);
+            assert_eq!(TokenizerHeader::parse(&header.emit()), Ok(header));
+            let mut damaged = header.emit();
+            damaged[4] |= 0x80;
+            let refused = TokenizerHeader::parse(&damaged);
+            assert!(matches!(refused, Err(FormatError::Unknown { field: "tokenizer flags", .. })), "{refused:?}");
+        }
+        let mut other_kind = header(Kind::Chars(chars)).emit();
+        other_kind[0] = 99;
+        let other_kind = TokenizerHeader::parse(&other_kind);
+        assert!(matches!(other_kind, Err(FormatError::Unknown { field: "tokenizer kind", value: 99 })));
+
+        let c = CharEntry { code_point: 0x10_ffff, opens: true, closes: false, id: MAX_TOKENS - 1 };
+        assert_eq!(CharEntry::parse(&c.emit()), Some(c));
+        let pair = PairEntry { left: MAX_TOKENS - 1, right: 7, rank: MAX_RANKS - 1, merged: MAX_TOKENS - 1 };
+        assert_eq!(PairEntry::parse(&pair.emit()), Some(pair));
+        assert_eq!(PairEntry::parse(&[0xff; PairEntry::LEN]), None);
+        for normal in [
+            NormalEntry::Char { code_point: 0x10_ffff, class: 255, parts: [0x10_fffe, 0] },
+            NormalEntry::Pair { first: 0x1_0000, second: 0x10_ffff, composed: 1 },
+        ] {
+            assert_eq!(NormalEntry::parse(&normal.emit()), Some(normal));
+        }
+        for mark in [false, true] {
+            let head = AddedHead { id: 7, pass: AddedPass::Normalized, mark, len: 9 };
+            assert_eq!(AddedHead::parse(&head.emit(), 8), Ok(head));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Where text is cut into words before any merge: the patterns of GPT-2, Llama 3 and Qwen 2, one character at a time.
+//!
+//! What the patterns are is in `docs/format.md`; each state below is a place in their alternatives, tried in order.
+
+use super::layout::Splits;
+use super::unicode::{Class, class};
+
+/// A word being looked for: characters go in until its end is known.
+pub(super) struct Scan {
+    splits: Splits,
+    state: State,
+    /// Bytes of the characters so far.
+    len: usize,
+    /// Where the last of them starts.
+    last: usize,
+    /// Where the last line break ends; 0 without one.
+    line_end: usize,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Start,
+    /// One character that may belong to the letters after it: a space, other white space, or anything else.
+    Blank,
+    Space,
+    Other,
+    /// An apostrophe, and perhaps the first of the two letters of 're, 've and 'll.
+    Apostrophe,
+    Contraction(char),
+    Letters,
+    /// So many numerals, 255 at most.
+    Numerals(u8),
+    Others,
+    /// Line breaks after those.
+    LineBreaks,
+    Spaces,
+}
+
+impl Scan {
+    pub fn new(splits: Splits) -> Self {
+        Self { splits, state: State::Start, len: 0, last: 0, line_end: 0 }
+    }
+
+    /// Takes the next character, or the text's end. Gives the word's length in bytes once that is known: at the text's
+    /// end at the latest, and not 0 after a character.
+    pub fn push(&mut self, c: Option<char>) -> Option<usize> {
+        let class = match (c.map_or(Class::End, class), self.state) {
+            // Where numerals are split off first, the pattern does not see them.
+            (Class::Numeral, State::Start | State::Numerals(_)) => Class::Numeral,
+            (Class::Numeral, _) if matches!(self.splits, Splits::DigitsGpt2 | Splits::NumbersGpt2) => Class::End,
+            (class, _) => class,
+        };
+        match self.step(self.state, c, class) {
+            Ok(state) => {
+                self.state = state;
+                self.last = self.len;
+                self.len += c.map_or(0, char::len_utf8);
+                if class == Class::LineBreak {
+                    self.line_end = self.len;
+                }
+                None
+            }
+            Err(len) => Some(len),
+        }
+    }
+
+    /// The state after a character that belongs to the word, or else the word's length.
+    fn step(&self, state: State, c: Option<char>, class: Class) -> Result<State, usize> {
+        let gpt2 = matches!(self.splits, Splits::Gpt2 | Splits::DigitsGpt2 | Splits::NumbersGpt2);
+        let cased = |c: char| if gpt2 { c } else { folded(c) };
+        match (state, class) {
+            (State::Start, Class::Letter) | (State::Letters, Class::Letter) => Ok(State::Letters),
+            (State::Start, Class::Numeral) => Ok(State::Numerals(1)),
+            (State::Start, Class::Space) if c == Some(' ') => Ok(State::Blank),
+            (State::Start, Class::Space) if !gpt2 => Ok(State::Space),
+            (State::Start, Class::Space | Class::LineBreak) => Ok(State::Spaces),
+            (State::Start, Class::Other) if c == Some('\'') => Ok(State::Apostrophe),
+            (State::Start, Class::Other) => Ok(if gpt2 { State::Others } else { State::Other }),
+
+            (State::Blank | State::Space | State::Other, Class::Letter) => Ok(State::Letters),
+            (State::Blank, Class::Other) => Ok(State::Others),
+            (State::Blank, Class::Numeral) if gpt2 => Ok(State::Numerals(1)),
+            (State::Blank | State::Space, _) => self.step(State::Spaces, c, class),
+            (State::Other, _) => self.step(State::Others, c, class),
+
+            (State::Apostrophe, _) => match c.map(cased) {
+                Some('s' | 't' | 'm' | 'd') => Err(self.len + c.map_or(0, char::len_utf8)),
+                Some(first @ ('r' | 'v' | 'l')) => Ok(State::Contraction(first)),
+                _ => self.step(if gpt2 { State::Others } else { State::Other }, c, class),
+            },
+            (State::Contraction(first), _) => match (first, c.map(cased)) {
+                ('r' | 'v', Some('e')) | ('l', Some('l')) => Err(self.len + 1),
+                // The letter after the apostrophe starts a word of its own.
+                _ if gpt2 => Err(self.last),
+                _ => self.step(State::Letters, c, class),
+            },
+
+            (State::Numerals(count), Class::Numeral) => {
+                let most = match self.splits {
+                    Splits::Gpt2 | Splits::NumbersGpt2 => u8::MAX,
+                    Splits::Llama3 => 3,
+                    Splits::DigitsGpt2 | Splits::Qwen2 => 1,
+                };
+                if count < most || most == u8::MAX { Ok(State::Numerals(count.saturating_add(1))) } else { Err(self.len) }
+            }
+            (State::Others, Class::Other) => Ok(State::Others),
+            (State::Others | State::LineBreaks, Class::LineBreak) if !gpt2 => Ok(State::LineBreaks),
+            (State::Spaces, Class::Space | Class::LineBreak) => Ok(State::Spaces),
+            (State::Spaces, _) if !gpt2 && self.line_end > 0 => Err(self.line_end),
+            // The last one is left to what follows.
+            (State::Spaces, class) if class != Class::End && self.last > 0 => Err(self.last),
+            (State::Start | State::Letters | State::Numerals(_) | State::Others | State::LineBreaks | State::Spaces, _) => {
+                Err(self.len)
+            }
+        }
+    }
+}
+
+/// A letter without its case, as far as it matters here.
+fn folded(c: char) -> char {
+    if c == '\u{17f}' { 's' } else { c.to_ascii_lowercase() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fancy_regex::Regex;
+    use std::string::String;
+    use std::vec::Vec;
+
+    const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+    fn words(splits: Splits, text: &str) -> Vec<&str> {
+        let (mut words, mut rest) = (Vec::new(), text);
+        while !rest.is_empty() {
+            let mut scan = Scan::new(splits);
+            let len = rest.chars().map(Some).chain([None]).find_map(|c| scan.push(c)).unwrap();
+            let (word, after) = rest.split_at(len);
+            words.push(word);
+            rest = after;
+        }
+        words
+    }
+
+    /// What the patterns' own expressions make of a text.
+    fn expected<'t>(splits: Splits, text: &'t str) -> Vec<&'t str> {
+        let find = |pattern: &str, text: &'t str| -> Vec<&'t str> {
+            Regex::new(pattern).unwrap().find_iter(text).map(|found| found.unwrap().as_str()).collect()
+        };
+        let outer = match splits {
+            Splits::Gpt2 => return find(GPT2, text),
+            Splits::Llama3 => return find(LLAMA3, text),
+            Splits::Qwen2 => return find(&LLAMA3.replace("{1,3}", ""), text),
+            Splits::DigitsGpt2 => r"\p{N}|\P{N}+",
+            Splits::NumbersGpt2 => r"\p{N}+|\P{N}+",
+        };
+        find(outer, text).into_iter().flat_map(|piece| find(GPT2, piece)).collect()
+    }
+
+    /// All texts of up to five characters that the patterns tell apart.
+    #[test]
+    fn every_short_text() {
+        let alphabet = ['\'', ' ', '\u{a0}', '\n', 's', 'R', 'e', 'l', '\u{17f}', '7', '!', '\u{301}'];
+        for splits in Splits::ALL {
+            for number in 0..12_usize.pow(4) {
+                let mut text = String::new();
+                let mut left = number;
+                while left > 0 {
+                    text.push(alphabet[left % 12]);
+                    left /= 12;
+                }
+                assert_eq!(words(splits, &text), expected(splits, &text), "{splits:?} {text:?}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text(text in "([' \u{a0}\n\r\tsSreEvVlLmdtT\u{17f}K\u{212a}09½!.,_\u{301}é国]|.){0,24}") {
+            for splits in Splits::ALL {
+                assert_eq!(words(splits, &text), expected(splits, &text), "{splits:?} {text:?}");
+            }
+        }
+
+        #[test]
+        fn any_runs(runs in proptest::collection::vec((0..8_usize, 1..9_usize), 0..12)) {
+            let parts = [" ", "\n", "\t", "ab", "12", "!?", "'", "\r\n"];
+            let text: String = runs.iter().map(|&(part, count)| parts[part].repeat(count)).collect();
+            for splits in Splits::ALL {
+                assert_eq!(words(splits, &text), expected(splits, &text), "{splits:?} {text:?}");
+            }
+        }
+    }
+}
