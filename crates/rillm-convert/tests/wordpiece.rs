@@ -4,12 +4,12 @@ mod tokens;
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
 use rillm::error::Error;
-use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::tokenizer::{Decoder, Scratch, Tokenizer};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::{Value, json};
-use tokenizers::Tokenizer as Reference;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::{NormalizedString, Normalizer, Tokenizer as Reference};
 use tokens::{ENGLISH, Engine, OTHER, Random, decode, vocab_size};
 
 const STRINGS: usize = 100_000;
@@ -48,10 +48,12 @@ const SPECIAL: [&str; 24] = [
 
 /// A vocabulary with most characters of a few texts, and pieces of their words, as the normalizer leaves them.
 fn vocabulary(normalizer: BertNormalizer) -> BTreeMap<String, u32> {
-    let mut text = [ENGLISH, OTHER, CODE].into_iter().chain(SPECIAL).collect::<Vec<_>>().join(" ").as_str().into();
+    let text = [ENGLISH, OTHER, CODE].into_iter().chain(SPECIAL).collect::<Vec<_>>().join(" ");
+    let mut text = NormalizedString::from(text);
     normalizer.normalize(&mut text).unwrap();
     let mut random = Random(0xbe27);
-    let mut pieces: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##", "##ing", "[unused1]"].map(String::from).into();
+    let mut pieces: Vec<String> =
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##", "##ing", "[unused1]"].map(String::from).into();
     let mut add = |piece: &[char], first: bool| {
         let piece: String = piece.iter().collect();
         pieces.push(if first { piece } else { format!("##{piece}") });
@@ -128,18 +130,40 @@ fn settings() -> [(&'static str, BertNormalizer); 4] {
 
 fn next_string(random: &mut Random, words: &[&str], pieces: &[String]) -> String {
     const MARKS: [&str; 14] = [
-        "[MASK]", " [MASK]", "[CLS]", "[SEP] ", "[MASK", "mask]", "foo bar", "Foo", "FOO", "füü", "zwei 中", "각", "[UNK]",
-        "[PAD]",
+        "[MASK]", " [MASK]", "[CLS]", "[SEP] ", "[MASK", "mask]", "foo bar", "Foo", "FOO", "füü", "zwei 中", "각",
+        "[UNK]", "[PAD]",
     ];
     const SPACES: [&str; 8] = [" ", "  ", "\n", "\t", "\u{a0}", "\u{3000}", "\u{200b}", "\r\n"];
     // Marks that are stripped, those that are put in order and stay, and those that keep others in their place.
     const COMBINING: [&str; 14] = [
-        "\u{301}", "\u{323}", "\u{345}", "\u{302e}", "\u{1d165}", "\u{1d16d}", "\u{1baa}", "\u{8d4}", "\u{1e008}",
-        "\u{e31}", "\u{fe0f}", "\u{20dd}", "\u{338}", "\u{11446}",
+        "\u{301}",
+        "\u{323}",
+        "\u{345}",
+        "\u{302e}",
+        "\u{1d165}",
+        "\u{1d16d}",
+        "\u{1baa}",
+        "\u{8d4}",
+        "\u{1e008}",
+        "\u{e31}",
+        "\u{fe0f}",
+        "\u{20dd}",
+        "\u{338}",
+        "\u{11446}",
     ];
     const RANGES: [(u32, u32); 12] = [
-        (0, 0x100), (0, 0x500), (0x300, 0x370), (0x590, 0x700), (0x900, 0xe00), (0xf00, 0x1200), (0x1e00, 0x2100),
-        (0x2000, 0x3100), (0x4e00, 0x5000), (0xac00, 0xd7a4), (0xf900, 0x1_0000), (0x1_0000, 0x2_0000),
+        (0, 0x100),
+        (0, 0x500),
+        (0x300, 0x370),
+        (0x590, 0x700),
+        (0x900, 0xe00),
+        (0xf00, 0x1200),
+        (0x1e00, 0x2100),
+        (0x2000, 0x3100),
+        (0x4e00, 0x5000),
+        (0xac00, 0xd7a4),
+        (0xf900, 0x1_0000),
+        (0x1_0000, 0x2_0000),
     ];
     let mut text = String::new();
     for _ in 0..random.below(12) {
@@ -159,7 +183,8 @@ fn next_string(random: &mut Random, words: &[&str], pieces: &[String]) -> String
             8 => {
                 // A word of letters, now and then one that is too long or almost.
                 let len = [4, 12, 99, 100, 101, 400][random.below(60).min(5)];
-                let letters: Vec<char> = random.pick(&["thein", "aeiou nrst", "aÉ각", "0123456789", "ab\u{301}"]).chars().collect();
+                let letters: Vec<char> =
+                    random.pick(&["thein", "aeiou nrst", "aÉ각", "0123456789", "ab\u{301}"]).chars().collect();
                 text.extend((0..len).map(|_| random.pick(&letters)));
             }
             9 => text.extend(char::from_u32(0x21 + random.below(0x5e) as u32)),
@@ -199,4 +224,129 @@ fn random_strings() {
         println!("{name}: {tokens} tokens, {unknown} unknown");
         assert!(unknown > tokens / 100 && unknown < tokens / 2, "{name}: {unknown} unknown of {tokens}");
     }
+}
+
+/// The text of tokens, with marks and without.
+fn assert_decodes(name: &str, vocabulary: &Vocabulary, reference: &Reference, ids: &[u32]) {
+    let decoder = Decoder::new(true);
+    for skip_special in [true, false] {
+        let decoder = if skip_special { decoder.clone() } else { decoder.clone().show_control_tokens() };
+        let expected = reference.decode(ids, skip_special).unwrap();
+        assert_eq!(decode(vocabulary, decoder, ids), expected, "{name}: {ids:?}");
+    }
+}
+
+fn uncased() -> (Value, Vocabulary) {
+    let json = tokenizer_json(settings()[0].1);
+    let vocabulary = Vocabulary::from_tokenizer_json(&serde_json::to_vec(&json).unwrap(), None, vocab_size(&json));
+    (json, vocabulary.unwrap())
+}
+
+/// Whatever the section holds: an error or some tokens.
+#[test]
+fn damaged_sections() {
+    let (_, vocabulary) = uncased();
+    let section = vocabulary.section().unwrap();
+    let size = vocabulary.tokens.len() as u32;
+    let text = "Once ö각 中 [MASK] foo bar ೋ\u{302e}\u{1d160} xyzzy. \u{a0}Ünïcödé";
+    let expected = Engine::open(&section, size).unwrap().encode(text).unwrap();
+    let (mut refused, mut changed) = (0, 0);
+    let mut random = Random(0xda4a9ed);
+    for round in 0..20_000 {
+        let mut damaged = section.clone();
+        // The header byte by byte, and then some bytes anywhere.
+        match round {
+            0..384 => damaged[round / 3] ^= [0x01, 0x80, 0xff][round % 3],
+            _ => (0..1 << random.below(11)).for_each(|_| damaged[random.below(section.len())] ^= 1 << random.below(8)),
+        }
+        match Engine::open(&damaged, size).and_then(|mut engine| engine.encode(text)) {
+            Err(Error::Format(error)) => {
+                refused += 1;
+                assert!(!error.to_string().is_empty());
+            }
+            Err(error) => panic!("round {round}: {error}"),
+            Ok(ids) => changed += usize::from(ids != expected),
+        }
+    }
+    assert!(refused > 1000 && changed > 1000, "{refused} refused, {changed} changed");
+    for len in (0..section.len()).step_by(97) {
+        assert!(Engine::open(&section[..len], size).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn memory() {
+    let mut engine = Engine::of(&uncased().1);
+    let mut encoder = engine.tokenizer.encoder("", true, &mut engine.scratch);
+    let (encoder_len, mut out) = (size_of_val(&encoder), [0; 8]);
+    let future = encoder.fill(&mut engine.source, &mut out);
+    let parts = [size_of::<Scratch>(), size_of::<Tokenizer>(), encoder_len, size_of_val(&future)];
+    println!("scratch, tokenizer, encoder, future: {parts:?} bytes");
+    assert!(parts.iter().sum::<usize>() <= 8192, "{parts:?}");
+}
+
+/// Prints what the lookups of ordinary text cost.
+#[test]
+fn reads() {
+    let (_, vocabulary) = uncased();
+    let section = vocabulary.section().unwrap();
+    let mut engine = Engine::of(&vocabulary);
+    for (name, text) in [("English", ENGLISH), ("other", OTHER), ("code", CODE)] {
+        let before = engine.source.traffic().reads;
+        let tokens = engine.encode(text).unwrap().len();
+        let reads = engine.source.traffic().reads - before;
+        println!(
+            "{name}: a section of {} bytes, {} pieces; {tokens} tokens, {reads} sectors, {:.1} a token",
+            section.len(),
+            vocabulary.pieces.len(),
+            reads as f64 / tokens as f64
+        );
+        assert!(reads < 6 * tokens as u64);
+    }
+}
+
+/// What a tokenizer can't be converted for, by name, and what makes no difference.
+#[test]
+fn refusals() {
+    let (json, vocabulary) = uncased();
+    let read = |path: &str, value: Value| {
+        let mut json = json.clone();
+        *json.pointer_mut(path).unwrap() = value;
+        Vocabulary::from_tokenizer_json(&serde_json::to_vec(&json).unwrap(), None, vocabulary.tokens.len() as u32)
+    };
+    let long = "x".repeat(255);
+    for (path, value, message) in [
+        ("/normalizer", json!({"type": "NFKC"}), "normalizer of a WordPiece model is {\"type\":\"NFKC\"}"),
+        ("/normalizer/lowercase", json!(1), "normalizer of a WordPiece model is"),
+        ("/pre_tokenizer/type", json!("Whitespace"), "pre_tokenizer of a WordPiece model is"),
+        ("/decoder/prefix", json!("@"), "decoder of a WordPiece model is"),
+        ("/decoder", Value::Null, "decoder of a WordPiece model is null"),
+        ("/post_processor/type", json!("ByteLevel"), "post_processor is"),
+        ("/model/continuing_subword_prefix", json!("@@"), "continuing_subword_prefix of model is \"@@\""),
+        ("/model/max_input_chars_per_word", json!(257), "max_input_chars_per_word of model is 257"),
+        ("/model/max_input_chars_per_word", json!(0), "max_input_chars_per_word of model is 0"),
+        ("/model/unk_token", json!("<unk>"), "unk_token of model is \"<unk>\""),
+        ("/added_tokens/4/single_word", json!(true), "single_word of the added token \"[MASK]\" is true"),
+        ("/added_tokens/5/content", json!("\u{301}"), "the added token \"\u{301}\" is normalized"),
+        ("/added_tokens/5/content", json!("x\u{302e}"), "without combining marks that stay"),
+        ("/added_tokens/5/content", json!("foo bar"), "one of those that the normalizer makes the same"),
+        ("/added_tokens/5/content", json!("foo "), "no space at either end"),
+        ("/added_tokens/5/id", json!(100_000), "token 100000"),
+    ] {
+        let error = read(path, value).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let mut too_long = json.clone();
+    too_long["model"]["vocab"][&long] = (vocabulary.tokens.len() as u32).into();
+    let too_long = serde_json::to_vec(&too_long).unwrap();
+    let too_long = Vocabulary::from_tokenizer_json(&too_long, None, vocabulary.tokens.len() as u32 + 1).unwrap();
+    assert!(too_long.section().unwrap_err().to_string().contains("length of a"));
+
+    let template = json!({"type": "TemplateProcessing", "pair": [], "single": [
+        {"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+        "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}}});
+    assert_eq!(read("/post_processor", template).unwrap(), vocabulary);
+    let bare = read("/post_processor", Value::Null).unwrap();
+    assert_eq!((bare.bos, bare.add_bos), (None, false));
 }

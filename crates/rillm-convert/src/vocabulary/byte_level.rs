@@ -110,10 +110,7 @@ fn ids(pieces: &[String]) -> HashMap<&str, u32> {
 }
 
 /// Pairs of pieces as tokens; of a pair that is there twice the last one counts.
-pub(super) fn merge_ids(
-    merges: &[(String, String)],
-    id: impl Fn(&str) -> Option<u32>,
-) -> Result<Vec<Merge>, Problem> {
+pub(super) fn merge_ids(merges: &[(String, String)], id: impl Fn(&str) -> Option<u32>) -> Result<Vec<Merge>, Problem> {
     let mut by_pair: HashMap<(u32, u32), Merge> = HashMap::with_capacity(merges.len());
     for (rank, (left, right)) in merges.iter().enumerate() {
         let known = |piece: &str| {
@@ -133,9 +130,8 @@ pub(super) fn merge_ids(
 fn merge(tokens: &mut Vec<u32>, merges: &HashMap<(u32, u32), (u32, u32)>) {
     loop {
         let pairs = tokens.windows(2).enumerate();
-        let found = pairs.filter_map(|(place, pair)| {
-            merges.get(&(pair[0], pair[1])).map(|&(rank, merged)| (rank, place, merged))
-        });
+        let found = pairs
+            .filter_map(|(place, pair)| merges.get(&(pair[0], pair[1])).map(|&(rank, merged)| (rank, place, merged)));
         let Some((_, place, merged)) = found.min() else { return };
         tokens[place] = merged;
         tokens.remove(place + 1);

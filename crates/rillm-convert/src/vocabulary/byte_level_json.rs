@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{ByteLevel, Problem, Splits, unsupported};
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// How a tokenizer treats text; `None` where it is none over bytes.
 ///
@@ -38,7 +39,8 @@ pub(super) fn byte_level(json: &Value) -> Result<Option<ByteLevel>, Problem> {
         }
         [split, byte_level] => {
             let known = [(LLAMA3, Splits::Llama3), (QWEN2, Splits::Qwen2)].into_iter().find(|(pattern, _)| {
-                *split == json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
+                *split
+                    == json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
             });
             (known.ok_or_else(refused)?.1, byte_level, false)
         }

@@ -12,7 +12,7 @@ pub(super) struct TokenizerConfig {
     pub legacy: Option<bool>,
     pub bos: Option<String>,
     pub chat_template: Option<String>,
-    pub added: Vec<AddedToken>,
+    added: Value,
 }
 
 impl TokenizerConfig {
@@ -31,30 +31,35 @@ impl TokenizerConfig {
         }
         // A token is written as its text, or as an object that has the text.
         let bos = &json["bos_token"];
-        let mut added = Vec::new();
-        for (id, token) in json["added_tokens_decoder"].as_object().into_iter().flatten() {
-            let id = id.parse().map_err(|_| Problem::Malformed(format!("added_tokens_decoder has token \"{id}\"")))?;
-            added.push(added_token(token, id)?);
-        }
         Ok(Self {
             add_bos: json["add_bos_token"].as_bool(),
             add_prefix_space: json["add_prefix_space"].as_bool(),
             legacy: json["legacy"].as_bool(),
             bos: bos.as_str().or(bos["content"].as_str()).map(str::to_owned),
             chat_template: json["chat_template"].as_str().map(str::to_owned),
-            added,
+            added: json["added_tokens_decoder"].clone(),
         })
+    }
+
+    /// The added tokens that the file lists.
+    pub fn added(&self) -> Result<Vec<AddedToken>, Problem> {
+        let tokens = self.added.as_object().into_iter().flatten();
+        let added = tokens.map(|(id, token)| {
+            let id = id.parse().map_err(|_| Problem::Malformed(format!("added_tokens_decoder has token \"{id}\"")))?;
+            added_token(token, id, false)
+        });
+        added.collect()
     }
 }
 
-/// Reads an added token of either JSON file.
-pub(super) fn added_token(json: &Value, id: u32) -> Result<AddedToken, Problem> {
+/// Reads an added token of either JSON file. It may strip spaces beside it where those are `no_text` anyway.
+pub(super) fn added_token(json: &Value, id: u32, no_text: bool) -> Result<AddedToken, Problem> {
     let content = json["content"]
         .as_str()
         .filter(|content| !content.is_empty())
         .ok_or_else(|| Problem::Malformed(format!("added token {id} has no content")))?;
     for field in ["single_word", "lstrip", "rstrip"] {
-        if json[field] == true {
+        if json[field] == true && !(no_text && field != "single_word") {
             return Err(unsupported(format!("{field} of the added token {content:?}"), true, "false"));
         }
     }

@@ -1,7 +1,8 @@
 //! A checkpoint's tokenizer, from any of the files that checkpoints bring, and as the section of a `.rillm` file.
 //!
 //! Byte-pair encoding over characters with byte fallback, as Llama 1 and 2, Mistral, TinyLlama and llama2.c have it, and
-//! over the bytes of words, as GPT-2, SmolLM2, Llama 3 and Qwen have it. Whatever else a file asks for is refused by name.
+//! over the bytes of words, as GPT-2, SmolLM2, Llama 3 and Qwen have it; and words in pieces, as BERT has them. Whatever
+//! else a file asks for is refused by name.
 
 mod byte_level;
 mod byte_level_json;
@@ -10,14 +11,16 @@ mod llama2c;
 mod section;
 mod sentencepiece;
 mod tokenizer_json;
+mod wordpiece;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 pub use byte_level::ByteLevel;
 pub use rillm::format::TokenKind;
-pub use rillm::tokenizer::layout::{PrefixSpace, Splits};
 use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
+pub use rillm::tokenizer::layout::{PrefixSpace, Splits};
+pub use wordpiece::{Normalizer, WordPiece};
 
 /// Why a tokenizer was refused, and where.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,8 @@ pub enum Algorithm {
     Chars,
     /// Byte-pair encoding over the bytes of words.
     Bytes(ByteLevel),
+    /// The longest pieces of words.
+    Pieces(WordPiece),
 }
 
 /// A token that is looked for in the text before any merge.
@@ -117,8 +122,8 @@ pub struct Vocabulary {
     pub tokens: Vec<Token>,
     /// What makes tokens of text.
     pub algorithm: Algorithm,
-    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`, or in GPT-2's alphabet for bytes;
-    /// of other tokens, empty.
+    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`, or in GPT-2's alphabet for bytes,
+    /// or as the vocabulary of words in pieces has them; of other tokens, empty.
     pub pieces: Vec<String>,
     /// The merges, one for each pair.
     pub merges: Vec<Merge>,
@@ -232,6 +237,7 @@ impl Vocabulary {
                 ));
             }
             Algorithm::Bytes(_) => byte_level::spelled(&added.content),
+            Algorithm::Pieces(word_piece) => word_piece.printed(&self.pattern(&added)),
         };
         let token = self
             .tokens
@@ -241,8 +247,8 @@ impl Vocabulary {
         token.kind = match added.special {
             true if self.unk == Some(added.id) => TokenKind::Unknown,
             true => TokenKind::Control,
-            false if self.algorithm == Algorithm::Chars => TokenKind::Text,
-            false => TokenKind::Part,
+            false if matches!(self.algorithm, Algorithm::Bytes(_)) => TokenKind::Part,
+            false => TokenKind::Text,
         };
         self.added.push(added);
         Ok(())

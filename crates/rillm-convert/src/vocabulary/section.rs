@@ -33,6 +33,10 @@ impl Vocabulary {
         let (bytes, kind, tables) = match self.algorithm {
             Algorithm::Chars => self.chars_tables()?,
             Algorithm::Bytes(byte_level) => self.bytes_tables(byte_level)?,
+            Algorithm::Pieces(word_piece) => {
+                let (header, tables) = word_piece.tables(&self.pieces, self.unk)?;
+                (Vec::new(), Kind::Pieces(header), tables)
+            }
         };
         let (added, raw_starts, normalized_starts) = self.added_tokens();
         let header = TokenizerHeader {
@@ -98,7 +102,8 @@ impl Vocabulary {
     fn pairs(&self) -> Vec<PairEntry> {
         let mut merges = self.merges.clone();
         merges.sort_unstable_by_key(|merge| (merge.rank, merge.left, merge.right));
-        let pair = |merge: Merge| PairEntry { left: merge.left, right: merge.right, rank: merge.rank, merged: merge.merged };
+        let pair =
+            |merge: Merge| PairEntry { left: merge.left, right: merge.right, rank: merge.rank, merged: merge.merged };
         merges.into_iter().map(pair).collect()
     }
 
@@ -210,6 +215,9 @@ impl Vocabulary {
 
     /// The text that an added token is found by: its own, or what the normalizer makes of that.
     pub(super) fn pattern(&self, added: &AddedToken) -> String {
+        if let (Algorithm::Pieces(word_piece), true) = (self.algorithm, added.normalized) {
+            return word_piece.normalizer.normalize(&added.content).unwrap_or_default();
+        }
         if !added.normalized || !self.escaped_marks {
             return added.content.clone();
         }

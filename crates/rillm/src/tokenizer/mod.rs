@@ -21,6 +21,7 @@ mod table;
 mod text;
 mod unicode;
 mod window;
+mod wordpiece;
 
 pub use decode::{Decoder, Printed};
 pub use encode::{Encoder, Scratch};

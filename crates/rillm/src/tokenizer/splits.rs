@@ -101,7 +101,11 @@ impl Scan {
                     Splits::Llama3 => 3,
                     Splits::DigitsGpt2 | Splits::Qwen2 => 1,
                 };
-                if count < most || most == u8::MAX { Ok(State::Numerals(count.saturating_add(1))) } else { Err(self.len) }
+                if count < most || most == u8::MAX {
+                    Ok(State::Numerals(count.saturating_add(1)))
+                } else {
+                    Err(self.len)
+                }
             }
             (State::Others, Class::Other) => Ok(State::Others),
             (State::Others | State::LineBreaks, Class::LineBreak) if !gpt2 => Ok(State::LineBreaks),
@@ -109,9 +113,10 @@ impl Scan {
             (State::Spaces, _) if !gpt2 && self.line_end > 0 => Err(self.line_end),
             // The last one is left to what follows.
             (State::Spaces, class) if class != Class::End && self.last > 0 => Err(self.last),
-            (State::Start | State::Letters | State::Numerals(_) | State::Others | State::LineBreaks | State::Spaces, _) => {
-                Err(self.len)
-            }
+            (
+                State::Start | State::Letters | State::Numerals(_) | State::Others | State::LineBreaks | State::Spaces,
+                _,
+            ) => Err(self.len),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Lookups in the tables of the section.
 
 use super::Tokenizer;
-use super::layout::{BYTES_AT, CharEntry, CharsHeader, Entry, NONE_BYTE, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token};
+use super::layout::{
+    BYTES_AT, CharEntry, CharsHeader, Entry, NONE_BYTE, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token,
+};
 use super::window::Merges;
 use crate::counted::SectorReader;
 use crate::error::Error;

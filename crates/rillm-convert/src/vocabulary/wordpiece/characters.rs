@@ -52,15 +52,17 @@ impl Normalizer {
                 lowercase: lowercase?,
             })
         });
-        settings.flatten().ok_or_else(|| unsupported("normalizer of a WordPiece model", json, "a BertNormalizer, or none"))
+        settings
+            .flatten()
+            .ok_or_else(|| unsupported("normalizer of a WordPiece model", json, "a BertNormalizer, or none"))
     }
 
     /// The text that the normalizer makes of a text, if it has no combining marks that are put in order.
-    pub(super) fn normalize(&self, text: &str) -> Option<String> {
+    pub(in crate::vocabulary) fn normalize(&self, text: &str) -> Option<String> {
         let records = text.chars().flat_map(|c| self.records(c));
         let mut normalized = String::new();
         for record in records.filter(|record| !matches!(record.kind(), CharKind::Dropped | CharKind::Barrier)) {
-            normalized.extend((record.class() == 0).then(|| char::from_u32(record.value())).flatten()?);
+            normalized.push(char::from_u32(record.value()).filter(|_| record.class() == 0)?);
         }
         Some(normalized)
     }
@@ -90,10 +92,10 @@ impl Normalizer {
         }
         let records = self.records(c);
         match records[..] {
-            [record] if record.value() == c.into() => CharRecord::new(record.kind(), record.class(), 0),
+            [record] if record.value() == u32::from(c) => CharRecord::new(record.kind(), record.class(), 0),
             [record] => record,
             [SPACE, letter, SPACE] if letter.kind() == CharKind::Letter => {
-                let value = if letter.value() == c.into() { 0 } else { letter.value() };
+                let value = if letter.value() == u32::from(c) { 0 } else { letter.value() };
                 CharRecord::new(CharKind::Ideograph, letter.class(), value)
             }
             _ => {
@@ -189,7 +191,8 @@ mod tests {
             let characters = ours.characters();
             for start in (0..0x11_0000).step_by(0x1000) {
                 // Letters between them, so that each stands for itself.
-                let text: String = (start..start + 0x1000).filter_map(char::from_u32).flat_map(|c| ['x', c, 'x']).collect();
+                let text: String =
+                    (start..start + 0x1000).filter_map(char::from_u32).flat_map(|c| ['x', c, 'x']).collect();
                 let mut expected = NormalizedString::from(text.as_str());
                 library.normalize(&mut expected).unwrap();
                 let mut words = PreTokenizedString::from(expected.get());
@@ -208,7 +211,10 @@ mod tests {
                     normalized.push(c);
                 }
                 assert!(normalized == expected.get(), "{library:?}: {start:x}");
-                assert!(cut.split('\n').filter(|word| !word.is_empty()).eq(words.iter().map(|word| word.0)), "{start:x}");
+                assert!(
+                    cut.split('\n').filter(|word| !word.is_empty()).eq(words.iter().map(|word| word.0)),
+                    "{start:x}"
+                );
             }
         }
     }

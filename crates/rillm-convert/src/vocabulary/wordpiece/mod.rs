@@ -6,13 +6,14 @@ use std::collections::HashSet;
 
 use rillm::source::SECTOR_LEN;
 use rillm::tokenizer::layout::wordpiece::{
-    BUCKET_HEAD_LEN, BUCKET_ROOM, BucketHead, CharRecord, MAX_PIECE_LEN, MAX_WORD_CHARS, PieceHash, PieceHead,
-    WordPieceHeader,
+    BUCKET_ROOM, BucketHead, CharRecord, MAX_PIECE_LEN, MAX_WORD_CHARS, PieceHash, PieceHead, WordPieceHeader,
 };
 use rillm::tokenizer::layout::{MAX_PROBES, TableHeader};
 use serde_json::Value;
 
-use super::{Problem, TokenKind, Vocabulary, unsupported};
+use super::config::TokenizerConfig;
+use super::tokenizer_json::{added_tokens, pieces, template_bos, vocab};
+use super::{Algorithm, Problem, Token, TokenKind, Vocabulary, unsupported};
 pub use characters::Normalizer;
 
 /// What a piece that goes on with a word starts with in the vocabulary.
@@ -51,8 +52,9 @@ impl WordPiece {
         Ok(Self {
             normalizer: Normalizer::parse(&json["normalizer"])?,
             max_chars,
-            cleanup: cleanup
-                .ok_or_else(|| unsupported("decoder of a WordPiece model", decoder, "WordPiece with the prefix \"##\""))?,
+            cleanup: cleanup.ok_or_else(|| {
+                unsupported("decoder of a WordPiece model", decoder, "WordPiece with the prefix \"##\"")
+            })?,
         })
     }
 
@@ -66,8 +68,10 @@ impl WordPiece {
     }
 
     /// The header's fields and the tables of a section, from the index of blocks on, for the vocabulary's `pieces`.
-    pub(super) fn tables(&self, pieces: &[String], unk: u32) -> Result<(WordPieceHeader, Vec<u8>), Problem> {
-        let entries: Vec<Piece> = pieces.iter().enumerate().filter_map(|(id, text)| Piece::new(id as u32, text)).collect();
+    pub(super) fn tables(&self, pieces: &[String], unk: Option<u32>) -> Result<(WordPieceHeader, Vec<u8>), Problem> {
+        let unk = unk.ok_or_else(|| unsupported("unk_token of model", "not in the vocab", "a piece of it"))?;
+        let entries: Vec<Piece> =
+            pieces.iter().enumerate().filter_map(|(id, text)| Piece::new(id as u32, text)).collect();
         if let Some(piece) = entries.iter().find(|piece| piece.text.len() > MAX_PIECE_LEN as usize) {
             return Err(unsupported("length of a piece", piece.text.len(), "at most 254 bytes"));
         }
@@ -86,6 +90,56 @@ impl WordPiece {
         bytes.extend(buckets);
         bytes.extend(characters.spellings.into_iter().flat_map(CharRecord::emit));
         Ok((header, bytes))
+    }
+}
+
+impl Vocabulary {
+    /// Reads a `tokenizer.json` of a WordPiece model.
+    pub(super) fn from_word_pieces(json: &Value, config: TokenizerConfig, vocab_size: u32) -> Result<Self, Problem> {
+        let word_piece = WordPiece::parse(json)?;
+        let model = &json["model"];
+        let ids = vocab(model)?;
+        let mut vocabulary = Self::of_pieces(pieces(&ids, vocab_size)?, vocab_size)?;
+        vocabulary.algorithm = Algorithm::Pieces(word_piece);
+        vocabulary.escaped_marks = false;
+        for (token, piece) in vocabulary.tokens.iter_mut().zip(&vocabulary.pieces) {
+            let text = if piece.is_empty() { Vec::new() } else { word_piece.printed(piece) };
+            *token = Token { text, kind: TokenKind::Text };
+        }
+        vocabulary.unk = model["unk_token"].as_str().and_then(|unk| ids.get(unk).copied());
+        for added in added_tokens(json, true)? {
+            vocabulary.add(added)?;
+        }
+        vocabulary.check_patterns(word_piece, json)?;
+        vocabulary.bos = template_bos(&json["post_processor"], true)?;
+        vocabulary.add_bos = vocabulary.bos.is_some();
+        vocabulary.chat_template = config.chat_template.unwrap_or_default();
+        Ok(vocabulary)
+    }
+
+    /// Refuses added tokens that the normalizer leaves nothing of, or nothing that is found for certain.
+    fn check_patterns(&self, word_piece: WordPiece, json: &Value) -> Result<(), Problem> {
+        let strips =
+            |token: &Value| token["normalized"] == false && (token["lstrip"] == true || token["rstrip"] == true);
+        let strips = json["added_tokens"].as_array().into_iter().flatten().any(strips);
+        let mut patterns = HashSet::new();
+        for added in self.added.iter().filter(|added| added.normalized) {
+            let pattern = self.pattern(added);
+            let refused =
+                |supported| Err(unsupported(format!("the added token {:?}", added.content), "normalized", supported));
+            if pattern.is_empty() {
+                return refused("text without combining marks that stay, of which the normalizer leaves something");
+            }
+            // An ideograph's own spaces are not stripped.
+            let text = Normalizer { split_ideographs: false, ..word_piece.normalizer }.normalize(&added.content);
+            if strips && text.is_some_and(|text| text.trim() != text) {
+                return refused("no space at either end, as another added token strips those");
+            }
+            if !patterns.insert(pattern) {
+                return refused("one of those that the normalizer makes the same");
+            }
+        }
+        Ok(())
     }
 }
 

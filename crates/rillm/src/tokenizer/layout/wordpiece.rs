@@ -1,6 +1,7 @@
 //! The header of a tokenizer that cuts words into pieces, what becomes of each character, and the pieces' buckets.
 
-use super::{FIELDS, TableHeader, hash, token};
+use super::entries::hash;
+use super::{FIELDS, TableHeader, token};
 use crate::format::{FormatError, in_range};
 use crate::source::SECTOR_LEN;
 

@@ -5,9 +5,8 @@ use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::{FormatError, in_range};
 use crate::source::{SECTOR_LEN, WeightSource};
-use crate::tokenizer::layout::wordpiece::{
-    BLOCK_CHARS, BLOCKS_AT, CharKind, CharRecord, INDEX_AT, INDEX_ENTRIES, MAX_SPELLING,
-};
+use crate::tokenizer::layout::wordpiece::{BLOCK_CHARS, BLOCKS_AT, CharKind, CharRecord, INDEX_AT, MAX_SPELLING};
+use crate::tokenizer::text::Text;
 
 const HANGUL: u32 = 0xac00;
 const HANGUL_LEADING: u32 = 0x1100;
@@ -31,84 +30,88 @@ pub(super) enum Unit {
     Barrier,
 }
 
-impl Unit {
-    /// The character. A barrier has none.
-    pub fn char(self) -> Option<char> {
-        match self {
-            Self::Letter(c, _) | Self::Punctuation(c) | Self::Space(c) => Some(c),
-            Self::Barrier => None,
-        }
+/// What a character becomes.
+struct Units {
+    units: [Unit; MAX_SPELLING],
+    len: usize,
+}
+
+impl Units {
+    fn of<const N: usize>(units: [Unit; N]) -> Self {
+        let mut all = [Unit::Barrier; MAX_SPELLING];
+        all[..N].copy_from_slice(&units);
+        Self { units: all, len: N }
     }
 }
 
-/// What is left of a text.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Characters<'a> {
-    /// The rest of what a character became, the last one first.
-    queue: [Unit; MAX_SPELLING],
-    queued: usize,
-    /// The text as it was given.
-    rest: &'a str,
-}
-
-impl<'a> Characters<'a> {
-    pub fn new(rest: &'a str) -> Self {
-        Self { queue: [Unit::Barrier; MAX_SPELLING], queued: 0, rest }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.queued == 0 && self.rest.is_empty()
-    }
-
-    /// Takes the next unit. Letters come in the order of the text, with the classes to put them in order by.
+impl Tables<'_> {
+    /// Takes the next character out of `text`. Letters come in its order, with the classes to put them in order by.
     pub async fn next<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
-        tables: &mut Tables<'_>,
+        text: &mut Text<'_>,
     ) -> Result<Option<Unit>, Error<S::Error>> {
         loop {
-            if self.queued > 0 {
-                self.queued -= 1;
-                return Ok(Some(self.queue[self.queued]));
-            }
-            let mut chars = self.rest.chars();
+            let mut chars = text.rest.chars();
             let Some(c) = chars.next() else { return Ok(None) };
-            let record = tables.record(reader, c).await?;
-            match record.kind() {
-                CharKind::Dropped => {}
-                CharKind::Ideograph => self.push([Unit::Space(' '), letter(record, c)?, Unit::Space(' ')]),
-                CharKind::Spelled => {
-                    let len = usize::from(record.class());
-                    in_range("length of a spelling", len as u64, 1, MAX_SPELLING as u64)?;
-                    for place in (0..len as u32).rev() {
-                        let part = tables.spelling(reader, record.value() + place).await?;
-                        self.push([unit(part, '\0')?]);
-                    }
-                }
-                CharKind::Hangul => {
-                    let syllable = u32::from(c).wrapping_sub(HANGUL);
-                    in_range("Hangul syllable", syllable.into(), 0, u64::from(HANGUL_SYLLABLES) - 1)?;
-                    let trailing = syllable % HANGUL_TRAILINGS;
-                    if trailing > 0 {
-                        self.push([Unit::Letter(to_char(HANGUL_TRAILING + trailing)?, 0)]);
-                    }
-                    let vowel = syllable / HANGUL_TRAILINGS % HANGUL_VOWELS;
-                    let leading = syllable / HANGUL_TRAILINGS / HANGUL_VOWELS;
-                    self.push([
-                        Unit::Letter(to_char(HANGUL_VOWEL + vowel)?, 0),
-                        Unit::Letter(to_char(HANGUL_LEADING + leading)?, 0),
-                    ]);
-                }
-                _ => self.push([unit(record, c)?]),
+            let Units { units, len } = self.units(reader, c).await?;
+            let place = usize::from(text.taken);
+            if place + 1 < len {
+                text.taken += 1;
+            } else {
+                (text.rest, text.taken) = (chars.as_str(), 0);
             }
-            self.rest = chars.as_str();
+            if place < len {
+                return Ok(Some(units[place]));
+            }
         }
     }
 
-    /// Puts units before the rest, the last one first. A character becomes [`MAX_SPELLING`] at most.
-    fn push<const N: usize>(&mut self, units: [Unit; N]) {
-        self.queue[self.queued..self.queued + N].copy_from_slice(&units);
-        self.queued += N;
+    /// Takes the next character out of `text` that is one.
+    pub async fn next_char<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+        text: &mut Text<'_>,
+    ) -> Result<Option<char>, Error<S::Error>> {
+        loop {
+            match self.next(reader, text).await? {
+                Some(Unit::Letter(c, _) | Unit::Punctuation(c) | Unit::Space(c)) => return Ok(Some(c)),
+                Some(Unit::Barrier) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    async fn units<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+        c: char,
+    ) -> Result<Units, Error<S::Error>> {
+        let record = self.record(reader, c).await?;
+        Ok(match record.kind() {
+            CharKind::Dropped => Units::of([]),
+            CharKind::Ideograph => Units::of([Unit::Space(' '), letter(record, c)?, Unit::Space(' ')]),
+            CharKind::Spelled => {
+                let len = in_range("length of a spelling", record.class().into(), 1, MAX_SPELLING as u64)? as usize;
+                let mut units = [Unit::Barrier; MAX_SPELLING];
+                for (place, slot) in (record.value()..).zip(&mut units[..len]) {
+                    *slot = unit(self.spelling(reader, place).await?, c)?;
+                }
+                Units { units, len }
+            }
+            CharKind::Hangul => {
+                let syllable = u32::from(c).wrapping_sub(HANGUL);
+                in_range("Hangul syllable", syllable.into(), 0, u64::from(HANGUL_SYLLABLES) - 1)?;
+                let trailing = syllable % HANGUL_TRAILINGS;
+                let vowel = syllable / HANGUL_TRAILINGS % HANGUL_VOWELS;
+                let leading = syllable / HANGUL_TRAILINGS / HANGUL_VOWELS;
+                let [leading, vowel, trailing] =
+                    [HANGUL_LEADING + leading, HANGUL_VOWEL + vowel, HANGUL_TRAILING + trailing];
+                let units = [to_letter(leading)?, to_letter(vowel)?, to_letter(trailing)?];
+                Units { units, len: if trailing == HANGUL_TRAILING { 2 } else { 3 } }
+            }
+            _ => Units::of([unit(record, c)?]),
+        })
     }
 }
 
@@ -134,6 +137,10 @@ fn value(record: CharRecord, c: char) -> Result<char, FormatError> {
     }
 }
 
+fn to_letter(value: u32) -> Result<Unit, FormatError> {
+    Ok(Unit::Letter(to_char(value)?, 0))
+}
+
 fn to_char(value: u32) -> Result<char, FormatError> {
     char::from_u32(value).ok_or(FormatError::Unknown { field: "character of the tokenizer section", value })
 }
@@ -148,18 +155,18 @@ impl Tables<'_> {
         let (key, place) = (u32::from(c) / BLOCK_CHARS, (u32::from(c) % BLOCK_CHARS) as usize * CharRecord::LEN);
         let mut bytes = [0; CharRecord::LEN];
         if key == 0 {
-            if !self.has_first {
+            if !self.known.has_first {
                 let at = self.block_at(reader, 0).await?;
                 reader.read(at, self.first).await.map_err(Error::Source)?;
-                self.has_first = true;
+                self.known.has_first = true;
             }
             bytes.copy_from_slice(&self.first[place..place + CharRecord::LEN]);
         } else {
-            let at = match self.found {
+            let at = match self.known.found {
                 Some((found, at)) if found == key => at,
                 _ => self.block_at(reader, key).await?,
             };
-            self.found = Some((key, at));
+            self.known.found = Some((key, at));
             reader.read(at + place as u64, &mut bytes).await.map_err(Error::Source)?;
         }
         Ok(CharRecord::parse(bytes))
@@ -171,12 +178,11 @@ impl Tables<'_> {
         reader: &mut SectorReader<'_, S>,
         key: u32,
     ) -> Result<u64, Error<S::Error>> {
-        debug_assert!(key < INDEX_ENTRIES);
         let mut number = [0; 2];
-        reader.read(self.offset + INDEX_AT + 2 * u64::from(key), &mut number).await.map_err(Error::Source)?;
+        reader.read(self.tokenizer.offset + INDEX_AT + 2 * u64::from(key), &mut number).await.map_err(Error::Source)?;
         let number = u16::from_le_bytes(number);
         in_range("block of a character", number.into(), 0, u64::from(self.header.blocks) - 1)?;
-        Ok(self.offset + BLOCKS_AT + u64::from(number) * SECTOR_LEN as u64)
+        Ok(self.tokenizer.offset + BLOCKS_AT + u64::from(number) * SECTOR_LEN as u64)
     }
 
     /// A record of a spelling.
@@ -191,7 +197,7 @@ impl Tables<'_> {
             return Err(FormatError::OutOfRange { field, value, min: 0, max: count.saturating_sub(1).into() }.into());
         }
         let mut bytes = [0; CharRecord::LEN];
-        let at = self.offset + self.header.spellings_at() + u64::from(place) * CharRecord::LEN as u64;
+        let at = self.tokenizer.offset + self.header.spellings_at() + u64::from(place) * CharRecord::LEN as u64;
         reader.read(at, &mut bytes).await.map_err(Error::Source)?;
         Ok(CharRecord::parse(bytes))
     }

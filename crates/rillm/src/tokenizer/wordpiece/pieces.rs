@@ -3,12 +3,11 @@
 use super::Tables;
 use crate::counted::SectorReader;
 use crate::error::Error;
-use crate::format::{FormatError, in_range};
+use crate::format::in_range;
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::layout::token;
-use crate::tokenizer::layout::wordpiece::{
-    BUCKET_HEAD_LEN, BucketHead, MAX_WORD_CHARS, PIECE_HEAD_LEN, PieceHash, PieceHead,
-};
+use crate::tokenizer::layout::wordpiece::{BUCKET_HEAD_LEN, BucketHead, PIECE_HEAD_LEN, PieceHash, PieceHead};
+use crate::tokenizer::window::Symbol;
 
 /// A letter of a word: the character in the lower 32 bits, its combining class in the upper ones. Once the word is whole
 /// the upper ones hold the hash of the piece that ends here. In the end the place of a letter holds a token.
@@ -25,9 +24,9 @@ impl Letter {
     }
 }
 
-/// The word at hand, and then its tokens.
+/// The word at hand, with a place for each character that it may have.
 pub(super) struct Word<'a> {
-    places: &'a mut [u64; MAX_WORD_CHARS as usize],
+    places: &'a mut [u64],
     len: usize,
     /// Where the last letters start that may still change their order.
     marks: usize,
@@ -36,7 +35,7 @@ pub(super) struct Word<'a> {
 }
 
 impl<'a> Word<'a> {
-    pub fn new(places: &'a mut [u64; MAX_WORD_CHARS as usize]) -> Self {
+    pub fn new(places: &'a mut [u64]) -> Self {
         Self { places, len: 0, marks: 0, overlong: false }
     }
 
@@ -44,13 +43,9 @@ impl<'a> Word<'a> {
         self.len == 0
     }
 
-    pub fn clear(&mut self) {
-        (self.len, self.marks, self.overlong) = (0, 0, false);
-    }
-
     /// Puts a letter at the end, or before the combining marks of a higher class that are there.
-    pub fn push(&mut self, c: char, class: u8, max_chars: u32) {
-        if self.len >= max_chars as usize || self.len >= self.places.len() {
+    pub fn push(&mut self, c: char, class: u8) {
+        if self.len == self.places.len() {
             self.overlong = true;
             return;
         }
@@ -73,18 +68,7 @@ impl<'a> Word<'a> {
         self.marks = self.len;
     }
 
-    /// A token in place of a word.
-    pub fn set_token(&mut self, id: u32) {
-        self.places[0] = id.into();
-        self.len = 1;
-    }
-
-    /// The token at `place`, after [`cut`](Self::cut).
-    pub fn token(&self, place: usize) -> u32 {
-        self.places[place] as u32
-    }
-
-    /// Replaces the word by its tokens and returns their number.
+    /// Replaces the word by its tokens, as symbols of the window, and returns their number.
     pub async fn cut<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -94,14 +78,14 @@ impl<'a> Word<'a> {
         while start < self.len && !self.overlong {
             let Some((id, end)) = self.longest(reader, tables, start).await? else { break };
             // A token is no shorter than a letter: its place is one that was cut already.
-            self.places[tokens] = id.into();
+            self.places[tokens] = Symbol::new(id).0;
             tokens += 1;
             start = end;
         }
         if start == self.len && !self.overlong {
             return Ok(tokens);
         }
-        self.set_token(tables.header.unk);
+        self.places[0] = Symbol::new(tables.header.unk).0;
         Ok(1)
     }
 
@@ -152,7 +136,7 @@ impl Tables<'_> {
         let first = table.bucket(piece.hash);
         for probe in 0..table.probes {
             let bucket = (first + probe) % table.buckets;
-            let start = self.offset + self.header.pieces_at() + u64::from(bucket) * SECTOR_LEN as u64;
+            let start = self.tokenizer.offset + self.header.pieces_at() + u64::from(bucket) * SECTOR_LEN as u64;
             let mut head = [0; BUCKET_HEAD_LEN];
             reader.read(start, &mut head).await.map_err(Error::Source)?;
             let head = BucketHead::parse(head)?;
@@ -167,7 +151,7 @@ impl Tables<'_> {
                 in_range("end of a piece in its bucket", at - start, 0, end - start)?;
                 let may_be = entry.continues == piece.continues && usize::from(entry.len) == piece.byte_len;
                 if may_be && is_text(reader, text, piece.letters).await? {
-                    return Ok(Some(token("token of a piece", entry.id, self.vocab_size)?));
+                    return Ok(Some(token("token of a piece", entry.id, self.tokenizer.header.vocab_size)?));
                 }
             }
             if !head.overflows {
