@@ -69,7 +69,7 @@ impl WordPiece {
 
     /// The header's fields and the tables of a section, from the index of blocks on, for the vocabulary's `pieces`.
     pub(super) fn tables(&self, pieces: &[String], unk: Option<u32>) -> Result<(WordPieceHeader, Vec<u8>), Problem> {
-        let unk = unk.ok_or_else(|| unsupported("unk_token of model", "not in the vocab", "a piece of it"))?;
+        let unk = unk.ok_or_else(|| unsupported("token of unknown words", "missing", "one"))?;
         let entries: Vec<Piece> =
             pieces.iter().enumerate().filter_map(|(id, text)| Piece::new(id as u32, text)).collect();
         if let Some(piece) = entries.iter().find(|piece| piece.text.len() > MAX_PIECE_LEN as usize) {
@@ -106,7 +106,11 @@ impl Vocabulary {
             let text = if piece.is_empty() { Vec::new() } else { word_piece.printed(piece) };
             *token = Token { text, kind: TokenKind::Text };
         }
-        vocabulary.unk = model["unk_token"].as_str().and_then(|unk| ids.get(unk).copied());
+        let unk = &model["unk_token"];
+        vocabulary.unk = unk.as_str().and_then(|unk| ids.get(unk).copied());
+        if vocabulary.unk.is_none() {
+            return Err(unsupported("unk_token of model", unk, "a piece of its vocab"));
+        }
         for added in added_tokens(json, true)? {
             vocabulary.add(added)?;
         }
