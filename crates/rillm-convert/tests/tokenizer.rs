@@ -1,6 +1,6 @@
 //! The engine's tokens are those of the `tokenizers` library, through the section's bytes and sector reads.
 
-mod tokens;
+mod support;
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +10,16 @@ use rillm::tokenizer::{Decoder, Scratch, Tokenizer};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
-use tokens::{ENGLISH, Engine, FIRST, Memory, OTHER, Random, decode, vocab_size};
+
+use support::engine::{Engine, FIRST, Memory, Random, decode, vocab_size};
+use support::texts::{ENGLISH, OTHER};
 
 const TINY: &str = include_str!("tiny_tokenizer.json");
 const STRINGS: usize = 20_000;
-/// A folder of models that is not part of the repository.
+
+/// A model's folder outside of the repository, if it is there.
 fn shared(model: &str) -> Option<PathBuf> {
-    let root = std::env::var("RILLM_SHARED")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into());
-    let folder = Path::new(&root).join("models").join(model);
+    let folder = support::shared()?.join("models").join(model);
     if !folder.exists() {
         println!("skipped: {} is not there", folder.display());
         return None;

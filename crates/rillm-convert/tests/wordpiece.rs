@@ -1,6 +1,6 @@
 //! WordPiece on the device: the engine's tokens are those of the `tokenizers` library.
 
-mod tokens;
+mod support;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,9 @@ use rillm_convert::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::{NormalizedString, Normalizer, Tokenizer as Reference};
-use tokens::{ENGLISH, Engine, OTHER, Random, decode, vocab_size};
+
+use support::engine::{Engine, Random, decode, vocab_size};
+use support::texts::{ENGLISH, OTHER};
 
 const STRINGS: usize = 100_000;
 
@@ -96,6 +98,7 @@ fn tokenizer_json(normalizer: BertNormalizer) -> Value {
         ("[CLS]", true),
         ("[SEP]", true),
         ("[MASK]", true),
+        ("[mark]", true),
         ("Foo", false),
         ("Foo Bar", false),
         ("Füü", false),
@@ -108,7 +111,7 @@ fn tokenizer_json(normalizer: BertNormalizer) -> Value {
             next - 1
         });
         added.push(json!({"id": id, "content": content, "single_word": false, "lstrip": content == "[MASK]",
-            "rstrip": false, "normalized": !special, "special": special}));
+            "rstrip": false, "normalized": !special || content == "[mark]", "special": special}));
     }
     json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
         "normalizer": normalizer, "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -129,9 +132,9 @@ fn settings() -> [(&'static str, BertNormalizer); 4] {
 }
 
 fn next_string(random: &mut Random, words: &[&str], pieces: &[String]) -> String {
-    const MARKS: [&str; 14] = [
-        "[MASK]", " [MASK]", "[CLS]", "[SEP] ", "[MASK", "mask]", "foo bar", "Foo", "FOO", "füü", "zwei 中", "각",
-        "[UNK]", "[PAD]",
+    const MARKS: [&str; 15] = [
+        "[MASK]", "[mark]", "[MARK] ", "[CLS]", "[SEP] ", "[MASK", "mask]", "foo bar", "Foo", "FOO", "füü", "zwei 中",
+        "각", "[UNK]", "[PAD]",
     ];
     const SPACES: [&str; 8] = [" ", "  ", "\n", "\t", "\u{a0}", "\u{3000}", "\u{200b}", "\r\n"];
     // Marks that are stripped, those that are put in order and stay, and those that keep others in their place.
@@ -199,6 +202,8 @@ fn assert_same(index: usize) {
     let json = tokenizer_json(normalizer);
     let bytes = serde_json::to_vec(&json).unwrap();
     let reference = Reference::from_bytes(&bytes).unwrap();
+    let mut plain = reference.clone();
+    plain.set_encode_special_tokens(true);
     let vocabulary = Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(&json)).unwrap();
     let mut engine = Engine::of(&vocabulary);
     let cls = vocabulary.bos.unwrap();
@@ -210,6 +215,8 @@ fn assert_same(index: usize) {
         assert_eq!(&ids[1..], expected.get_ids(), "{name}: {text:?}");
         unknown += ids.iter().filter(|&&id| Some(id) == vocabulary.unk).count();
         tokens += ids.len();
+        let expected = plain.encode_fast(text, false).unwrap();
+        assert_eq!(&engine.encode_plain(text).unwrap()[1..], expected.get_ids(), "{name}, no marks: {text:?}");
         if decode {
             assert_decodes(name, &vocabulary, &reference, &ids[1..]);
         }
@@ -348,11 +355,11 @@ fn refusals() {
         ("/model/max_input_chars_per_word", json!(0), "max_input_chars_per_word of model is 0"),
         ("/model/unk_token", json!("<unk>"), "unk_token of model is \"<unk>\""),
         ("/added_tokens/4/single_word", json!(true), "single_word of the added token \"[MASK]\" is true"),
-        ("/added_tokens/5/content", json!("\u{301}"), "the added token \"\\u{301}\" is normalized"),
-        ("/added_tokens/5/content", json!("x\u{302e}"), "without combining marks that stay"),
-        ("/added_tokens/5/content", json!("foo bar"), "one of those that the normalizer makes the same"),
-        ("/added_tokens/5/content", json!("foo "), "no space at either end"),
-        ("/added_tokens/5/id", json!(100_000), "token 100000"),
+        ("/added_tokens/6/content", json!("\u{301}"), "the added token \"\\u{301}\" is normalized"),
+        ("/added_tokens/6/content", json!("x\u{302e}"), "without combining marks that stay"),
+        ("/added_tokens/6/content", json!("foo bar"), "one of those that the normalizer makes the same"),
+        ("/added_tokens/6/content", json!("foo "), "no space at either end"),
+        ("/added_tokens/6/id", json!(100_000), "token 100000"),
     ] {
         let error = read(path, value).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");

@@ -131,6 +131,8 @@ mod tests {
     use super::*;
     use fancy_regex::Regex;
     use std::string::String;
+    use std::sync::LazyLock;
+    use std::vec;
     use std::vec::Vec;
 
     const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -148,53 +150,56 @@ mod tests {
         words
     }
 
-    /// What the patterns' own expressions make of a text.
-    fn expected<'t>(splits: Splits, text: &'t str) -> Vec<&'t str> {
-        let find = |pattern: &str, text: &'t str| -> Vec<&'t str> {
-            Regex::new(pattern).unwrap().find_iter(text).map(|found| found.unwrap().as_str()).collect()
+    /// The patterns' own expressions, which are applied one after the other.
+    fn expressions(splits: Splits) -> Vec<Regex> {
+        let qwen2 = LLAMA3.replace("{1,3}", "");
+        let patterns = match splits {
+            Splits::Gpt2 => vec![GPT2],
+            Splits::Llama3 => vec![LLAMA3],
+            Splits::Qwen2 => vec![qwen2.as_str()],
+            Splits::DigitsGpt2 => vec![r"\p{N}|\P{N}+", GPT2],
+            Splits::NumbersGpt2 => vec![r"\p{N}+|\P{N}+", GPT2],
         };
-        let outer = match splits {
-            Splits::Gpt2 => return find(GPT2, text),
-            Splits::Llama3 => return find(LLAMA3, text),
-            Splits::Qwen2 => return find(&LLAMA3.replace("{1,3}", ""), text),
-            Splits::DigitsGpt2 => r"\p{N}|\P{N}+",
-            Splits::NumbersGpt2 => r"\p{N}+|\P{N}+",
-        };
-        find(outer, text).into_iter().flat_map(|piece| find(GPT2, piece)).collect()
+        patterns.into_iter().map(|pattern| Regex::new(pattern).unwrap()).collect()
     }
 
-    /// All texts of up to five characters that the patterns tell apart.
+    fn assert_same(text: &str) {
+        static EXPRESSIONS: LazyLock<[Vec<Regex>; 5]> = LazyLock::new(|| Splits::ALL.map(expressions));
+        for (splits, expressions) in Splits::ALL.into_iter().zip(&*EXPRESSIONS) {
+            let mut expected = vec![text];
+            for expression in expressions {
+                let pieces = expected.into_iter();
+                expected = pieces.flat_map(|piece| expression.find_iter(piece).map(|m| m.unwrap().as_str())).collect();
+            }
+            assert_eq!(words(splits, text), expected, "{splits:?} {text:?}");
+        }
+    }
+
+    /// All texts of up to four characters that the patterns tell apart.
     #[test]
     fn every_short_text() {
         let alphabet = ['\'', ' ', '\u{a0}', '\n', 's', 'R', 'e', 'l', '\u{17f}', '7', '!', '\u{301}'];
-        for splits in Splits::ALL {
-            for number in 0..12_usize.pow(4) {
-                let mut text = String::new();
-                let mut left = number;
-                while left > 0 {
-                    text.push(alphabet[left % 12]);
-                    left /= 12;
-                }
-                assert_eq!(words(splits, &text), expected(splits, &text), "{splits:?} {text:?}");
+        for mut number in 0..12_usize.pow(4) {
+            let mut text = String::new();
+            while number > 0 {
+                text.push(alphabet[number % 12]);
+                number /= 12;
             }
+            assert_same(&text);
         }
     }
 
     proptest::proptest! {
         #[test]
         fn any_text(text in "([' \u{a0}\n\r\tsSreEvVlLmdtT\u{17f}K\u{212a}09½!.,_\u{301}é国]|.){0,24}") {
-            for splits in Splits::ALL {
-                assert_eq!(words(splits, &text), expected(splits, &text), "{splits:?} {text:?}");
-            }
+            assert_same(&text);
         }
 
         #[test]
         fn any_runs(runs in proptest::collection::vec((0..8_usize, 1..9_usize), 0..12)) {
             let parts = [" ", "\n", "\t", "ab", "12", "!?", "'", "\r\n"];
             let text: String = runs.iter().map(|&(part, count)| parts[part].repeat(count)).collect();
-            for splits in Splits::ALL {
-                assert_eq!(words(splits, &text), expected(splits, &text), "{splits:?} {text:?}");
-            }
+            assert_same(&text);
         }
     }
 }

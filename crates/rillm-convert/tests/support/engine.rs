@@ -1,27 +1,18 @@
-//! The engine's tokenizer over a section in memory, and texts for it.
+//! The engine's tokenizer over a section in memory, and random numbers for strings.
+
+// Every file of tests is a program of its own and uses a part of this.
+#![allow(dead_code)]
 
 use rillm::counted::{Counted, SectorReader};
 use rillm::error::Error;
 use rillm::format::{Section, SectionKind};
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
-use rillm::tokenizer::{Decoder, Scratch, Tokenizer};
+use rillm::tokenizer::{Decoder, Encoder, Scratch, Tokenizer};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::Value;
 
 /// Where the section lies in the pseudo-file.
 pub const FIRST: usize = 3;
-
-pub const ENGLISH: &str = "The library stood at the end of a narrow street, and nobody in town remembered who had built it. \
-    Every morning at eight o'clock Mrs. Hargreaves unlocked the heavy door, hung up her coat and put the kettle on; \
-    every evening at six she locked it again. In between, perhaps a dozen people came: students who needed somewhere \
-    warm, an old man who read the newspapers from back to front, and once, in 1987, a film crew from Birmingham. \
-    \"You can't run a library on twelve visitors a day,\" the council wrote. She answered that libraries, like \
-    lighthouses, are not measured by the number of ships that call, and filed the letter under Fiction.\n\nWhen the \
-    river rose that spring, the cellar flooded first. She carried what she could: the atlases, the parish records \
-    (1642-1911), two hundred volumes of natural history. The rest floated.\n";
-
-pub const OTHER: &str = "Das Übermaß an Größe, naïve façade, Être où ça? Привет, как дела? 你好,世界。日本語のテキストです。\
-    مرحبا بالعالم नमस्ते दुनिया สวัสดี 👩‍👩‍👧‍👦🏳️‍🌈 e\u{301}a\u{300}\u{323} ▁▁x fn main() { println!(\"{:?}\", 0x1F); }\t\t\r\n";
 
 /// A file that holds only a tokenizer section.
 pub struct Memory(pub Vec<u8>);
@@ -37,7 +28,7 @@ impl WeightSource for Memory {
     }
 }
 
-const SCRATCH: Scratch = [0; size_of::<Scratch>() / 8];
+pub const SCRATCH: Scratch = [0; size_of::<Scratch>() / 8];
 
 /// A section in a pseudo-file, and the engine's tokenizer over it.
 pub struct Engine {
@@ -70,10 +61,24 @@ impl Engine {
     }
 
     pub fn encode(&mut self, text: &str) -> Result<Vec<u32>, Error<&'static str>> {
-        let mut encoder = self.tokenizer.encoder(text, true, &mut self.scratch);
+        let encoder = self.tokenizer.encoder(text, true, &mut self.scratch);
+        Self::drain(encoder, &mut self.source, text)
+    }
+
+    /// The tokens of a text whose marks are text like any other.
+    pub fn encode_plain(&mut self, text: &str) -> Result<Vec<u32>, Error<&'static str>> {
+        let encoder = self.tokenizer.encoder(text, true, &mut self.scratch).plain();
+        Self::drain(encoder, &mut self.source, text)
+    }
+
+    fn drain(
+        mut encoder: Encoder<'_>,
+        source: &mut Counted<Memory>,
+        text: &str,
+    ) -> Result<Vec<u32>, Error<&'static str>> {
         let (mut ids, mut batch) = (Vec::new(), [0; 7]);
         loop {
-            let len = pollster::block_on(encoder.fill(&mut self.source, &mut batch))?;
+            let len = pollster::block_on(encoder.fill(source, &mut batch))?;
             ids.extend(&batch[..len]);
             assert!(ids.len() <= 4 * text.len() + 8, "more tokens than bytes");
             if len < batch.len() {
