@@ -184,8 +184,8 @@ mod tests {
     /// Every character, through the records as a reader reads them.
     #[test]
     fn every_character_is_as_the_library_has_it() {
-        // BERT's uncased and cased, the text as it is, and each setting where the others are not.
-        for bits in [0b1111, 0b0011, 0, 0b0001, 0b0100, 0b1110] {
+        // BERT's uncased and cased, and settings that no model has.
+        for bits in [0b1111, 0b0011, 0b0100, 0b1010] {
             let flag = |bit: u32| bits & 1 << bit != 0;
             let library = BertNormalizer::new(flag(0), flag(1), Some(flag(2)), flag(3));
             let ours = Normalizer::parse(&serde_json::to_value(library).unwrap()).unwrap();

@@ -259,6 +259,14 @@ mod tests {
             Kind::Chars(CharsHeader { escaped_marks: true, prefix: PrefixSpace::Prepend, ..chars }),
             Kind::Bytes(bytes),
             Kind::Bytes(BytesHeader { whole: Some(table(3, 1)), normal: None, ..bytes }),
+            Kind::Pieces(WordPieceHeader {
+                unk: 100,
+                max_chars: 100,
+                longest_piece: 18,
+                pieces: table(1000, 3),
+                blocks: 160,
+                spellings: 90,
+            }),
         ] {
             let header = header(kind);
             assert_eq!(TokenizerHeader::parse(&header.emit()), Ok(header));
