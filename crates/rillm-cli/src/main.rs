@@ -13,6 +13,7 @@ mod number;
 mod progress;
 mod run;
 mod source;
+mod tokenize;
 mod whole;
 
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ enum Command {
     Convert(convert::Args),
     /// Show what a .rillm file holds
     Inspect(inspect::Args),
+    /// Show the tokens of a text
+    Tokenize(tokenize::Args),
     /// Make an image of an SD card with models on it, or check a card
     Card(card::Args),
     /// Compare a .rillm file with its checkpoint in float32
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Tokenize(args) => tokenize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Card(args) => card::run(&args),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };

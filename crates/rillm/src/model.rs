@@ -5,8 +5,9 @@ use crate::error::Error;
 use crate::fixed::Positive;
 use crate::format::{
     EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Section, SectionKind, TENSOR_ENTRY_LEN,
-    TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind,
+    TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind,
 };
+use crate::session::Token;
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::Tokenizer;
 
@@ -145,6 +146,35 @@ impl Model {
 
     pub(crate) fn embedding(&self) -> &EmbeddingHeader {
         &self.embedding
+    }
+
+    /// Reads what a token is and its text, which lies in `text` then, from `source`, the file that the model was opened
+    /// from.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`], [`Error::Format`] where the record is damaged, or the source's.
+    pub async fn token<'t, S: WeightSource>(
+        &self,
+        source: &mut S,
+        id: u32,
+        text: &'t mut [u8; 255],
+    ) -> Result<Token<'t>, Error<S::Error>> {
+        if id >= self.header.vocab_size {
+            return Err(Error::NoSuchToken { id, vocab_size: self.header.vocab_size });
+        }
+        let mut sector = [0; SECTOR_LEN];
+        let mut reader = SectorReader::new(source, &mut sector);
+        let row_len = self.embedding.tensor.row_len();
+        let (start, mut head) = (self.record_offset(id) + row_len as u64, [0; 2]);
+        reader.read(start, &mut head).await.map_err(Error::Source)?;
+        let [len, kind] = head;
+        let room = (self.embedding.record_len as usize).saturating_sub(row_len + head.len());
+        let text = &mut text[..len.into()];
+        if text.len() > room {
+            return Err(FormatError::Text { field: "a token's text" }.into());
+        }
+        reader.read(start + head.len() as u64, text).await.map_err(Error::Source)?;
+        Ok(Token { id, kind: TokenKind::parse(kind)?, text })
     }
 
     /// Where a token's embedding record starts.

@@ -66,13 +66,16 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         }
     }
 
-    /// Appends the tokens of `text`, all or none.
-    pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
+    /// Appends the tokens of `text`, all or none. With `plain`, marks in it are text like any other.
+    pub async fn push_text(&mut self, text: &str, plain: bool) -> Result<usize, Error<S::Error>> {
         let (started, read_before) = (self.watch.now(), self.source.watch().ticks.read);
         let start = self.len;
         let context = self.plan.context;
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
         let mut encoder = self.model.tokenizer().encoder(text, start == 0, scratch);
+        if plain {
+            encoder = encoder.plain();
+        }
         let room = &mut self.memory.history[start..];
         let mut tokens = start + encoder.fill(&mut self.source, room).await?;
         // Where the room was not enough, the rest is counted, for the message.

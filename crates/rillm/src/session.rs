@@ -18,7 +18,7 @@ pub struct Token<'t> {
     pub id: u32,
     /// What the text is.
     pub kind: TokenKind,
-    /// The text: whole characters, or one byte of one. For printing it goes through a
+    /// The text: whole characters, one byte of one, or any bytes of several, as `kind` says. For printing it goes through a
     /// [`Decoder`](crate::tokenizer::Decoder).
     pub text: &'t [u8],
 }
@@ -74,14 +74,23 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// Returns how many. Nothing is computed yet.
     ///
     /// A text that continues another is encoded by itself: where the tokenizer puts a space before a text, it puts one
-    /// here, and no token spans the two. Marks such as `</s>` in the text become their tokens: a program that takes text
-    /// from strangers removes them first.
+    /// here, and no token spans the two. Marks such as `</s>` in the text become their tokens; in
+    /// [`push_plain_text`](Self::push_plain_text) they do not.
     ///
     /// # Errors
     /// [`Error::ContextFull`], [`Error::Format`] where the tokenizer's tables are damaged, or the source's; the session is
     /// then as it was before.
     pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
-        self.runner.push_text(text).await
+        self.runner.push_text(text, false).await
+    }
+
+    /// Does what [`push_text`](Self::push_text) does, but takes marks such as `</s>` for text like any other: for text from
+    /// strangers.
+    ///
+    /// # Errors
+    /// As [`push_text`](Self::push_text).
+    pub async fn push_plain_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
+        self.runner.push_text(text, true).await
     }
 
     /// Appends tokens. Nothing is computed yet.

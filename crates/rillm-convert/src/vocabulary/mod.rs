@@ -8,6 +8,7 @@ mod byte_level;
 mod byte_level_json;
 mod config;
 mod llama2c;
+mod normal_forms;
 mod section;
 mod sentencepiece;
 mod tokenizer_json;

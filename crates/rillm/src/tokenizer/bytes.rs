@@ -2,6 +2,7 @@
 
 use super::encode::Words;
 use super::layout::{BytesHeader, NONE_BYTE, TABLES_AT};
+use super::normal::Normal;
 use super::splits::Scan;
 use super::text::Text;
 use super::window::{Merges, Symbol, WORD_LEN};
@@ -16,15 +17,22 @@ pub(super) struct ByteWords<'a> {
     loaded: bool,
     /// Bytes of the word at hand that are not merged yet.
     left: usize,
+    /// The normal form of the text at hand, where text is brought into it.
+    normal: Normal,
 }
 
 impl<'a> ByteWords<'a> {
     pub fn new(tokens: &'a mut [u32; 256]) -> Self {
-        Self { tokens, loaded: false, left: 0 }
+        Self { tokens, loaded: false, left: 0, normal: Normal::NONE }
+    }
+
+    /// Forgets what belongs to the text before.
+    pub fn start_piece(&mut self) {
+        self.normal = Normal::NONE;
     }
 }
 
-impl Words<'_> {
+impl<'a> Words<'a> {
     /// Takes a word out of `piece`, which is not empty, or as much of it as the window holds, and merges it.
     pub(super) async fn next_bytes<S: WeightSource>(
         &mut self,
@@ -37,14 +45,13 @@ impl Words<'_> {
         }
         let whole = self.bytes.left == 0;
         if whole {
-            self.bytes.left = scan(self.piece, header);
+            self.bytes.left = self.scan(reader, header).await?;
         }
         let (start, len) = (self.piece, self.bytes.left.min(WORD_LEN));
         for place in 0..len {
-            let Some((byte, rest)) = next_byte(self.piece) else { break };
+            let byte = self.take_byte(reader, header).await?;
             let id = self.bytes.tokens[usize::from(byte)];
             self.window.set(place, if id == NONE_BYTE { Symbol::GONE } else { Symbol::new(id) });
-            self.piece = rest;
         }
         self.window.merge(self.tokenizer, reader, Merges { at: TABLES_AT, table: header.pairs }, len).await?;
         let done = if len < self.bytes.left { self.window.cut() } else { len };
@@ -53,15 +60,64 @@ impl Words<'_> {
         if done < len {
             self.piece = start;
             for _ in 0..done {
-                self.piece = next_byte(self.piece).map_or(Text::EMPTY, |(_, rest)| rest);
+                self.take_byte(reader, header).await?;
             }
         } else if whole && let Some(table) = header.whole {
-            let id = self.whole_word(reader, Merges { at: header.whole_at(), table }, len).await?;
-            if let Some(id) = id {
+            let tree = Merges { at: header.whole_at(), table };
+            if let Some(id) = self.whole_word(reader, tree, len).await? {
                 self.window.ready_one(id);
             }
         }
         Ok(())
+    }
+
+    /// Bytes of the first word of `piece`.
+    async fn scan<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+        header: &BytesHeader,
+    ) -> Result<usize, Error<S::Error>> {
+        let mut scan = Scan::new(header.splits);
+        let mut text = self.piece;
+        loop {
+            let head = self.head(reader, header, text).await?;
+            let c = head.text[usize::from(text.taken)..].chars().next();
+            if let Some(len) = scan.push(c) {
+                return Ok(len);
+            }
+            text = head.after(text, c.map_or(0, char::len_utf8));
+        }
+    }
+
+    /// Takes a byte out of `piece`.
+    async fn take_byte<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+        header: &BytesHeader,
+    ) -> Result<u8, Error<S::Error>> {
+        let text = self.piece;
+        let head = self.head(reader, header, text).await?;
+        // The text does not end before the word does.
+        let byte = head.text.as_bytes().get(usize::from(text.taken)).copied().unwrap_or_default();
+        self.piece = head.after(text, 1);
+        Ok(byte)
+    }
+
+    /// What a text starts with.
+    async fn head<'t, S: WeightSource>(
+        &'t mut self,
+        reader: &mut SectorReader<'_, S>,
+        header: &BytesHeader,
+        text: Text<'t>,
+    ) -> Result<Head<'t>, Error<S::Error>> {
+        if text.prefix {
+            return Ok(Head { text: " ", source_len: 0 });
+        }
+        if let Some((form, source_len)) = self.bytes.normal.of(self.tokenizer, reader, header, text.rest).await? {
+            return Ok(Head { text: form, source_len });
+        }
+        let len = text.rest.chars().next().map_or(0, char::len_utf8);
+        Ok(Head { text: &text.rest[..len], source_len: len })
     }
 
     /// The token of a word that merges do not lead to, but to the tokens in the first `len` places.
@@ -84,26 +140,21 @@ impl Words<'_> {
     }
 }
 
-/// Bytes of the first word of a text, which is not empty.
-fn scan(text: Text<'_>, header: &BytesHeader) -> usize {
-    let mut scan = Scan::new(header.splits);
-    let prefix = text.prefix.then_some(' ');
-    let mut chars = prefix.into_iter().chain(text.rest.chars());
-    loop {
-        if let Some(len) = scan.push(chars.next()) {
-            return len;
-        }
-    }
+/// A character of a text, or the normal form of several.
+struct Head<'t> {
+    text: &'t str,
+    /// Bytes that it is made of.
+    source_len: usize,
 }
 
-/// The next byte of a text, and the text after it.
-fn next_byte(text: Text<'_>) -> Option<(u8, Text<'_>)> {
-    if text.prefix {
-        return Some((b' ', Text { prefix: false, ..text }));
+impl Head<'_> {
+    /// The text after `len` more bytes of its head.
+    fn after<'a>(&self, text: Text<'a>, len: usize) -> Text<'a> {
+        let taken = usize::from(text.taken) + len;
+        if taken < self.text.len() {
+            // A head has at most 128 bytes.
+            return Text { taken: taken as u8, ..text };
+        }
+        Text { rest: &text.rest[self.source_len..], ..Text::EMPTY }
     }
-    let c = text.rest.chars().next()?;
-    let taken = usize::from(text.taken);
-    let byte = *text.rest.as_bytes().get(taken)?;
-    let rest = if taken + 1 < c.len_utf8() { Text { taken: text.taken + 1, ..text } } else { text.skip() };
-    Some((byte, rest))
 }

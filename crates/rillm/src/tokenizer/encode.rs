@@ -187,6 +187,7 @@ impl<'a> Words<'a> {
             self.piece.prefix = true;
         }
         self.at_start = false;
+        self.bytes.start_piece();
         Ok(())
     }
 }

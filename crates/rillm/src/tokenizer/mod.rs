@@ -6,8 +6,8 @@
 //! once. The numbers are those of the Hugging Face `tokenizers` library, bit for bit.
 //!
 //! The code, in the order in which a text passes through it: `text` (the text as the vocabulary spells it), `encode` (what
-//! lies between added tokens), `added` (those, such as `<s>`), `chars` or `bytes` with `splits` and `unicode` (words, of
-//! characters as sentencepiece has them or of bytes as GPT-2 does), `window` (their merges), `table` (the lookups),
+//! lies between added tokens), `added` (those, such as `<s>`), `chars` or `bytes` with `splits`, `normal` and `unicode` (words,
+//! of characters as sentencepiece has them or of bytes as GPT-2 does), `window` (their merges), `table` (the lookups),
 //! `wordpiece` (words in pieces, as BERT has them),
 //! `layout` (the file's bytes, as `docs/format.md` has them), `decode`.
 
@@ -17,6 +17,7 @@ mod chars;
 mod decode;
 mod encode;
 pub mod layout;
+mod normal;
 mod splits;
 mod table;
 mod text;

@@ -1,0 +1,120 @@
+//! `rillm tokenize`: what tokens a text becomes, and what that takes.
+
+use std::io::{self, Read, Write, stdin, stdout};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use console::style;
+use rillm::counted::{Counted, Traffic};
+use rillm::model::Model;
+use rillm::tokenizer::{Scratch, Tokenizer};
+use serde_json::json;
+
+use crate::block_on::block_on;
+use crate::model_file::ModelArgs;
+use crate::number::grouped;
+use crate::source::Source;
+
+/// Show the tokens of a text.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  rillm tokenize \"The little fox\"
+  rillm tokenize --model smollm2.rillm --source throttled - < book.txt
+  rillm tokenize --model smollm2.rillm --plain \"<|im_end|>\" --json | jq .tokens[].id")]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The text; `-` or nothing for standard input
+    text: Option<String>,
+    /// Take marks such as </s> for text like any other
+    #[arg(long)]
+    plain: bool,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// What encoding a text found, and what it took.
+struct Encoded {
+    ids: Vec<u32>,
+    traffic: Traffic,
+    elapsed: Duration,
+    /// Bytes of the tokenizer, its scratch, the encoder and its future.
+    ram: usize,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let text = match args.text.as_deref() {
+        Some(text) if text != "-" => text.to_owned(),
+        _ => {
+            let mut text = String::new();
+            stdin().read_to_string(&mut text).context("cannot read the text from standard input as UTF-8")?;
+            text
+        }
+    };
+    let (model, mut source) = args.model.open()?;
+    let encoded = encode(&model, &mut source, &text, args.plain)?;
+    let mut tokens = Vec::new();
+    for &id in &encoded.ids {
+        tokens.push((id, token_text(&model, &mut source, id)?));
+    }
+    Ok(print(args, &encoded, &tokens, &mut stdout().lock())?)
+}
+
+fn encode(model: &Model, source: &mut Source, text: &str, plain: bool) -> Result<Encoded> {
+    let mut source = Counted::new(source);
+    let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
+    let started = Instant::now();
+    let mut encoder = model.tokenizer().encoder(text, true, &mut scratch);
+    if plain {
+        encoder = encoder.plain();
+    }
+    let (mut ids, mut batch) = (Vec::new(), [0; 256]);
+    let ram = size_of::<Tokenizer>() + size_of::<Scratch>() + size_of_val(&encoder);
+    let mut future = 0;
+    loop {
+        let fill = encoder.fill(&mut source, &mut batch);
+        future = future.max(size_of_val(&fill));
+        let len = block_on(fill)?;
+        ids.extend(&batch[..len]);
+        if len < batch.len() {
+            break;
+        }
+    }
+    Ok(Encoded { ids, traffic: source.traffic(), elapsed: started.elapsed(), ram: ram + future })
+}
+
+/// The text of a token, from its embedding record.
+fn token_text(model: &Model, source: &mut Source, id: u32) -> Result<Vec<u8>> {
+    let mut text = [0; 255];
+    Ok(block_on(model.token(source, id, &mut text))?.text.to_vec())
+}
+
+fn print(args: &Args, encoded: &Encoded, tokens: &[(u32, Vec<u8>)], out: &mut impl Write) -> io::Result<()> {
+    let Encoded { traffic, elapsed, ram, .. } = encoded;
+    if args.json {
+        let tokens: Vec<_> =
+            tokens.iter().map(|(id, text)| json!({"id": id, "text": String::from_utf8_lossy(text)})).collect();
+        let object = json!({
+            "tokens": tokens, "reads": traffic.reads, "seeks": traffic.seeks, "bytes_read": traffic.bytes,
+            "seconds": elapsed.as_secs_f64(), "ram_bytes": ram,
+        });
+        return writeln!(out, "{object}");
+    }
+    for (id, text) in tokens {
+        writeln!(out, "{id:>8} {:?}", String::from_utf8_lossy(text))?;
+    }
+    let each = |amount: f64| amount / tokens.len().max(1) as f64;
+    writeln!(
+        out,
+        "{} {} tokens; a token: {:.1} reads, {:.1} seeks, {:.0} bytes, {:.1} µs; {} bytes of RAM",
+        style("encoded:").green().bold(),
+        grouped(tokens.len() as u64),
+        each(traffic.reads as f64),
+        each(traffic.seeks as f64),
+        each(traffic.bytes as f64),
+        each(elapsed.as_secs_f64() * 1e6),
+        grouped(*ram as u64),
+    )
+}

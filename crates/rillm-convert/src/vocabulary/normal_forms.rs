@@ -1,0 +1,43 @@
+//! The table of normalization form C, from the Unicode data that the `tokenizers` library has.
+
+use std::collections::HashMap;
+
+use rillm::tokenizer::layout::NormalEntry;
+use unicode_normalization_alignments::char::{canonical_combining_class, compose, decompose_canonical};
+
+const HANGUL: std::ops::RangeInclusive<char> = '\u{ac00}'..='\u{d7a3}';
+
+/// Every character that decomposes or has a combining class, and every pair that composes, but Hangul syllables.
+pub(super) fn normal_forms() -> Vec<NormalEntry> {
+    let decompositions: Vec<(char, Vec<char>)> = ('\0'..=char::MAX)
+        .filter(|c| !HANGUL.contains(c))
+        .map(|c| {
+            let mut parts = Vec::new();
+            decompose_canonical(c, |part| parts.push(part));
+            (c, parts)
+        })
+        .collect();
+    let by_parts: HashMap<&[char], char> = decompositions.iter().map(|(c, parts)| (parts.as_slice(), *c)).collect();
+    let mut entries = Vec::new();
+    for (c, parts) in &decompositions {
+        let class = canonical_combining_class(*c);
+        let parts = match parts.as_slice() {
+            [same] if same == c => [0, 0],
+            [other] => [u32::from(*other), 0],
+            // Unicode decomposes in steps of two, of which only the first goes on.
+            [start @ .., last] => [u32::from(by_parts[start]), u32::from(*last)],
+            [] => continue,
+        };
+        if class != 0 || parts[0] != 0 {
+            entries.push(NormalEntry::Char { code_point: u32::from(*c), class, parts });
+        }
+        let [first, second] = parts.map(char::from_u32);
+        if let (Some(first), Some(second @ '\u{1}'..)) = (first, second)
+            && let Some(composed) = compose(first, second)
+            && composed == *c
+        {
+            entries.push(NormalEntry::Pair { first: parts[0], second: parts[1], composed: u32::from(*c) });
+        }
+    }
+    entries
+}

@@ -1,0 +1,241 @@
+//! Normalization form C, a few characters at a time.
+
+use super::Tokenizer;
+use super::layout::{BytesHeader, NormalEntry, TableHeader};
+use super::unicode::is_normal_start;
+use crate::counted::SectorReader;
+use crate::error::Error;
+use crate::format::{FormatError, in_range};
+use crate::source::WeightSource;
+
+/// Decomposed characters that are ordered and composed together.
+const MARKS: usize = 32;
+/// Characters of the longest canonical decomposition, and steps to get there.
+const PARTS: usize = 4;
+const STEPS: u64 = 8;
+
+// Hangul syllables, which are composed by arithmetic.
+const S: u32 = 0xac00;
+const L: u32 = 0x1100;
+const V: u32 = 0x1161;
+const T: u32 = 0x11a7;
+const L_COUNT: u32 = 19;
+const V_COUNT: u32 = 21;
+const T_COUNT: u32 = 28;
+
+/// A character and its canonical combining class.
+#[derive(Clone, Copy)]
+struct Mark {
+    c: char,
+    class: u8,
+}
+
+/// The normal form of a character and those after it that may change together with it. Of more than 28 such characters
+/// those that follow are a group of their own.
+pub(super) struct Normal {
+    /// What is left of the text from the group on, in bytes; 0 for no group.
+    at: usize,
+    /// Bytes of the group as it was given.
+    source_len: usize,
+    bytes: [u8; 4 * MARKS],
+    len: usize,
+}
+
+impl Normal {
+    pub const NONE: Self = Self { at: 0, source_len: 0, bytes: [0; 4 * MARKS], len: 0 };
+
+    /// Brings the group that `text` starts with into normal form, unless that was done last. Gives the form and how
+    /// many bytes of `text` it is made of; `None` where that is the first character as it is.
+    pub async fn of<S: WeightSource>(
+        &mut self,
+        tokenizer: &Tokenizer,
+        reader: &mut SectorReader<'_, S>,
+        header: &BytesHeader,
+        text: &str,
+    ) -> Result<Option<(&str, usize)>, Error<S::Error>> {
+        let mut chars = text.chars();
+        let starts = |c: Option<char>| c.is_none_or(is_normal_start);
+        let Some(table) = header.normal.filter(|_| !(starts(chars.next()) && starts(chars.next()))) else {
+            return Ok(None);
+        };
+        if self.at != text.len() {
+            self.at = 0;
+            self.read(tokenizer, reader, Forms { at: header.normal_at(), table }, text).await?;
+            self.at = text.len();
+        }
+        let form = core::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default();
+        Ok(Some((form, self.source_len)))
+    }
+
+    async fn read<S: WeightSource>(
+        &mut self,
+        tokenizer: &Tokenizer,
+        reader: &mut SectorReader<'_, S>,
+        forms: Forms,
+        text: &str,
+    ) -> Result<(), Error<S::Error>> {
+        let mut marks = [Mark { c: '\0', class: 0 }; MARKS];
+        let mut len = 0;
+        self.source_len = 0;
+        for c in text.chars() {
+            if self.source_len > 0 && (is_normal_start(c) || len + PARTS > MARKS) {
+                break;
+            }
+            len += forms.decompose(tokenizer, reader, c, &mut marks[len..]).await?;
+            self.source_len += c.len_utf8();
+        }
+        order(&mut marks[..len]);
+        let len = forms.compose(tokenizer, reader, &mut marks[..len]).await?;
+        self.len = 0;
+        for mark in &marks[..len] {
+            self.len += mark.c.encode_utf8(&mut self.bytes[self.len..]).len();
+        }
+        Ok(())
+    }
+}
+
+/// The table of normal forms: where its buckets start in the section, and how many there are.
+#[derive(Clone, Copy)]
+struct Forms {
+    at: u64,
+    table: TableHeader,
+}
+
+impl Forms {
+    /// Puts the canonical decomposition of a character into `out`; returns how many characters that is.
+    async fn decompose<S: WeightSource>(
+        self,
+        tokenizer: &Tokenizer,
+        reader: &mut SectorReader<'_, S>,
+        c: char,
+        out: &mut [Mark],
+    ) -> Result<usize, Error<S::Error>> {
+        let mut stack = [c; PARTS];
+        let (mut depth, mut len) = (1_usize, 0);
+        for steps in 1.. {
+            let Some(top) = depth.checked_sub(1) else { break };
+            in_range("steps of a canonical decomposition", steps, 1, STEPS)?;
+            depth = top;
+            let (class, [first, second]) = self.parts(tokenizer, reader, stack[top]).await?;
+            let Some(first) = first else {
+                in_range("length of a canonical decomposition", len as u64 + 1, 1, PARTS.min(out.len()) as u64)?;
+                out[len] = Mark { c: stack[top], class };
+                len += 1;
+                continue;
+            };
+            for part in [second, Some(first)].into_iter().flatten() {
+                in_range("length of a canonical decomposition", depth as u64 + 1, 1, PARTS as u64)?;
+                stack[depth] = part;
+                depth += 1;
+            }
+        }
+        Ok(len)
+    }
+
+    /// The combining class of a character and what it decomposes to in one step.
+    async fn parts<S: WeightSource>(
+        self,
+        tokenizer: &Tokenizer,
+        reader: &mut SectorReader<'_, S>,
+        c: char,
+    ) -> Result<(u8, [Option<char>; 2]), Error<S::Error>> {
+        let code_point = u32::from(c);
+        if code_point < 0xc0 {
+            return Ok((0, [None; 2]));
+        }
+        if let Some(syllable) = code_point.checked_sub(S).filter(|&syllable| syllable < L_COUNT * V_COUNT * T_COUNT) {
+            let (lv, t) = (syllable / T_COUNT, syllable % T_COUNT);
+            let parts = match t {
+                0 => [L + lv / V_COUNT, V + lv % V_COUNT],
+                _ => [S + lv * T_COUNT, T + t],
+            };
+            return Ok((0, parts.map(char::from_u32)));
+        }
+        let is_it = |entry: &NormalEntry| matches!(entry, NormalEntry::Char { code_point: c, .. } if *c == code_point);
+        let hash = NormalEntry::char_hash(code_point);
+        match tokenizer.find(reader, self.at, self.table, hash, is_it).await? {
+            Some(NormalEntry::Char { class, parts, .. }) => {
+                let mut found = [None; 2];
+                for (slot, part) in found.iter_mut().zip(parts) {
+                    if part != 0 {
+                        *slot = Some(character("part of a canonical decomposition", part)?);
+                    }
+                }
+                Ok((class, found))
+            }
+            _ => Ok((0, [None; 2])),
+        }
+    }
+
+    /// Composes characters that are decomposed and in order; returns how many are left of them.
+    async fn compose<S: WeightSource>(
+        self,
+        tokenizer: &Tokenizer,
+        reader: &mut SectorReader<'_, S>,
+        marks: &mut [Mark],
+    ) -> Result<usize, Error<S::Error>> {
+        let (mut len, mut starter) = (0, None);
+        for place in 0..marks.len() {
+            let mark = marks[place];
+            if let Some(starter) = starter {
+                // One of the same class, or a starter, keeps it from its starter.
+                let is_free = starter + 1 == len || marks[len - 1].class < mark.class;
+                let starter: &mut Mark = &mut marks[starter];
+                if is_free && let Some(c) = self.pair(tokenizer, reader, starter.c, mark.c).await? {
+                    starter.c = c;
+                    continue;
+                }
+            }
+            if mark.class == 0 {
+                starter = Some(len);
+            }
+            marks[len] = mark;
+            len += 1;
+        }
+        Ok(len)
+    }
+
+    /// What two characters compose to.
+    async fn pair<S: WeightSource>(
+        self,
+        tokenizer: &Tokenizer,
+        reader: &mut SectorReader<'_, S>,
+        first: char,
+        second: char,
+    ) -> Result<Option<char>, Error<S::Error>> {
+        if is_normal_start(second) {
+            return Ok(None);
+        }
+        let (first, second) = (u32::from(first), u32::from(second));
+        if (L..L + L_COUNT).contains(&first) && (V..V + V_COUNT).contains(&second) {
+            return Ok(char::from_u32(S + ((first - L) * V_COUNT + second - V) * T_COUNT));
+        }
+        let is_lv = (S..S + L_COUNT * V_COUNT * T_COUNT).contains(&first) && (first - S) % T_COUNT == 0;
+        if is_lv && (T + 1..T + T_COUNT).contains(&second) {
+            return Ok(char::from_u32(first + second - T));
+        }
+        let is_it = |entry: &NormalEntry| matches!(entry, NormalEntry::Pair { first: a, second: b, .. } if (*a, *b) == (first, second));
+        let hash = NormalEntry::pair_hash(first, second);
+        match tokenizer.find(reader, self.at, self.table, hash, is_it).await? {
+            Some(NormalEntry::Pair { composed, .. }) => Ok(Some(character("character composed of two", composed)?)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Canonical order: marks between starters by their classes, those of one class as they were.
+fn order(marks: &mut [Mark]) {
+    for end in 1..marks.len() {
+        for place in (1..=end).rev() {
+            if marks[place].class == 0 || marks[place - 1].class <= marks[place].class {
+                break;
+            }
+            marks.swap(place - 1, place);
+        }
+    }
+}
+
+/// The character of a number in the table.
+fn character(field: &'static str, value: u32) -> Result<char, FormatError> {
+    char::from_u32(value).ok_or(FormatError::Unknown { field, value })
+}
