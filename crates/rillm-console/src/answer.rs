@@ -61,8 +61,10 @@ where
             break Stop::Interrupted;
         }
         let ended = match text.next(bench.model, session).await {
-            Ok(([one, two], ended)) => {
-                screen.say(format_args!("{one}{two}"))?;
+            Ok((pieces, ended)) => {
+                for piece in pieces {
+                    screen.say(format_args!("{piece}"))?;
+                }
                 ended
             }
             Err(error) => match failures.another(screen, error)? {
