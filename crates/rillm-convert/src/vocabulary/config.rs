@@ -13,7 +13,7 @@ pub(super) struct TokenizerConfig {
     pub bos: Option<String>,
     pub chat_template: Option<String>,
     pub special_tokens: Vec<(String, String)>,
-    pub added: Vec<AddedToken>,
+    added: Value,
 }
 
 impl TokenizerConfig {
@@ -33,11 +33,6 @@ impl TokenizerConfig {
         // A token is written as its text, or as an object that has the text.
         let text = |token: &Value| token.as_str().or(token["content"].as_str()).map(str::to_owned);
         let fields = json.as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_token"));
-        let mut added = Vec::new();
-        for (id, token) in json["added_tokens_decoder"].as_object().into_iter().flatten() {
-            let id = id.parse().map_err(|_| Problem::Malformed(format!("added_tokens_decoder has token \"{id}\"")))?;
-            added.push(added_token(token, id)?);
-        }
         Ok(Self {
             add_bos: json["add_bos_token"].as_bool(),
             add_prefix_space: json["add_prefix_space"].as_bool(),
@@ -45,8 +40,18 @@ impl TokenizerConfig {
             bos: text(&json["bos_token"]),
             chat_template: chat_template(&json["chat_template"]),
             special_tokens: fields.filter_map(|(name, token)| Some((name.clone(), text(token)?))).collect(),
-            added,
+            added: json["added_tokens_decoder"].clone(),
         })
+    }
+
+    /// The added tokens that the file lists.
+    pub fn added(&self) -> Result<Vec<AddedToken>, Problem> {
+        let tokens = self.added.as_object().into_iter().flatten();
+        let added = tokens.map(|(id, token)| {
+            let id = id.parse().map_err(|_| Problem::Malformed(format!("added_tokens_decoder has token \"{id}\"")))?;
+            added_token(token, id, false)
+        });
+        added.collect()
     }
 }
 
@@ -57,14 +62,14 @@ fn chat_template(json: &Value) -> Option<String> {
     json.as_str().or_else(default).map(str::to_owned)
 }
 
-/// Reads an added token of either JSON file.
-pub(super) fn added_token(json: &Value, id: u32) -> Result<AddedToken, Problem> {
+/// Reads an added token of either JSON file. It may strip spaces beside it where those are `no_text` anyway.
+pub(super) fn added_token(json: &Value, id: u32, no_text: bool) -> Result<AddedToken, Problem> {
     let content = json["content"]
         .as_str()
         .filter(|content| !content.is_empty())
         .ok_or_else(|| Problem::Malformed(format!("added token {id} has no content")))?;
     for field in ["single_word", "lstrip", "rstrip"] {
-        if json[field] == true {
+        if json[field] == true && !(no_text && field != "single_word") {
             return Err(unsupported(format!("{field} of the added token {content:?}"), true, "false"));
         }
     }

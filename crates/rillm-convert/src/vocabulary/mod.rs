@@ -1,7 +1,8 @@
 //! A checkpoint's tokenizer, from any of the files that checkpoints bring, and as the section of a `.rillm` file.
 //!
 //! Byte-pair encoding over characters with byte fallback, as Llama 1 and 2, Mistral, TinyLlama and llama2.c have it, and
-//! over the bytes of words, as GPT-2, SmolLM2, Llama 3 and Qwen have it. Whatever else a file asks for is refused by name.
+//! over the bytes of words, as GPT-2, SmolLM2, Llama 3 and Qwen have it; and words in pieces, as BERT has them. Whatever
+//! else a file asks for is refused by name.
 
 mod byte_level;
 mod byte_level_json;
@@ -12,6 +13,7 @@ mod normal_forms;
 mod section;
 mod sentencepiece;
 mod tokenizer_json;
+mod wordpiece;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ pub use byte_level::ByteLevel;
 pub use rillm::format::TokenKind;
 use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
 pub use rillm::tokenizer::layout::{PrefixSpace, Splits};
+pub use wordpiece::{Normalizer, WordPiece};
 
 use crate::checkpoint::map_file;
 use crate::gguf::{Gguf, GgufError, is_gguf};
@@ -103,6 +106,8 @@ pub enum Algorithm {
     Chars,
     /// Byte-pair encoding over the bytes of words.
     Bytes(ByteLevel),
+    /// The longest pieces of words.
+    Pieces(WordPiece),
 }
 
 /// A token that is looked for in the text before any merge.
@@ -125,8 +130,8 @@ pub struct Vocabulary {
     pub tokens: Vec<Token>,
     /// What makes tokens of text.
     pub algorithm: Algorithm,
-    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`, or in GPT-2's alphabet for bytes;
-    /// of other tokens, empty.
+    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`, or in GPT-2's alphabet for bytes,
+    /// or as the vocabulary of words in pieces has them; of other tokens, empty.
     pub pieces: Vec<String>,
     /// The merges, one for each pair.
     pub merges: Vec<Merge>,
@@ -254,6 +259,7 @@ impl Vocabulary {
                 ));
             }
             Algorithm::Bytes(_) => byte_level::spelled(&added.content),
+            Algorithm::Pieces(word_piece) => word_piece.printed(&self.pattern(&added)),
         };
         let token = self
             .tokens
@@ -263,8 +269,8 @@ impl Vocabulary {
         token.kind = match added.special {
             true if self.unk == Some(added.id) => TokenKind::Unknown,
             true => TokenKind::Control,
-            false if self.algorithm == Algorithm::Chars => TokenKind::Text,
-            false => TokenKind::Part,
+            false if matches!(self.algorithm, Algorithm::Bytes(_)) => TokenKind::Part,
+            false => TokenKind::Text,
         };
         self.added.push(added);
         Ok(())

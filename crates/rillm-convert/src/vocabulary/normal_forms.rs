@@ -17,7 +17,14 @@ pub(super) fn normal_forms() -> Vec<NormalEntry> {
             (c, parts)
         })
         .collect();
-    let by_parts: HashMap<&[char], char> = decompositions.iter().map(|(c, parts)| (parts.as_slice(), *c)).collect();
+    // Of characters that are the same when decomposed, what their parts compose to, or any of them.
+    let mut by_parts: HashMap<&[char], char> = HashMap::new();
+    for (c, parts) in &decompositions {
+        let slot = by_parts.entry(parts).or_insert(*c);
+        if parts[1..].iter().try_fold(parts[0], |first, &second| compose(first, second)) == Some(*c) {
+            *slot = *c;
+        }
+    }
     let mut entries = Vec::new();
     for (c, parts) in &decompositions {
         let class = canonical_combining_class(*c);

@@ -37,6 +37,10 @@ impl Vocabulary {
         let (bytes, kind, tables) = match self.algorithm {
             Algorithm::Chars => self.chars_tables()?,
             Algorithm::Bytes(byte_level) => self.bytes_tables(byte_level)?,
+            Algorithm::Pieces(word_piece) => {
+                let (header, tables) = word_piece.tables(&self.pieces, self.unk)?;
+                (Vec::new(), Kind::Pieces(header), tables)
+            }
         };
         let (added, raw_starts, normalized_starts) = self.added_tokens();
         let header = TokenizerHeader {
@@ -219,6 +223,9 @@ impl Vocabulary {
 
     /// The text that an added token is found by: its own, or what the normalizer makes of that.
     pub(super) fn pattern(&self, added: &AddedToken) -> String {
+        if let (Algorithm::Pieces(word_piece), true) = (self.algorithm, added.normalized) {
+            return word_piece.normalizer.normalize(&added.content).unwrap_or_default();
+        }
         if !added.normalized || !self.escaped_marks {
             return added.content.clone();
         }

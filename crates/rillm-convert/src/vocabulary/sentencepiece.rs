@@ -87,7 +87,7 @@ impl Vocabulary {
         };
         vocabulary.escaped_marks = vocabulary.prefix != PrefixSpace::First;
         vocabulary.strip_space = vocabulary.prefix != PrefixSpace::Never;
-        for added in config.added {
+        for added in config.added()? {
             vocabulary.add(added)?;
         }
         vocabulary.chat_template = config.chat_template.unwrap_or_default();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::byte_level::merge_ids;
 use super::byte_level_json::byte_level;
 use super::config::{TokenizerConfig, added_token};
-use super::{Problem, Vocabulary, unsupported};
+use super::{AddedToken, Problem, Vocabulary, unsupported};
 
 impl Vocabulary {
     /// Reads a `tokenizer.json` and, if there is one, the `tokenizer_config.json` beside it. `truncation` and `padding`
@@ -20,44 +20,33 @@ impl Vocabulary {
         let json: Value = serde_json::from_slice(bytes)?;
         let config = TokenizerConfig::parse(config)?;
         let model = &json["model"];
+        if model["type"] == "WordPiece" {
+            return Self::from_word_pieces(&json, config, vocab_size);
+        }
         let byte_level = byte_level(&json)?;
         check_model(model, byte_level.is_some())?;
 
         let ids = vocab(model)?;
-        let len = ids.values().max().map_or(0, |&id| id as usize + 1);
-        if len > vocab_size as usize {
-            return Err(Problem::TooManyTokens { token: len - 1, vocab_size });
-        }
-        let mut pieces = vec![String::new(); len];
-        for (&piece, &id) in &ids {
-            if !pieces[id as usize].is_empty() {
-                return Err(Problem::Malformed(format!("two pieces have the number {id}")));
-            }
-            pieces[id as usize] = piece.to_owned();
-        }
+        let pieces = pieces(&ids, vocab_size)?;
         let merges = merges(model)?;
-        let added = json["added_tokens"].as_array().into_iter().flatten().map(|token| {
-            let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-            let id = id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
-            added_token(token, id)
-        });
+        let added = added_tokens(&json, false);
         let unk = model["unk_token"].as_str();
         let mut vocabulary;
         if let Some(byte_level) = byte_level {
-            vocabulary = Self::byte_level(pieces, &merges, added.collect::<Result<_, _>>()?, byte_level, vocab_size)?;
+            vocabulary = Self::byte_level(pieces, &merges, added?, byte_level, vocab_size)?;
             vocabulary.unk = unk.and_then(|unk| vocabulary.find(unk));
         } else {
             vocabulary = Self::of_pieces(pieces, vocab_size)?;
             vocabulary.merges = merge_ids(&merges, |piece| ids.get(piece).copied())?;
             vocabulary.unk = unk.and_then(|unk| vocabulary.find(unk));
             vocabulary.read_spaces(&json["normalizer"], &json["pre_tokenizer"])?;
-            for token in added {
-                vocabulary.add(token?)?;
+            for token in added? {
+                vocabulary.add(token)?;
             }
             vocabulary.strip_space = strips_space(&json["decoder"])?;
         }
 
-        let bos = template_bos(&json["post_processor"])?;
+        let bos = template_bos(&json["post_processor"], false)?;
         vocabulary.add_bos = match &json["post_processor"] {
             Value::Null => config.add_bos == Some(true),
             _ => bos.is_some(),
@@ -143,7 +132,34 @@ fn check_model(model: &Value, over_bytes: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn vocab(model: &Value) -> Result<HashMap<&str, u32>, Problem> {
+/// The vocabulary's pieces by their numbers; of numbers without one, empty.
+pub(super) fn pieces(ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<Vec<String>, Problem> {
+    let len = ids.values().max().map_or(0, |&id| id as usize + 1);
+    if len > vocab_size as usize {
+        return Err(Problem::TooManyTokens { token: len - 1, vocab_size });
+    }
+    let mut pieces = vec![String::new(); len];
+    for (&piece, &id) in ids {
+        if !pieces[id as usize].is_empty() {
+            return Err(Problem::Malformed(format!("two pieces have the number {id}")));
+        }
+        pieces[id as usize] = piece.to_owned();
+    }
+    Ok(pieces)
+}
+
+/// The added tokens, which may strip spaces beside them where those are `no_text` anyway.
+pub(super) fn added_tokens(json: &Value, no_text: bool) -> Result<Vec<AddedToken>, Problem> {
+    let tokens = json["added_tokens"].as_array().into_iter().flatten();
+    let added = tokens.map(|token| {
+        let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
+        added_token(token, id, no_text)
+    });
+    added.collect()
+}
+
+pub(super) fn vocab(model: &Value) -> Result<HashMap<&str, u32>, Problem> {
     let malformed = || Problem::Malformed("the model has no vocab of numbered pieces".into());
     let vocab = model["vocab"].as_object().ok_or_else(malformed)?;
     vocab
@@ -193,35 +209,36 @@ fn strips_space(decoder: &Value) -> Result<bool, Problem> {
     ))
 }
 
-/// The token that the post-processor puts before every text.
-fn template_bos(post_processor: &Value) -> Result<Option<u32>, Problem> {
+/// The token that the post-processor puts before every text. One that it puts after every text is left out where
+/// `may_end`.
+pub(super) fn template_bos(post_processor: &Value, may_end: bool) -> Result<Option<u32>, Problem> {
     let refused = || {
         unsupported(
             "post_processor",
             post_processor,
-            "none, ByteLevel, and a TemplateProcessing with at most one special token before the text",
+            "none, or a TemplateProcessing with at most one special token before the text, and of a WordPiece model one \
+             after it or a BertProcessing",
         )
     };
-    let steps = match post_processor["processors"].as_array() {
-        Some(steps) if post_processor["type"] == "Sequence" => steps.as_slice(),
-        _ => std::slice::from_ref(post_processor),
-    };
-    // ByteLevel changes no token.
-    let mut steps = steps.iter().filter(|step| !step.is_null() && step["type"] != "ByteLevel");
-    let single = match (steps.next(), steps.next()) {
-        (None, _) => return Ok(None),
-        (Some(step), None) if step["type"] == "TemplateProcessing" => step,
-        _ => return Err(refused()),
-    };
-    let (post_processor, single) = (single, single["single"].as_array());
     let is_text = |part: &Value| part["Sequence"]["id"] == "A";
-    match single.ok_or_else(refused)?.as_slice() {
+    let token = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some).ok_or_else(refused);
+    match post_processor["type"].as_str() {
+        None if post_processor.is_null() => return Ok(None),
+        Some("BertProcessing") if may_end => return token(&post_processor["cls"][1]),
+        Some("TemplateProcessing") => {}
+        _ => return Err(refused()),
+    }
+    let single = match post_processor["single"].as_array().ok_or_else(refused)?.as_slice() {
+        [single @ .., last] if may_end && last["SpecialToken"].is_object() => single,
+        single => single,
+    };
+    match single {
         [text] if is_text(text) => Ok(None),
         [special, text] if is_text(text) => {
             let name = special["SpecialToken"]["id"].as_str().ok_or_else(refused)?;
             let ids = &post_processor["special_tokens"][name]["ids"];
             match ids.as_array().map(Vec::as_slice) {
-                Some([id]) => id.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some).ok_or_else(refused),
+                Some([id]) => token(id),
                 _ => Err(refused()),
             }
         }

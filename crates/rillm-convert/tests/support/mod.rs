@@ -1,6 +1,7 @@
 //! What several tests need.
 
 pub mod engine;
+pub mod texts;
 
 use std::path::PathBuf;
 

@@ -1,11 +1,13 @@
 //! Added tokens, such as `<s>`, written out in the text.
 
+use core::ops::Range;
+
 use super::Tokenizer;
 use super::layout::{ADDED_HEAD_LEN, AddedHead, AddedPass, SPACE_MARK};
 use super::text::Text;
 use crate::counted::SectorReader;
 use crate::error::Error;
-use crate::format::FormatError;
+use crate::format::in_range;
 use crate::source::WeightSource;
 
 /// An added token found in a text.
@@ -60,29 +62,49 @@ impl Tokenizer {
         text: Text<'a>,
     ) -> Result<Option<(AddedHead, Text<'a>)>, Error<S::Error>> {
         let escaped = pass == AddedPass::Normalized && self.header.escaped_marks();
-        let section_end = self.offset + self.header.byte_len();
-        let mut at = self.offset + self.header.added_at();
-        // The longest come first.
-        for _ in 0..self.header.added_count {
-            let mut head = [0; ADDED_HEAD_LEN];
-            reader.read(at, &mut head).await.map_err(Error::Source)?;
-            let head = AddedHead::parse(&head, self.header.vocab_size)?;
-            let (start, end) = (at + ADDED_HEAD_LEN as u64, at + ADDED_HEAD_LEN as u64 + u64::from(head.len));
-            if end > section_end {
-                return Err(FormatError::OutOfRange {
-                    field: "end of an added token",
-                    value: end - self.offset,
-                    min: 0,
-                    max: self.header.byte_len(),
-                }
-                .into());
-            }
-            if head.pass == pass
-                && let Some(rest) = starts_with(reader, text, escaped, start, end).await?
-            {
+        let mut tokens = AddedTokens::new(self, pass);
+        while let Some((head, pattern)) = tokens.next(reader).await? {
+            if let Some(rest) = starts_with(reader, text, escaped, pattern).await? {
                 return Ok(Some((head, rest)));
             }
-            at = end;
+        }
+        Ok(None)
+    }
+}
+
+/// The added tokens of a pass, the longest first.
+pub(super) struct AddedTokens<'a> {
+    tokenizer: &'a Tokenizer,
+    pass: AddedPass,
+    /// Those of both passes that are left, and where the next one is in the file.
+    left: u32,
+    at: u64,
+}
+
+impl<'a> AddedTokens<'a> {
+    pub fn new(tokenizer: &'a Tokenizer, pass: AddedPass) -> Self {
+        let header = &tokenizer.header;
+        Self { tokenizer, pass, left: header.added_count, at: tokenizer.offset + header.added_at() }
+    }
+
+    /// The next one, and the bytes of the file that are its text.
+    pub async fn next<S: WeightSource>(
+        &mut self,
+        reader: &mut SectorReader<'_, S>,
+    ) -> Result<Option<(AddedHead, Range<u64>)>, Error<S::Error>> {
+        let Tokenizer { header, offset } = self.tokenizer;
+        while self.left > 0 {
+            let mut head = [0; ADDED_HEAD_LEN];
+            reader.read(self.at, &mut head).await.map_err(Error::Source)?;
+            let head = AddedHead::parse(&head, header.vocab_size)?;
+            let start = self.at + ADDED_HEAD_LEN as u64;
+            let end = start + u64::from(head.len);
+            in_range("end of an added token", end - offset, 0, header.byte_len())?;
+            self.left -= 1;
+            self.at = end;
+            if head.pass == self.pass {
+                return Ok(Some((head, start..end)));
+            }
         }
         Ok(None)
     }
@@ -90,41 +112,55 @@ impl Tokenizer {
 
 /// Whether some added token may start here, by the byte that it would start with.
 fn may_start(starts: &[u8; 32], escaped: bool, mut text: Text<'_>) -> bool {
-    let has = |byte: u8| starts[usize::from(byte / 8)] & 1 << (byte % 8) != 0;
     if escaped && text.peek() == Some(SPACE_MARK) {
-        if has(b' ') {
+        if has_start(starts, b' ') {
             return true;
         }
         while text.peek() == Some(SPACE_MARK) {
             text = text.skip();
         }
     }
-    text.rest.bytes().next().is_some_and(has)
+    text.rest.bytes().next().is_some_and(|byte| has_start(starts, byte))
 }
 
-/// What is left of `text` after the bytes from `at` to `end` of the file, where it starts with them.
+/// Whether the text of some added token starts with `byte`.
+pub(super) fn has_start(starts: &[u8; 32], byte: u8) -> bool {
+    starts[usize::from(byte / 8)] & 1 << (byte % 8) != 0
+}
+
+/// What is left of `text` after the `pattern` in the file, where it starts with that.
 async fn starts_with<'a, S: WeightSource>(
     reader: &mut SectorReader<'_, S>,
     mut text: Text<'a>,
     escaped: bool,
-    mut at: u64,
-    end: u64,
+    mut pattern: Range<u64>,
 ) -> Result<Option<Text<'a>>, Error<S::Error>> {
-    while at < end {
+    while !pattern.is_empty() {
         let c = if escaped { text.peek() } else { text.rest.chars().next() };
-        let Some(c) = c else { return Ok(None) };
-        let (mut wanted, mut found) = ([0; 4], [0; 4]);
-        let wanted = c.encode_utf8(&mut wanted).as_bytes();
-        if end - at < wanted.len() as u64 {
-            return Ok(None);
+        match c {
+            Some(c) if is_next(reader, &mut pattern, c).await? => text = text.skip(),
+            _ => return Ok(None),
         }
-        let found = &mut found[..wanted.len()];
-        reader.read(at, found).await.map_err(Error::Source)?;
-        if found != wanted {
-            return Ok(None);
-        }
-        at += wanted.len() as u64;
-        text = text.skip();
     }
     Ok(Some(text))
+}
+
+/// Takes `c` out of the bytes of the file, where they start with it.
+pub(super) async fn is_next<S: WeightSource>(
+    reader: &mut SectorReader<'_, S>,
+    pattern: &mut Range<u64>,
+    c: char,
+) -> Result<bool, Error<S::Error>> {
+    let (mut wanted, mut found) = ([0; 4], [0; 4]);
+    let wanted = c.encode_utf8(&mut wanted).as_bytes();
+    let found = &mut found[..wanted.len()];
+    if pattern.end - pattern.start < wanted.len() as u64 {
+        return Ok(false);
+    }
+    reader.read(pattern.start, found).await.map_err(Error::Source)?;
+    if found != wanted {
+        return Ok(false);
+    }
+    pattern.start += wanted.len() as u64;
+    Ok(true)
 }

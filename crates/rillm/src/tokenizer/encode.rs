@@ -5,6 +5,7 @@ use super::bytes::ByteWords;
 use super::layout::{AddedPass, Kind, PrefixSpace, SPACE_MARK};
 use super::text::Text;
 use super::window::{WORD_LEN, Window};
+use super::wordpiece::Known;
 use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::source::{SECTOR_LEN, WeightSource};
@@ -48,6 +49,7 @@ impl<'a> Encoder<'a> {
                 tokenizer,
                 window: Window { symbols, ready: 0..0 },
                 bytes: ByteWords::new(bytemuck::cast_mut(byte_tokens)),
+                known: Known::default(),
                 plain: false,
                 lead: None,
                 begun: false,
@@ -104,8 +106,10 @@ pub(super) struct Words<'a> {
     pub window: Window<'a>,
     /// What words of bytes need besides.
     pub bytes: ByteWords<'a>,
+    /// What words in pieces need besides.
+    pub known: Known,
     /// Marks are text.
-    plain: bool,
+    pub plain: bool,
     /// Whether a space stands before the first segment, of a text inside a conversation.
     lead: Option<bool>,
     /// No space is to be put before the next piece.
@@ -115,9 +119,9 @@ pub(super) struct Words<'a> {
     /// The token of the first pass between `segment` and `untouched`; at first, the start-of-text token.
     raw_added: Option<u32>,
     /// What the second pass has not seen of the text before that.
-    segment: Text<'a>,
+    pub segment: Text<'a>,
     /// The token of the second pass between `piece` and `segment`.
-    added: Option<u32>,
+    pub added: Option<u32>,
     /// Text without added tokens.
     pub piece: Text<'a>,
     /// Nothing was found or taken yet.
@@ -133,6 +137,7 @@ impl<'a> Words<'a> {
                 match &tokenizer.header.kind {
                     Kind::Chars(header) => self.next_chars(reader, header).await?,
                     Kind::Bytes(header) => self.next_bytes(reader, header).await?,
+                    Kind::Pieces(header) => self.next_pieces(reader, header).await?,
                 }
                 return Ok(true);
             }
@@ -174,6 +179,10 @@ impl<'a> Words<'a> {
     /// The second pass: takes the text up to the next added token out of `segment`.
     async fn next_piece<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let segment = self.segment;
+        if let Kind::Pieces(_) = self.tokenizer.header.kind {
+            (self.piece, self.segment) = (segment, Text::EMPTY);
+            return Ok(());
+        }
         let found = self.tokenizer.find_added(reader, AddedPass::Normalized, self.plain, segment).await?;
         (self.piece, self.segment) = match found {
             Some(found) => (segment.until(found.start), found.end),

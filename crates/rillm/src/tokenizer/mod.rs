@@ -8,6 +8,7 @@
 //! The code, in the order in which a text passes through it: `text` (the text as the vocabulary spells it), `encode` (what
 //! lies between added tokens), `added` (those, such as `<s>`), `chars` or `bytes` with `splits`, `normal` and `unicode` (words,
 //! of characters as sentencepiece has them or of bytes as GPT-2 does), `window` (their merges), `table` (the lookups),
+//! `wordpiece` (words in pieces, as BERT has them),
 //! `layout` (the file's bytes, as `docs/format.md` has them), `decode`.
 
 mod added;
@@ -22,6 +23,7 @@ mod table;
 mod text;
 mod unicode;
 mod window;
+mod wordpiece;
 
 pub use decode::{Decoder, Printed};
 pub use encode::{Encoder, Scratch};

@@ -16,7 +16,7 @@ const CUT_AT: usize = WORD_LEN / 4 * 3;
 /// A token of a word being merged, and its merge with the token after it: the merge's rank in the upper 24 bits, the
 /// merged token in the next 20, the token in the lower 20.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Symbol(u64);
+pub(super) struct Symbol(pub u64);
 
 impl Symbol {
     /// What a merge left at the place of its right token.

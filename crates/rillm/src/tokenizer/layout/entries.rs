@@ -219,7 +219,7 @@ impl Entry for NormalEntry {
 }
 
 /// Spreads the numbers of a key over 32 bits. Arithmetic modulo 2^32.
-fn hash(first: u32, second: u32) -> u32 {
+pub(super) fn hash(first: u32, second: u32) -> u32 {
     let mut bits = first.wrapping_mul(0x9e37_79b1) ^ second.wrapping_mul(0x7feb_352d);
     bits ^= bits >> 15;
     bits = bits.wrapping_mul(0x846c_a68b);

@@ -5,6 +5,7 @@
 mod bytes;
 mod chars;
 mod entries;
+pub mod wordpiece;
 
 pub use bytes::{BytesHeader, MAX_WHOLE_NODES, NONE_BYTE, Splits};
 pub use chars::{CharsHeader, PrefixSpace, WordStart};
@@ -12,9 +13,11 @@ pub use entries::{CharEntry, Entry, MAX_BUCKETS, MAX_PROBES, NormalEntry, PairEn
 
 use crate::format::{FormatError, in_range, u32_at};
 use crate::source::SECTOR_LEN;
+use wordpiece::WordPieceHeader;
 
 const KIND_CHARS: u32 = 1;
 const KIND_BYTES: u32 = 2;
+const KIND_PIECES: u32 = 3;
 const NONE: u32 = u32::MAX;
 
 /// U+2581, which stands for a space in the vocabulary's pieces.
@@ -57,6 +60,8 @@ pub enum Kind {
     Chars(CharsHeader),
     /// Byte-pair encoding over the bytes of words: GPT-2's.
     Bytes(BytesHeader),
+    /// The longest pieces of words: BERT's.
+    Pieces(WordPieceHeader),
 }
 
 /// The start of the section; the rest of its first sector is zero.
@@ -98,6 +103,7 @@ impl TokenizerHeader {
             kind: match field(0) {
                 KIND_CHARS => Kind::Chars(CharsHeader::parse(flags, fields, vocab_size)?),
                 KIND_BYTES => Kind::Bytes(BytesHeader::parse(flags, fields)?),
+                KIND_PIECES => Kind::Pieces(WordPieceHeader::parse(flags, fields, vocab_size)?),
                 value => return Err(FormatError::Unknown { field: "tokenizer kind", value }),
             },
             added_count: in_range("number of added tokens", field(11).into(), 0, vocab_size.into())? as u32,
@@ -116,6 +122,7 @@ impl TokenizerHeader {
         let (kind, (flags, fields)) = match &self.kind {
             Kind::Chars(header) => (KIND_CHARS, header.emit()),
             Kind::Bytes(header) => (KIND_BYTES, header.emit()),
+            Kind::Pieces(header) => (KIND_PIECES, header.emit()),
         };
         let flags = flags | if self.strip_space { FLAG_STRIP_SPACE } else { 0 };
         let start = [kind, flags, self.vocab_size, self.bos.unwrap_or(NONE)];
@@ -133,6 +140,7 @@ impl TokenizerHeader {
         match &self.kind {
             Kind::Chars(header) => header.tables_end(),
             Kind::Bytes(header) => header.tables_end(),
+            Kind::Pieces(header) => header.tables_end(),
         }
     }
 
@@ -146,7 +154,7 @@ impl TokenizerHeader {
         match &self.kind {
             Kind::Chars(header) => header.prefix,
             Kind::Bytes(header) if header.prefix_space => PrefixSpace::Always,
-            Kind::Bytes(_) => PrefixSpace::Never,
+            Kind::Bytes(_) | Kind::Pieces(_) => PrefixSpace::Never,
         }
     }
 
@@ -251,6 +259,14 @@ mod tests {
             Kind::Chars(CharsHeader { escaped_marks: true, prefix: PrefixSpace::Prepend, ..chars }),
             Kind::Bytes(bytes),
             Kind::Bytes(BytesHeader { whole: Some(table(3, 1)), normal: None, ..bytes }),
+            Kind::Pieces(WordPieceHeader {
+                unk: 100,
+                max_chars: 100,
+                longest_piece: 18,
+                pieces: table(1000, 3),
+                blocks: 160,
+                spellings: 90,
+            }),
         ] {
             let header = header(kind);
             assert_eq!(TokenizerHeader::parse(&header.emit()), Ok(header));
