@@ -53,7 +53,8 @@ pub fn run(args: &Args) -> Result<()> {
             text
         }
     };
-    let (model, mut source) = args.model.open()?;
+    let (model, source) = args.model.open()?;
+    let mut source = Counted::new(source);
     let encoded = encode(&model, &mut source, &text, args.plain)?;
     let mut tokens = Vec::new();
     for &id in &encoded.ids {
@@ -62,8 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(print(args, &encoded, &tokens, &mut stdout().lock())?)
 }
 
-fn encode(model: &Model, source: &mut Source, text: &str, plain: bool) -> Result<Encoded> {
-    let mut source = Counted::new(source);
+fn encode(model: &Model, source: &mut Counted<Source>, text: &str, plain: bool) -> Result<Encoded> {
     let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
     let started = Instant::now();
     let mut encoder = model.tokenizer().encoder(text, true, &mut scratch);
@@ -74,7 +74,7 @@ fn encode(model: &Model, source: &mut Source, text: &str, plain: bool) -> Result
     let ram = size_of::<Tokenizer>() + size_of::<Scratch>() + size_of_val(&encoder);
     let mut future = 0;
     loop {
-        let fill = encoder.fill(&mut source, &mut batch);
+        let fill = encoder.fill(source, &mut batch);
         future = future.max(size_of_val(&fill));
         let len = block_on(fill)?;
         ids.extend(&batch[..len]);
@@ -86,7 +86,7 @@ fn encode(model: &Model, source: &mut Source, text: &str, plain: bool) -> Result
 }
 
 /// The text of a token, from its embedding record.
-fn token_text(model: &Model, source: &mut Source, id: u32) -> Result<Vec<u8>> {
+fn token_text(model: &Model, source: &mut Counted<Source>, id: u32) -> Result<Vec<u8>> {
     let mut text = [0; 255];
     Ok(block_on(model.token(source, id, &mut text))?.text.to_vec())
 }
