@@ -12,8 +12,8 @@ fn tokens_and_what_they_take() {
     let object = json(rillm(&args).arg("--json"));
     let texts: Vec<_> =
         object["tokens"].as_array().unwrap().iter().map(|token| token["text"].as_str().unwrap()).collect();
-    assert_eq!(texts.first(), Some(&"<s>"));
-    assert!(texts.last() == Some(&"<|end|>") && texts.len() < 8, "{texts:?}");
+    assert_eq!(texts[0].trim(), "<s>");
+    assert!(texts[texts.len() - 1].trim() == "<|end|>" && texts.len() < 8, "{texts:?}");
     assert_eq!(texts[1..].concat().trim_start(), "the<|end|>");
     assert!(object["reads"].as_u64().unwrap() > 3);
     assert_eq!(object["bytes_read"].as_u64(), object["reads"].as_u64().map(|reads| 512 * reads));
@@ -22,7 +22,7 @@ fn tokens_and_what_they_take() {
     let lines = stdout(&mut rillm(&args));
     let (tokens, summary) = lines.trim_end().rsplit_once('\n').unwrap();
     assert_eq!(tokens.lines().count(), texts.len());
-    assert!(tokens.starts_with("       1 \"<s>\"\n") && tokens.ends_with("\"<|end|>\""), "{tokens}");
+    assert!(tokens.starts_with("       1 \"") && tokens.ends_with("<|end|>\""), "{tokens}");
     assert!(summary.starts_with(&format!("encoded: {} tokens; a token: ", texts.len())), "{summary}");
     assert!(
         summary.contains(" reads, ") && summary.contains(" seeks, ") && summary.ends_with("bytes of RAM"),
@@ -34,7 +34,7 @@ fn tokens_and_what_they_take() {
         let plain = json(rillm(&args[..3]).args(end).arg("--json").write_stdin("the<|end|>"));
         let ids: Vec<_> =
             plain["tokens"].as_array().unwrap().iter().map(|token| token["text"].as_str().unwrap()).collect();
-        assert!(!ids.contains(&"<|end|>") && ids.len() > texts.len(), "{ids:?}");
+        assert!(!ids.iter().any(|text| text.contains("<|end|>")) && ids.len() > texts.len(), "{ids:?}");
         assert_eq!(ids[1..].concat().trim_start(), "the<|end|>");
     }
     let none = json(rillm(&args[..3]).args(["", "--json"]));

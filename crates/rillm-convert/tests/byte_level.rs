@@ -279,6 +279,34 @@ fn qwen2_pattern_and_normal_form() {
     assert_same(&qwen2());
 }
 
+/// Real vocabularies, where they are there: what they encode to, and what that takes.
+#[test]
+fn real_vocabularies() {
+    let Some(shared) = support::shared() else { return };
+    for model in ["SmolLM2-135M-Instruct", "Llama-3.2-1B-Instruct", "Qwen2.5-0.5B-Instruct", "Qwen3-0.6B"] {
+        let file = shared.join("models").join(model).join("tokenizer.json");
+        let Ok(bytes) = std::fs::read(&file) else {
+            println!("skipped: {} is not there", file.display());
+            continue;
+        };
+        let json: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_same(&json);
+        let vocabulary = Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(&json)).unwrap();
+        let mut engine = Engine::of(&vocabulary);
+        for (name, text) in [("prose", ENGLISH), ("code", CODE), ("many scripts", OTHER)] {
+            let before = engine.source.traffic();
+            let (started, tokens) = (std::time::Instant::now(), engine.encode(text).unwrap().len());
+            let (after, seconds) = (engine.source.traffic(), started.elapsed().as_secs_f64());
+            println!(
+                "{model}, {name}: {tokens} tokens, a token {:.1} reads, {:.1} seeks, {:.1} µs",
+                (after.reads - before.reads) as f64 / tokens as f64,
+                (after.seeks - before.seeks) as f64 / tokens as f64,
+                seconds * 1e6 / tokens as f64,
+            );
+        }
+    }
+}
+
 /// Whatever the section holds: an error or some tokens.
 #[test]
 fn damaged_sections() {
