@@ -1,5 +1,6 @@
 //! `rillm convert`.
 
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "../../rillm-convert/tests/support/gguf.rs"]
 mod gguf;
 mod support;
