@@ -210,7 +210,7 @@ impl Forms {
         if (L..L + L_COUNT).contains(&first) && (V..V + V_COUNT).contains(&second) {
             return Ok(char::from_u32(S + ((first - L) * V_COUNT + second - V) * T_COUNT));
         }
-        let is_lv = (S..S + L_COUNT * V_COUNT * T_COUNT).contains(&first) && (first - S) % T_COUNT == 0;
+        let is_lv = (S..S + L_COUNT * V_COUNT * T_COUNT).contains(&first) && (first - S).is_multiple_of(T_COUNT);
         if is_lv && (T + 1..T + T_COUNT).contains(&second) {
             return Ok(char::from_u32(first + second - T));
         }
