@@ -15,7 +15,7 @@ fn tokens_and_what_they_take() {
     assert_eq!(texts[0].trim(), "<s>");
     assert!(texts[texts.len() - 1].trim() == "<|end|>" && texts.len() < 8, "{texts:?}");
     assert_eq!(texts[1..].concat().trim_start(), "the<|end|>");
-    assert!(object["reads"].as_u64().unwrap() > 3);
+    assert!(object["reads"].as_u64() > Some(0));
     assert_eq!(object["bytes_read"].as_u64(), object["reads"].as_u64().map(|reads| 512 * reads));
     assert!((4000..8192).contains(&object["ram_bytes"].as_u64().unwrap()), "{object}");
 
