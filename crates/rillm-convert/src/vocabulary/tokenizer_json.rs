@@ -216,14 +216,24 @@ pub(super) fn template_bos(post_processor: &Value, may_end: bool) -> Result<Opti
         unsupported(
             "post_processor",
             post_processor,
-            "none, or a TemplateProcessing with at most one special token before the text, and of a WordPiece model one \
-             after it or a BertProcessing",
+            "none, ByteLevel, and a TemplateProcessing with at most one special token before the text, and of a WordPiece \
+             model one after it or a BertProcessing",
         )
     };
     let is_text = |part: &Value| part["Sequence"]["id"] == "A";
     let token = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some).ok_or_else(refused);
+    let steps = match post_processor["processors"].as_array() {
+        Some(steps) if post_processor["type"] == "Sequence" => steps.as_slice(),
+        _ => std::slice::from_ref(post_processor),
+    };
+    // ByteLevel changes no token.
+    let mut steps = steps.iter().filter(|step| !step.is_null() && (may_end || step["type"] != "ByteLevel"));
+    let post_processor = match (steps.next(), steps.next()) {
+        (None, _) => return Ok(None),
+        (Some(step), None) => step,
+        _ => return Err(refused()),
+    };
     match post_processor["type"].as_str() {
-        None if post_processor.is_null() => return Ok(None),
         Some("BertProcessing") if may_end => return token(&post_processor["cls"][1]),
         Some("TemplateProcessing") => {}
         _ => return Err(refused()),
