@@ -1,5 +1,6 @@
 //! Writes what the fuzzer starts from into `corpus/`: run it from this folder when the file format has changed.
 
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../crates/rillm-convert/tests/support/gguf.rs"]
 mod gguf;
 
@@ -7,34 +8,48 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use pollster::block_on;
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
+use rillm::model::Model;
+use rillm::plan::PlanOptions;
+use rillm::session::Session;
+use rillm::sources::Bytes;
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 
+const CHAT_TEMPLATE: &str = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}\
+    {% if add_generation_prompt %}<s>assistant: {% endif %}";
 const TOKENIZER: &str = "../crates/rillm-convert/tests/tiny_tokenizer.json";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed = |target: &str, name: &str| Path::new("corpus").join(target).join(name);
-    for target in ["rillm_file", "prompt", "tokenizer_json", "gguf"] {
+    for target in ["rillm_file", "saved_session", "prompt", "tokenizer_json", "gguf"] {
         fs::create_dir_all(Path::new("corpus").join(target))?;
     }
     let llama = AttentionExtras::default();
     let qwen2 = AttentionExtras { qkv_bias: true, ..llama };
     let qwen3 = AttentionExtras { qk_norm: true, ..llama };
-    for (name, attention) in [("llama", llama), ("qwen2", qwen2), ("qwen3", qwen3)] {
-        model(attention, &seed("rillm_file", name))?;
-    }
+    let small = |name: &str| format!("tokenizers/{name}.json");
+    model(llama, TOKENIZER, &seed("rillm_file", "llama"))?;
+    model(qwen2, &small("qwen2"), &seed("rillm_file", "qwen2"))?;
+    model(qwen3, &small("llama3"), &seed("rillm_file", "qwen3"))?;
+    model(llama, &small("bert"), &seed("rillm_file", "pieces"))?;
     for (name, attention) in [("llama", llama), ("qwen3", qwen3)] {
         fs::write(seed("gguf", name), gguf_file(attention))?;
     }
     fs::copy(TOKENIZER, seed("tokenizer_json", "tiny"))?;
-    for (choice, text) in
-        ["Once upon a time", "don't\r\n\t  1987 été", "👩‍👩‍👧‍👦 שלום <s>", "e\u{301}\u{323} 한국어 日本語"].iter().enumerate()
-    {
-        let mut input = vec![choice as u8];
-        input.extend(text.as_bytes());
-        fs::write(seed("prompt", &format!("text{choice}")), input)?;
+    for name in ["gpt2", "smollm2", "llama3", "qwen2", "bert"] {
+        fs::copy(small(name), seed("tokenizer_json", name))?;
+    }
+    fs::write(seed("saved_session", "five"), saved_session(&seed("rillm_file", "llama"))?)?;
+    let texts = ["Once upon a time", "don't\r\n\t  1987 été", "👩‍👩‍👧‍👦 שלום <s>", "e\u{301}\u{323} 한국어 日本語"];
+    for (text, words) in texts.into_iter().enumerate() {
+        for tokenizer in 0..6 {
+            let mut input = vec![tokenizer];
+            input.extend(words.as_bytes());
+            fs::write(seed("prompt", &format!("text{text}-{tokenizer}")), input)?;
+        }
     }
     Ok(())
 }
@@ -48,7 +63,7 @@ fn config(attention: AttentionExtras) -> LlamaConfig {
         n_heads: 2,
         n_kv_heads: 1,
         head_dim: 8,
-        vocab_size: 400,
+        vocab_size: 424,
         context_length: 16,
         attention,
         rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
@@ -60,14 +75,34 @@ fn config(attention: AttentionExtras) -> LlamaConfig {
     }
 }
 
-fn model(attention: AttentionExtras, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn model(attention: AttentionExtras, tokenizer: &str, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let config = config(attention);
     let directory = tempfile::tempdir()?;
     rillm_convert::random::write(directory.path(), &config, Dtype::F32, 1)?;
     let checkpoint = Checkpoint::open(directory.path())?;
-    let sections = Vocabulary::open(TOKENIZER.as_ref(), config.vocab_size)?.sections()?;
+    let mut vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size)?;
+    vocabulary.chat_template = CHAT_TEMPLATE.to_owned();
+    let sections = vocabulary.sections()?;
     convert(&checkpoint, &sections, Options::default(), |_| ControlFlow::Continue(()), out)?;
     Ok(())
+}
+
+/// A session of five tokens.
+fn saved_session(model: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let file = fs::read(model)?;
+    let mut source = Bytes::copied(&file);
+    let model = block_on(Model::open(&mut source)).expect("a sound model");
+    let options = PlanOptions::new(1 << 18);
+    let mut memory = vec![0; options.ram];
+    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    session.push(&[1, 50, 60, 70, 80]).expect("tokens of the vocabulary");
+    block_on(session.logits(|_, _, _| ())).expect("a sound model");
+    let mut saved = Vec::new();
+    session.save(|bytes| {
+        saved.extend(bytes);
+        Ok::<_, std::convert::Infallible>(())
+    })?;
+    Ok(saved)
 }
 
 /// The model with the bytes as tokens: by themselves where it is Qwen's, spelled in hexadecimal where it is Llama's.

@@ -13,12 +13,12 @@ use rillm_convert::vocabulary::Vocabulary;
 pub struct Encoding {
     file: Vec<u8>,
     tokenizer: Tokenizer,
-    vocab_size: u32,
+    vocabulary: Vocabulary,
 }
 
 impl Encoding {
     /// The tokenizer that the converter makes of a vocabulary which it can lay out.
-    pub fn of(vocabulary: &Vocabulary) -> Self {
+    pub fn of(vocabulary: Vocabulary) -> Self {
         let vocab_size = vocabulary.tokens.len() as u32;
         let mut file = vocabulary.section().expect("a vocabulary that can be laid out");
         let section = Section { kind: SectionKind::Tokenizer, offset: 0, len: file.len() as u64, crc32: 0 };
@@ -27,7 +27,7 @@ impl Encoding {
         let mut source = Bytes::copied(&file);
         let mut reader = SectorReader::new(&mut source, &mut sector);
         let tokenizer = block_on(Tokenizer::open(&mut reader, section, vocab_size)).expect("what was just laid out");
-        Self { file, tokenizer, vocab_size }
+        Self { file, tokenizer, vocabulary }
     }
 
     /// A text's tokens, asked for `batch` at a time.
@@ -44,10 +44,20 @@ impl Encoding {
             tokens.extend(&some[..len]);
             // A character is at most four bytes, NFC makes at most three characters of one, and there are marks at both ends.
             assert!(tokens.len() <= 12 * text.len() + 16, "{} tokens of {} bytes", tokens.len(), text.len());
-            assert!(tokens.iter().all(|&token| token < self.vocab_size));
+            assert!(tokens.iter().all(|&token| (token as usize) < self.vocabulary.tokens.len()));
             if len < batch {
                 return Ok(tokens);
             }
         }
+    }
+    /// The text of tokens, marks included.
+    pub fn decode(&self, tokens: &[u32]) -> String {
+        let mut decoder = self.tokenizer.decoder().show_control_tokens();
+        let mut text = String::new();
+        for &token in tokens {
+            let token = &self.vocabulary.tokens[token as usize];
+            text.extend(decoder.push(token.kind, &token.text));
+        }
+        text + decoder.finish()
     }
 }

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use pollster::block_on;
+use rillm::chat::Chat;
 use rillm::format::crc32;
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
@@ -25,8 +26,13 @@ use encode::Encoding;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 4] =
-    [("rillm_file", rillm_file), ("prompt", prompt), ("tokenizer_json", tokenizer_json), ("gguf", gguf)];
+pub const TARGETS: [Target; 5] = [
+    ("rillm_file", rillm_file),
+    ("saved_session", saved_session),
+    ("prompt", prompt),
+    ("tokenizer_json", tokenizer_json),
+    ("gguf", gguf),
+];
 
 /// A `.rillm` file: opened, planned and run, streamed and lent. The header's checksum is made right first, so that what
 /// lies behind it is reached.
@@ -46,8 +52,16 @@ fn run<S: WeightSource>(mut source: S) {
     let mut memory = vec![0; options.ram];
     let Ok(mut session) = Session::new(&model, source, &options, &mut memory) else { return };
     // What fails may be tried again: nothing is to break by it.
+    if let Ok(mut chat) = block_on(Chat::new(&mut session, Some("S"))) {
+        let _ = block_on(chat.ask(&mut session, "Once"));
+        chat.make_room(&mut session);
+    }
     let _ = block_on(session.push_text("Once"));
     let _ = session.push(&[0]);
+    write_two(&model, &mut session);
+}
+
+fn write_two<S: WeightSource>(model: &Model, session: &mut Session<'_, S>) {
     let mut decoder = model.tokenizer().decoder();
     for sampling in [Sampling::GREEDY, Sampling { temperature: Q16::ONE, top_k: 4, seed: 7, ..Sampling::GREEDY }] {
         if let Ok(token) = block_on(session.next(&sampling)) {
@@ -56,20 +70,61 @@ fn run<S: WeightSource>(mut source: S) {
     }
 }
 
+/// A saved session of a sound model: restored, and gone on from. Its beginning and its checksums are made right first.
+pub fn saved_session(data: &[u8]) {
+    static MODEL: &[u8] = include_bytes!("../corpus/rillm_file/llama");
+    const HEAD: usize = 28;
+    let mut file = data.to_vec();
+    let Some(body) = file.len().checked_sub(4).filter(|&body| body >= HEAD) else { return };
+    file[..12].copy_from_slice(b"RILLS\x1a\r\n\x01\0\0\0");
+    file[12..16].copy_from_slice(&MODEL[SECTOR_LEN - 4..SECTOR_LEN]);
+    for at in [HEAD - 4, body] {
+        let checksum = crc32(&file[..at]);
+        file[at..at + 4].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    let mut source = Bytes::copied(MODEL);
+    let model = block_on(Model::open(&mut source)).expect("a sound model");
+    let options = PlanOptions { candidates: 8, ..PlanOptions::new(1 << 18) };
+    let mut memory = vec![0; options.ram];
+    let mut session = Session::new(&model, source, &options, &mut memory).expect("enough memory");
+    let mut rest = &file[..];
+    let restored = session.restore(|bytes| {
+        let (read, left) = rest.split_at_checked(bytes.len()).ok_or(())?;
+        bytes.copy_from_slice(read);
+        rest = left;
+        Ok::<_, ()>(())
+    });
+    assert!(restored.is_ok() || session.tokens().is_empty());
+    write_two(&model, &mut session);
+}
+
 /// A prompt: the first byte chooses the tokenizer and how many tokens are asked for at a time, the rest is the text.
 pub fn prompt(data: &[u8]) {
     static TOKENIZERS: OnceLock<Vec<Encoding>> = OnceLock::new();
-    let tokenizers = TOKENIZERS.get_or_init(|| TOKENIZERS_JSON.map(|json| Encoding::of(&vocabulary(json))).into());
+    let tokenizers = TOKENIZERS.get_or_init(|| TOKENIZERS_JSON.map(|json| Encoding::of(vocabulary(json))).into());
     let Some((&choice, text)) = data.split_first() else { return };
     let (which, batch) = (usize::from(choice) % tokenizers.len(), usize::from(choice) / tokenizers.len() % 7 + 1);
     let text = String::from_utf8_lossy(text);
     let tokens = tokenizers[which].encode(&text, 7).expect("a sound tokenizer takes every text");
     let again = tokenizers[which].encode(&text, batch).expect("a sound tokenizer takes every text");
     assert_eq!(tokens, again, "in batches of {batch}");
+    if which < LOSSLESS {
+        assert_eq!(tokenizers[which].decode(&tokens), text);
+    }
 }
 
 /// The tokenizers of [`prompt`].
-const TOKENIZERS_JSON: [&[u8]; 1] = [include_bytes!("../../crates/rillm-convert/tests/tiny_tokenizer.json")];
+const TOKENIZERS_JSON: [&[u8]; 6] = [
+    include_bytes!("../tokenizers/gpt2.json"),
+    include_bytes!("../tokenizers/smollm2.json"),
+    include_bytes!("../tokenizers/llama3.json"),
+    include_bytes!("../tokenizers/qwen2.json"),
+    include_bytes!("../tokenizers/bert.json"),
+    include_bytes!("../../crates/rillm-convert/tests/tiny_tokenizer.json"),
+];
+/// The first so many give back the text that they were given.
+const LOSSLESS: usize = 3;
 
 fn vocabulary(json: &[u8]) -> Vocabulary {
     Vocabulary::from_tokenizer_json(json, None, 1024).expect("a tokenizer that rillm reads")
@@ -79,7 +134,7 @@ fn vocabulary(json: &[u8]) -> Vocabulary {
 pub fn gguf(data: &[u8]) {
     let Ok(file) = Gguf::parse(data) else { return };
     if let Ok(vocabulary) = Vocabulary::from_gguf(&file, 4096) {
-        lay_out(&vocabulary);
+        lay_out(vocabulary);
     }
     // A checkpoint is mapped.
     let mut mapped = tempfile::NamedTempFile::new().expect("a file");
@@ -94,11 +149,11 @@ pub fn gguf(data: &[u8]) {
 /// A `tokenizer.json`: read, laid out, and used.
 pub fn tokenizer_json(data: &[u8]) {
     let Ok(vocabulary) = Vocabulary::from_tokenizer_json(data, None, 4096) else { return };
-    lay_out(&vocabulary);
+    lay_out(vocabulary);
 }
 
 /// What the converter lays out, the engine reads.
-fn lay_out(vocabulary: &Vocabulary) {
+fn lay_out(vocabulary: Vocabulary) {
     if vocabulary.sections().is_ok() {
         let encoding = Encoding::of(vocabulary);
         encoding.encode("Once upon a time, 1987 ▁ été 🦊\r\n\t<s></s>", 3).expect("a tokenizer that was laid out");

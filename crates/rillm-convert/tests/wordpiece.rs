@@ -303,6 +303,16 @@ fn damaged_sections() {
 }
 
 #[test]
+fn a_space_before_what_is_said_changes_nothing() {
+    let (_, vocabulary) = uncased();
+    let mut engine = Engine::of(&vocabulary);
+    for text in ["the library", " the library", "", " "] {
+        let without = engine.encode_content(text, false).unwrap();
+        assert_eq!(engine.encode_content(text, true).unwrap(), without, "{text:?}");
+    }
+}
+
+#[test]
 fn memory() {
     let mut engine = Engine::of(&uncased().1);
     let mut encoder = engine.tokenizer.encoder("", true, &mut engine.scratch);

@@ -180,7 +180,8 @@ impl<'a> Words<'a> {
     async fn next_piece<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let segment = self.segment;
         if let Kind::Pieces(_) = self.tokenizer.header.kind {
-            (self.piece, self.segment) = (segment, Text::EMPTY);
+            // A space before a word says nothing there.
+            (self.piece, self.segment) = (Text { prefix: false, ..segment }, Text::EMPTY);
             return Ok(());
         }
         let found = self.tokenizer.find_added(reader, AddedPass::Normalized, self.plain, segment).await?;
