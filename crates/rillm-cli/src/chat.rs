@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::chat::{Chat, ChatError};
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     while let Some(line) = lines.next()? {
         // Not one that ended the answer before.
         interrupt::clear();
-        match talk.line(line.trim_end_matches(['\r', '\n'])) {
+        match talk.line(&line) {
             Ok(Next::End) => break,
             Ok(Next::Line) => {}
             Err(error) if error.is::<Refusal>() => {
@@ -149,7 +149,11 @@ impl Talk<'_, '_> {
         eprintln!("{}", style(text).dim().for_stderr());
     }
 
-    fn line(&mut self, line: &str) -> Result<Next> {
+    fn line(&mut self, line: &[u8]) -> Result<Next> {
+        let line = str::from_utf8(line).map_err(|error| {
+            Refusal(format!("a line is not UTF-8 from its byte {} on, and was left out", error.valid_up_to() + 1))
+        })?;
+        let line = line.trim_end_matches(['\r', '\n']);
         let Some(command) = line.strip_prefix('/') else {
             if !line.trim().is_empty() {
                 self.answer(line)?;
@@ -247,12 +251,15 @@ impl Talk<'_, '_> {
 fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, Source>) -> Result<()> {
     let begun = session.tokens().to_vec();
     let Some(numbers) = prompt_cache::load(path, session)? else { return Ok(()) };
-    let wrong = || format!("cannot go on from {}", path.display());
-    chat.resume(session, &numbers).map_err(refused).with_context(wrong)?;
-    if args.system.is_some() && session.tokens()[..chat.prologue()] != begun {
-        return Err(anyhow!("the chat there has another system text; leave --system out, or name another file"))
-            .with_context(wrong);
-    }
+    let (path, remedy) = (path.display(), prompt_cache::REMEDY);
+    chat.resume(session, &numbers).map_err(|error| match error {
+        ChatError::NotAChat => anyhow!("{path} is not of a chat; {remedy}"),
+        error => refused(error),
+    })?;
+    ensure!(
+        args.system.is_none() || session.tokens()[..chat.prologue()] == begun,
+        "the chat in {path} has another system prompt; leave --system out, {remedy}"
+    );
     Ok(())
 }
 
