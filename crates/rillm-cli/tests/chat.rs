@@ -81,6 +81,22 @@ fn a_full_context_slides_and_says_so() {
 }
 
 #[test]
+fn a_context_without_room_for_the_template() {
+    let models = chatty(TEMPLATE);
+    let template = support::words(&error(&mut chat(&models, &["--context", "9"], ""), 1), "template takes ", " tokens");
+    let needed = template.parse::<usize>().expect("a number") + 2;
+    let refused = error(&mut chat(&models, &["--context", &(needed - 1).to_string()], ""), 1);
+    assert!(refused.contains(&format!("room for {}; use --context {needed} or more", needed - 1)), "{refused}");
+    assert_eq!(answers(&models, &["--context", &needed.to_string()], "").len(), 0);
+    // A context that the plan chose.
+    let smallest = support::words(&error(&mut chat(&models, &["--ram", "1K"], ""), 1), "use --ram ", " or more");
+    let refused = error(&mut chat(&models, &["--ram", &smallest], ""), 1);
+    assert!(refused.contains(&format!("and --ram {smallest} has room for ")), "{refused}");
+    let ram = support::words(&refused, "use --ram ", " or more");
+    assert_eq!(answers(&models, &["--ram", &ram, "-n", "1"], "a\n").len(), 1);
+}
+
+#[test]
 fn commands() {
     let models = chatty(TEMPLATE);
     chat(&models, &["-n", "2"], "/help\n/stats\nhello\n/exit\nhello\n")
