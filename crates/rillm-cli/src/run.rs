@@ -129,8 +129,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         if let Some(logits) = outcome.logits {
             eprintln!("{}", Check { ids: session.tokens(), logits });
         }
-        if stop == Stop::ContextFull {
-            let wanted = wanted.min(model.header().context_length as usize);
+        let wanted = wanted.min(model.header().context_length as usize);
+        if stop == Stop::ContextFull && session.plan().context < wanted {
             if let Some((ram, context)) = args.session.larger_ram(&model, &session.into_source(), wanted) {
                 let ram = number::exactly(ram);
                 eprintln!(

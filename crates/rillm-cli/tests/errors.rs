@@ -91,18 +91,19 @@ fn too_little_memory_says_what_would_do() {
 #[test]
 fn a_full_context_names_the_memory_that_has_room_for_more() {
     let models = Models::converted();
-    let args = ["--prompt", "a", "--temperature", "0", "-n", "60"];
-    let stderr = |more: &[&str]| text(models.run(&args).args(more).assert().success().get_output().stderr.clone());
-    let full = stderr(&["--ram", "18K"]);
+    let args = ["--prompt", "a", "--temperature", "0"];
+    let run = |more: &[&str]| models.run(&[&args, more].concat());
+    let stderr = |more: &[&str]| text(run(more).assert().success().get_output().stderr.clone());
+    let full = stderr(&["--ram", "18K", "-n", "60"]);
     assert!(full.contains(" full · RAM "), "{full}");
     let (ram, context) = (words(&full, "\n--ram ", " has room"), words(&full, "room for a context of ", "\n"));
-    let report = json(models.run(&args).args(["--json", "--ram", &ram]));
+    let report = json(&mut run(&["--json", "-n", "60", "--ram", &ram]));
     assert_eq!((report["context"].to_string(), &report["stop"]), (context, &"max_tokens".into()));
     // No memory helps where the context was asked for, or is all that the model was made for.
     for more in [&["--ram", "18K", "--context", "9"][..], &["-n", "1000"], &["--ram", "18K", "-n", "1"]] {
         assert!(!stderr(more).contains("has room"), "{more:?}");
     }
-    models.run(&args).args(["--json", "--ram", "18K"]).assert().success().stderr("");
+    run(&["--json", "--ram", "18K"]).assert().success().stderr("");
 }
 
 #[test]
