@@ -19,7 +19,7 @@ use crate::source::{Access, Card};
 use crate::whole::{tensor_table, verify};
 use crate::{interrupt, number, progress};
 
-/// Make an image of an SD card with models on it, ready to be written to one; or check what is on a card.
+/// Make an image of an SD card with models on it, or check a card
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm card -o card.img

@@ -27,29 +27,36 @@ use crate::session_args::SessionArgs;
 use crate::source::Source;
 use crate::whole::chat_form;
 
-const HELP: &str = "\
-/help         this list
-/reset        forget what was said, but not the system text
-/stats        what the chat has taken so far
-/save [FILE]  save the chat, to go on with --prompt-cache FILE
-/exit         end, as Ctrl-D does
-Ctrl-C        ends an answer; the chat goes on
+const HELP: &str = "  \
+  /help         this list
+  /reset        forget what was said, but not the system prompt
+  /stats        what the chat has taken so far
+  /save [FILE]  save the chat, to go on with --prompt-cache FILE
+  /exit         end, as Ctrl-D does
+  Ctrl-C        ends an answer; the chat goes on
 Everything else is said to the model.";
 
-/// Talk with a model that was made for chats. What was said stays computed, and when the context is full, the oldest turns
-/// are forgotten. Lines on standard input are turns, as long as it is no terminal.
+/// Talk with a model that was made for chats, turn by turn
+///
+/// What was said stays computed, and when the context is full, the oldest turns are forgotten. Where standard input is no
+/// terminal, each of its lines is a turn.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = format!("Typed in a chat:
+{HELP}
+
+Examples:
   rillm chat --model smollm2.rillm
+  > What is a rill?
+  > /save talk.cache
   rillm chat --model smollm2.rillm --system \"You are a pirate.\" --context 512
   # Go on with it tomorrow
-  rillm chat --model smollm2.rillm --prompt-cache pirate.cache
-  # Two questions of a script, an object for each answer
-  printf 'What is a rill?\\nAnd a mill?\\n' | rillm chat --model smollm2.rillm --seed 7 --json", mut_arg("ram", |arg| arg.default_value("4M")))]
+  rillm chat --model smollm2.rillm --prompt-cache talk.cache
+  # The questions of a script, an object for each answer
+  rillm chat --model smollm2.rillm --seed 7 --json < questions.txt"), mut_arg("ram", |arg| arg.default_value("4M")))]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// What the model is to know or to be, said before the first turn; the template's own text, if it has one, if absent
+    /// System prompt, said before the first turn; if absent, the template's own
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     #[command(flatten)]

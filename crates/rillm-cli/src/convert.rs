@@ -21,7 +21,7 @@ use crate::interrupt;
 use crate::number::{grouped, tensor_name};
 use crate::progress;
 
-/// Make a .rillm file of a model: a Hugging Face directory, a GGUF file, or another checkpoint.
+/// Make a .rillm file of a Hugging Face directory or a GGUF file
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   hf download arnir0/Tiny-LLM --local-dir Tiny-LLM

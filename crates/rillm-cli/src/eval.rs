@@ -21,7 +21,9 @@ use crate::number::grouped;
 use crate::progress;
 use crate::source::{Access, Card, Source};
 
-/// Compare a file with its checkpoint in float32, teacher-forced over a text.
+/// Compare a .rillm file with its checkpoint in float32
+///
+/// Both predict each token of a text from those before it (teacher forcing).
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "The text is cut into windows of the context's length, 2,048 tokens at most, each started afresh. KL is the mean over all \

@@ -6,15 +6,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::format::{AttentionExtras, Header, RopeScaling, TensorEntry};
+use rillm::format::{AttentionExtras, ChatHeader, Header, RopeScaling, TensorEntry};
+use rillm::tokenizer::layout::{Kind, Splits};
 use serde_json::{Value, json};
 
 use crate::model_file::from_path;
 use crate::number::{grouped, tensor_name};
 use crate::source::{Access, Card};
-use crate::whole::{tensor_table, verify};
+use crate::whole::{chat_form, tensor_table, tokenizer, verify};
 
-/// Show a file's dimensions, sections and tensors.
+/// Show what a .rillm file holds
+///
+/// Dimensions, tokenizer and chat template; then the sections and the tensors.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm inspect model.rillm
@@ -36,8 +39,13 @@ pub fn run(args: &Args) -> Result<()> {
     let (model, mut source) = from_path(&args.file, Access::File, Card::UNUSED)?;
     let header = model.header();
     let tensors = tensor_table(header, &mut source)?;
+    let words = Words { tokenizer: tokenizer(header, &mut source)?.kind, chat: chat_form(header, &mut source)? };
     if args.json {
         let mut value = describe(header, &tensors);
+        value["tokenizer"] = json!(words.algorithm());
+        value["tokenizer_split"] = json!(words.split());
+        value["chat"] = json!(words.chat.is_some());
+        value["system_prompt"] = json!(words.chat.is_some_and(|form| form.system));
         value["file_bytes"] = json!(source.len());
         if args.verify {
             verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
@@ -45,12 +53,40 @@ pub fn run(args: &Args) -> Result<()> {
         }
         return Ok(writeln!(stdout(), "{value}")?);
     }
-    print(header, &tensors, source.len(), &mut stdout().lock())?;
+    print(header, &words, &tensors, source.len(), &mut stdout().lock())?;
     if args.verify {
         verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
         writeln!(stdout(), "\n{} every checksum matches", style("whole:").green().bold())?;
     }
     Ok(())
+}
+
+/// How a file treats texts.
+struct Words {
+    tokenizer: Kind,
+    chat: Option<ChatHeader>,
+}
+
+impl Words {
+    fn algorithm(&self) -> &'static str {
+        match self.tokenizer {
+            Kind::Chars(_) => "sentencepiece BPE",
+            Kind::Bytes(_) => "byte-level BPE",
+            Kind::Pieces(_) => "WordPiece",
+        }
+    }
+
+    /// Of byte-level BPE, whose pattern cuts the text into words.
+    fn split(&self) -> Option<&'static str> {
+        let Kind::Bytes(header) = self.tokenizer else { return None };
+        Some(match header.splits {
+            Splits::Gpt2 => "GPT-2",
+            Splits::DigitsGpt2 => "GPT-2 between single digits",
+            Splits::NumbersGpt2 => "GPT-2 between runs of digits",
+            Splits::Llama3 => "Llama 3",
+            Splits::Qwen2 => "Qwen2",
+        })
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -104,13 +140,19 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
     })
 }
 
-fn print(header: &Header, tensors: &[TensorEntry], file_len: u64, out: &mut impl Write) -> io::Result<()> {
-    print_header(header, file_len, out)?;
+fn print(
+    header: &Header,
+    words: &Words,
+    tensors: &[TensorEntry],
+    file_len: u64,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    print_header(header, words, file_len, out)?;
     print_sections(header, out)?;
-    print_tensors(header, tensors, out)
+    print_tensors(tensors, out)
 }
 
-fn print_header(header: &Header, file_len: u64, out: &mut impl Write) -> io::Result<()> {
+fn print_header(header: &Header, words: &Words, file_len: u64, out: &mut impl Write) -> io::Result<()> {
     let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<12}")).bold());
     let tokens = |ids: Vec<u32>| {
         if ids.is_empty() { "none".to_owned() } else { ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ") }
@@ -118,6 +160,7 @@ fn print_header(header: &Header, file_len: u64, out: &mut impl Write) -> io::Res
     field("model", format!("{}, format version 1, llama", header.source_name().unwrap_or_default()))?;
     field("checkpoint", format!("SHA-256 {}", hex(&header.source_hash)))?;
     field("file", format!("{} bytes ({})", grouped(file_len), BinaryBytes(file_len)))?;
+    field("parameters", grouped(header.parameters()))?;
     field("layers", header.n_layers.to_string())?;
     field("hidden size", format!("{}, feed-forward {}", header.hidden_size, header.intermediate_size))?;
     let AttentionExtras { qkv_bias, o_bias, qk_norm } = header.attention;
@@ -133,6 +176,14 @@ fn print_header(header: &Header, file_len: u64, out: &mut impl Write) -> io::Res
             if header.tied_embeddings { ", tied embeddings" } else { "" }
         ),
     )?;
+    let split = words.split().map_or_else(String::new, |split| format!(", split as {split}"));
+    field("tokenizer", format!("{}{split}", words.algorithm()))?;
+    let chat = match &words.chat {
+        None => "no",
+        Some(ChatHeader { system: false, .. }) => "yes, without system prompt",
+        Some(_) => "yes, with system prompt",
+    };
+    field("chat", chat.to_owned())?;
     field("context", grouped(header.context_length.into()))?;
     field("KV cache", format!("keys in {} bits, values in 8", header.key_bits as u8))?;
     let scaling = match header.rope.scaling {
@@ -161,7 +212,7 @@ fn print_sections(header: &Header, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn print_tensors(header: &Header, tensors: &[TensorEntry], out: &mut impl Write) -> io::Result<()> {
+fn print_tensors(tensors: &[TensorEntry], out: &mut impl Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
@@ -180,5 +231,5 @@ fn print_tensors(header: &Header, tensors: &[TensorEntry], out: &mut impl Write)
             entry.crc32
         )?;
     }
-    writeln!(out, "{} parameters", grouped(header.parameters()))
+    Ok(())
 }

@@ -35,7 +35,8 @@ use clap::{Parser, Subcommand};
   rillm
   # In 64 KiB of memory
   rillm run --prompt \"The little fox\" --ram 64K
-  # Talk with a model that was made for chats
+  # A model that was made for chats; models/fetch_smollm2.sh fetches this one
+  rillm convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2.rillm
   rillm chat --model smollm2.rillm
   # A Hugging Face directory to a file for the card
   rillm convert Tiny-LLM/ tiny-llm.rillm
@@ -54,19 +55,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Continue a prompt
     Run(run::Args),
-    /// Talk with a model, turn by turn
     Chat(chat::Args),
-    /// Make a .rillm file of a Llama checkpoint
     Convert(convert::Args),
-    /// Show what a .rillm file holds
     Inspect(inspect::Args),
-    /// Show the tokens of a text
     Tokenize(tokenize::Args),
-    /// Make an image of an SD card with models on it, or check a card
     Card(card::Args),
-    /// Compare a .rillm file with its checkpoint in float32
     Eval(eval::Args),
 }
 

@@ -15,6 +15,9 @@ use crate::source::{Access, Card, Source};
 pub static BUNDLED: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 
+/// Options that few need come last.
+const READING: &str = "Reading the model";
+
 /// Which model, and how it is read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
@@ -22,14 +25,14 @@ pub struct ModelArgs {
     #[arg(long, short, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// How the weights are read
-    #[arg(long, value_enum, default_value = "file")]
+    #[arg(long, value_enum, default_value = "file", help_heading = READING)]
     pub source: Access,
     /// Bytes a second of the throttled source (M is 1,048,576). About 9M is an ESP32's SDMMC host in 4-bit mode, 1.6M a
     /// card over SPI
-    #[arg(long, value_name = "BYTES", default_value = "9M", value_parser = number::bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "9M", help_heading = READING, value_parser = number::bytes)]
     pub card_rate: usize,
     /// Microseconds that each read of the throttled source takes before its first byte
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=10_000_000))]
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 600, help_heading = READING, value_parser = clap::value_parser!(u64).range(..=10_000_000))]
     pub card_latency: u64,
 }
 

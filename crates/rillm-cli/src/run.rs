@@ -24,7 +24,9 @@ use crate::session_args::SessionArgs;
 
 const DEFAULT_PROMPT: &str = "Once upon a time";
 
-/// Continue a prompt, the text streaming as it comes; then one line on standard error says what it took.
+/// Continue a prompt
+///
+/// The text is printed as it comes; then one line on standard error says what it took.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm run --prompt \"Anna found a key\"
@@ -130,14 +132,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             eprintln!("{}", Check { ids: session.tokens(), logits });
         }
         let wanted = wanted.min(model.header().context_length as usize);
-        if stop == Stop::ContextFull && session.plan().context < wanted {
-            if let Some((ram, context)) = args.session.larger_ram(&model, &session.into_source(), wanted) {
-                let ram = number::exactly(ram);
-                eprintln!(
-                    "{}",
-                    style(format_args!("--ram {ram} has room for a context of {context}")).dim().for_stderr()
-                );
-            }
+        if stop == Stop::ContextFull
+            && session.plan().context < wanted
+            && let Some((ram, context)) = args.session.larger_ram(&model, &session.into_source(), wanted)
+        {
+            let ram = number::exactly(ram);
+            eprintln!("{}", style(format_args!("--ram {ram} has room for a context of {context}")).dim().for_stderr());
         }
     }
     Ok(if stop == Stop::Interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })

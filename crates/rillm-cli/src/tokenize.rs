@@ -1,11 +1,12 @@
 //! `rillm tokenize`: what tokens a text becomes, and what that takes.
 
-use std::io::{self, Read, Write, stdin, stdout};
+use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use console::style;
 use rillm::counted::{Counted, Traffic};
+use rillm::format::TokenKind;
 use rillm::model::Model;
 use rillm::tokenizer::{Scratch, Tokenizer};
 use serde_json::json;
@@ -15,16 +16,16 @@ use crate::model_file::ModelArgs;
 use crate::number::grouped;
 use crate::source::Source;
 
-/// Show the tokens of a text.
+/// Show the tokens of a text, and what finding them takes
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm tokenize \"The little fox\"
   rillm tokenize --model smollm2.rillm --source throttled - < book.txt
-  rillm tokenize --model smollm2.rillm --plain \"<|im_end|>\" --json | jq .tokens[].id")]
+  rillm tokenize --model smollm2.rillm --plain \"<|im_end|>\"")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The text; `-` or nothing for standard input
+    /// The text; `-` or nothing for standard input, without the line's end that it ends with
     text: Option<String>,
     /// Take marks such as </s> for text like any other
     #[arg(long)]
@@ -48,9 +49,13 @@ pub fn run(args: &Args) -> Result<()> {
     let text = match args.text.as_deref() {
         Some(text) if text != "-" => text.to_owned(),
         _ => {
+            if stdin().is_terminal() {
+                eprintln!("reading standard input, Ctrl-D ends");
+            }
             let mut text = String::new();
             stdin().read_to_string(&mut text).context("cannot read the text from standard input as UTF-8")?;
-            text
+            let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+            line.map(str::to_owned).unwrap_or(text)
         }
     };
     let (model, source) = args.model.open()?;
@@ -85,10 +90,13 @@ fn encode(model: &Model, source: &mut Counted<Source>, text: &str, plain: bool) 
     Ok(Encoded { ids, traffic: source.traffic(), elapsed: started.elapsed(), ram: ram + future })
 }
 
-/// The text of a token, from its embedding record.
+/// The text of a token, from its embedding record; of a special token without the space that is printed before it.
 fn token_text(model: &Model, source: &mut Counted<Source>, id: u32) -> Result<Vec<u8>> {
     let mut text = [0; 255];
-    Ok(block_on(model.token(source, id, &mut text))?.text.to_vec())
+    let token = block_on(model.token(source, id, &mut text))?;
+    Ok(match (token.kind, token.text) {
+        (TokenKind::Control | TokenKind::Unknown, [b' ', text @ ..]) | (_, text) => text.to_vec(),
+    })
 }
 
 fn print(args: &Args, encoded: &Encoded, tokens: &[(u32, Vec<u8>)], out: &mut impl Write) -> io::Result<()> {
@@ -108,9 +116,10 @@ fn print(args: &Args, encoded: &Encoded, tokens: &[(u32, Vec<u8>)], out: &mut im
     let each = |amount: f64| amount / tokens.len().max(1) as f64;
     writeln!(
         out,
-        "{} {} tokens; a token: {:.1} reads, {:.1} seeks, {:.0} bytes, {:.1} µs; {} bytes of RAM",
+        "{} {} {}; a token: {:.1} reads, {:.1} seeks, {:.0} bytes, {:.1} µs; {} bytes of RAM",
         style("encoded:").green().bold(),
         grouped(tokens.len() as u64),
+        if tokens.len() == 1 { "token" } else { "tokens" },
         each(traffic.reads as f64),
         each(traffic.seeks as f64),
         each(traffic.bytes as f64),

@@ -97,6 +97,25 @@ fn a_context_without_room_for_the_template() {
 }
 
 #[test]
+fn inspect_tells_whether_a_model_chats() {
+    for (template, system, line) in [
+        (TEMPLATE, true, "chat         yes, with system prompt\n"),
+        (
+            &TEMPLATE.replace("{{ bos_token }}", "{{ raise_exception('no') if messages[0].role == 'system' }}"),
+            false,
+            "chat         yes, without system prompt\n",
+        ),
+    ] {
+        let models = chatty(template);
+        let file = models.file();
+        let inspect = ["inspect", support::path(&file)];
+        assert!(stdout(&mut rillm(&inspect)).contains(line));
+        let object = support::json(rillm(&inspect).arg("--json"));
+        assert!(object["chat"] == true && object["system_prompt"] == system);
+    }
+}
+
+#[test]
 fn commands() {
     let models = chatty(TEMPLATE);
     chat(&models, &["-n", "2"], "/help\n/stats\nhello\n/exit\nhello\n")

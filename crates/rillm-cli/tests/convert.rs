@@ -147,9 +147,9 @@ fn what_is_no_checkpoint() {
     let models = Models::converted();
     let out = models.at("out.rillm");
     for (source, expected) in [
-        (models.at("nowhere"), "os error 2"),
-        (models.file(), "expected a Hugging Face directory"),
-        (models.checkpoint().join("model.safetensors"), "give the directory"),
+        (models.at("nowhere"), "there is no such file or directory; expected a Hugging Face directory"),
+        (models.file(), "is a .rillm file already"),
+        (models.checkpoint().join("model.safetensors"), "the weights alone; name the directory"),
         (models.at(""), "config.json"),
         (models.checkpoint().join("tokenizer.json"), "a GGUF file"),
     ] {

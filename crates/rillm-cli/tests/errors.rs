@@ -3,7 +3,7 @@
 mod support;
 
 use predicates::str::contains;
-use support::{CONTEXT, Models, error, json, rillm, text, words};
+use support::{CONTEXT, Models, error, json, rillm, stdout, text, words};
 
 #[test]
 fn values_out_of_range_are_usage_errors() {
@@ -52,8 +52,18 @@ fn wrong_arguments_are_usage_errors() {
 }
 
 #[test]
+fn a_command_has_the_same_line_in_both_helps() {
+    let help = stdout(&mut rillm(&["--help"]));
+    for command in ["run", "chat", "convert", "inspect", "tokenize", "card", "eval"] {
+        let line = help.lines().find_map(|line| line.strip_prefix(&format!("  {command} "))).expect("a line").trim();
+        assert!(line.len() <= 70 && stdout(&mut rillm(&[command, "--help"])).starts_with(line), "{line}");
+    }
+    assert!(stdout(&mut rillm(&["chat", "--help"])).contains("the oldest turns"));
+}
+
+#[test]
 fn help_fits_a_terminal_of_80_columns() {
-    for command in [&[][..], &["run"], &["convert"], &["inspect"], &["eval"], &["card"]] {
+    for command in [&[][..], &["run"], &["chat"], &["convert"], &["inspect"], &["tokenize"], &["eval"], &["card"]] {
         for help in ["-h", "--help"] {
             let help = rillm(command).arg(help).env("COLUMNS", "80").assert().success().stdout(contains("Examples:"));
             let help = support::text(help.get_output().stdout.clone());
@@ -61,7 +71,10 @@ fn help_fits_a_terminal_of_80_columns() {
             // An example is a command that can be copied: none is broken by the terminal's width.
             let examples = help.split_once("Examples:\n").expect("examples").1;
             for line in examples.lines().take_while(|line| !line.is_empty()) {
-                assert!(["  rillm", "  echo ", "  hf ", "  # "].iter().any(|start| line.starts_with(start)), "{line}");
+                assert!(
+                    ["  rillm", "  echo ", "  hf ", "  # ", "  > "].iter().any(|start| line.starts_with(start)),
+                    "{line}"
+                );
             }
         }
     }
@@ -133,6 +146,7 @@ fn files_that_are_not_there() {
     ] {
         let message = error(&mut rillm(args), 1);
         assert!(message.contains("nowhere.rillm"), "{message}");
-        assert_eq!(message.matches("os error").count(), 1, "{message}");
+        let reasons = ["(os error 2)", "there is no such file or directory"];
+        assert_eq!(reasons.iter().map(|reason| message.matches(reason).count()).sum::<usize>(), 1, "{message}");
     }
 }

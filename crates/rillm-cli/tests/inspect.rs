@@ -28,6 +28,8 @@ fn json_describes_the_file() {
     assert_eq!(file["source_sha256"].as_str().expect("a hash").len(), 64);
     assert_eq!(file["tie_word_embeddings"], true);
     assert!(file.get("verified").is_none());
+    assert_eq!((&file["tokenizer"], &file["chat"]), (&"sentencepiece BPE".into(), &false.into()));
+    assert!(file["tokenizer_split"].is_null() && file["system_prompt"] == false);
     // 2 · (norms, attention, feed-forward), the last norm and the embedding table.
     let layer = 2 * 48 + 2 * 48 * 48 + 2 * 24 * 48 + 3 * 48 * 80;
     assert_eq!(file["parameters"], 2 * layer + 48 + VOCAB_SIZE * 48);
@@ -41,6 +43,10 @@ fn tables_name_everything() {
         assert!(text.contains(expected), "{expected} in {text}");
     }
     assert!(!text.contains('\x1b'));
+    let dimensions = text.split("\n\n").next().expect("dimensions");
+    for line in ["parameters   ", "tokenizer    sentencepiece BPE\n", "chat         no\n"] {
+        assert!(dimensions.contains(line), "{line} in {dimensions}");
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ fn tokens_and_what_they_take() {
     let object = json(rillm(&args).arg("--json"));
     let texts: Vec<_> =
         object["tokens"].as_array().unwrap().iter().map(|token| token["text"].as_str().unwrap()).collect();
-    assert_eq!(texts[0].trim(), "<s>");
-    assert!(texts[texts.len() - 1].trim() == "<|end|>" && texts.len() < 8, "{texts:?}");
+    assert_eq!(texts[0], "<s>");
+    assert!(texts[texts.len() - 1] == "<|end|>" && texts.len() < 8, "{texts:?}");
     assert_eq!(texts[1..].concat().trim_start(), "the<|end|>");
     assert!(object["reads"].as_u64() > Some(0));
     assert_eq!(object["bytes_read"].as_u64(), object["reads"].as_u64().map(|reads| 512 * reads));
@@ -37,6 +37,11 @@ fn tokens_and_what_they_take() {
         assert!(!ids.iter().any(|text| text.contains("<|end|>")) && ids.len() > texts.len(), "{ids:?}");
         assert_eq!(ids[1..].concat().trim_start(), "the<|end|>");
     }
+    // The end of the line that a shell puts there is not part of it.
+    let ids =
+        |end: &str| json(rillm(&args[..3]).arg("--json").write_stdin(format!("the<|end|>{end}")))["tokens"].clone();
+    assert!(ids("") == object["tokens"] && ids("\n") == ids("") && ids("\r\n") == ids("") && ids("\n\n") != ids(""));
+    assert!(stdout(rillm(&args[..3]).arg("")).contains("encoded: 1 token; a token: "));
     let none = json(rillm(&args[..3]).args(["", "--json"]));
     assert_eq!(none["tokens"].as_array().unwrap().len(), 1);
 }

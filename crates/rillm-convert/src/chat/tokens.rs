@@ -45,7 +45,7 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
     let start = [&begin.before, &encoder.content(PROBES[0], begin.space)?, &ask].map(Vec::as_slice).concat();
     let rest = [&next.before, &encoder.content(PROBES[1], next.space)?, &ask].map(Vec::as_slice).concat();
     if !whole.strip_prefix(&start[..]).is_some_and(|whole| whole.ends_with(&rest)) {
-        return Err(Unfollowable::Tokens("a second turn is not"));
+        return Err(Unfollowable::Tokens("a second turn has others"));
     }
     let end = next.before.remove(0);
 

@@ -38,6 +38,16 @@ pub enum CheckpointError {
         /// What was found there.
         found: String,
     },
+    /// The path leads to a file that was converted.
+    Converted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The path leads to the weights of a Hugging Face directory.
+    WeightsAlone {
+        /// The file.
+        path: PathBuf,
+    },
     /// A field of the configuration has a value that rillm does not compute with.
     Field {
         /// The file that holds the field.
@@ -139,6 +149,14 @@ impl fmt::Display for CheckpointError {
                  embed_tokens.bin)",
                 path.display()
             ),
+            Self::Converted { path } => {
+                write!(f, "{} is a .rillm file already; name the checkpoint that it was made of", path.display())
+            }
+            Self::WeightsAlone { path } => write!(
+                f,
+                "{}: the weights alone; name the directory that they lie in, with config.json",
+                path.display()
+            ),
             Self::Field { path, field, found, expected } => {
                 write!(f, "{}: {field} is {found}; expected {expected}", path.display())
             }
@@ -168,7 +186,7 @@ impl fmt::Display for CheckpointError {
             Self::UnexpectedTensor { path, name } => write!(
                 f,
                 "{}: tensor {name} belongs to no Llama model of this configuration, and leaving it out would change \
-                 the output; rillm converts plain Llama models without biases or adapters",
+                 the output; rillm converts no adapters, and no biases but those of attention",
                 path.display()
             ),
             Self::Shape { name, found, expected } => write!(

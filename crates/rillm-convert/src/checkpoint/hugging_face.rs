@@ -29,6 +29,14 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
     if !ties_are_explicit {
         config.tied_embeddings = !listed.contains_key(&head_name);
     }
+    if !config.tied_embeddings && !listed.contains_key(&head_name) {
+        return Err(CheckpointError::Field {
+            path: directory.join("config.json"),
+            field: "tie_word_embeddings".to_owned(),
+            found: "false".to_owned(),
+            expected: format!("true, as the weights have no {head_name}; or is a file of them missing?"),
+        });
+    }
     let mut tensors = HashMap::new();
     for (kind, layer) in config.tensors() {
         let name = tensor_name(kind, layer);

@@ -55,14 +55,16 @@ impl Checkpoint {
                 [false, false] => Err(unrecognised("a directory without config.json and without model_config.json")),
             };
         }
+        if !path.exists() {
+            return Err(unrecognised("there is no such file or directory"));
+        }
         if is_gguf(path).map_err(|source| io_error(path, source))? {
             return gguf::open(path);
         }
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("bin") => llama2c::open(path),
-            Some("safetensors") => {
-                Err(unrecognised("a weights file alone; give the directory that also holds config.json"))
-            }
+            Some("safetensors") => Err(CheckpointError::WeightsAlone { path: path.to_owned() }),
+            Some("rillm") => Err(CheckpointError::Converted { path: path.to_owned() }),
             _ => Err(unrecognised("a file of no known kind")),
         }
     }

@@ -108,7 +108,7 @@ impl Vocabulary {
 fn check_model(model: &Value, over_bytes: bool) -> Result<(), Problem> {
     let is_bpe = model["type"] == "BPE" || (model["type"].is_null() && model["merges"].is_array());
     if !is_bpe {
-        return Err(unsupported("type of model", &model["type"], "BPE"));
+        return Err(unsupported("type of model", &model["type"], "BPE and WordPiece"));
     }
     if (model["byte_fallback"] == true) == over_bytes {
         return Err(unsupported(

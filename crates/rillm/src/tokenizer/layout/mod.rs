@@ -28,9 +28,9 @@ pub const MAX_TOKENS: u32 = 1 << 20;
 pub const MAX_RANKS: u32 = (1 << 24) - 1;
 /// Bytes of a [`TokenizerHeader`].
 pub const HEADER_LEN: usize = 128;
-/// Where the table of byte tokens starts in the section: 256 numbers of 4 bytes.
+/// Where the table of byte tokens starts in a section of kinds 1 and 2: 256 numbers of 4 bytes.
 pub const BYTES_AT: u64 = SECTOR_LEN as u64;
-/// Where the buckets start in the section.
+/// Where the buckets start in a section of kinds 1 and 2.
 pub const TABLES_AT: u64 = BYTES_AT + 4 * 256;
 /// Bytes before the text of an added token.
 pub const ADDED_HEAD_LEN: usize = 6;
