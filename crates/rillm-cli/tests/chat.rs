@@ -208,7 +208,7 @@ fn models_that_do_not_chat() {
     let models =
         chatty(&TEMPLATE.replace("{{ bos_token }}", "{{ raise_exception('no') if messages[0].role == 'system' }}"));
     let refused = error(&mut chat(&models, &["--system", "Be brief."], "hello\n"), 1);
-    assert!(refused.contains("no place for a system text"), "{refused}");
+    assert!(refused.contains("no place for a system prompt"), "{refused}");
 }
 
 /// Ctrl-C in an answer that would take minutes ends the answer, and the next line is answered.

@@ -38,7 +38,7 @@ pub const MAX_NUMBERS: usize = 3 + MAX_TURNS;
 pub enum ChatError<E> {
     /// The file has no `chat` section.
     NoTemplate,
-    /// The template has no place for a system text.
+    /// The template has no place for a system text, the system prompt.
     NoSystem,
     /// A text does not fit the context, even with nothing before it but the system text.
     TooLong {
@@ -66,7 +66,7 @@ impl<E: fmt::Display> fmt::Display for ChatError<E> {
                 "this model does not chat: it has no chat template, or one that cannot be followed; convert a model made for \
                  chats (its name often ends in -Instruct or -Chat)",
             ),
-            Self::NoSystem => f.write_str("this model's chat template has no place for a system text; leave it out"),
+            Self::NoSystem => f.write_str("this model's chat template has no place for a system prompt; leave it out"),
             Self::TooLong { tokens, context } => write!(
                 f,
                 "the text makes {tokens} tokens of a context of {context}; shorten it or plan a larger context"
@@ -187,7 +187,7 @@ impl Chat {
         if session.tokens().len() < session.plan().context { 0 } else { self.forget(session, 1, 1) }
     }
 
-    /// Whether a token ends an answer: the template's mark, or a token that ends a text.
+    /// Whether a token ends an answer: the template's mark, its end-of-turn token, or a token that ends a text.
     pub fn ends<S: WeightSource>(&self, session: &Session<'_, S>, id: u32) -> bool {
         id == self.form.end || session.runner.model().header().is_eos(id)
     }

@@ -50,9 +50,9 @@ pub struct ChatHeader {
     pub trim_user: bool,
     /// System texts do.
     pub trim_system: bool,
-    /// There is a place for a system text.
+    /// There is a place for a system text, the system prompt.
     pub system: bool,
-    /// The token that ends an answer.
+    /// The token that ends an answer: the end-of-turn token.
     pub end: u32,
     /// Tokens of each part, in the order of [`ChatPart::ALL`]: 0 to 65,536.
     pub lens: [u32; 5],

@@ -344,7 +344,7 @@ pub enum TokenKind {
     Text = 0,
     /// One byte of a character that is spelled in bytes.
     Byte = 1,
-    /// A mark such as `<s>`, not part of the text.
+    /// A mark such as `<s>`, a special token, not part of the text.
     Control = 2,
     /// The mark for what the vocabulary cannot spell.
     Unknown = 3,

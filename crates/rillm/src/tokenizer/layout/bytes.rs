@@ -40,7 +40,7 @@ pub struct BytesHeader {
     pub prefix_space: bool,
     /// The merges' table.
     pub pairs: TableHeader,
-    /// Words that are one token although no merges lead there: a tree over the tokens that the merges lead to.
+    /// Words that are one token although no merges lead there (`ignore_merges`): a tree over the tokens that the merges lead to.
     pub whole: Option<TableHeader>,
     /// The table of normalization form C, where text is brought into it.
     pub normal: Option<TableHeader>,

@@ -56,11 +56,11 @@ pub enum AddedPass {
 /// How a tokenizer makes tokens of the text between added tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Byte-pair encoding over characters, with byte tokens for what has no piece: sentencepiece's.
+    /// Byte-pair encoding over characters, with byte tokens for what has no piece: sentencepiece BPE.
     Chars(CharsHeader),
-    /// Byte-pair encoding over the bytes of words: GPT-2's.
+    /// Byte-pair encoding over the bytes of words: GPT-2's byte-level BPE.
     Bytes(BytesHeader),
-    /// The longest pieces of words: BERT's.
+    /// The longest pieces of words: BERT's WordPiece.
     Pieces(WordPieceHeader),
 }
 
@@ -176,7 +176,7 @@ pub struct AddedHead {
     pub id: u32,
     /// The pass that looks for it.
     pub pass: AddedPass,
-    /// It is a mark such as `<s>`, which is text like any other where marks are not looked for.
+    /// It is a mark such as `<s>`, a special token, which is text like any other where marks are not looked for.
     pub mark: bool,
     /// Bytes of the text that it is found by: 1 to 255.
     pub len: u8,
