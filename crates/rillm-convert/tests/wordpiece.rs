@@ -302,6 +302,16 @@ fn damaged_sections() {
     }
 }
 
+/// A space before what is said in a conversation makes no difference, nor does it stay there for ever.
+#[test]
+fn a_space_before_what_is_said() {
+    let mut engine = Engine::of(&uncased().1);
+    for text in ["", "hello", " hello", "[MASK] a", "中", "\u{301}"] {
+        let expected = engine.encode_content(text, false).unwrap();
+        assert_eq!(engine.encode_content(text, true).unwrap(), expected, "{text:?}");
+    }
+}
+
 #[test]
 fn memory() {
     let mut engine = Engine::of(&uncased().1);

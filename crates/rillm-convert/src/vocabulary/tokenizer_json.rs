@@ -216,19 +216,29 @@ pub(super) fn template_bos(post_processor: &Value, may_end: bool) -> Result<Opti
         unsupported(
             "post_processor",
             post_processor,
-            "none, or a TemplateProcessing with at most one special token before the text, and of a WordPiece model one \
-             after it or a BertProcessing",
+            "none, ByteLevel, and a TemplateProcessing with at most one special token before the text, and of a WordPiece \
+             model one after it or a BertProcessing",
         )
     };
     let is_text = |part: &Value| part["Sequence"]["id"] == "A";
     let token = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some).ok_or_else(refused);
-    match post_processor["type"].as_str() {
-        None if post_processor.is_null() => return Ok(None),
-        Some("BertProcessing") if may_end => return token(&post_processor["cls"][1]),
+    let steps = match post_processor["processors"].as_array() {
+        Some(steps) if post_processor["type"] == "Sequence" => steps.as_slice(),
+        _ => std::slice::from_ref(post_processor),
+    };
+    // ByteLevel changes no token.
+    let mut steps = steps.iter().filter(|step| !step.is_null() && step["type"] != "ByteLevel");
+    let step = match (steps.next(), steps.next()) {
+        (None, _) => return Ok(None),
+        (Some(step), None) => step,
+        _ => return Err(refused()),
+    };
+    match step["type"].as_str() {
+        Some("BertProcessing") if may_end => return token(&step["cls"][1]),
         Some("TemplateProcessing") => {}
         _ => return Err(refused()),
     }
-    let single = match post_processor["single"].as_array().ok_or_else(refused)?.as_slice() {
+    let single = match step["single"].as_array().ok_or_else(refused)?.as_slice() {
         [single @ .., last] if may_end && last["SpecialToken"].is_object() => single,
         single => single,
     };
@@ -236,7 +246,7 @@ pub(super) fn template_bos(post_processor: &Value, may_end: bool) -> Result<Opti
         [text] if is_text(text) => Ok(None),
         [special, text] if is_text(text) => {
             let name = special["SpecialToken"]["id"].as_str().ok_or_else(refused)?;
-            let ids = &post_processor["special_tokens"][name]["ids"];
+            let ids = &step["special_tokens"][name]["ids"];
             match ids.as_array().map(Vec::as_slice) {
                 Some([id]) => token(id),
                 _ => Err(refused()),

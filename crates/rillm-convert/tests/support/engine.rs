@@ -71,6 +71,12 @@ impl Engine {
         Self::drain(encoder, &mut self.source, text)
     }
 
+    /// The tokens of what is said in a conversation, after a space or not.
+    pub fn encode_content(&mut self, text: &str, space: bool) -> Result<Vec<u32>, Error<&'static str>> {
+        let encoder = self.tokenizer.content_encoder(text, space, &mut self.scratch);
+        Self::drain(encoder, &mut self.source, text)
+    }
+
     fn drain(
         mut encoder: Encoder<'_>,
         source: &mut Counted<Memory>,
