@@ -129,6 +129,32 @@ fn qwen2() -> Value {
     trained(sequence(split(&LLAMA3.replace("{1,3}", "")), false), |json| json["normalizer"] = json!({"type": "NFC"}))
 }
 
+/// The space that stands before what is said in a conversation is a character of the text, also for added tokens.
+#[test]
+fn a_space_before_what_is_said() {
+    let json = trained(byte_level(false, true), |json| {
+        let len = vocab_size(json);
+        let added = json["added_tokens"].as_array_mut().unwrap();
+        for (place, (content, normalized)) in
+            [("aab", true), (" the", true), ("   ", true), (" on", false)].into_iter().enumerate()
+        {
+            added.push(json!({
+                "id": len + place as u32, "content": content, "special": false, "normalized": normalized,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            }));
+        }
+    });
+    let bytes = serde_json::to_vec(&json).unwrap();
+    let mut engine = Engine::of(&Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(&json)).unwrap());
+    for text in ["a", "ab", "aab", "abx", "the", "theta", " the", "  x", "  x y", " x y", "on", "on on", "<tool>", " "]
+    {
+        let expected = engine.encode_plain(&format!(" {text}")).unwrap();
+        assert_eq!(engine.encode_content(text, true).unwrap(), expected, "{text:?}");
+        let expected = engine.encode_plain(text).unwrap();
+        assert_eq!(engine.encode_content(text, false).unwrap(), expected, "{text:?}");
+    }
+}
+
 /// Strings of words, marks, spaces, numbers, and characters of every plane.
 fn string(random: &mut Random, words: &[&str]) -> String {
     const MARKS: [&str; 8] =

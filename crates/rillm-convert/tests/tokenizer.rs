@@ -3,6 +3,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rillm::error::Error;
 use rillm::source::SECTOR_LEN;
@@ -259,6 +260,21 @@ fn long_words() {
             assert_eq!(engine.encode(&text).unwrap(), expected.get_ids(), "{text}");
         }
     }
+}
+
+/// Eight times the spaces take about eight times as long, not sixty-four times.
+#[test]
+fn many_spaces_take_time_in_proportion() {
+    let json: Value = serde_json::from_str(TINY).unwrap();
+    let vocabulary = Vocabulary::from_tokenizer_json(TINY.as_bytes(), None, vocab_size(&json)).unwrap();
+    let mut engine = Engine::of(&vocabulary);
+    let mut time = |len| {
+        let (text, start) = (" ".repeat(len), Instant::now());
+        engine.encode(&text).unwrap();
+        start.elapsed()
+    };
+    let (short, long) = (time(20_000), time(160_000));
+    assert!(long < 24 * short, "{short:?}, then {long:?}");
 }
 
 /// Whatever the section holds: an error or some tokens.

@@ -16,6 +16,7 @@ pub(super) fn normal_forms() -> Vec<NormalEntry> {
             decompose_canonical(c, |part| parts.push(part));
             (c, parts)
         })
+        .filter(|(c, parts)| *parts != [*c] || canonical_combining_class(*c) != 0)
         .collect();
     // Of characters that are the same when decomposed, what their parts compose to, or any of them.
     let mut by_parts: HashMap<&[char], char> = HashMap::new();
@@ -32,6 +33,7 @@ pub(super) fn normal_forms() -> Vec<NormalEntry> {
             [same] if same == c => [0, 0],
             [other] => [u32::from(*other), 0],
             // Unicode decomposes in steps of two, of which only the first goes on.
+            [first, second] => [*first, *second].map(u32::from),
             [start @ .., last] => [u32::from(by_parts[start]), u32::from(*last)],
             [] => continue,
         };
