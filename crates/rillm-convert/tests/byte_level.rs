@@ -224,7 +224,8 @@ fn is_settled(text: &str) -> bool {
 /// Both tokenizers of a `tokenizer.json` on many strings.
 fn assert_same(json: &Value) {
     let bytes = serde_json::to_vec(json).unwrap();
-    let vocabulary = Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(json) + 5).unwrap();
+    let size = vocab_size(json);
+    let vocabulary = Vocabulary::from_tokenizer_json(&bytes, None, size + 5).unwrap();
     let section = vocabulary.section().unwrap();
     let reference = Reference::from_bytes(&bytes).unwrap();
     let mut plain_reference = reference.clone();
@@ -253,7 +254,7 @@ fn assert_same(json: &Value) {
                 check(&mut engine, &text);
             }
             // Tokens in any order, whole characters or not.
-            let ids: Vec<u32> = (0..random.below(9)).map(|_| random.below(vocab_size(json) as usize) as u32).collect();
+            let ids: Vec<u32> = (0..random.below(9)).map(|_| random.below(size as usize) as u32).collect();
             let decoded = decode(&vocabulary, Decoder::new(false).show_control_tokens(), &ids);
             assert_eq!(decoded, reference.decode(&ids, false).unwrap(), "{ids:?}");
         }

@@ -372,7 +372,7 @@ fn refusals() {
         ("/model/end_of_word_suffix", json!("</w>"), "end_of_word_suffix of model is \"</w>\""),
         ("/model/ignore_merges", json!(true), "ignore_merges of model is true"),
         ("/normalizer", json!({"type": "NFKC"}), "normalizer is {\"type\":\"NFKC\"}"),
-        ("/pre_tokenizer", json!({"type": "ByteLevel"}), "ByteLevel"),
+        ("/pre_tokenizer", json!({"type": "ByteLevel"}), "supports none or NFC, where bytes are merged"),
         ("/decoder", json!({"type": "ByteLevel"}), "decoder is {\"type\":\"ByteLevel\"}"),
         ("/post_processor", json!({"type": "BertProcessing"}), "post_processor is"),
         ("/added_tokens/1/lstrip", json!(true), "lstrip of the added token \"<s>\" is true"),
