@@ -87,7 +87,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     while let Some(line) = lines.next()? {
         // Not one that ended the answer before.
         interrupt::clear();
-        match talk.line(line.trim_end_matches(['\r', '\n'])) {
+        let line =
+            String::from_utf8(line).map_err(|_| Refusal("a line is not UTF-8; convert the text".to_owned()).into());
+        match line.and_then(|line| talk.line(line.trim_end_matches(['\r', '\n']))) {
             Ok(Next::End) => break,
             Ok(Next::Line) => {}
             Err(error) if error.is::<Refusal>() => {

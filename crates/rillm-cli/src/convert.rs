@@ -2,11 +2,11 @@
 
 use std::io::{self, Write, stdout};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
@@ -61,6 +61,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // Ctrl-C ends the work after the rows at hand, so that the file in progress is removed.
     interrupt::watch()?;
     let checkpoint = Checkpoint::open(&args.source)?;
+    let whole = |path: &Path| path.canonicalize().ok().filter(|path| path.is_file());
+    if whole(&args.source).is_some_and(|source| whole(&args.out) == Some(source)) {
+        bail!("{} is the checkpoint itself, which would be lost; name another file to make", args.out.display());
+    }
     let vocab_size = checkpoint.config().vocab_size;
     let vocabulary = Vocabulary::open(&tokenizer(args, vocab_size)?, vocab_size);
     let vocabulary = vocabulary.map_err(|error| match error.problem {

@@ -1,6 +1,6 @@
 //! Lines that are typed, with an editor, or that come through a pipe.
 
-use std::io::{IsTerminal, stdin};
+use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{Context, Result};
 use rustyline::error::ReadlineError;
@@ -31,18 +31,18 @@ impl Lines {
         matches!(self, Self::Typed(_))
     }
 
-    /// The next line; none at the end, or after two Ctrl-C in a row.
-    pub fn next(&mut self) -> Result<Option<String>> {
+    /// The next line, which through a pipe may be no text; none at the end, or after two Ctrl-C in a row.
+    pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
         let reading = "cannot read from standard input";
         let Self::Typed(editor) = self else {
-            let mut line = String::new();
-            let len = stdin().read_line(&mut line).context(reading)?;
+            let mut line = Vec::new();
+            let len = stdin().lock().read_until(b'\n', &mut line).context(reading)?;
             return Ok((len > 0).then_some(line));
         };
         let mut interrupted = false;
         loop {
             match editor.readline("> ") {
-                Ok(line) => return Ok(Some(line)),
+                Ok(line) => return Ok(Some(line.into_bytes())),
                 Err(ReadlineError::Interrupted) if !interrupted => interrupted = true,
                 Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(None),
                 Err(error) => return Err(error).context(reading),

@@ -85,7 +85,12 @@ pub fn reuse<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
     session: &mut Session<'_, S>,
 ) -> Result<()> {
     let prompt = session.tokens().to_vec();
-    if load(path, session)?.is_some() {
+    if let Some(numbers) = load(path, session)? {
+        ensure!(
+            numbers.is_empty(),
+            "{} has a chat, which would be lost; go on with it with `rillm chat`, or name another file",
+            path.display()
+        );
         let shared = session.tokens().iter().zip(&prompt).take_while(|(old, new)| old == new).count();
         session.truncate(shared);
         session.push(&prompt[shared..])?;

@@ -81,6 +81,17 @@ fn a_full_context_slides_and_says_so() {
 }
 
 #[test]
+fn a_line_that_is_no_text_is_refused_and_the_chat_goes_on() {
+    let models = chatty(TEMPLATE);
+    let cache = models.at("talk.cache");
+    let mut command = chat(&models, &["-n", "2", "--json", "--prompt-cache", support::path(&cache)], "");
+    let assert =
+        command.write_stdin(&b"one\n\xff\xfe\ntwo"[..]).assert().code(1).stderr(contains("a line is not UTF-8"));
+    assert_eq!(text(assert.get_output().stdout.clone()).lines().count(), 2);
+    assert!(cache.exists());
+}
+
+#[test]
 fn commands() {
     let models = chatty(TEMPLATE);
     chat(&models, &["-n", "2"], "/help\n/stats\nhello\n/exit\nhello\n")
@@ -126,6 +137,11 @@ fn a_saved_chat_goes_on_where_it_ended() {
     models.run(&["--prompt", "a", "-n", "2", "--prompt-cache", support::path(&run)]).assert().success();
     let refused = support::error(&mut chat(&models, &["--prompt-cache", support::path(&run)], "one\n"), 1);
     assert!(refused.contains("not one of a chat"), "{refused}");
+    // And `rillm run` leaves a chat alone.
+    let saved = std::fs::read(&other).expect("a file");
+    let refused = support::error(&mut models.run(&["--prompt", "a", "--prompt-cache", support::path(&other)]), 1);
+    assert!(refused.contains("has a chat, which would be lost"), "{refused}");
+    assert_eq!(std::fs::read(&other).expect("a file"), saved);
 }
 
 #[test]

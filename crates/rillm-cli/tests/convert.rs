@@ -224,6 +224,11 @@ fn a_gguf_file_brings_its_tokenizer() {
     let evaluation = json_of(&mut rillm(&arguments));
     assert!(evaluation["kl"].as_f64().unwrap() < 0.02, "{evaluation}");
 
+    // A checkpoint is not written over.
+    let message = error(&mut rillm(&["convert", path(&source), path(&source)]), 1);
+    assert!(message.contains("is the checkpoint itself"), "{message}");
+    assert_eq!(fs::read(&source).unwrap(), file.to_bytes());
+
     // Another tokenizer may be named, and a damaged file is told as one.
     let named = models.checkpoint().join("tokenizer.json");
     stdout(&mut rillm(&["convert", path(&source), path(&out), "--tokenizer", path(&named)]));

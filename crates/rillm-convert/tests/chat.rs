@@ -150,3 +150,19 @@ fn templates_are_found_where_checkpoints_have_them() {
     write("chat_template.jinja", "a file");
     assert_eq!(template(), "a file");
 }
+
+/// Templates that are compiled by recursion, a level for every byte or two.
+#[test]
+fn templates_that_nest_deeply_or_are_too_long_are_refused() {
+    let tokenizer: Value = serde_json::from_str(TINY).expect("JSON");
+    let refused = |template: &str| {
+        let vocabulary = vocabulary(&tokenizer, template);
+        section(&vocabulary, &vocabulary.section().expect("a tokenizer")).expect_err("a refusal").to_string()
+    };
+    for (first, level) in [("1", "+1"), ("x", ".a"), ("", "-"), ("", "not "), ("x", "[0]"), ("x", "()"), ("", "[")] {
+        let levels = level.repeat(((1 << 16) - 10) / level.len());
+        let template = format!("{{{{ {first}{levels}{}}}}}", if first.is_empty() { "1" } else { "" });
+        assert!(!refused(&template).contains("longer"), "{level}");
+    }
+    assert!(refused(&"x".repeat((1 << 16) + 1)).contains("longer than 65536 bytes"));
+}

@@ -217,11 +217,20 @@ fn the_rotary_embedding_is_scaled() {
 }
 
 #[test]
-fn tokens_that_end_a_text_are_those_of_three_keys() {
+fn tokens_that_end_a_text_are_those_of_three_keys_and_of_known_names() {
     let mut file = random_file(&llama());
     file.set("tokenizer.ggml.eot_token_id", Value::U32(5));
     file.set("tokenizer.ggml.eom_token_id", Value::U32(2));
     assert_eq!(open(&file).expect("a model").checkpoint.config().eos, [2, 5]);
+    // Those that no key names, as Llama 3's files have them.
+    let mut tokens: Vec<_> = (0..TOKENS).map(|token| format!("piece {token}")).collect();
+    tokens[7] = "<|end_of_text|>".to_owned();
+    file.set("tokenizer.ggml.tokens", Value::Texts(tokens.clone()));
+    assert_eq!(open(&file).expect("a model").checkpoint.config().eos, [2, 5, 7]);
+    // As many as there is room for.
+    (tokens[8], tokens[9]) = ("<|eom_id|>".to_owned(), "<|endoftext|>".to_owned());
+    file.set("tokenizer.ggml.tokens", Value::Texts(tokens));
+    assert_eq!(open(&file).expect("a model").checkpoint.config().eos, [2, 5, 7, 8]);
 }
 
 #[test]
@@ -345,6 +354,14 @@ fn byte_level_vocabularies_are_those_of_tokenizer_json() {
         assert_eq!(found.tokens, expected.tokens, "{pre}");
         assert_eq!((found.bos, found.add_bos), (Some(id("<|end|>")), starts), "{pre}");
         found.sections().expect("sections");
+    }
+
+    for (pre, alias) in [("llama-bpe", "llama3"), ("llama-bpe", "llama-v3"), ("qwen2", "deepseek-r1-qwen")] {
+        let [one, other] = [pre, alias].map(|pre| {
+            set(&mut file, pre);
+            vocabulary(&file).expect("a vocabulary")
+        });
+        assert_eq!(one, other, "{alias}");
     }
 
     set(&mut file, "default");

@@ -192,6 +192,11 @@ mod tests {
                 "{% set ns = namespace(x='ab') %}{% for a in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
                 "fuel",
             ),
+            (
+                "{% set ns = namespace(x=[]) %}{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+                "JSON",
+            ),
+            ("{{ [1] | tojson(indent=1000000000000) }}", "JSON"),
             ("hello", "does not repeat what is said"),
             ("{{ messages[-1].content | upper }}", "does not repeat what is said"),
             ("{% for m in messages[-1:] %}{{ m.content }}{% endfor %}", "does not repeat what is said"),

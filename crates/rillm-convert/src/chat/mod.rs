@@ -12,6 +12,12 @@ use crate::vocabulary::Vocabulary;
 use form::Form;
 use template::Template;
 
+/// The longest template, in bytes. Known ones have up to 20,000.
+const MAX_TEMPLATE: usize = 1 << 16;
+/// minijinja compiles an expression such as `1+1+1` by recursion, one level for each byte or two: so deep a stack takes the
+/// longest template.
+const STACK: usize = 1 << 28;
+
 /// Why a file gets no `chat` section. The conversion goes on without.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfollowable {
@@ -46,7 +52,14 @@ pub fn section(vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, Unf
     if vocabulary.chat_template.is_empty() {
         return Err(Unfollowable::NoTemplate);
     }
-    let template = Template::new(&vocabulary.chat_template, &vocabulary.special_tokens)?;
-    let form = Form::of(&template)?;
+    if vocabulary.chat_template.len() > MAX_TEMPLATE {
+        return Err(Unfollowable::Template(format!("it is longer than {MAX_TEMPLATE} bytes")));
+    }
+    let form = std::thread::scope(|scope| {
+        let form = || Form::of(&Template::new(&vocabulary.chat_template, &vocabulary.special_tokens)?);
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, form);
+        let thread = thread.map_err(|error| Unfollowable::Template(error.to_string()))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
     tokens::section(&form, vocabulary, tokenizer)
 }

@@ -1,6 +1,7 @@
 //! A chat template and what `transformers` gives it to work with.
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
@@ -38,6 +39,7 @@ impl<'a> Template<'a> {
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
+        environment.add_filter("tojson", tojson);
         environment.add_template("chat", source).map_err(refusal)?;
         Ok(Self { environment, special_tokens })
     }
@@ -60,6 +62,19 @@ impl<'a> Template<'a> {
         let template = self.environment.get_template("chat").map_err(refusal)?;
         template.render(Value::from_pairs(variables)).map_err(refusal)
     }
+}
+
+/// What `transformers` makes of texts, numbers and the like, whatever layout is asked for. Lists and objects, which only tools
+/// need, are refused: minijinja counts what they take only once it is taken.
+fn tojson(value: &Value, _indent: Option<&Value>, _layout: Kwargs) -> Result<Value, Error> {
+    Ok(match value.kind() {
+        ValueKind::String => serde_json::Value::from(value.as_str()).to_string().into(),
+        ValueKind::Number | ValueKind::Bool => value.to_string().into(),
+        ValueKind::None => "null".into(),
+        kind => {
+            return Err(Error::new(ErrorKind::InvalidOperation, format!("rillm writes no {kind} as JSON")));
+        }
+    })
 }
 
 fn refusal(error: Error) -> Unfollowable {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
+use rillm::format::{AttentionExtras, MAX_EOS, Rope, RopeScaling, TensorKind};
 
 use super::tensor::LocatedTensor;
 use super::{Checkpoint, CheckpointError, LlamaConfig, map};
@@ -28,6 +28,9 @@ const MUST_BE_ZERO: [&str; 13] = [
     "use_parallel_residual",
     "nextn_predict_layers",
 ];
+/// What tokens that end a text or a turn are called.
+const ENDS: [&str; 8] =
+    ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<EOT>"];
 /// What [`LlamaConfig::check`] calls a field, and the key that it was read from; after the architecture's name, if it
 /// does not say `tokenizer`.
 const KEYS: [(&str, &str); 12] = [
@@ -213,13 +216,19 @@ fn divisors(
     Ok(divisors)
 }
 
-/// The tokens that end a text or a turn, of which a chat must not run past either.
+/// The tokens that end a text or a turn, of which a chat must not run past either: those of the keys, and as in llama.cpp
+/// those that are named so, as far as there is room for them.
 fn eos(gguf: &Gguf) -> Result<Vec<u32>, GgufError> {
     let mut eos = Vec::new();
     let default = gguf.is_sentencepiece()?.then_some(2);
     for (name, default) in [("eos", default), ("eot", None), ("eom", None)] {
         let token = gguf.u32(&format!("tokenizer.ggml.{name}_token_id"))?.or(default);
         eos.extend(token.filter(|token| !eos.contains(token)));
+    }
+    for (id, token) in (0..).zip(gguf.texts("tokenizer.ggml.tokens")?.unwrap_or_default()) {
+        if ENDS.contains(&token) && !eos.contains(&id) && eos.len() < MAX_EOS {
+            eos.push(id);
+        }
     }
     Ok(eos)
 }

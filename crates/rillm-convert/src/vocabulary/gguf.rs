@@ -76,12 +76,12 @@ fn sentencepiece(gguf: &Gguf, vocab_size: u32) -> Result<Vocabulary, Problem> {
 
 /// Byte-pair encoding over the bytes of words, cut as the `pre` key says.
 fn byte_level(gguf: &Gguf, vocab_size: u32) -> Result<Vocabulary, Problem> {
-    // Of those names that mean one and the same, the one that files have.
+    // Names that llama.cpp takes for one and the same are so here.
     let (splits, llama3) = match gguf.text(PRE)? {
         Some("gpt-2") => (Splits::Gpt2, false),
         Some("smollm") => (Splits::DigitsGpt2, false),
-        Some("llama-bpe") => (Splits::Llama3, true),
-        Some("qwen2") => (Splits::Qwen2, false),
+        Some("llama-bpe" | "llama3" | "llama-v3") => (Splits::Llama3, true),
+        Some("qwen2" | "deepseek-r1-qwen") => (Splits::Qwen2, false),
         _ => return Err(gguf.error(PRE, "\"gpt-2\", \"smollm\", \"llama-bpe\" or \"qwen2\"").into()),
     };
     let (pieces, types) = tokens(gguf)?;
