@@ -4,12 +4,13 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::chat::{Chat, ChatError};
-use rillm::format::SectionKind;
+use rillm::format::{ChatHeader, ChatPart};
 use rillm::model::Model;
+use rillm::plan::{Plan, PlanOptions};
 use rillm::session::Session;
 use rillm_console::stop::StopStrings;
 use rillm_console::text::Text;
@@ -20,10 +21,11 @@ use crate::block_on::block_on;
 use crate::interrupt;
 use crate::lines::Lines;
 use crate::model_file::ModelArgs;
-use crate::number::grouped;
+use crate::number::{self, grouped};
 use crate::prompt_cache;
 use crate::session_args::SessionArgs;
 use crate::source::Source;
+use crate::whole::chat_form;
 
 const HELP: &str = "\
 /help         this list
@@ -64,17 +66,18 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     // Ctrl-C ends an answer after the token at hand.
     interrupt::watch()?;
-    let stops: Vec<&str> = args.session.stop.iter().map(String::as_str).collect();
+    let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
-    let (model, source) = args.model.open()?;
-    if model.header().section(SectionKind::Chat).is_err() {
+    let (model, mut source) = args.model.open()?;
+    let Some(form) = chat_form(model.header(), &mut source)? else {
         bail!(
             "{} has no chat template that rillm can follow: it continues texts, with `rillm run`; chats want a model that was \
              made for them, such as SmolLM2-135M-Instruct, made a file with `rillm convert` and named with --model",
             args.model.model.as_ref().map_or("the bundled model".into(), |path| path.display().to_string())
         );
-    }
+    };
     let (options, mut memory) = args.session.memory(&model, &source)?;
+    check_room(args, &form, &model, &source, &options)?;
     let mut session = Session::new(&model, source, &options, &mut memory)?;
     let mut chat = block_on(Chat::new(&mut session, args.system.as_deref())).map_err(refused)?;
     if let Some(path) = &args.prompt_cache {
@@ -87,9 +90,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     while let Some(line) = lines.next()? {
         // Not one that ended the answer before.
         interrupt::clear();
-        let line =
-            String::from_utf8(line).map_err(|_| Refusal("a line is not UTF-8; convert the text".to_owned()).into());
-        match line.and_then(|line| talk.line(line.trim_end_matches(['\r', '\n']))) {
+        match talk.line(&line) {
             Ok(Next::End) => break,
             Ok(Next::Line) => {}
             Err(error) if error.is::<Refusal>() => {
@@ -151,7 +152,11 @@ impl Talk<'_, '_> {
         eprintln!("{}", style(text).dim().for_stderr());
     }
 
-    fn line(&mut self, line: &str) -> Result<Next> {
+    fn line(&mut self, line: &[u8]) -> Result<Next> {
+        let line = str::from_utf8(line).map_err(|error| {
+            Refusal(format!("a line is not UTF-8 from its byte {} on, and was left out", error.valid_up_to() + 1))
+        })?;
+        let line = line.trim_end_matches(['\r', '\n']);
         let Some(command) = line.strip_prefix('/') else {
             if !line.trim().is_empty() {
                 self.answer(line)?;
@@ -245,16 +250,42 @@ impl Talk<'_, '_> {
     }
 }
 
+/// Refuses a context that has no room for what the template has around a question, a token of it and one of the answer.
+fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, options: &PlanOptions) -> Result<()> {
+    let parts: &[ChatPart] = match args.system {
+        None => &[ChatPart::Begin, ChatPart::Ask],
+        Some(_) => &[ChatPart::BeginSystem, ChatPart::AfterSystem, ChatPart::Ask],
+    };
+    let template: usize = parts.iter().map(|&part| form.place(part).1).sum();
+    let (context, needed) = (Plan::new(model, source, options)?.context, template + 2);
+    if context >= needed {
+        return Ok(());
+    }
+    let takes = format!("this model's chat template takes {template} tokens, besides what is said and answered");
+    if context == model.header().context_length as usize {
+        bail!("{takes}, and the model was made for {context}: it cannot chat");
+    }
+    if let Some(given) = args.session.context {
+        bail!("{takes}, and there is room for {given}; use --context {needed} or more");
+    }
+    let larger = args.session.larger_ram(model, source, needed);
+    let remedy = larger.map_or_else(String::new, |(ram, _)| format!("; use --ram {} or more", number::exactly(ram)));
+    bail!("{takes}, and --ram {} has room for {context}{remedy}", number::exactly(args.session.ram))
+}
+
 /// Goes on with the chat in the file, if there is one.
 fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, Source>) -> Result<()> {
     let begun = session.tokens().to_vec();
     let Some(numbers) = prompt_cache::load(path, session)? else { return Ok(()) };
-    let wrong = || format!("cannot go on from {}", path.display());
-    chat.resume(session, &numbers).map_err(refused).with_context(wrong)?;
-    if args.system.is_some() && session.tokens()[..chat.prologue()] != begun {
-        return Err(anyhow!("the chat there has another system text; leave --system out, or name another file"))
-            .with_context(wrong);
-    }
+    let (path, remedy) = (path.display(), prompt_cache::REMEDY);
+    chat.resume(session, &numbers).map_err(|error| match error {
+        ChatError::NotAChat => anyhow!("{path} is not of a chat; {remedy}"),
+        error => refused(error),
+    })?;
+    ensure!(
+        args.system.is_none() || session.tokens()[..chat.prologue()] == begun,
+        "the chat in {path} has another system prompt; leave --system out, {remedy}"
+    );
     Ok(())
 }
 

@@ -31,7 +31,7 @@ impl Lines {
         matches!(self, Self::Typed(_))
     }
 
-    /// The next line, which through a pipe may be no text; none at the end, or after two Ctrl-C in a row.
+    /// The next line, which a pipe may bring in any encoding; none at the end, or after two Ctrl-C in a row.
     pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
         let reading = "cannot read from standard input";
         let Self::Typed(editor) = self else {

@@ -19,9 +19,23 @@ pub fn bytes(text: &str) -> Result<usize, String> {
     if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err("it must be 1 to 900000G".to_owned()) }
 }
 
-/// A number of bytes as [`bytes`] reads it, rounded up to whole KiB.
-pub fn kibibytes(bytes: usize) -> String {
-    format!("{}K", bytes.div_ceil(1024))
+/// At least so many bytes, as [`bytes`] reads them: whole K below 1M, tenths of an M below 10M, whole M from there on.
+pub fn at_least(bytes: usize) -> String {
+    let tenths = bytes.div_ceil(1 << 10).saturating_mul(10).div_ceil(1 << 10);
+    match bytes {
+        ..=0xf_fc00 => format!("{}K", bytes.div_ceil(1 << 10)),
+        ..0xa0_0000 if !tenths.is_multiple_of(10) => format!("{}.{}M", tenths / 10, tenths % 10),
+        _ => format!("{}M", bytes.div_ceil(1 << 20)),
+    }
+}
+
+/// Exactly so many bytes, as [`bytes`] reads them.
+pub fn exactly(bytes: usize) -> String {
+    match bytes.trailing_zeros() {
+        20.. => format!("{}M", bytes >> 20),
+        10.. => format!("{}K", bytes >> 10),
+        _ => bytes.to_string(),
+    }
 }
 
 /// `1234567` as `1,234,567`.
@@ -49,5 +63,24 @@ mod tests {
         for wrong in ["", "K", "12Q", "-5", "NaN", "1e30", "0"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn bytes_as_they_are_said() {
+        for (number, least, exact) in [
+            (1, "1K", "1"),
+            (65_536, "64K", "64K"),
+            (65_537, "65K", "65537"),
+            ((1 << 20) - 1, "1M", "1048575"),
+            (1 << 20, "1M", "1M"),
+            ((1 << 20) + 1, "1.1M", "1048577"),
+            (3 << 19, "1.5M", "1536K"),
+            ((10 << 20) - 1, "10M", "10485759"),
+            (97_000_000, "93M", "97000000"),
+        ] {
+            assert_eq!((at_least(number).as_str(), exactly(number).as_str()), (least, exact));
+            assert!(bytes(least).is_ok_and(|read| read >= number) && bytes(exact) == Ok(number), "{number}");
+        }
+        assert!(bytes(&at_least(usize::MAX)).is_err());
     }
 }

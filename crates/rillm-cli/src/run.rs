@@ -18,6 +18,7 @@ use crate::answer::generate;
 use crate::block_on::block_on;
 use crate::interrupt;
 use crate::model_file::ModelArgs;
+use crate::number;
 use crate::prompt_cache;
 use crate::session_args::SessionArgs;
 
@@ -82,7 +83,7 @@ impl Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     // Ctrl-C ends the text after the token at hand.
     interrupt::watch()?;
-    let stops: Vec<&str> = args.session.stop.iter().map(String::as_str).collect();
+    let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
     let prompt = args.prompt()?;
     let (model, source) = args.model.open()?;
@@ -113,7 +114,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(path) = &args.prompt_cache {
         prompt_cache::store(path, &session, &[])?;
     }
-    let interrupted = outcome.summary.stop == Stop::Interrupted;
+    let (stop, wanted) = (outcome.summary.stop, outcome.prompt_tokens.saturating_add(max_tokens));
     if args.json {
         writeln!(stdout(), "{}", serde_json::to_string(&outcome.report(&session))?)?;
     } else {
@@ -128,8 +129,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         if let Some(logits) = outcome.logits {
             eprintln!("{}", Check { ids: session.tokens(), logits });
         }
+        let wanted = wanted.min(model.header().context_length as usize);
+        if stop == Stop::ContextFull && session.plan().context < wanted {
+            if let Some((ram, context)) = args.session.larger_ram(&model, &session.into_source(), wanted) {
+                let ram = number::exactly(ram);
+                eprintln!(
+                    "{}",
+                    style(format_args!("--ram {ram} has room for a context of {context}")).dim().for_stderr()
+                );
+            }
+        }
     }
-    Ok(if interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+    Ok(if stop == Stop::Interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
 /// Why a prompt was not taken, in terms of the options that mend it.

@@ -1,8 +1,10 @@
 //! What `rillm run` and `rillm chat` have in common: memory, sampling, and when a text ends.
 
+use std::iter::successors;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::error::ErrorKind;
 use indicatif::BinaryBytes;
 use rillm::model::Model;
 use rillm::plan::{Plan, PlanError, PlanOptions};
@@ -47,7 +49,7 @@ pub struct SessionArgs {
     repeat_penalty: Q16,
     /// End before this string, up to 64 bytes; may be given up to 4 times
     #[arg(long, value_name = "STRING", value_parser = stop_string)]
-    pub stop: Vec<String>,
+    stop: Vec<String>,
     /// The same seed gives the same text; from the clock if absent
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -81,24 +83,47 @@ impl SessionArgs {
     /// The plan's error in terms of the options that mend it.
     fn too_little_memory(&self, error: &PlanError) -> anyhow::Error {
         let PlanError { needed, given, context, fitting_context, smallest } = *error;
-        let given = number::kibibytes(given);
+        let given = number::exactly(given);
         let smaller: String = [("--batch", self.batch.is_some()), ("--chunk", self.chunk.is_some())]
             .into_iter()
             .filter(|(_, is_given)| *is_given)
             .map(|(option, _)| format!(", or a smaller {option}"))
             .collect();
         if fitting_context > 0 {
-            let needed = number::kibibytes(needed);
+            let needed = number::at_least(needed);
             anyhow!(
                 "a context of {context} needs {needed} of memory and --ram gives {given}; use --ram {needed}, or \
                  --context {fitting_context}{smaller}"
             )
         } else {
-            let smallest = number::kibibytes(smallest);
+            let smallest = number::at_least(smallest);
             anyhow!(
                 "a context of 1 needs {smallest} of memory and --ram gives {given}; use --ram {smallest} or more{smaller}"
             )
         }
+    }
+
+    /// More memory than --ram gives, a power of two, that has room for `tokens`, and the context that it has room for. None
+    /// where --context says how long that is, and where no memory helps.
+    pub fn larger_ram<S: WeightSource>(&self, model: &Model, source: &S, tokens: usize) -> Option<(usize, usize)> {
+        if self.context.is_some() {
+            return None;
+        }
+        let first = self.ram.checked_add(1)?.checked_next_power_of_two();
+        let context =
+            |ram| Plan::new(model, source, &PlanOptions { ram, ..self.plan_options() }).map(|plan| plan.context);
+        let mut contexts =
+            successors(first, |ram| ram.checked_mul(2)).filter_map(|ram| Some((ram, context(ram).ok()?)));
+        contexts.find(|&(_, context)| context >= tokens)
+    }
+
+    /// The stop strings, for [`StopStrings`]. Too many end the program, as other wrong arguments do.
+    pub fn stops(&self) -> Vec<&str> {
+        let stops: Vec<&str> = self.stop.iter().map(String::as_str).collect();
+        if let Err(error) = StopStrings::new(&stops) {
+            clap::Error::raw(ErrorKind::TooManyValues, format!("{error}\n")).exit();
+        }
+        stops
     }
 
     /// Plans the memory, and takes it.

@@ -1,8 +1,9 @@
-//! Whether a model is whole: every checksum compared.
+//! What a model's sections say of it, and whether it is whole: every checksum compared.
 
 use anyhow::{Result, bail};
-use rillm::format::{FormatError, Header, SectionKind, TENSOR_ENTRY_LEN, TensorEntry};
+use rillm::format::{CHAT_HEADER_LEN, ChatHeader, FormatError, Header, SectionKind, TENSOR_ENTRY_LEN, TensorEntry};
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::tokenizer::layout::{HEADER_LEN as TOKENIZER_HEADER_LEN, TokenizerHeader};
 
 use crate::block_on::block_on;
 use crate::number::tensor_name;
@@ -17,6 +18,26 @@ where
     let bytes = read(source, section.offset, section.len as usize)?;
     let entries = bytes.as_chunks::<TENSOR_ENTRY_LEN>().0;
     Ok(entries.iter().map(TensorEntry::parse).collect::<Result<_, FormatError>>()?)
+}
+
+/// How a file's chat template cuts texts up; none if it has no template that can be followed.
+pub fn chat_form<S>(header: &Header, source: &mut S) -> Result<Option<ChatHeader>>
+where
+    S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,
+{
+    let Ok(section) = header.section(SectionKind::Chat) else { return Ok(None) };
+    let bytes = read(source, section.offset, CHAT_HEADER_LEN)?;
+    let bytes = bytes.first_chunk().expect("so many were read");
+    Ok(Some(ChatHeader::parse(bytes, header.vocab_size)?))
+}
+
+/// How a file makes tokens of texts.
+pub fn tokenizer<S>(header: &Header, source: &mut S) -> Result<TokenizerHeader>
+where
+    S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,
+{
+    let bytes = read(source, header.section(SectionKind::Tokenizer)?.offset, TOKENIZER_HEADER_LEN)?;
+    Ok(TokenizerHeader::parse(bytes.first_chunk().expect("so many were read"))?)
 }
 
 /// Compares the checksum of every section and of every tensor.

@@ -81,14 +81,19 @@ fn a_full_context_slides_and_says_so() {
 }
 
 #[test]
-fn a_line_that_is_no_text_is_refused_and_the_chat_goes_on() {
+fn a_context_without_room_for_the_template() {
     let models = chatty(TEMPLATE);
-    let cache = models.at("talk.cache");
-    let mut command = chat(&models, &["-n", "2", "--json", "--prompt-cache", support::path(&cache)], "");
-    let assert =
-        command.write_stdin(&b"one\n\xff\xfe\ntwo"[..]).assert().code(1).stderr(contains("a line is not UTF-8"));
-    assert_eq!(text(assert.get_output().stdout.clone()).lines().count(), 2);
-    assert!(cache.exists());
+    let template = support::words(&error(&mut chat(&models, &["--context", "9"], ""), 1), "template takes ", " tokens");
+    let needed = template.parse::<usize>().expect("a number") + 2;
+    let refused = error(&mut chat(&models, &["--context", &(needed - 1).to_string()], ""), 1);
+    assert!(refused.contains(&format!("room for {}; use --context {needed} or more", needed - 1)), "{refused}");
+    assert_eq!(answers(&models, &["--context", &needed.to_string()], "").len(), 0);
+    // A context that the plan chose.
+    let smallest = support::words(&error(&mut chat(&models, &["--ram", "1K"], ""), 1), "use --ram ", " or more");
+    let refused = error(&mut chat(&models, &["--ram", &smallest], ""), 1);
+    assert!(refused.contains(&format!("and --ram {smallest} has room for ")), "{refused}");
+    let ram = support::words(&refused, "use --ram ", " or more");
+    assert_eq!(answers(&models, &["--ram", &ram, "-n", "1"], "a\n").len(), 1);
 }
 
 #[test]
@@ -125,7 +130,7 @@ fn a_saved_chat_goes_on_where_it_ended() {
     assert_eq!((&last[0]["token_ids"], &last[0]["turns"]), (&whole[2]["token_ids"], &whole[2]["turns"]));
     assert_eq!(last[0]["cached_tokens"], whole[2]["cached_tokens"]);
     let error = error(&mut chat(&models, &[&cached[..], &["--system", "Be long."]].concat(), "four\n"), 1);
-    assert!(error.contains("the chat there has another system text"), "{error}");
+    assert!(error.contains("has another system prompt; leave --system out, name another file"), "{error}");
     // Saved by hand, to another file.
     let other = models.at("other.cache");
     let save = format!("one\ntwo\n/save {}\n", other.display());
@@ -136,12 +141,38 @@ fn a_saved_chat_goes_on_where_it_ended() {
     let run = models.at("run.cache");
     models.run(&["--prompt", "a", "-n", "2", "--prompt-cache", support::path(&run)]).assert().success();
     let refused = support::error(&mut chat(&models, &["--prompt-cache", support::path(&run)], "one\n"), 1);
-    assert!(refused.contains("not one of a chat"), "{refused}");
-    // And `rillm run` leaves a chat alone.
-    let saved = std::fs::read(&other).expect("a file");
-    let refused = support::error(&mut models.run(&["--prompt", "a", "--prompt-cache", support::path(&other)]), 1);
-    assert!(refused.contains("has a chat, which would be lost"), "{refused}");
-    assert_eq!(std::fs::read(&other).expect("a file"), saved);
+    assert!(refused.contains("run.cache is not of a chat; name another file, or delete this one"), "{refused}");
+    // And the other way round: what was said would be lost.
+    let before = std::fs::read(&cache).expect("a file");
+    let refused = support::error(&mut models.run(&["--prompt", "a", "--prompt-cache", support::path(&cache)]), 1);
+    assert!(refused.contains("talk.cache is a chat's; `rillm chat` goes on with it"), "{refused}");
+    assert_eq!(std::fs::read(&cache).expect("a file"), before);
+}
+
+#[test]
+fn a_file_that_is_no_saved_session_is_never_replaced() {
+    let models = chatty(TEMPLATE);
+    let keep = models.at("keep.txt");
+    std::fs::write(&keep, "a poem").expect("a file");
+    let save = format!("/save {}\n", keep.display());
+    let refused = error(&mut chat(&models, &[], &save), 1);
+    assert!(refused.contains("keep.txt is no saved session; name another file"), "{refused}");
+    let refused = error(&mut chat(&models, &["--prompt-cache", support::path(&keep)], "one\n"), 1);
+    assert!(refused.contains("keep.txt is no prompt cache; name another file"), "{refused}");
+    assert_eq!(std::fs::read(&keep).expect("a file"), b"a poem");
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_left_out() {
+    let models = chatty(TEMPLATE);
+    let cache = models.at("talk.cache");
+    let mut chat = chat(&models, &["-n", "3", "--json", "--prompt-cache", support::path(&cache)], "");
+    let assert = chat.write_stdin(&b"one\ncaf\xe9\ntwo"[..]).assert().code(1);
+    let output = assert.get_output();
+    assert!(text(output.stderr.clone()).contains("error: a line is not UTF-8 from its byte 4 on"));
+    assert_eq!(text(output.stdout.clone()).lines().count(), 2);
+    let last = answers(&models, &["-n", "3", "--prompt-cache", support::path(&cache)], "three\n");
+    assert_eq!(last[0]["turns"], 3);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod support;
 
 use predicates::str::contains;
-use support::{CONTEXT, Models, error, rillm};
+use support::{CONTEXT, Models, error, json, rillm, text, words};
 
 #[test]
 fn values_out_of_range_are_usage_errors() {
@@ -86,6 +86,24 @@ fn too_little_memory_says_what_would_do() {
 
     let message = error(&mut models.run(&["--prompt", "a", "--ram", "30K", "--chunk", "1M", "--batch", "9"]), 1);
     assert!(message.contains("a smaller --batch") && message.contains("a smaller --chunk"), "{message}");
+}
+
+#[test]
+fn a_full_context_names_the_memory_that_has_room_for_more() {
+    let models = Models::converted();
+    let args = ["--prompt", "a", "--temperature", "0"];
+    let run = |more: &[&str]| models.run(&[&args, more].concat());
+    let stderr = |more: &[&str]| text(run(more).assert().success().get_output().stderr.clone());
+    let full = stderr(&["--ram", "18K", "-n", "60"]);
+    assert!(full.contains(" full · RAM "), "{full}");
+    let (ram, context) = (words(&full, "\n--ram ", " has room"), words(&full, "room for a context of ", "\n"));
+    let report = json(&mut run(&["--json", "-n", "60", "--ram", &ram]));
+    assert_eq!((report["context"].to_string(), &report["stop"]), (context, &"max_tokens".into()));
+    // No memory helps where the context was asked for, or is all that the model was made for.
+    for more in [&["--ram", "18K", "--context", "9"][..], &["-n", "1000"], &["--ram", "18K", "-n", "1"]] {
+        assert!(!stderr(more).contains("has room"), "{more:?}");
+    }
+    run(&["--json", "--ram", "18K"]).assert().success().stderr("");
 }
 
 #[test]

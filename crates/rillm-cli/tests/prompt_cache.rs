@@ -69,9 +69,11 @@ fn a_file_that_does_not_fit_is_an_error_and_left_alone() {
     let refused = |bytes: &[u8], more: &[&str], expected: &str| {
         fs::write(&cache, bytes).expect("a file");
         let message = error(models.run(&args).args(more), 1);
-        for expected in [expected, path(&cache), "delete it"] {
+        for expected in [expected, path(&cache)] {
             assert!(message.contains(expected), "{expected:?} in {message}");
         }
+        let remedies = ["name another file, or delete this one", "; name another file\n", "; use --context "];
+        assert_eq!(remedies.iter().filter(|remedy| message.contains(**remedy)).count(), 1, "{message}");
         assert_eq!(fs::read(&cache).expect("a file"), bytes);
     };
     let flipped = |at: usize| {
@@ -79,17 +81,20 @@ fn a_file_that_does_not_fit_is_an_error_and_left_alone() {
         bytes[at] ^= 4;
         bytes
     };
-    refused(b"", &[], "it ends in the middle");
+    refused(b"", &[], "is no prompt cache");
+    refused(b"Once upon a time", &[], "is no prompt cache");
+    refused(b"RILLS", &[], "it ends in the middle");
     refused(&whole[..whole.len() / 2], &[], "it ends in the middle");
     refused(&whole[..whole.len() - 4], &[], "it ends in the middle");
     refused(&whole[..whole.len() - 2], &[], "it ends in the middle");
     refused(&[&whole[..], &[0; 1000]].concat(), &[], "something behind it");
     refused(&[&whole[..], &[0; 4]].concat(), &[], "damaged at its end");
     refused(&flipped(whole.len() - 1), &[], "damaged at its end");
-    refused(&flipped(whole.len() / 2), &[], "the saved session is damaged");
-    refused(&flipped(20), &[], "the saved session is damaged");
-    refused(&flipped(8), &[], "version 5");
-    refused(&flipped(0), &[], "no saved session");
+    refused(&flipped(whole.len() / 2), &[], "it is damaged");
+    refused(&flipped(20), &[], "it is damaged");
+    refused(&flipped(8), &[], "its version is 5");
+    refused(&flipped(0), &[], "is no prompt cache");
+    refused(&flipped(5), &[], "it is damaged");
     let tokens = u32::from_le_bytes(*whole[16..].first_chunk().expect("a number"));
     let remedy = format!("--context {tokens} or more");
     refused(&whole, &["--context", &(tokens - 1).to_string()], &remedy);

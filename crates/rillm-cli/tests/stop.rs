@@ -47,7 +47,8 @@ fn limits_are_said() {
     let message = error(&mut rillm(&["run", "--stop", ""]), 2);
     assert!(message.contains("a stop string is empty"), "{message}");
     let five = ["--stop", "a", "--stop", "b", "--stop", "c", "--stop", "d", "--stop", "e"];
-    let message = error(rillm(&["run"]).args(five), 1);
+    let message = error(rillm(&["run"]).args(five), 2);
     assert!(message.contains("there are 5 stop strings and may be 4"), "{message}");
+    assert_eq!(error(rillm(&["chat"]).args(five), 2), message);
     assert_eq!(story(&["--stop", &long[1..]])["stop"], "max_tokens");
 }

@@ -43,6 +43,12 @@ pub fn json(command: &mut Command) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }
 
+/// What stands between `before` and `after` in a message.
+pub fn words(message: &str, before: &str, after: &str) -> String {
+    let rest = message.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {message}")).1;
+    rest.split_once(after).unwrap_or_else(|| panic!("no {after:?} in {message}")).0.to_owned()
+}
+
 pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
