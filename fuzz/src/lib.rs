@@ -154,8 +154,8 @@ pub fn tokenizer_json(data: &[u8]) {
 
 /// What the converter lays out, the engine reads.
 fn lay_out(vocabulary: Vocabulary) {
-    // Of all of Unicode a table is made for words in pieces, which takes too long for every input.
-    if matches!(vocabulary.algorithm, Algorithm::Pieces(_)) && !vocabulary.tokens.len().is_multiple_of(64) {
+    // For words in pieces a table of all of Unicode is made, which takes seconds; `prompt` has one.
+    if matches!(vocabulary.algorithm, Algorithm::Pieces(_)) {
         return;
     }
     if vocabulary.sections().is_ok() {

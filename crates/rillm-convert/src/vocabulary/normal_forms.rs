@@ -1,6 +1,7 @@
 //! The table of normalization form C, from the Unicode data that the `tokenizers` library has.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use rillm::tokenizer::layout::NormalEntry;
 use unicode_normalization_alignments::char::{canonical_combining_class, compose, decompose_canonical};
@@ -8,7 +9,9 @@ use unicode_normalization_alignments::char::{canonical_combining_class, compose,
 const HANGUL: std::ops::RangeInclusive<char> = '\u{ac00}'..='\u{d7a3}';
 
 /// Every character that decomposes or has a combining class, and every pair that composes, but Hangul syllables.
-pub(super) fn normal_forms() -> Vec<NormalEntry> {
+pub(super) static NORMAL_FORMS: LazyLock<Vec<NormalEntry>> = LazyLock::new(normal_forms);
+
+fn normal_forms() -> Vec<NormalEntry> {
     let decompositions: Vec<(char, Vec<char>)> = ('\0'..=char::MAX)
         .filter(|c| !HANGUL.contains(c))
         .map(|c| {
