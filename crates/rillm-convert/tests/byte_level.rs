@@ -15,8 +15,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Model, TokenizerImpl};
 
 use support::engine::{Engine, Random, decode, vocab_size};
+use support::texts::strings;
 
-const STRINGS: usize = 100_000;
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 const ENGLISH: &str = "The library stood at the end of a narrow street, and nobody in town remembered who'd built it. \
@@ -245,7 +245,7 @@ fn assert_same(json: &Value) {
         let plain = engine.encode_plain(text).unwrap();
         assert_eq!(plain, plain_reference.encode_fast(text, true).unwrap().get_ids(), "plain {text:?}");
     };
-    (0..STRINGS / 1000).into_par_iter().for_each(|part| {
+    (0..strings() / 1000).into_par_iter().for_each(|part| {
         let mut engine = Engine::open(&section, vocabulary.tokens.len() as u32).unwrap();
         let mut random = Random(0x5eed + part as u64);
         for _ in 0..1000 {

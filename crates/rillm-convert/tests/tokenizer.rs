@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
 
 use support::engine::{Engine, FIRST, Memory, Random, decode, vocab_size};
-use support::texts::{ENGLISH, OTHER};
+use support::texts::{ENGLISH, OTHER, strings};
 
 const TINY: &str = include_str!("tiny_tokenizer.json");
-const STRINGS: usize = 20_000;
 
 /// A model's folder outside of the repository, if it is there.
 fn shared(model: &str) -> Option<PathBuf> {
@@ -146,7 +145,7 @@ fn read_json(path: &Path) -> Value {
 fn tiny() {
     let json: Value = serde_json::from_str(TINY).unwrap();
     for (name, json) in variants(&json) {
-        assert_same(&name, &json, STRINGS / 10);
+        assert_same(&name, &json, strings() / 10);
     }
     // A piece with a space inside: words can't be cut at spaces.
     let mut inner = json;
@@ -161,7 +160,7 @@ fn tiny() {
     let merges = inner["model"]["merges"].as_array_mut().unwrap();
     merges.insert(1, "e ▁t".into());
     merges.insert(9, "h e▁t".into());
-    assert_same("space inside", &inner, STRINGS / 10);
+    assert_same("space inside", &inner, strings() / 10);
 }
 
 #[test]
@@ -173,7 +172,7 @@ fn bundled() {
         println!("skipped: no {root}/*/tokenizer.json");
     }
     for file in files {
-        assert_same(&file.display().to_string(), &read_json(&file), STRINGS);
+        assert_same(&file.display().to_string(), &read_json(&file), strings());
     }
 }
 
@@ -183,8 +182,8 @@ fn stories260k() {
         return;
     };
     let json = read_json(&folder.join("tokenizer.json"));
-    assert_same("stories260K", &json, STRINGS);
-    assert_same("stories260K", &with_normalized(&json, false), STRINGS);
+    assert_same("stories260K", &json, strings());
+    assert_same("stories260K", &with_normalized(&json, false), strings());
 }
 
 #[test]
@@ -193,7 +192,7 @@ fn llama2() {
         return;
     };
     let json = read_json(&folder.join("tokenizer.json"));
-    assert_same("Llama 2", &json, STRINGS);
+    assert_same("Llama 2", &json, strings());
 }
 
 #[test]
@@ -202,7 +201,7 @@ fn llama2_not_normalized() {
         return;
     };
     let json = read_json(&folder.join("tokenizer.json"));
-    assert_same("Llama 2", &with_normalized(&json, false), STRINGS);
+    assert_same("Llama 2", &with_normalized(&json, false), strings());
 }
 
 /// The sentencepiece and llama2.c files of one tokenizer are read as its JSON file is.
@@ -219,7 +218,7 @@ fn other_files() {
         let mut sentencepiece = Engine::of(&by_score);
         let mut llama2c = folder.join("tok512.bin").exists().then(|| Engine::of(&open("tok512.bin")));
         let mut source = Strings::new(&expected.pieces, 0xb1e);
-        for _ in 0..STRINGS / 2 {
+        for _ in 0..strings() / 2 {
             let text = source.next();
             let ids = engine.encode(&text).unwrap();
             assert_eq!(sentencepiece.encode(&text).unwrap(), ids, "{model}: {text:?}");
