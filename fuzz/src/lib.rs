@@ -18,7 +18,7 @@ use rillm::source::{SECTOR_LEN, WeightSource};
 use rillm::sources::Bytes;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::Gguf;
-use rillm_convert::vocabulary::Vocabulary;
+use rillm_convert::vocabulary::{Algorithm, Vocabulary};
 
 use encode::Encoding;
 
@@ -154,6 +154,10 @@ pub fn tokenizer_json(data: &[u8]) {
 
 /// What the converter lays out, the engine reads.
 fn lay_out(vocabulary: Vocabulary) {
+    // For words in pieces a table of all of Unicode is made, which takes seconds; `prompt` has one.
+    if matches!(vocabulary.algorithm, Algorithm::Pieces(_)) {
+        return;
+    }
     if vocabulary.sections().is_ok() {
         let encoding = Encoding::of(vocabulary);
         encoding.encode("Once upon a time, 1987 ▁ été 🦊\r\n\t<s></s>", 3).expect("a tokenizer that was laid out");

@@ -11,8 +11,8 @@ use rillm_console::summary::{Averages, Meter, Summary, Unit};
 use rillm_console::text::{Stop, Text};
 use serde::Serialize;
 
-use crate::interrupt;
 use crate::session_args::SessionArgs;
+use crate::{interrupt, progress};
 
 /// What `--json` prints. Scripts rely on these names.
 #[derive(Debug, Serialize)]
@@ -115,6 +115,7 @@ pub async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + '
     let start = Instant::now();
     let elapsed = || start.elapsed().as_nanos() as u64;
     let mut meter = Meter::new(0, session.stats().traffic);
+    let mut bar = None;
     let stop = loop {
         if let Some(chat) = &mut chat {
             forgotten += chat.make_room(session);
@@ -125,6 +126,11 @@ pub async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + '
         if interrupt::requested() {
             break Stop::Interrupted;
         }
+        if session.prefill().await? {
+            bar.get_or_insert_with(|| progress::tokens(prompt_tokens as u64)).set_position(session.computed() as u64);
+            continue;
+        }
+        bar = None;
         let ended = writing.next(model, session, &mut print).await??;
         meter.token(elapsed(), session.stats().traffic);
         token_ids.extend(session.tokens().last());

@@ -65,7 +65,15 @@ where
         if screen.interrupted()? {
             break Stop::Interrupted;
         }
-        let ended = match text.next(bench.model, session, |piece| screen.print(piece)).await {
+        let written = match session.prefill().await {
+            Ok(true) => {
+                failures = Failures(0);
+                continue;
+            }
+            Ok(false) => text.next(bench.model, session, |piece| screen.print(piece)).await,
+            Err(error) => Err(error),
+        };
+        let ended = match written {
             Ok(printed) => printed?,
             Err(error) => match failures.another(screen, error)? {
                 Some(answer) => return Ok(answer),

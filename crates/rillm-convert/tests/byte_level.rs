@@ -15,8 +15,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Model, TokenizerImpl};
 
 use support::engine::{Engine, Random, decode, vocab_size};
+use support::texts::strings;
 
-const STRINGS: usize = 100_000;
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 const ENGLISH: &str = "The library stood at the end of a narrow street, and nobody in town remembered who'd built it. \
@@ -129,6 +129,32 @@ fn qwen2() -> Value {
     trained(sequence(split(&LLAMA3.replace("{1,3}", "")), false), |json| json["normalizer"] = json!({"type": "NFC"}))
 }
 
+/// The space that stands before what is said in a conversation is a character of the text, also for added tokens.
+#[test]
+fn a_space_before_what_is_said() {
+    let json = trained(byte_level(false, true), |json| {
+        let len = vocab_size(json);
+        let added = json["added_tokens"].as_array_mut().unwrap();
+        for (place, (content, normalized)) in
+            [("aab", true), (" the", true), ("   ", true), (" on", false)].into_iter().enumerate()
+        {
+            added.push(json!({
+                "id": len + place as u32, "content": content, "special": false, "normalized": normalized,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            }));
+        }
+    });
+    let bytes = serde_json::to_vec(&json).unwrap();
+    let mut engine = Engine::of(&Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(&json)).unwrap());
+    for text in ["a", "ab", "aab", "abx", "the", "theta", " the", "  x", "  x y", " x y", "on", "on on", "<tool>", " "]
+    {
+        let expected = engine.encode_plain(&format!(" {text}")).unwrap();
+        assert_eq!(engine.encode_content(text, true).unwrap(), expected, "{text:?}");
+        let expected = engine.encode_plain(text).unwrap();
+        assert_eq!(engine.encode_content(text, false).unwrap(), expected, "{text:?}");
+    }
+}
+
 /// Strings of words, marks, spaces, numbers, and characters of every plane.
 fn string(random: &mut Random, words: &[&str]) -> String {
     const MARKS: [&str; 8] =
@@ -198,7 +224,8 @@ fn is_settled(text: &str) -> bool {
 /// Both tokenizers of a `tokenizer.json` on many strings.
 fn assert_same(json: &Value) {
     let bytes = serde_json::to_vec(json).unwrap();
-    let vocabulary = Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(json) + 5).unwrap();
+    let size = vocab_size(json);
+    let vocabulary = Vocabulary::from_tokenizer_json(&bytes, None, size + 5).unwrap();
     let section = vocabulary.section().unwrap();
     let reference = Reference::from_bytes(&bytes).unwrap();
     let mut plain_reference = reference.clone();
@@ -218,7 +245,7 @@ fn assert_same(json: &Value) {
         let plain = engine.encode_plain(text).unwrap();
         assert_eq!(plain, plain_reference.encode_fast(text, true).unwrap().get_ids(), "plain {text:?}");
     };
-    (0..STRINGS / 1000).into_par_iter().for_each(|part| {
+    (0..strings() / 1000).into_par_iter().for_each(|part| {
         let mut engine = Engine::open(&section, vocabulary.tokens.len() as u32).unwrap();
         let mut random = Random(0x5eed + part as u64);
         for _ in 0..1000 {
@@ -227,7 +254,7 @@ fn assert_same(json: &Value) {
                 check(&mut engine, &text);
             }
             // Tokens in any order, whole characters or not.
-            let ids: Vec<u32> = (0..random.below(9)).map(|_| random.below(vocab_size(json) as usize) as u32).collect();
+            let ids: Vec<u32> = (0..random.below(9)).map(|_| random.below(size as usize) as u32).collect();
             let decoded = decode(&vocabulary, Decoder::new(false).show_control_tokens(), &ids);
             assert_eq!(decoded, reference.decode(&ids, false).unwrap(), "{ids:?}");
         }

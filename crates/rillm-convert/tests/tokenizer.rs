@@ -3,6 +3,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rillm::error::Error;
 use rillm::source::SECTOR_LEN;
@@ -12,10 +13,9 @@ use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
 
 use support::engine::{Engine, FIRST, Memory, Random, decode, vocab_size};
-use support::texts::{ENGLISH, OTHER};
+use support::texts::{ENGLISH, OTHER, strings};
 
 const TINY: &str = include_str!("tiny_tokenizer.json");
-const STRINGS: usize = 20_000;
 
 /// A model's folder outside of the repository, if it is there.
 fn shared(model: &str) -> Option<PathBuf> {
@@ -145,7 +145,7 @@ fn read_json(path: &Path) -> Value {
 fn tiny() {
     let json: Value = serde_json::from_str(TINY).unwrap();
     for (name, json) in variants(&json) {
-        assert_same(&name, &json, STRINGS / 10);
+        assert_same(&name, &json, strings() / 10);
     }
     // A piece with a space inside: words can't be cut at spaces.
     let mut inner = json;
@@ -160,7 +160,7 @@ fn tiny() {
     let merges = inner["model"]["merges"].as_array_mut().unwrap();
     merges.insert(1, "e ▁t".into());
     merges.insert(9, "h e▁t".into());
-    assert_same("space inside", &inner, STRINGS / 10);
+    assert_same("space inside", &inner, strings() / 10);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn bundled() {
         println!("skipped: no {root}/*/tokenizer.json");
     }
     for file in files {
-        assert_same(&file.display().to_string(), &read_json(&file), STRINGS);
+        assert_same(&file.display().to_string(), &read_json(&file), strings());
     }
 }
 
@@ -182,8 +182,8 @@ fn stories260k() {
         return;
     };
     let json = read_json(&folder.join("tokenizer.json"));
-    assert_same("stories260K", &json, STRINGS);
-    assert_same("stories260K", &with_normalized(&json, false), STRINGS);
+    assert_same("stories260K", &json, strings());
+    assert_same("stories260K", &with_normalized(&json, false), strings());
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn llama2() {
         return;
     };
     let json = read_json(&folder.join("tokenizer.json"));
-    assert_same("Llama 2", &json, STRINGS);
+    assert_same("Llama 2", &json, strings());
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn llama2_not_normalized() {
         return;
     };
     let json = read_json(&folder.join("tokenizer.json"));
-    assert_same("Llama 2", &with_normalized(&json, false), STRINGS);
+    assert_same("Llama 2", &with_normalized(&json, false), strings());
 }
 
 /// The sentencepiece and llama2.c files of one tokenizer are read as its JSON file is.
@@ -218,7 +218,7 @@ fn other_files() {
         let mut sentencepiece = Engine::of(&by_score);
         let mut llama2c = folder.join("tok512.bin").exists().then(|| Engine::of(&open("tok512.bin")));
         let mut source = Strings::new(&expected.pieces, 0xb1e);
-        for _ in 0..STRINGS / 2 {
+        for _ in 0..strings() / 2 {
             let text = source.next();
             let ids = engine.encode(&text).unwrap();
             assert_eq!(sentencepiece.encode(&text).unwrap(), ids, "{model}: {text:?}");
@@ -259,6 +259,21 @@ fn long_words() {
             assert_eq!(engine.encode(&text).unwrap(), expected.get_ids(), "{text}");
         }
     }
+}
+
+/// Eight times the spaces take about eight times as long, not sixty-four times.
+#[test]
+fn many_spaces_take_time_in_proportion() {
+    let json: Value = serde_json::from_str(TINY).unwrap();
+    let vocabulary = Vocabulary::from_tokenizer_json(TINY.as_bytes(), None, vocab_size(&json)).unwrap();
+    let mut engine = Engine::of(&vocabulary);
+    let mut time = |len| {
+        let (text, start) = (" ".repeat(len), Instant::now());
+        engine.encode(&text).unwrap();
+        start.elapsed()
+    };
+    let (short, long) = (time(20_000), time(160_000));
+    assert!(long < 24 * short, "{short:?}, then {long:?}");
 }
 
 /// Whatever the section holds: an error or some tokens.
@@ -356,7 +371,7 @@ fn refusals() {
         ("/model/end_of_word_suffix", json!("</w>"), "end_of_word_suffix of model is \"</w>\""),
         ("/model/ignore_merges", json!(true), "ignore_merges of model is true"),
         ("/normalizer", json!({"type": "NFKC"}), "normalizer is {\"type\":\"NFKC\"}"),
-        ("/pre_tokenizer", json!({"type": "ByteLevel"}), "ByteLevel"),
+        ("/pre_tokenizer", json!({"type": "ByteLevel"}), "supports none or NFC, where bytes are merged"),
         ("/decoder", json!({"type": "ByteLevel"}), "decoder is {\"type\":\"ByteLevel\"}"),
         ("/post_processor", json!({"type": "BertProcessing"}), "post_processor is"),
         ("/added_tokens/1/lstrip", json!(true), "lstrip of the added token \"<s>\" is true"),

@@ -169,10 +169,12 @@ impl Chat {
             Err(error) => error,
         };
         let Error::ContextFull { context, .. } = error else { return Err(error.into()) };
-        let said = session.runner.count_text(text, TextKind::Content { space: self.next_space() }).await?
-            + self.part_len(ChatPart::Ask)
-            + 1;
-        let alone = self.prologue as usize + said;
+        let runner = &mut session.runner;
+        let said = runner.count_text(text, TextKind::Content { space: self.next_space() }).await?;
+        // After the prologue it may have a space more, or less.
+        let first = runner.count_text(text, TextKind::Content { space: self.space }).await?;
+        let ask = self.part_len(ChatPart::Ask) + 1;
+        let (said, alone) = (said + ask, self.prologue as usize + first + ask);
         if alone > context {
             return Err(ChatError::TooLong { tokens: alone, context });
         }

@@ -217,11 +217,11 @@ impl Plan {
             });
         }
         // All of the tape in memory: no chunks.
-        if streamed && options.pinned.is_none() && options.chunk.is_none() {
-            let resident = Self { pinned: tape, ..plan }.with_buffers(model, 0);
-            if fits(&resident, options.ram) {
-                plan = resident;
-            }
+        let resident = Self { pinned: tape, ..plan }.with_buffers(model, 0);
+        if streamed && options.pinned.is_none() && options.chunk.is_none() && fits(&resident, options.ram) {
+            plan = resident;
+        } else if fits(&comfortable(context), options.ram) {
+            plan = comfortable(context);
         }
         let spare = |plan: &Self| options.ram - plan.total();
         if plan.chunk > 0 && options.chunk.is_none() {

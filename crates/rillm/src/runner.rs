@@ -194,27 +194,45 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         if self.len == 0 {
             return Err(Error::Empty);
         }
-        self.load().await?;
-        let mut start = self.computed();
-        while start < self.len {
-            let batch = self.plan.batch.min(self.len - start);
-            if !(self.embedded && start + 1 == self.len) {
-                for place in 0..batch {
-                    self.embed(self.memory.history[start + place], place).await?;
-                }
-            }
-            self.embedded = false;
-            let last = start + batch == self.len;
-            if let Err(error) = self.pass(start, batch, last.then_some(&mut head)).await {
-                if let Error::Format(_) = error {
-                    // What was computed from such weights is not to be trusted, nor what is pinned of them.
-                    (self.cached, self.loaded) = (0, false);
-                }
-                return Err(error);
-            }
-            start += batch;
-            self.cached = start;
+        while self.prefill().await? {}
+        let start = self.computed();
+        self.compute(start, self.len - start, Some(&mut head)).await
+    }
+
+    /// Computes a batch of what is not in the cache yet, if another one follows it, which is for [`advance`](Self::advance).
+    pub async fn prefill(&mut self) -> Result<bool, Error<S::Error>> {
+        let (start, batch) = (self.computed(), self.plan.batch);
+        let another_follows = self.len - start > batch;
+        if another_follows {
+            self.compute(start, batch, None::<&mut fn(u32, i32, i32)>).await?;
         }
+        Ok(another_follows)
+    }
+
+    /// Takes a batch of the history through the layers and, with `head`, its last token through the head.
+    async fn compute(
+        &mut self,
+        start: usize,
+        batch: usize,
+        head: Option<&mut impl FnMut(u32, i32, i32)>,
+    ) -> Result<(), Error<S::Error>> {
+        self.load().await?;
+        if !(self.embedded && start + 1 == self.len) {
+            for place in 0..batch {
+                self.embed(self.memory.history[start + place], place).await?;
+            }
+        }
+        self.embedded = false;
+        // A pass that fails has written over what it was to compute.
+        self.cached = self.cached.min(start);
+        if let Err(error) = self.pass(start, batch, head).await {
+            if let Error::Format(_) = error {
+                // What was computed from such weights is not to be trusted, nor what is pinned of them.
+                (self.cached, self.loaded) = (0, false);
+            }
+            return Err(error);
+        }
+        self.cached = start + batch;
         Ok(())
     }
 

@@ -104,6 +104,15 @@ impl<'m, S: WeightSource> Session<'m, S> {
         self.runner.push(tokens)
     }
 
+    /// Computes a batch of the tokens that were pushed, and tells whether it did: not where one batch or less is left, which
+    /// the next token takes. A caller who wants to show progress, or to stop, calls it until it is false; nobody has to.
+    ///
+    /// # Errors
+    /// What reading brings. What is computed stays so.
+    pub async fn prefill(&mut self) -> Result<bool, Error<S::Error>> {
+        self.runner.prefill().await
+    }
+
     /// Chooses the next token, appends it, and gives its text. A token that ends a text is one like any other: the caller
     /// asks [`Header::is_eos`](crate::format::Header::is_eos).
     ///

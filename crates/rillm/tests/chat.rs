@@ -211,6 +211,38 @@ fn a_text_that_is_too_long_changes_nothing() {
     });
 }
 
+/// What follows the prologue may have a space before it where what follows a turn has none: a text may be too long there
+/// only, and that is known before any turn goes.
+#[test]
+fn a_text_that_is_too_long_after_the_prologue_changes_nothing() {
+    let (model, _) = open(Bytes::copied(&FILE));
+    let section = model.header().section(rillm::format::SectionKind::Chat).unwrap();
+    let mut too_long = 0;
+    for flags in 0..4u8 {
+        let mut file = FILE.clone();
+        // The spaces after the texts before the first turn and between turns.
+        let at = section.offset as usize + 4;
+        file[at] = file[at] & !0x48 | (flags & 1) << 3 | (flags & 2) << 5;
+        for context in 36..48 {
+            with_file(&file, context, |session| {
+                let mut chat = block_on(Chat::new(session, None)).unwrap();
+                block_on(chat.ask(session, "one")).unwrap();
+                answer(session, 2, true);
+                let before = (session.tokens().to_vec(), chat.numbers().collect::<Vec<_>>());
+                match block_on(chat.ask(session, "xyxyxyxyxyxyxyxyxyxy")) {
+                    Ok(forgotten) => assert_eq!(chat.turns(), 2 - forgotten),
+                    Err(ChatError::TooLong { .. }) => {
+                        too_long += 1;
+                        assert_eq!((session.tokens().to_vec(), chat.numbers().collect()), before);
+                    }
+                    error => panic!("flags {flags}, context {context}: {error:?}"),
+                }
+            });
+        }
+    }
+    assert!(too_long > 4, "{too_long}");
+}
+
 #[test]
 fn more_turns_than_places_are_forgotten_together() {
     // Turns of a few tokens: the context has room for more than there are places.

@@ -1,6 +1,7 @@
 //! The table of normalization form C, from the Unicode data that the `tokenizers` library has.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use rillm::tokenizer::layout::NormalEntry;
 use unicode_normalization_alignments::char::{canonical_combining_class, compose, decompose_canonical};
@@ -8,7 +9,9 @@ use unicode_normalization_alignments::char::{canonical_combining_class, compose,
 const HANGUL: std::ops::RangeInclusive<char> = '\u{ac00}'..='\u{d7a3}';
 
 /// Every character that decomposes or has a combining class, and every pair that composes, but Hangul syllables.
-pub(super) fn normal_forms() -> Vec<NormalEntry> {
+pub(super) static NORMAL_FORMS: LazyLock<Vec<NormalEntry>> = LazyLock::new(normal_forms);
+
+fn normal_forms() -> Vec<NormalEntry> {
     let decompositions: Vec<(char, Vec<char>)> = ('\0'..=char::MAX)
         .filter(|c| !HANGUL.contains(c))
         .map(|c| {
@@ -16,6 +19,7 @@ pub(super) fn normal_forms() -> Vec<NormalEntry> {
             decompose_canonical(c, |part| parts.push(part));
             (c, parts)
         })
+        .filter(|(c, parts)| *parts != [*c] || canonical_combining_class(*c) != 0)
         .collect();
     // Of characters that are the same when decomposed, what their parts compose to, or any of them.
     let mut by_parts: HashMap<&[char], char> = HashMap::new();
@@ -32,6 +36,7 @@ pub(super) fn normal_forms() -> Vec<NormalEntry> {
             [same] if same == c => [0, 0],
             [other] => [u32::from(*other), 0],
             // Unicode decomposes in steps of two, of which only the first goes on.
+            [first, second] => [*first, *second].map(u32::from),
             [start @ .., last] => [u32::from(by_parts[start]), u32::from(*last)],
             [] => continue,
         };

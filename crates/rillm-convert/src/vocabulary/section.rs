@@ -8,7 +8,7 @@ use rillm::tokenizer::layout::{
     PairEntry, PrefixSpace, SPACE_MARK, TableHeader, TokenizerHeader, WordStart,
 };
 
-use super::normal_forms::normal_forms;
+use super::normal_forms::NORMAL_FORMS;
 use super::{AddedToken, Algorithm, ByteLevel, Merge, Problem, Vocabulary, byte_of, unsupported};
 use crate::chat;
 use crate::write::{MAX_TOKEN_TEXT, TokenizerSections};
@@ -92,7 +92,7 @@ impl Vocabulary {
         let whole = if byte_level.ignore_merges { self.whole_words()? } else { Vec::new() };
         let whole = (!whole.is_empty()).then(|| add(fill_pairs(&whole)));
         let normal = byte_level.nfc.then(|| {
-            let entries: Vec<_> = normal_forms().iter().map(|entry| (entry.hash(), entry.emit())).collect();
+            let entries: Vec<_> = NORMAL_FORMS.iter().map(|entry| (entry.hash(), entry.emit())).collect();
             // Characters lie in clusters here, too.
             add(fill(&entries, 1, 2))
         });

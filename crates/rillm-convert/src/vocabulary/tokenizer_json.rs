@@ -228,17 +228,17 @@ pub(super) fn template_bos(post_processor: &Value, may_end: bool) -> Result<Opti
     };
     // ByteLevel changes no token.
     let mut steps = steps.iter().filter(|step| !step.is_null() && (may_end || step["type"] != "ByteLevel"));
-    let post_processor = match (steps.next(), steps.next()) {
+    let step = match (steps.next(), steps.next()) {
         (None, _) => return Ok(None),
         (Some(step), None) => step,
         _ => return Err(refused()),
     };
-    match post_processor["type"].as_str() {
-        Some("BertProcessing") if may_end => return token(&post_processor["cls"][1]),
+    match step["type"].as_str() {
+        Some("BertProcessing") if may_end => return token(&step["cls"][1]),
         Some("TemplateProcessing") => {}
         _ => return Err(refused()),
     }
-    let single = match post_processor["single"].as_array().ok_or_else(refused)?.as_slice() {
+    let single = match step["single"].as_array().ok_or_else(refused)?.as_slice() {
         [single @ .., last] if may_end && last["SpecialToken"].is_object() => single,
         single => single,
     };
@@ -246,7 +246,7 @@ pub(super) fn template_bos(post_processor: &Value, may_end: bool) -> Result<Opti
         [text] if is_text(text) => Ok(None),
         [special, text] if is_text(text) => {
             let name = special["SpecialToken"]["id"].as_str().ok_or_else(refused)?;
-            let ids = &post_processor["special_tokens"][name]["ids"];
+            let ids = &step["special_tokens"][name]["ids"];
             match ids.as_array().map(Vec::as_slice) {
                 Some([id]) => token(id),
                 _ => Err(refused()),

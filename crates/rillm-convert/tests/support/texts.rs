@@ -3,6 +3,11 @@
 // Every file of tests is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+/// Random strings for each tokenizer: 5,000, or what RILLM_STRINGS says. CI says 100,000.
+pub fn strings() -> usize {
+    std::env::var("RILLM_STRINGS").map_or(5000, |count| count.parse().expect("RILLM_STRINGS is a number"))
+}
+
 /// English prose.
 pub const ENGLISH: &str = "The library stood at the end of a narrow street, and nobody in town remembered who had built it. \
     Every morning at eight o'clock Mrs. Hargreaves unlocked the heavy door, hung up her coat and put the kettle on; \

@@ -625,7 +625,7 @@ mod tests {
             (AT_LAYERS, &[0], "number of layers is 0"),
             (AT_KV_HEADS, &[3], "modulo number of KV heads"),
             (AT_HEAD_DIM, &[7], "head_dim"),
-            (AT_ROPE_SCALING, &[3], "rope scaling is 3"),
+            (AT_ROPE_SCALING, &[9], "rope scaling is 9"),
             (AT_NORM_EPS, &[0, 0, 0xc0, 0x7f], "norm epsilon"),
             (AT_BOS, &[0, 2], "bos token is 512"),
             (AT_SECTIONS, &[77], "section kind is 77"),

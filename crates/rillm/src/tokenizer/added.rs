@@ -116,11 +116,14 @@ fn may_start(starts: &[u8; 32], escaped: bool, mut text: Text<'_>) -> bool {
         if has_start(starts, b' ') {
             return true;
         }
-        while text.peek() == Some(SPACE_MARK) {
-            text = text.skip();
+        // No token's text has more of them, however many there are here.
+        for _ in 0..usize::from(u8::MAX) / SPACE_MARK.len_utf8() {
+            if text.peek() == Some(SPACE_MARK) {
+                text = text.skip();
+            }
         }
     }
-    text.rest.bytes().next().is_some_and(|byte| has_start(starts, byte))
+    text.first().is_some_and(|c| has_start(starts, c.encode_utf8(&mut [0; 4]).as_bytes()[0]))
 }
 
 /// Whether the text of some added token starts with `byte`.
@@ -136,7 +139,7 @@ async fn starts_with<'a, S: WeightSource>(
     mut pattern: Range<u64>,
 ) -> Result<Option<Text<'a>>, Error<S::Error>> {
     while !pattern.is_empty() {
-        let c = if escaped { text.peek() } else { text.rest.chars().next() };
+        let c = if escaped { text.peek() } else { text.first() };
         match c {
             Some(c) if is_next(reader, &mut pattern, c).await? => text = text.skip(),
             _ => return Ok(None),

@@ -160,7 +160,8 @@ impl<'a> Words<'a> {
 
     /// The first pass: takes the text up to the next added token out of `untouched`.
     async fn next_segment<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
-        let text = Text { rest: self.untouched, ..Text::EMPTY };
+        let lead = self.lead.take();
+        let text = Text { prefix: lead == Some(true), rest: self.untouched, ..Text::EMPTY };
         let found = self.tokenizer.find_added(reader, AddedPass::Raw, self.plain, text).await?;
         let (segment, rest) = match found {
             Some(found) => (text.until(found.start), found.end.rest),
@@ -168,10 +169,9 @@ impl<'a> Words<'a> {
         };
         self.raw_added = found.map(|found| found.id);
         self.untouched = rest;
-        let lead = self.lead.take();
         self.begun = lead.is_some();
         let prepends = self.tokenizer.header.prefix() == PrefixSpace::Prepend && !segment.is_empty();
-        self.segment = Text { prefix: lead.unwrap_or(prepends), ..segment };
+        self.segment = Text { prefix: segment.prefix || lead.is_none() && prepends, ..segment };
         self.at_start &= !segment.is_empty();
         Ok(())
     }

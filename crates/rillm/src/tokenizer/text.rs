@@ -29,6 +29,11 @@ impl<'a> Text<'a> {
         self.rest.chars().next().map(|c| if c == ' ' { SPACE_MARK } else { c })
     }
 
+    /// The first character as it was given, a space of the one that stands before `rest`.
+    pub fn first(&self) -> Option<char> {
+        if self.prefix { Some(' ') } else { self.rest.chars().next() }
+    }
+
     /// Without the first character.
     pub fn skip(self) -> Self {
         if self.prefix {
