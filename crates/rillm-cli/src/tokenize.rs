@@ -27,7 +27,7 @@ pub struct Args {
     model: ModelArgs,
     /// The text; `-` or nothing for standard input, without the line's end that it ends with
     text: Option<String>,
-    /// Take marks such as </s> for text like any other
+    /// Take marks such as `</s>` for text like any other
     #[arg(long)]
     plain: bool,
     /// Print one JSON object instead of lines
