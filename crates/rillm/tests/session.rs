@@ -75,3 +75,24 @@ fn a_session_without_tokens_stays_one() {
     session.remove(0..usize::MAX);
     assert!(session.tokens().is_empty());
 }
+
+#[test]
+fn a_prompt_step_by_step_is_a_prompt_at_once() {
+    let file = model_file(&shapes()[0], 3);
+    let (model, source) = open(Bytes::copied(&file));
+    let tokens: Vec<u32> = (1..12).collect();
+    let (mut memory, mut other) = (vec![0; options().ram], vec![0; options().ram]);
+    let mut steps = session(&model, source, &options(), &mut memory);
+    assert!(!block_on(steps.prefill()).unwrap(), "nothing to do");
+    steps.push(&tokens).unwrap();
+    let mut computed = Vec::new();
+    while block_on(steps.prefill()).unwrap() {
+        computed.push(steps.computed());
+    }
+    // Batches of 3; the last 2 of 11 tokens are left for the head.
+    assert_eq!(computed, [3, 6, 9]);
+    let mut once = session(&model, source, &options(), &mut other);
+    once.push(&tokens).unwrap();
+    assert_eq!(logits(&mut steps), logits(&mut once));
+    assert_eq!(steps.stats().tokens, 11);
+}
