@@ -220,8 +220,6 @@ impl Plan {
         let resident = Self { pinned: tape, ..plan }.with_buffers(model, 0);
         if streamed && options.pinned.is_none() && options.chunk.is_none() && fits(&resident, options.ram) {
             plan = resident;
-        } else if fits(&comfortable(context), options.ram) {
-            plan = comfortable(context);
         }
         let spare = |plan: &Self| options.ram - plan.total();
         if plan.chunk > 0 && options.chunk.is_none() {
@@ -230,7 +228,10 @@ impl Plan {
         }
         if options.batch.is_none() {
             let slot = Self { batch: plan.batch + 1, ..plan }.total() - plan.total();
-            plan.batch = (plan.batch + spare(&plan) / 2 / slot).min(BATCH_MAX).min(context);
+            // All that there is for a comfortable batch, half of it for a larger one.
+            let (_, comfortable) = COMFORTABLE;
+            let batch = (plan.batch + spare(&plan) / slot).min(comfortable).max(plan.batch + spare(&plan) / 2 / slot);
+            plan.batch = batch.min(BATCH_MAX).min(context);
         }
         if plan.pinned < tape && options.pinned.is_none() {
             let room = match plan.pinned_place {
