@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn pinned_weights_reach_to_the_end_and_there_is_nothing_without_a_second_memory() {
-        let ([fast, large], _) = after_nine(&PlanOptions::new(64 << 10));
+        let ([fast, large], _) = after_nine(&PlanOptions::new(128 << 10));
         assert_eq!(*fast.touched.end(), fast.planned);
         assert_eq!(large, Expected { planned: 0, touched: 0..=0 });
     }
