@@ -1,5 +1,6 @@
 //! A text that a model writes, its figures, and both as JSON.
 
+use std::io::{Write, stdout};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -94,6 +95,16 @@ impl Outcome {
             logits_fingerprint: self.logits.map(|logits| format!("{logits:08x}")),
         }
     }
+}
+
+/// Prints a piece of a text at once; nothing where a report as JSON follows.
+pub fn show(piece: &str, json: bool) -> Result<()> {
+    if !json {
+        let mut out = stdout().lock();
+        out.write_all(piece.as_bytes())?;
+        out.flush()?;
+    }
+    Ok(())
 }
 
 /// Writes what comes after the session's tokens, until `text` or, of an answer in a chat, the chat says that it ends.

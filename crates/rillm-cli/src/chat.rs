@@ -16,7 +16,7 @@ use rillm_console::stop::StopStrings;
 use rillm_console::text::Text;
 use serde_json::json;
 
-use crate::answer::{Outcome, generate};
+use crate::answer::{Outcome, generate, show};
 use crate::block_on::block_on;
 use crate::interrupt;
 use crate::lines::Lines;
@@ -198,14 +198,7 @@ impl Talk<'_, '_> {
             ChatError::TooLong { .. } => Refusal(refused(error).to_string()).into(),
             error => refused(error),
         })?;
-        let print = |piece: &str| -> Result<()> {
-            if !args.json {
-                let mut out = stdout().lock();
-                out.write_all(piece.as_bytes())?;
-                out.flush()?;
-            }
-            Ok(())
-        };
+        let print = |piece: &str| show(piece, args.json);
         let sampling = args.session.sampling();
         // Without a prompt: an answer is a text of its own, and the space that it may start with is not printed.
         let writing = Text::new(model, "", sampling, args.session.max_tokens, false).ending_before(stops.clone());

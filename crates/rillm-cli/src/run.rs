@@ -14,7 +14,7 @@ use rillm_console::stop::StopStrings;
 use rillm_console::summary::Check;
 use rillm_console::text::{Stop, Text};
 
-use crate::answer::generate;
+use crate::answer::{generate, show};
 use crate::block_on::block_on;
 use crate::interrupt;
 use crate::model_file::ModelArgs;
@@ -95,14 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;
     }
-    let print = |piece: &str| -> Result<()> {
-        if !args.json {
-            let mut out = stdout().lock();
-            out.write_all(piece.as_bytes())?;
-            out.flush()?;
-        }
-        Ok(())
-    };
+    let print = |piece: &str| show(piece, args.json);
     print(&style(&prompt).bold().to_string())?;
     let (sampling, max_tokens) = (args.session.sampling(), args.session.max_tokens);
     let text = Text::new(&model, &prompt, sampling, max_tokens, args.check).ending_before(stops);

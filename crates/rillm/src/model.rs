@@ -76,8 +76,7 @@ impl Model {
         section_len(&table, "tensor table length", tensors * TENSOR_ENTRY_LEN as u64)?;
         let mut at = self.tape_section.offset;
         let embedding = [(TensorKind::Embedding, 0)].into_iter();
-        let header = self.header.clone();
-        for (index, (kind, layer)) in embedding.chain(TensorKind::tape(&header)).enumerate() {
+        for (index, (kind, layer)) in embedding.chain(TensorKind::tape(&self.header)).enumerate() {
             let mut bytes = [0; TENSOR_ENTRY_LEN];
             let offset = table.offset + (index * TENSOR_ENTRY_LEN) as u64;
             reader.read(offset, &mut bytes).await.map_err(Error::Source)?;

@@ -99,14 +99,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
     /// How many tokens of `kind` [`push_text`](Self::push_text) would append.
     pub async fn count_text(&mut self, text: &str, kind: TextKind) -> Result<usize, Error<S::Error>> {
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
-        let mut encoder = kind.encoder(self.model.tokenizer(), text, self.len == 0, scratch);
-        let mut tokens = 0;
-        loop {
-            match encoder.fill(&mut self.source, &mut [0]).await? {
-                0 => return Ok(tokens),
-                more => tokens += more,
-            }
-        }
+        kind.encoder(self.model.tokenizer(), text, self.len == 0, scratch).count(&mut self.source).await
     }
 
     /// Appends the tokens of `text`, all or none.
@@ -119,11 +112,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         let room = &mut self.memory.history[start..];
         let mut tokens = start + encoder.fill(&mut self.source, room).await?;
         // Where the room was not enough, the rest is counted, for the message.
-        while tokens >= context {
-            match encoder.fill(&mut self.source, &mut [0]).await? {
-                0 => break,
-                more => tokens += more,
-            }
+        if tokens >= context {
+            tokens += encoder.count(&mut self.source).await?;
         }
         if tokens > context {
             return Err(Error::ContextFull { tokens, context });

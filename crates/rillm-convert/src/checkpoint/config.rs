@@ -66,8 +66,7 @@ impl LlamaConfig {
 
     /// Every tensor of the model with its layer: the embedding table, then those of the tape in their order.
     pub fn tensors(&self) -> impl Iterator<Item = (TensorKind, u32)> {
-        let tape: Vec<_> = TensorKind::tape(&self.header()).collect();
-        [(TensorKind::Embedding, 0)].into_iter().chain(tape)
+        [(TensorKind::Embedding, 0)].into_iter().chain(TensorKind::tape(&self.header()))
     }
 
     /// `(rows, columns)` of a tensor.

@@ -102,7 +102,7 @@ impl TensorKind {
     }
 
     /// Every tensor of a model's tape with its layer, in tape order. What belongs to no layer has layer 0.
-    pub fn tape(header: &Header) -> impl Iterator<Item = (Self, u32)> {
+    pub fn tape(header: &Header) -> impl Iterator<Item = (Self, u32)> + use<> {
         let extras = header.attention;
         (0..header.n_layers)
             .flat_map(move |layer| {

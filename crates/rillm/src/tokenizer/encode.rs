@@ -97,6 +97,15 @@ impl<'a> Encoder<'a> {
         }
         Ok(filled)
     }
+
+    /// How many tokens there are to come, which are then gone.
+    pub(crate) async fn count<S: WeightSource>(mut self, source: &mut S) -> Result<usize, Error<S::Error>> {
+        let mut tokens = 0;
+        while self.fill(source, &mut [0]).await? > 0 {
+            tokens += 1;
+        }
+        Ok(tokens)
+    }
 }
 
 /// The text in the order in which it is taken apart, and the word at hand.
