@@ -306,8 +306,7 @@ fn a_plan_knows_what_a_token_reads() {
                 ..PlanOptions::new(4 << 20)
             };
             for options in [options(Some(0), Some(512)), options(Some(2048), Some(1536)), options(None, None)] {
-                let bytes = Bytes::copied(&file);
-                let (model, source) = open(if lend { bytes.lend() } else { bytes });
+                let (model, source) = open(if lend { Bytes::lent(&file) } else { Bytes::copied(&file) });
                 let mut memory = vec![0; options.ram];
                 let mut session = session(&model, source, &options, &mut memory);
                 session.push(&[1, 2, 3, 4, 5]).unwrap();
