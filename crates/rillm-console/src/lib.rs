@@ -46,7 +46,9 @@ extern crate std;
 
 mod answer;
 mod bench;
+pub mod boards;
 mod commands;
+pub mod estimate;
 mod line;
 pub mod number;
 mod report;

@@ -71,5 +71,6 @@ pub mod source;
 pub mod sources;
 mod tape;
 pub mod tokenizer;
+mod traffic;
 mod vector;
 mod verify;

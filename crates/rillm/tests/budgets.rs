@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use rillm::clock::Ticks;
+use rillm::counted::Traffic;
 use rillm::error::Error;
 use rillm::plan::{Place, Plan, PlanOptions};
 use rillm::sampler::Sampling;
@@ -289,5 +290,53 @@ fn a_session_in_just_the_planned_memory_has_that_plan() {
         let plan = Plan::new(&model, &source, &options).unwrap();
         let mut memory = vec![0; plan.total()];
         assert_eq!(session(&model, source, &options, &mut memory).plan(), &plan, "{ram}");
+    }
+}
+
+#[test]
+fn a_plan_knows_what_a_token_reads() {
+    for (index, config) in shapes().iter().enumerate() {
+        let file = model_file(config, 1);
+        for lend in [false, true] {
+            let options = |pinned, chunk| PlanOptions {
+                pinned,
+                chunk,
+                context: Some(16),
+                batch: Some(2),
+                ..PlanOptions::new(4 << 20)
+            };
+            for options in [options(Some(0), Some(512)), options(Some(2048), Some(1536)), options(None, None)] {
+                let (model, source) = open(if lend { Bytes::lent(&file) } else { Bytes::copied(&file) });
+                let mut memory = vec![0; options.ram];
+                let mut session = session(&model, source, &options, &mut memory);
+                session.push(&[1, 2, 3, 4, 5]).unwrap();
+                block_on(session.next(&Sampling::GREEDY)).unwrap();
+                for head in [true, false] {
+                    let before = session.stats().traffic;
+                    let embedding = if head {
+                        let id = block_on(session.next(&Sampling::GREEDY)).unwrap().id;
+                        session.plan().embedding_traffic(&model, id)
+                    } else {
+                        // Three tokens, of which the batch takes two.
+                        session.push(&[4, 1]).unwrap();
+                        assert!(block_on(session.prefill()).unwrap());
+                        let tokens = session.tokens();
+                        let [a, b] =
+                            [3, 2].map(|back| session.plan().embedding_traffic(&model, tokens[tokens.len() - back]));
+                        Traffic { reads: 2, bytes: a.bytes + b.bytes, ..a }
+                    };
+                    let after = session.stats().traffic;
+                    let pass = session.plan().pass_traffic(&model, head);
+                    let [reads, bytes] = if lend { [0; 2] } else { [embedding.reads, embedding.bytes] };
+                    let what = format!("shape {index}, {options:?}, lent {lend}, head {head}");
+                    assert_eq!(after.reads - before.reads, reads + pass.reads, "{what}");
+                    assert_eq!(after.bytes - before.bytes, bytes + pass.bytes, "{what}");
+                    assert_eq!(after.resident_bytes - before.resident_bytes, pass.resident_bytes, "{what}");
+                    // Rows that follow each other in the file may need no seek.
+                    assert!(after.seeks - before.seeks <= reads + pass.seeks, "{what}");
+                    assert!(after.seeks - before.seeks >= pass.seeks, "{what}");
+                }
+            }
+        }
     }
 }
