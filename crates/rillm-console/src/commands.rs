@@ -22,8 +22,8 @@ Type the beginning of a text; the model goes on with it.
 /reset         forget the text, all settings as they were at the start
 /help          this
 Any other setting without a value shows the present one.
-Ctrl-C ends a text or clears the line. Left, right, Home, End, Ctrl-U (erase to
-the start) and Ctrl-W (erase a word) edit it, Up brings the last one back.
+Ctrl-C or Ctrl-X ends a text or clears the line. Left, right, Home, End, Ctrl-U
+(erase to the start) and Ctrl-W (erase a word) edit it, Up brings the last back.
 ";
 
 /// A line.

@@ -5,7 +5,7 @@
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
 
-use crate::screen::{INTERRUPT, Screen};
+use crate::screen::{INTERRUPTS, Screen};
 
 /// Bytes of the longest line.
 pub const LINE_LEN: usize = 512;
@@ -242,7 +242,7 @@ impl Keys {
 
     fn control(&mut self, byte: u8, after_cr: bool) -> Option<Key> {
         Some(match byte {
-            INTERRUPT => Key::Interrupt,
+            _ if INTERRUPTS.contains(&byte) => Key::Interrupt,
             0x01 => Key::Home,
             0x05 => Key::End,
             0x08 | 0x7f => Key::Backspace,
@@ -312,6 +312,7 @@ mod tests {
             (b"a\xe9b\xff\xc3c", "abc", "abc"),
             (b"a\x1bxb\x1b[99~\x1b[200~c", "abc", "abc"),
             (b"a\x03b", "b", "b"),
+            (b"a\x18b", "b", "b"),
             (b"\x1b[D\x1b[C\x1b[3~\x7f\x1b[A", "", ""),
         ] {
             let line = typed(bytes);

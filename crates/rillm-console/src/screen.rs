@@ -5,8 +5,8 @@ use core::fmt;
 use embedded_io::{Read, ReadReady, Write, WriteFmtError};
 use heapless::Deque;
 
-/// Ctrl-C.
-pub const INTERRUPT: u8 = 0x03;
+/// Ctrl-C, and Ctrl-X for terminals that end on Ctrl-C themselves, as espflash's does.
+pub const INTERRUPTS: [u8; 2] = [0x03, 0x18];
 /// Bytes that may be typed while a text is being written. What is more waits where it is, and Ctrl-C behind it, too.
 const AHEAD_LEN: usize = 128;
 
@@ -40,7 +40,7 @@ impl<C: Read + ReadReady + Write> Screen<C> {
     pub fn interrupted(&mut self) -> Result<bool, C::Error> {
         while !self.ended && !self.ahead.is_full() && self.io.read_ready()? {
             match self.read_on()? {
-                Some(INTERRUPT) => {
+                Some(byte) if INTERRUPTS.contains(&byte) => {
                     self.ahead.clear();
                     return Ok(true);
                 }

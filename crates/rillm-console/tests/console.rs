@@ -187,7 +187,7 @@ fn ctrl_c_ends_a_text_after_the_token_at_hand() {
     // Typed when the text has come to its tenth letter; what was typed before it goes with it, what comes after stays.
     let typed_at = text[.."Once upon a time".len() + 10].to_owned();
     let mut script = Script::new("/temp 0\rOnce upon a time\r");
-    script.when(&typed_at, "lost\r\x03/max\r");
+    script.when(&typed_at, "lost\r\x18/max\r");
     let seen = run(&mut script, bundled);
     let answer = seen.split("> Once upon a time\r\n").nth(1).unwrap().split("\r\n").next().unwrap();
     assert!(answer.len() < text.len() && text.starts_with(answer), "{answer}");
