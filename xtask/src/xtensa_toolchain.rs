@@ -11,17 +11,20 @@ use crate::root;
 /// Where a prepared compiler lies: a directory with `rustc/bin/rustc` and `patched/`.
 const PREPARED: &str = "RILLM_XTENSA_TOOLCHAIN";
 
-/// The cargo command that builds for the ESP32's instruction set: that of espup's toolchain `esp`, else that of a compiler
+/// rustc's name of an ESP32.
+pub const ESP32: &str = "xtensa-esp32-none-elf";
+
+/// The cargo command that builds for `target`, an ESP32 or one of its kin: that of espup's toolchain `esp`, else that of a compiler
 /// prepared from Debian's. `flags` are those that the firmware's `.cargo/config.toml` has for rustc: the prepared compiler,
 /// which needs others besides, is told them here.
 ///
 /// # Errors
 /// There is neither; the error says what to install.
-pub fn cargo(flags: &str) -> Result<Command> {
+pub fn cargo(target: &str, flags: &str) -> Result<Command> {
     if espup_was_here() {
         // Not `cargo +esp`: this program may run under a cargo that is not rustup's.
         let mut cargo = Command::new("rustup");
-        cargo.args(["run", "esp", "cargo", "build", "--release"]);
+        cargo.args(["run", "esp", "cargo", "build", "--release", "--target", target]);
         cargo.env_remove("RUSTC");
         return Ok(cargo);
     }
@@ -36,14 +39,17 @@ pub fn cargo(flags: &str) -> Result<Command> {
         bail!("{} is no prepared compiler: it has no rustc/bin/rustc (${PREPARED})", dir.display());
     }
     let mut cargo = Command::new("/usr/bin/cargo");
-    cargo.args(["build", "--release"]);
+    cargo.args(["build", "--release", "--target", target]);
     // Its linker is an older chip's, and needs changes in two crates; it does not know the names of an ESP32's options,
     // which it would say for every crate.
     let crates = [dir.join("patched/xtensa-lx"), dir.join("patched/xtensa-lx-rt")];
     cargo.args(["--config", &format!("paths={crates:?}")]);
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
-    cargo.env("CARGO_TARGET_XTENSA_ESP32_NONE_ELF_LINKER", "xtensa-lx106-elf-ld");
-    cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {flags}"));
+    let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+    cargo.env(linker, "xtensa-lx106-elf-ld");
+    // It knows no other processor than the ESP32's, whose instructions the others have, too.
+    let cpu = if target == ESP32 { "" } else { "-C target-cpu=esp32" };
+    cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {cpu} {flags}"));
     Ok(cargo)
 }
 

@@ -1,22 +1,135 @@
 //! `cargo xtask esp`: firmware for ESP32 boards.
 
+mod espflash;
+mod firmware;
 mod rom;
-mod simulate;
+mod size;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use console::style;
+use rillm_console::boards::Board;
+use serde_json::json;
+
+use self::espflash::{Line, Speed};
+use self::firmware::{Firmware, board};
+use self::size::Size;
+use crate::root;
 
 /// What can be done with it.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Chore {
-    /// Boot it in a simulated ESP32, and prove that it computes what this computer does
-    Simulate(simulate::Args),
+    /// Build a board's firmware: an ELF file, and the image for the flash
+    #[command(after_help = "Examples:
+  cargo xtask esp build --board esp32-cam
+  # With a model of your own in flash
+  cargo xtask esp build --board esp32-s3-devkitc --model my-model.rillm")]
+    Build(Build),
+    /// Build it and write it into a board's flash
+    #[command(after_help = "Examples:
+  cargo xtask esp flash --board esp32-cam --monitor
+  cargo xtask esp flash --board esp32-cam --port /dev/ttyUSB0 --baud 115200
+
+An ESP32-CAM has no USB: with a USB-serial adapter, GPIO0 has to be at GND while the board is switched on or reset, and free
+afterwards. docs/boards has the wiring.")]
+    Flash(Flash),
+    /// Show what a board says, and send what you type; Ctrl-X ends a text, Ctrl-R resets the board, Ctrl-C ends the monitor
+    Monitor(Monitor),
+    /// Build it and tell what it takes of flash and RAM
+    Size(SizeArgs),
+}
+
+/// What is built.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Build {
+    #[command(flatten)]
+    firmware: Firmware,
+}
+
+/// What is written, and through which port.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flash {
+    #[command(flatten)]
+    firmware: Firmware,
+    #[command(flatten)]
+    line: Line,
+    #[command(flatten)]
+    speed: Speed,
+    /// Show what the board says afterwards
+    #[arg(long)]
+    monitor: bool,
+}
+
+/// Whose words are shown.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Monitor {
+    /// The board: esp32-cam, for example; `list` names them all
+    #[arg(long, value_name = "BOARD", value_parser = board)]
+    board: &'static Board,
+    #[command(flatten)]
+    line: Line,
+}
+
+/// What is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SizeArgs {
+    #[command(flatten)]
+    firmware: Firmware,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the chore.
+///
+/// # Errors
+/// Something to build or to flash with is missing, or does not work.
 pub fn run(chore: &Chore) -> Result<ExitCode> {
     match chore {
-        Chore::Simulate(args) => simulate::run(args),
+        Chore::Build(args) => build(&args.firmware),
+        Chore::Flash(args) => {
+            espflash::look()?;
+            let elf = args.firmware.build()?;
+            espflash::flash(args.firmware.board, &args.line, args.speed, &elf, args.monitor)
+        }
+        Chore::Monitor(args) => espflash::monitor(args.board, &args.line),
+        Chore::Size(args) => tell_size(args),
     }
+}
+
+fn build(firmware: &Firmware) -> Result<ExitCode> {
+    let elf = firmware.build()?;
+    print!("{}", Size::of(&elf)?);
+    println!("\nELF file: {}", elf.display());
+    let image = image(firmware, &elf)?;
+    println!("image:    {}", image.display());
+    let id = firmware.board.id;
+    let hint = format!("`cargo xtask esp flash --board {id} --monitor` writes it into the board");
+    eprintln!("{}", style(hint).dim().for_stderr());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_size(args: &SizeArgs) -> Result<ExitCode> {
+    let elf = args.firmware.build()?;
+    let image = fs::metadata(image(&args.firmware, &elf)?)?.len();
+    let size = Size { image: Some(image), ..Size::of(&elf)? };
+    if args.json {
+        let json = json!({ "board": args.firmware.board.id, "size": size.json() });
+        println!("{}", serde_json::to_string_pretty(&json)?);
+    } else {
+        print!("{size}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the image for the flash.
+fn image(firmware: &Firmware, elf: &Path) -> Result<PathBuf> {
+    let dir = root().join("target/esp");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let image = dir.join(firmware.board.id).with_extension("bin");
+    espflash::save_image(firmware.board, elf, &image)?;
+    Ok(image)
 }

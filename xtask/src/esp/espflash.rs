@@ -1,0 +1,98 @@
+//! Images, flashing and the serial monitor: espflash's work.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use rillm_console::boards::Board;
+
+use super::firmware::chip;
+
+/// The program.
+const ESPFLASH: &str = "espflash";
+/// esptool's usual speed, which the USB bridges of all these boards do: the default of espflash takes four times as long.
+const BAUD: u32 = 460_800;
+
+/// The serial port.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Line {
+    /// The serial port: /dev/ttyUSB0, COM3; if absent, espflash finds it or asks
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+}
+
+/// How the flash is written.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Speed {
+    /// Bits a second while the flash is written; lower it where that fails
+    #[arg(long, value_name = "N", default_value_t = BAUD)]
+    baud: u32,
+}
+
+/// Looks whether espflash is here.
+///
+/// # Errors
+/// It is not; the error says how to install it.
+pub fn look() -> Result<()> {
+    let mut espflash = Command::new(ESPFLASH);
+    if espflash.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
+        return Ok(());
+    }
+    bail!("espflash is not installed; `cargo install espflash --locked` does that, in a few minutes")
+}
+
+/// Writes `elf` with bootloader and partition table into `image`, which belongs at address 0 of the flash.
+///
+/// # Errors
+/// espflash is missing or refuses.
+pub fn save_image(board: &Board, elf: &Path, image: &Path) -> Result<()> {
+    look()?;
+    let mut espflash = command("save-image", board);
+    espflash.args(["--merge", "--skip-padding"]).args(flash_size(board)).arg(elf).arg(image);
+    let output = espflash.output().context("cannot start espflash")?;
+    if !output.status.success() {
+        bail!("espflash makes no image of {}: {}", elf.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// Writes `elf` into the board's flash.
+///
+/// # Errors
+/// espflash cannot be started.
+pub fn flash(board: &Board, line: &Line, speed: Speed, elf: &Path, monitor: bool) -> Result<ExitCode> {
+    let mut espflash = command("flash", board);
+    espflash.args(["--baud", &speed.baud.to_string()]).args(flash_size(board));
+    if monitor {
+        espflash.arg("--monitor");
+    }
+    hand_over(espflash, line, Some(elf))
+}
+
+/// Shows what the board says, and sends what is typed.
+///
+/// # Errors
+/// espflash cannot be started.
+pub fn monitor(board: &Board, line: &Line) -> Result<ExitCode> {
+    look()?;
+    hand_over(command("monitor", board), line, None)
+}
+
+fn command(what: &str, board: &Board) -> Command {
+    let mut espflash = Command::new(ESPFLASH);
+    espflash.args([what, "--skip-update-check", "--chip", &chip(board)]);
+    espflash
+}
+
+fn flash_size(board: &Board) -> [String; 2] {
+    ["--flash-size".to_owned(), format!("{}mb", board.flash >> 20)]
+}
+
+/// The terminal is espflash's until it ends.
+fn hand_over(mut espflash: Command, line: &Line, file: Option<&Path>) -> Result<ExitCode> {
+    if let Some(port) = &line.port {
+        espflash.args(["--port", port]);
+    }
+    let status = espflash.args(file).status().context("cannot start espflash")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,124 @@
+//! Building a board's firmware: which compiler, which example, which model.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use rillm_console::boards::{ALL, Board};
+
+use crate::{root, toolchain, xtensa_toolchain};
+
+/// Where the firmware's sources lie.
+pub fn dir() -> PathBuf {
+    root().join("firmware/esp")
+}
+
+/// A board, and what its firmware has.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Firmware {
+    /// The board: esp32-cam, for example; `list` names them all
+    #[arg(long, value_name = "BOARD", value_parser = board)]
+    pub board: &'static Board,
+    /// A .rillm file for the flash, in place of the bundled model
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Leave the second core to a program of your own
+    #[arg(long)]
+    pub one_core: bool,
+}
+
+impl Firmware {
+    /// Builds it and returns the ELF file.
+    ///
+    /// # Errors
+    /// A compiler is missing, the model is none or too long for the board's flash, or the firmware does not build.
+    pub fn build(&self) -> Result<PathBuf> {
+        let features = if self.one_core { &["one-core"][..] } else { &[] };
+        let mut cargo = self.cargo(features)?;
+        cargo.env_remove("RILLM_MODEL");
+        if let Some(model) = self.checked_model()? {
+            cargo.env("RILLM_MODEL", model);
+        }
+        toolchain::build(cargo, &dir())
+    }
+
+    /// The cargo command that builds it with more of the package's features.
+    ///
+    /// # Errors
+    /// There is no compiler for the board's chip.
+    pub fn cargo(&self, features: &[&str]) -> Result<Command> {
+        let chip = chip(self.board);
+        let mut cargo = cargo(target(&chip))?;
+        let features: Vec<&str> = [chip.as_str()].into_iter().chain(features.iter().copied()).collect();
+        cargo.args(["--example", self.board.id, "--features", &features.join(",")]);
+        Ok(cargo)
+    }
+
+    /// The model's absolute path.
+    fn checked_model(&self) -> Result<Option<PathBuf>> {
+        let Some(model) = &self.model else { return Ok(None) };
+        let path = model.display();
+        let Ok(file) = model.metadata() else { bail!("there is no model {path}; `rillm convert` makes one") };
+        let most = self.board.flash_model_len() as u64;
+        if file.len() > most {
+            let (len, name) = (file.len(), self.board.name);
+            bail!("{path} has {len} bytes, and the flash of {name} room for {most}; put it on a card instead");
+        }
+        Ok(Some(env::current_dir()?.join(model)))
+    }
+}
+
+/// The cargo command that builds for `target`.
+fn cargo(target: &str) -> Result<Command> {
+    // As in the firmware's `.cargo/config.toml`.
+    let flags = "-C link-arg=-Tlinkall.x";
+    if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, flags) } else { toolchain::cargo(target) }
+}
+
+/// The board that is called `id`.
+///
+/// # Errors
+/// The names that there are.
+pub fn board(id: &str) -> Result<&'static Board, String> {
+    Board::named(id).ok_or_else(|| {
+        let boards = ALL.iter().map(|board| format!("\n  {:<20} {}", board.id, board.name));
+        format!("the boards are{}", boards.collect::<String>())
+    })
+}
+
+/// What a board's chip is called by espflash, and by the package's features: `esp32s3`.
+pub fn chip(board: &Board) -> String {
+    board.chip.name.to_lowercase().replace('-', "")
+}
+
+/// rustc's name of a chip's instructions.
+fn target(chip: &str) -> &'static str {
+    match chip {
+        "esp32" => "xtensa-esp32-none-elf",
+        "esp32s3" => "xtensa-esp32s3-none-elf",
+        "esp32c3" => "riscv32imc-unknown-none-elf",
+        "esp32c6" => "riscv32imac-unknown-none-elf",
+        _ => "riscv32imafc-unknown-none-elf",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_board_is_told_the_known_ones() {
+        let told = board("esp8266").expect_err("there is no such board");
+        assert!(told.lines().any(|line| line.starts_with("  esp32-cam ")), "{told}");
+        assert_eq!(board("esp32-cam").map(|board| chip(board)), Ok("esp32".to_owned()));
+    }
+
+    #[test]
+    fn every_board_has_an_example() {
+        for board in ALL {
+            let example = root().join("firmware/esp/examples").join(board.id).with_extension("rs");
+            assert!(example.is_file(), "{}", example.display());
+        }
+    }
+}
