@@ -6,7 +6,6 @@
 extern crate std;
 
 mod options;
-mod painted;
 
 use core::fmt;
 
@@ -18,7 +17,7 @@ use rillm_console::summary::Unit;
 use rillm_console::{Board, Clock, run};
 
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
-pub use painted::{Arena, Painted, Stack};
+pub use rillm_painted::{Arena, Painted, Stack};
 
 /// A board, switched on.
 pub struct Emulated {

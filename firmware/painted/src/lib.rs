@@ -1,4 +1,8 @@
 //! Memory that shows how much of it was used.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
 
 use core::slice;
 
@@ -66,7 +70,7 @@ impl Stack {
     ///
     /// # Safety
     /// The stack lies from `bottom` up to `top`, both aligned to four bytes, for as long as the program runs; `pointer` is its
-    /// pointer now or a lower address within it, and nothing uses what lies below: there are no interrupts.
+    /// pointer now or a lower address within it, and nothing uses what lies below but interrupts, which leave nothing there.
     pub unsafe fn paint(bottom: *mut u32, top: *const u32, pointer: usize) -> Self {
         let words = (top.addr() - bottom.addr()) / PAINT_LEN;
         let free = (pointer - bottom.addr()) / PAINT_LEN;

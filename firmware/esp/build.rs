@@ -1,0 +1,21 @@
+//! Says which model goes into flash.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The variable that names another model than the bundled one.
+const MODEL: &str = "RILLM_MODEL";
+const BUNDLED: &str = "../../models/rill-tales-1m/model.rillm";
+
+fn main() {
+    let dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let named = env::var_os(MODEL).filter(|path| !path.is_empty()).map(PathBuf::from);
+    // A path that is not absolute is one from where cargo was started: the package, as a rule.
+    let path = named.unwrap_or_else(|| dir.join(BUNDLED));
+    let Ok(path) = path.canonicalize() else {
+        panic!("there is no model at {}; {MODEL} names a .rillm file, or nothing for the bundled one", path.display())
+    };
+    println!("cargo::rerun-if-env-changed={MODEL}");
+    println!("cargo::rerun-if-changed={}", path.display());
+    println!("cargo::rustc-env=RILLM_MODEL_FILE={}", path.display());
+}

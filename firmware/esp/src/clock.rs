@@ -1,0 +1,38 @@
+//! What time is measured with.
+
+use esp_hal::clock::cpu_clock;
+use rillm_console::Clock;
+use rillm_console::summary::Unit;
+
+/// Cycles of a tick are two to the power of so many: a counter of 32 bits then goes round in an hour and a quarter at 240 MHz.
+const CYCLES_LOG2: u32 = 8;
+
+/// The clock for the console.
+pub fn clock() -> Clock {
+    Clock { ticks, unit: Unit::Time { per_second: cpu_clock().as_hz() >> CYCLES_LOG2 } }
+}
+
+fn ticks() -> u32 {
+    (cycles() >> CYCLES_LOG2) as u32
+}
+
+/// Cycles of this core's since its reset; while nobody asks for them, rounds of 2^32 are lost. One core asks.
+#[cfg(target_arch = "xtensa")]
+pub fn cycles() -> u64 {
+    use core::arch::asm;
+    use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    static ROUNDS: AtomicU32 = AtomicU32::new(0);
+
+    let low: u32;
+    // SAFETY: reads a register.
+    unsafe { asm!("rsr {}, ccount", out(reg) low, options(nomem, nostack)) };
+    let mut rounds = ROUNDS.load(Relaxed);
+    if low < LAST.load(Relaxed) {
+        rounds = rounds.wrapping_add(1);
+        ROUNDS.store(rounds, Relaxed);
+    }
+    LAST.store(low, Relaxed);
+    u64::from(rounds) << u32::BITS | u64::from(low)
+}

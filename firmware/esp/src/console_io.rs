@@ -1,0 +1,62 @@
+//! The console: a serial line at 115,200 baud.
+
+use core::convert::Infallible;
+
+use embedded_io::{ErrorType, Read, ReadReady, Write};
+use esp_hal::Blocking;
+use esp_hal::gpio::interconnect::{PeripheralInput, PeripheralOutput};
+use esp_hal::uart::{Config, Instance, Uart};
+
+/// The serial line. A byte that is lost, because the line was noisy or its buffer full, is passed over.
+pub struct Console {
+    uart: Uart<'static, Blocking>,
+}
+
+impl Console {
+    /// That of a UART and its two pins.
+    pub fn new(
+        uart: impl Instance + 'static,
+        rx: impl PeripheralInput<'static>,
+        tx: impl PeripheralOutput<'static>,
+    ) -> Self {
+        // 115,200 baud, 8 data bits, no parity: every clock can make that.
+        let uart = Uart::new(uart, Config::default()).expect("the default is valid");
+        Self { uart: uart.with_rx(rx).with_tx(tx) }
+    }
+}
+
+impl ErrorType for Console {
+    type Error = Infallible;
+}
+
+impl Read for Console {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
+        loop {
+            if let Ok(len) = self.uart.read(buf) {
+                return Ok(len);
+            }
+        }
+    }
+}
+
+impl ReadReady for Console {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(self.uart.read_ready())
+    }
+}
+
+impl Write for Console {
+    fn write(&mut self, buf: &[u8]) -> Result<usize, Infallible> {
+        loop {
+            if let Ok(len) = self.uart.write(buf) {
+                return Ok(len);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        // What it could fail of, a line that is held low, concerns what was sent, not this chip.
+        let _ = self.uart.flush();
+        Ok(())
+    }
+}
