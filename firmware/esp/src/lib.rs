@@ -16,6 +16,7 @@
 #![no_std]
 #![cfg_attr(target_arch = "xtensa", feature(asm_experimental_arch))]
 
+pub mod card;
 mod clock;
 mod console_io;
 mod flash;
