@@ -12,6 +12,7 @@ mod prove;
 mod qemu;
 mod terminal;
 mod toolchain;
+mod xtensa_toolchain;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ enum Chore {
     Faults(faults::Args),
     /// Count the instructions of a token on emulated boards
     Measure(measure::Args),
+    /// Firmware for ESP32 boards
+    #[command(subcommand)]
+    Esp(esp::Chore),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Chore::Prove(args) => prove::run(&args),
         Chore::Faults(args) => faults::run(&args),
         Chore::Measure(args) => measure::run(&args),
+        Chore::Esp(chore) => esp::run(&chore),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());

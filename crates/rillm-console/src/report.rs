@@ -94,6 +94,7 @@ impl Totals {
         sum.head += ticks.head;
         sum.sampler += ticks.sampler;
         sum.read += ticks.read;
+        sum.wait += ticks.wait;
         sum.checksum += ticks.checksum;
         self
     }
@@ -134,7 +135,7 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks) -> fmt::Resul
         }
         Unit::Count(unit) => writeln!(f, "{} {unit} computing and reading:", Grouped(total))?,
     }
-    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, checksum } = *ticks;
+    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, wait, checksum, .. } = *ticks;
     for (name, ticks) in [
         ("tokenizer", tokenizer),
         ("embedding", embedding),
@@ -144,7 +145,7 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks) -> fmt::Resul
         ("mlp", mlp),
         ("head", head),
         ("sampler", sampler),
-        ("read", read),
+        ("wait", wait),
         ("checksum", checksum),
     ] {
         let percent = Tenths { of: ticks.saturating_mul(100), by: total };

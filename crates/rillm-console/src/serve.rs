@@ -67,7 +67,8 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     /// Says where the user is.
     pub fn new(io: C, board: &'a Board<'a>) -> Result<Self, C::Error> {
         let mut screen = Screen::new(io);
-        screen.say(format_args!("\nrillm {} on {}\n", env!("CARGO_PKG_VERSION"), board.name))?;
+        let start = fmt::from_fn(|f| (board.start)(f));
+        screen.say(format_args!("\nrillm {} on {}\n{start}", env!("CARGO_PKG_VERSION"), board.name))?;
         Ok(Self { screen, line: Line::new(), settings: Settings::new(), totals: Totals::default(), board })
     }
 
@@ -97,7 +98,8 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             return self.failed(error);
         }
         let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
-        let options = PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..board.plan };
+        let options =
+            PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..(board.plan)(&model) };
         let mut session = match Session::with_large(&model, source, &options, fast, large) {
             Ok(session) => session,
             Err(error) => return self.failed(error),
@@ -105,9 +107,13 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         if let Some(clock) = board.clock {
             session.set_clock(clock.ticks);
         }
+        if let Some(dot) = board.dot {
+            session.set_dot(dot);
+        }
         let bench = Bench { board, model: &model, given, lent };
         let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
-        self.screen.say(format_args!("{facts}\n{about}\n{memory}\n"))?;
+        let expected = fmt::from_fn(|f| (board.expect)(f, &model, session.plan()));
+        self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
         self.screen.print("Type the beginning of a text, or /help.\n")?;
         let next = self.serve(bench, &mut session).await?;
         self.totals = self.totals.and(session.stats());

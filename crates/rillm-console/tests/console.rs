@@ -75,8 +75,7 @@ fn the_report_says_where_the_user_is() {
 #[test]
 fn a_board_may_plan_for_a_context() {
     let mut script = Script::new("/max 99\rOnce upon a time\r");
-    let plan = PlanOptions { context: Some(10), ..PlanOptions::new(0) };
-    let board = Board { plan, ..board() };
+    let board = Board { plan: &|_| PlanOptions { context: Some(10), ..PlanOptions::new(0) }, ..board() };
     block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
     assert!(seen.contains(", context 10, batches of ") && seen.contains(", context of 10 full"), "{seen}");

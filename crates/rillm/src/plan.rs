@@ -37,6 +37,8 @@ pub struct PlanOptions {
     pub chunk: Option<usize>,
     /// Bytes of weights kept in memory, rounded down to sectors, no more than the tape; if absent what is left.
     pub pinned: Option<usize>,
+    /// Which of the weights are kept.
+    pub pinning: Pinning,
     /// Tokens that the sampler can choose among after top-k, top-p or min-p, 1 to the vocabulary.
     pub candidates: usize,
     /// Compare the checksum of the weights in every so many passes through the head, the first included, and in the
@@ -47,8 +49,32 @@ pub struct PlanOptions {
 impl PlanOptions {
     /// `ram` bytes, 256 candidates, a check in 64 passes, everything else as it fits best.
     pub fn new(ram: usize) -> Self {
-        Self { ram, large: 0, context: None, batch: None, chunk: None, pinned: None, candidates: 256, check_every: 64 }
+        Self {
+            ram,
+            large: 0,
+            context: None,
+            batch: None,
+            chunk: None,
+            pinned: None,
+            pinning: Pinning::Front,
+            candidates: 256,
+            check_every: 64,
+        }
     }
+}
+
+/// Which of the weights are kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// The front of the tape, in one piece, and as much of it as there is room for.
+    Front,
+    /// Spans that lie evenly among the weights that are read, one before each read: a source that reads by itself (DMA) has
+    /// the time in which they are multiplied to fetch the next ones.
+    Spread {
+        /// Bytes that are kept at most. With fewer than there is room for, the source and the memory that the kept
+        /// weights are in can be made to finish together.
+        most: usize,
+    },
 }
 
 /// Which memory.

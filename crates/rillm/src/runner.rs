@@ -7,6 +7,7 @@ use crate::counted::{Counted, SectorReader, lent};
 use crate::error::Error;
 use crate::format::{FormatError, TokenKind};
 use crate::forward::Pass;
+use crate::kernels::{Dot, Rows};
 use crate::matmul::Row;
 use crate::memory::Memory;
 use crate::model::Model;
@@ -68,6 +69,7 @@ pub(crate) struct Runner<'m, S> {
     verifier: Verifier,
     /// Of all ticks but those of reads and checksums.
     watch: Stopwatch,
+    dot: Dot,
 }
 
 impl<'m, S: WeightSource> Runner<'m, S> {
@@ -86,6 +88,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             passes: 0,
             verifier: Verifier::new(check_every, model.tape_crc32()),
             watch: Stopwatch::default(),
+            dot: |rows: &Rows<'_>, x, sums| rows.dot(x, sums),
         }
     }
 
@@ -94,6 +97,11 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         for watch in [&mut self.watch, &mut self.verifier.watch, self.source.watch()] {
             watch.clock = Some(clock);
         }
+    }
+
+    /// Multiplies by `dot` from now on.
+    pub fn set_dot(&mut self, dot: Dot) {
+        self.dot = dot;
     }
 
     /// How many tokens of `kind` [`push_text`](Self::push_text) would append.
@@ -286,7 +294,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         batch: usize,
         head: Option<&mut impl FnMut(u32, i32, i32)>,
     ) -> Result<(), Error<S::Error>> {
-        let Self { model, source, memory, plan, verifier, watch, .. } = self;
+        let Self { model, source, memory, plan, verifier, watch, dot, .. } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
         let pass = |tape, work, watch| Pass {
             header: model.header(),
@@ -298,6 +306,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             position: start,
             batch,
             watch,
+            dot: *dot,
         };
         let pinned = (memory.pinned.len() as u64).min(len);
         let resident = if source.memory().is_some() { len } else { pinned };
@@ -317,9 +326,13 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             let (first, rest) = memory.buffers.split_at_mut(headroom + plan.chunk);
             let ring = Ring::new(&mut rest[..headroom + plan.chunk], headroom);
             let range = model.tape_offset() + pinned..model.tape_offset() + len;
+            // While a pass runs, not every read has to be waited for.
+            let (clock, waited) = (watch.clock, source.watch().ticks.wait);
             let reader = read_ahead(source, &ring, first, range);
             let tape = Tape::new(memory.pinned, Some(&ring), verifier);
-            drive(&ring, reader, pass(tape, &mut memory.work, watch).run(head)).await?;
+            let result = drive(&ring, clock, reader, pass(tape, &mut memory.work, watch).run(head)).await;
+            source.watch().ticks.wait = waited + ring.waited.get();
+            result?;
         }
         source.count_resident(resident);
         self.tokens += batch as u64;
@@ -374,8 +387,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
     }
 
     pub fn stats(&self) -> Stats {
-        let ticks =
-            Ticks { read: self.source.ticks().read, checksum: self.verifier.watch.ticks.checksum, ..self.watch.ticks };
+        let Ticks { read, wait, .. } = self.source.ticks();
+        let ticks = Ticks { read, wait, checksum: self.verifier.watch.ticks.checksum, ..self.watch.ticks };
         Stats {
             traffic: self.source.traffic(),
             tokens: self.tokens,

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::counted::Counted;
 use crate::error::Error;
 use crate::format::TokenKind;
+use crate::kernels::Dot;
 use crate::memory::Memory;
 use crate::model::Model;
 use crate::plan::{Plan, PlanError, PlanOptions, Stats};
@@ -71,6 +72,12 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// Counts the ticks of `clock` from now on, by what they are spent on: see [`Stats::ticks`].
     pub fn set_clock(&mut self, clock: Clock) {
         self.runner.set_clock(clock);
+    }
+
+    /// Multiplies by `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot): firmware that has a second
+    /// core gives half of the rows to it. It gets at most 16 rows at a time.
+    pub fn set_dot(&mut self, dot: Dot) {
+        self.runner.set_dot(dot);
     }
 
     /// Appends the tokens of `text`, after the token that starts a text if there are none yet and the model wants one.

@@ -12,6 +12,7 @@ use core::ops::Range;
 use core::pin::pin;
 use core::task::Poll;
 
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::format::{FormatError, Header, TENSOR_HEADER_LEN, TensorHeader, TensorKind};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
@@ -29,6 +30,8 @@ pub(crate) struct Ring<'b> {
     moved: Cell<bool>,
     /// Bytes before the chunk in every buffer, for the first part of a row.
     headroom: usize,
+    /// Ticks in which the layers had nothing to multiply.
+    pub waited: Cell<u64>,
 }
 
 impl<'b> Ring<'b> {
@@ -40,6 +43,7 @@ impl<'b> Ring<'b> {
             finished: Cell::new(false),
             moved: Cell::new(false),
             headroom,
+            waited: Cell::new(0),
         }
     }
 
@@ -105,13 +109,19 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
 }
 
 /// Runs the reader and the layers in turn until the layers are through, or one of them fails.
+///
+/// The layers wait from when they can go no further until they go on, whatever passes meanwhile: a reader that blocks, other
+/// tasks, turns in which nothing has come yet.
 pub(crate) async fn drive<E, T>(
     ring: &Ring<'_>,
+    clock: Option<Clock>,
     reader: impl Future<Output = Result<(), E>>,
     layers: impl Future<Output = Result<T, FormatError>>,
 ) -> Result<T, Error<E>> {
     let (mut reader, mut layers) = (pin!(reader), pin!(layers));
     let mut reading = true;
+    let now = || clock.map_or(0, |clock| clock());
+    let mut waiting_since = now();
     poll_fn(|cx| {
         loop {
             ring.moved.set(false);
@@ -122,11 +132,18 @@ pub(crate) async fn drive<E, T>(
                     Poll::Pending => {}
                 }
             }
-            if let Poll::Ready(result) = layers.as_mut().poll(cx) {
+            let reader_moved = ring.moved.replace(false);
+            let start = now();
+            let layers = layers.as_mut().poll(cx);
+            if layers.is_ready() || ring.moved.get() {
+                ring.waited.update(|ticks| ticks + u64::from(start.wrapping_sub(waiting_since)));
+                waiting_since = now();
+            }
+            if let Poll::Ready(result) = layers {
                 return Poll::Ready(result.map_err(Error::Format));
             }
             // Neither can go on before the source wakes the task.
-            if !ring.moved.get() {
+            if !reader_moved && !ring.moved.get() {
                 return Poll::Pending;
             }
         }
@@ -295,7 +312,7 @@ mod tests {
             }
             Ok::<_, FormatError>(bytes)
         };
-        let mut both = pin!(drive(&ring, reader, rows));
+        let mut both = pin!(drive(&ring, None, reader, rows));
         let bytes = loop {
             if let Poll::Ready(result) = both.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 break result.unwrap();

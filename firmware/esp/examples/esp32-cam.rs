@@ -8,5 +8,11 @@ use rillm_esp::{Console, Firmware};
 #[main]
 fn main() -> ! {
     let p = rillm_esp::init();
-    Firmware { name: "ESP32-CAM", console: Console::new(p.UART0, p.GPIO3, p.GPIO1) }.run()
+    Firmware {
+        name: "ESP32-CAM",
+        console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
+        psram: Some(p.PSRAM),
+        second_core: Some(p.CPU_CTRL),
+    }
+    .run()
 }

@@ -8,7 +8,7 @@
 //!         name: "my board",
 //!         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
 //!         psram: Some(p.PSRAM),
-//!         second_core: None,
+//!         second_core: Some(p.CPU_CTRL),
 //!     }
 //!     .run()
 //! }
@@ -22,18 +22,21 @@ mod console_io;
 mod flash;
 mod memory;
 mod model;
+mod psram;
+mod report;
+mod second_core;
+#[cfg(feature = "simulator")]
+mod simulator;
 
 use embassy_futures::block_on;
 // The panic handler.
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;
-use esp_hal::peripherals::Peripherals;
+use esp_hal::peripherals::{CPU_CTRL, PSRAM, Peripherals};
 use rillm::plan::PlanOptions;
 use rillm_console::Board;
-use rillm_console::number::Grouped;
 
 pub use console_io::Console;
-use model::{About, Error, Model};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
@@ -48,30 +51,46 @@ pub struct Firmware {
     pub name: &'static str,
     /// The serial line.
     pub console: Console,
+    /// External memory, if the board has some.
+    pub psram: Option<PSRAM<'static>>,
+    /// The second core, to share the multiplications with. The feature `one-core` leaves it alone.
+    pub second_core: Option<CPU_CTRL<'static>>,
 }
 
 impl Firmware {
     /// Serves the console for good.
     pub fn run(self) -> ! {
         let stack = memory::stack();
-        let Self { name, mut console } = self;
+        let Self { name, mut console, psram, second_core } = self;
+        let second_core = second_core.filter(|_| !cfg!(feature = "one-core"));
+        #[cfg(feature = "simulator")]
+        let (psram, second_core) = simulator::wanted(psram, second_core);
+
+        let (spare, core_stack) = memory::spare();
+        // The two cores' caches are one to the PSRAM: it is mapped before the second core starts, and looked at after it.
+        let mapped = psram.map(|psram| psram::map(psram, second_core.is_some())).transpose();
+        let dot = second_core.map(|core| second_core::start(core, core_stack));
+        let psram = mapped.and_then(|mapped| mapped.map(psram::Mapped::memory).transpose());
+        let report = report::Report {
+            psram: psram.as_ref().map(|psram| psram.as_ref().map(|memory| memory.len())).map_err(|&error| error),
+            two_cores: dot.is_some(),
+            stack,
+        };
+        let large = psram.ok().flatten().unwrap_or(spare);
+
         let board = Board {
             name,
             clock: Some(clock::clock()),
-            plan: PlanOptions::new(0),
-            stats: &|out| {
-                let [peak, len] = [stack.peak(), stack.len()].map(|bytes| Grouped(bytes as u64));
-                writeln!(out, "stack: {peak} of {len} bytes at most")
-            },
-        };
-        let open = async |name: Option<&str>| match name {
-            None => Ok((Model::Flash(flash::model()), About::Flash)),
-            Some(_) => Err(Error::NoCard),
+            plan: &|_| PlanOptions::new(0),
+            dot,
+            start: &|out| report.start(out),
+            expect: &|out, _, _| report.ready(out),
+            stats: &|out| report.stats(out),
         };
         let fast = memory::fast();
         loop {
             // A serial line has no end, and what goes wrong on it is passed over.
-            let Ok(()) = block_on(rillm_console::run(&mut console, &board, open, fast, &mut []));
+            let Ok(()) = block_on(rillm_console::run(&mut console, &board, model::open, fast, large));
         }
     }
 }

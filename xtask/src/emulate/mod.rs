@@ -16,7 +16,7 @@ use self::dialogue::Dialogue;
 use crate::elf::Sections;
 use crate::qemu::{self, Emulated};
 use crate::terminal::Keys;
-use crate::{card, esp, interrupt, root};
+use crate::{card, interrupt, root};
 
 /// Bytes of the boards' PSRAM.
 const PSRAM: u64 = 4 << 20;
@@ -124,7 +124,7 @@ impl Board {
     pub fn look(self) -> Result<()> {
         match self {
             Self::Rv32 => rv32::compiler().and_then(|_| qemu::look(rv32::QEMU)),
-            Self::Xtensa => esp::cargo().and_then(|_| qemu::look(xtensa::QEMU)),
+            Self::Xtensa => xtensa::compiler().and_then(|_| qemu::look(xtensa::QEMU)),
         }
     }
 

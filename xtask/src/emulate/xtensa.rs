@@ -6,16 +6,25 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::{Setup, Source};
-use crate::{esp, qemu, root, toolchain};
+use crate::{qemu, root, toolchain, xtensa_toolchain};
 
 /// The emulator.
 pub const QEMU: &str = "qemu-system-xtensa";
 /// Where PSRAM begins, and all memory ends without it; and the most of it.
 const PSRAM: (u64, u64) = (8 << 20, 4 << 20);
 
+/// What QEMU's core lacks of an ESP32: float unit, upper half of a product, boolean registers. As in the firmware's
+/// `.cargo/config.toml`. xtensa-lx-rt looks for `target-feature` as a word of its own.
+const LACKING: &str = "-C target-feature=-fp,-mul32high,-bool";
+
+/// The compiler.
+pub fn compiler() -> Result<Command> {
+    xtensa_toolchain::cargo(LACKING)
+}
+
 /// Builds the firmware and returns its ELF file.
 pub fn build() -> Result<PathBuf> {
-    toolchain::build(esp::cargo()?, &root().join("firmware/qemu-xtensa"))
+    toolchain::build(compiler()?, &root().join("firmware/qemu-xtensa"))
 }
 
 /// The command that boots it, its console on standard input and output. The model is a file of this computer's.

@@ -10,16 +10,14 @@ use crate::root;
 
 /// Where a prepared compiler lies: a directory with `rustc/bin/rustc` and `patched/`.
 const PREPARED: &str = "RILLM_XTENSA_TOOLCHAIN";
-/// The options of an ESP32 that QEMU's core lacks: float unit, upper half of a product, boolean registers. As in the
-/// firmware's `.cargo/config.toml`.
-const LACKING: &str = "-fp,-mul32high,-bool";
 
 /// The cargo command that builds for the ESP32's instruction set: that of espup's toolchain `esp`, else that of a compiler
-/// prepared from Debian's.
+/// prepared from Debian's. `flags` are those that the firmware's `.cargo/config.toml` has for rustc: the prepared compiler,
+/// which needs others besides, is told them here.
 ///
 /// # Errors
 /// There is neither; the error says what to install.
-pub fn cargo() -> Result<Command> {
+pub fn cargo(flags: &str) -> Result<Command> {
     if espup_was_here() {
         // Not `cargo +esp`: this program may run under a cargo that is not rustup's.
         let mut cargo = Command::new("rustup");
@@ -39,13 +37,13 @@ pub fn cargo() -> Result<Command> {
     }
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.args(["build", "--release"]);
-    // Its linker is an older chip's, and needs changes in two crates; it does not know the names of the options that it is
-    // to leave out, which it would say for every crate. xtensa-lx-rt looks for `target-feature` as a word of its own.
+    // Its linker is an older chip's, and needs changes in two crates; it does not know the names of an ESP32's options,
+    // which it would say for every crate.
     let crates = [dir.join("patched/xtensa-lx"), dir.join("patched/xtensa-lx-rt")];
     cargo.args(["--config", &format!("paths={crates:?}")]);
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
     cargo.env("CARGO_TARGET_XTENSA_ESP32_NONE_ELF_LINKER", "xtensa-lx106-elf-ld");
-    cargo.env("RUSTFLAGS", format!("-Awarnings -C target-feature={LACKING} -C linker-flavor=ld"));
+    cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {flags}"));
     Ok(cargo)
 }
 
