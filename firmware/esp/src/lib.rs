@@ -7,6 +7,7 @@
 //!     Firmware {
 //!         name: "my board",
 //!         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
+//!         card: SpiCard::new(p.SPI2, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
 //!         psram: Some(p.PSRAM),
 //!         second_core: Some(p.CPU_CTRL),
 //!     }
@@ -28,12 +29,18 @@ mod second_core;
 #[cfg(feature = "simulator")]
 mod simulator;
 
+use core::cell::RefCell;
+use core::convert::Infallible;
+use core::fmt;
+
 use embassy_futures::block_on;
+use embedded_io::{Read, ReadReady, Write};
 // The panic handler.
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;
 use esp_hal::peripherals::{CPU_CTRL, PSRAM, Peripherals};
 use rillm::plan::PlanOptions;
+use rillm_card::Slot;
 use rillm_console::Board;
 
 pub use console_io::Console;
@@ -46,22 +53,28 @@ pub fn init() -> Peripherals {
 }
 
 /// A board, as an example wires it.
-pub struct Firmware {
+pub struct Firmware<C, S> {
     /// Its name, for the console.
     pub name: &'static str,
     /// The serial line.
-    pub console: Console,
+    pub console: C,
+    /// The slot for a card.
+    pub card: S,
     /// External memory, if the board has some.
     pub psram: Option<PSRAM<'static>>,
     /// The second core, to share the multiplications with. The feature `one-core` leaves it alone.
     pub second_core: Option<CPU_CTRL<'static>>,
 }
 
-impl Firmware {
+impl<C, S> Firmware<C, S>
+where
+    C: Read + ReadReady + Write<Error = Infallible>,
+    S: Slot<Error: fmt::Display>,
+{
     /// Serves the console for good.
     pub fn run(self) -> ! {
         let stack = memory::stack();
-        let Self { name, mut console, psram, second_core } = self;
+        let Self { name, mut console, card, psram, second_core } = self;
         let second_core = second_core.filter(|_| !cfg!(feature = "one-core"));
         #[cfg(feature = "simulator")]
         let (psram, second_core) = simulator::wanted(psram, second_core);
@@ -88,9 +101,16 @@ impl Firmware {
             stats: &|out| report.stats(out),
         };
         let fast = memory::fast();
+        #[cfg(feature = "simulator")]
+        let card = {
+            drop(card);
+            simulator::Card
+        };
+        let card = RefCell::new(card);
+        let open = async |name: Option<&str>| model::open(&card, name).await;
         loop {
             // A serial line has no end, and what goes wrong on it is passed over.
-            let Ok(()) = block_on(rillm_console::run(&mut console, &board, model::open, fast, large));
+            let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, fast, large));
         }
     }
 }
