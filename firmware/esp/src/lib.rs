@@ -25,9 +25,12 @@ mod memory;
 mod model;
 mod psram;
 mod report;
+#[cfg(feature = "second-core")]
 mod second_core;
 #[cfg(feature = "simulator")]
 mod simulator;
+#[cfg(feature = "usb")]
+mod usb_console;
 
 use core::cell::RefCell;
 use core::convert::Infallible;
@@ -38,12 +41,18 @@ use embedded_io::{Read, ReadReady, Write};
 // The panic handler.
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;
-use esp_hal::peripherals::{CPU_CTRL, PSRAM, Peripherals};
+#[cfg(feature = "second-core")]
+use esp_hal::peripherals::CPU_CTRL;
+#[cfg(feature = "psram")]
+use esp_hal::peripherals::PSRAM;
+use esp_hal::peripherals::Peripherals;
 use rillm::plan::PlanOptions;
 use rillm_card::Slot;
 use rillm_console::Board;
 
 pub use console_io::Console;
+#[cfg(feature = "usb")]
+pub use usb_console::{Both, UsbConsole};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
@@ -61,8 +70,10 @@ pub struct Firmware<C, S> {
     /// The slot for a card.
     pub card: S,
     /// External memory, if the board has some.
+    #[cfg(feature = "psram")]
     pub psram: Option<PSRAM<'static>>,
     /// The second core, to share the multiplications with. The feature `one-core` leaves it alone.
+    #[cfg(feature = "second-core")]
     pub second_core: Option<CPU_CTRL<'static>>,
 }
 
@@ -74,19 +85,39 @@ where
     /// Serves the console for good.
     pub fn run(self) -> ! {
         let stack = memory::stack();
-        let Self { name, mut console, card, psram, second_core } = self;
+        let Self {
+            name,
+            mut console,
+            card,
+            #[cfg(feature = "psram")]
+            psram,
+            #[cfg(feature = "second-core")]
+            second_core,
+        } = self;
+        #[cfg(feature = "second-core")]
         let second_core = second_core.filter(|_| !cfg!(feature = "one-core"));
         #[cfg(feature = "simulator")]
         let (psram, second_core) = simulator::wanted(psram, second_core);
 
         let (spare, core_stack) = memory::spare();
+        #[cfg(feature = "second-core")]
+        let two_cores = second_core.is_some();
+        #[cfg(not(feature = "second-core"))]
+        let two_cores = false;
         // The two cores' caches are one to the PSRAM: it is mapped before the second core starts, and looked at after it.
-        let mapped = psram.map(|psram| psram::map(psram, second_core.is_some())).transpose();
+        #[cfg(feature = "psram")]
+        let mapped = psram.map(|psram| psram::map(psram, two_cores)).transpose();
+        #[cfg(feature = "second-core")]
         let dot = second_core.map(|core| second_core::start(core, core_stack));
+        #[cfg(not(feature = "second-core"))]
+        let (dot, ()) = (None, *core_stack);
+        #[cfg(feature = "psram")]
         let psram = mapped.and_then(|mapped| mapped.map(psram::Mapped::memory).transpose());
+        #[cfg(not(feature = "psram"))]
+        let psram: Result<Option<&'static mut [u8]>, psram::Error> = Ok(None);
         let report = report::Report {
             psram: psram.as_ref().map(|psram| psram.as_ref().map(|memory| memory.len())).map_err(|&error| error),
-            two_cores: dot.is_some(),
+            two_cores,
             stack,
         };
         let large = psram.ok().flatten().unwrap_or(spare);

@@ -38,6 +38,9 @@ def main():
         with open(args.card, "rb") as file:
             card = file.read()
 
+    # The simulator writes what the firmware sends there, too, and later.
+    console = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sim = Sim(args.elf, chip="esp32")
     base = sim.symbol("RILLM_SIMULATOR")
     run, read, write = sim._session.run_for, sim._session.read_u32, sim._session.write_u32
@@ -71,8 +74,7 @@ def main():
             soon = SOON
         out = sim.read_uart_bytes()
         if out:
-            sys.stdout.buffer.write(out)
-            sys.stdout.buffer.flush()
+            console.write(out)
         room = INPUT_LEN - (typed - read(base + 4 * READ)) % 2**32
         waits = read(base + 4 * WAITS) and room == INPUT_LEN
         if waits and not out and ended:
@@ -86,7 +88,7 @@ def main():
                 write(base + 4 * (INPUT + typed % INPUT_LEN), byte)
                 typed = (typed + 1) % 2**32
             write(base + 4 * TYPED, typed)
-    print(f"\r\nsimulated: {sim.cycles:,} cycles\r")
+    console.write(f"\r\nsimulated: {sim.cycles:,} cycles\r\n".encode())
 
 
 main()
