@@ -7,6 +7,9 @@ use esp_hal::Blocking;
 use esp_hal::gpio::interconnect::{PeripheralInput, PeripheralOutput};
 use esp_hal::uart::{Config, Instance, Uart};
 
+/// A simulated line is as slow as a real one.
+const BAUD: u32 = if cfg!(feature = "simulator") { 5_000_000 } else { 115_200 };
+
 /// The serial line. A byte that is lost, because the line was noisy or its buffer full, is passed over.
 pub struct Console {
     uart: Uart<'static, Blocking>,
@@ -19,8 +22,8 @@ impl Console {
         rx: impl PeripheralInput<'static>,
         tx: impl PeripheralOutput<'static>,
     ) -> Self {
-        // 115,200 baud, 8 data bits, no parity: every clock can make that.
-        let uart = Uart::new(uart, Config::default()).expect("the default is valid");
+        let config = Config::default().with_baudrate(BAUD);
+        let uart = Uart::new(uart, config).expect("every chip's clock can make that");
         Self { uart: uart.with_rx(rx).with_tx(tx) }
     }
 }
@@ -31,6 +34,9 @@ impl ErrorType for Console {
 
 impl Read for Console {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
+        #[cfg(feature = "simulator")]
+        return Ok(crate::simulator::read(buf));
+        #[cfg(not(feature = "simulator"))]
         loop {
             if let Ok(len) = self.uart.read(buf) {
                 return Ok(len);
@@ -41,6 +47,9 @@ impl Read for Console {
 
 impl ReadReady for Console {
     fn read_ready(&mut self) -> Result<bool, Infallible> {
+        #[cfg(feature = "simulator")]
+        return Ok(crate::simulator::read_ready());
+        #[cfg(not(feature = "simulator"))]
         Ok(self.uart.read_ready())
     }
 }

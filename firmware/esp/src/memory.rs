@@ -1,18 +1,48 @@
-//! The chip's own memory: what is the engine's, and the stack.
+//! The chip's own memory: what is the engine's, what is the second core's, and the stack.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
+use core::slice;
 
+use esp_hal::ram;
 use rillm_painted::Stack;
 use static_cell::ConstStaticCell;
 
-/// Bytes for the engine. The linker refuses what leaves the stack too little.
-const FAST_LEN: usize = 144 << 10;
+/// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
+#[cfg(feature = "esp32")]
+const FAST_LEN: usize = 152 << 10;
+#[cfg(feature = "esp32s3")]
+const FAST_LEN: usize = 224 << 10;
+#[cfg(feature = "esp32c3")]
+const FAST_LEN: usize = 192 << 10;
+#[cfg(feature = "esp32c6")]
+const FAST_LEN: usize = 320 << 10;
+/// Bytes of the second core's stack, on which it multiplies, and nothing else.
+#[cfg(feature = "second-core")]
+const CORE_STACK_LEN: usize = 8 << 10;
+/// Bytes of the block of memory that the bootloader has had, but for that stack.
+const SPARE_LEN: usize = if cfg!(feature = "esp32") { 86 << 10 } else { 63 << 10 };
+
+#[cfg(feature = "second-core")]
+type CoreStack = esp_hal::system::Stack<CORE_STACK_LEN>;
+#[cfg(not(feature = "second-core"))]
+type CoreStack = ();
 
 /// As DMA and caches like it.
 #[repr(C, align(64))]
 struct Aligned<T>(T);
 
+/// What lies in the memory that the bootloader has had.
+#[repr(C, align(16))]
+struct Reclaimed {
+    stack: CoreStack,
+    spare: [u8; SPARE_LEN],
+}
+
 static FAST: ConstStaticCell<Aligned<[u8; FAST_LEN]>> = ConstStaticCell::new(Aligned([0; FAST_LEN]));
+
+#[ram(reclaimed)]
+static mut RECLAIMED: MaybeUninit<Reclaimed> = MaybeUninit::uninit();
 
 unsafe extern "C" {
     /// Who writes to this word is stopped.
@@ -23,6 +53,20 @@ unsafe extern "C" {
 /// The engine's memory. To be called once.
 pub fn fast() -> &'static mut [u8] {
     &mut FAST.take().0
+}
+
+/// Memory that is not next to the engine's, where there is no PSRAM in its place; and the second core's stack. To be called
+/// once.
+pub fn spare() -> (&'static mut [u8], &'static mut CoreStack) {
+    let start = (&raw mut RECLAIMED).cast::<u8>();
+    // SAFETY: nobody else uses it, as this is called once; all bytes of it are written before it is lent, and those of a stack
+    // need not be.
+    unsafe {
+        start.write_bytes(0, size_of::<Reclaimed>());
+        let reclaimed = (&raw mut RECLAIMED).cast::<Reclaimed>();
+        let spare = (&raw mut (*reclaimed).spare).cast::<u8>();
+        (slice::from_raw_parts_mut(spare, SPARE_LEN), &mut (*reclaimed).stack)
+    }
 }
 
 /// The stack, of which what is not in use is painted.

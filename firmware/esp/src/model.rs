@@ -1,58 +1,98 @@
 //! The model's file, wherever it lies: one type, so that the program has the engine once.
 
+use core::cell::RefCell;
 use core::fmt;
 
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::{Bytes, PastTheEnd};
+use rillm_card::{Blocks, Error as CardError, Slot};
+
+use crate::{card, flash};
+
+/// What the model in flash is called.
+const FLASH: &str = "flash";
 
 /// The file.
-pub enum Model {
+#[expect(clippy::large_enum_variant, reason = "there is one of it, and no allocator")]
+pub enum Model<'s, S: Blocks> {
+    /// On the card.
+    Card(card::File<'s, S>),
     /// In flash.
     Flash(Bytes<'static>),
 }
 
 /// What the console says of it.
-pub enum About {
-    /// In flash.
-    Flash,
+pub enum About<E> {
+    /// On the card.
+    Card(card::About<E>),
+    /// In flash, with what is wrong with the card, if that was looked at.
+    Flash(Option<CardError<E>>),
 }
 
-impl fmt::Display for About {
+impl<E: fmt::Display> fmt::Display for About<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flash => f.write_str("flash, memory-mapped"),
+            Self::Card(about) => about.fmt(f),
+            Self::Flash(error) => {
+                if let Some(error) = error {
+                    writeln!(f, "card: {error}; once that is done, /model NAME opens a file of the card")?;
+                }
+                f.write_str("flash, memory-mapped")
+            }
         }
     }
 }
 
 /// Why it cannot be read.
-pub enum Error {
-    /// The board has no card.
-    NoCard,
+pub enum Error<E> {
+    /// The card's error.
+    Card(CardError<E>),
     /// Flash has less of it than its header says.
     Flash(PastTheEnd),
 }
 
-impl fmt::Display for Error {
+impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCard => f.write_str("this board has no card, and one model in its flash"),
+            Self::Card(error) => error.fmt(f),
             Self::Flash(error) => error.fmt(f),
         }
     }
 }
 
-impl WeightSource for Model {
-    type Error = Error;
+/// Opens the file of that name on the card. Without a name it is the card's first model, and where the card has none, or there
+/// is no card, the one in flash, whose own name is `flash`.
+///
+/// # Errors
+/// The card's, for a file that was named.
+pub async fn open<'s, S: Slot>(
+    slot: &'s RefCell<S>,
+    name: Option<&str>,
+) -> Result<(Model<'s, S>, About<S::Error>), Error<S::Error>> {
+    let in_flash = |error| (Model::Flash(flash::model()), About::Flash(error));
+    if name == Some(FLASH) {
+        return Ok(in_flash(None));
+    }
+    match card::open(slot, name).await {
+        Ok((file, about)) => Ok((Model::Card(file), About::Card(about))),
+        Err(error) if name.is_none() => Ok(in_flash(Some(error))),
+        Err(error) => Err(Error::Card(error)),
+    }
+}
 
-    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Error> {
+impl<S: Blocks> WeightSource for Model<'_, S> {
+    type Error = Error<S::Error>;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
         match self {
+            Self::Card(file) => file.read(first, buf).await.map_err(Error::Card),
             Self::Flash(bytes) => bytes.read(first, buf).await.map_err(Error::Flash),
         }
     }
 
     fn memory(&self) -> Option<&[u8]> {
         match self {
+            Self::Card(file) => file.memory(),
             Self::Flash(bytes) => bytes.memory(),
         }
     }

@@ -1,0 +1,106 @@
+//! External memory: the large one of the engine.
+
+#[cfg(feature = "psram")]
+use core::slice;
+
+#[cfg(feature = "esp32")]
+use esp_hal::efuse::chip_revision;
+#[cfg(feature = "psram")]
+use esp_hal::peripherals::PSRAM;
+#[cfg(feature = "psram")]
+use esp_hal::psram::{Psram, PsramConfig};
+
+/// The first revision that can rely on it, as its major number. Chips before it need other instructions around reads and
+/// writes, which only Espressif's GCC makes.
+const RELIABLE: u8 = 3;
+/// From one word that is tried to the next. Between the writing and the reading of one the cache, of 32 KiB, has to go round.
+#[cfg(feature = "psram")]
+const STEP: usize = 1 << 10;
+
+/// Why there is none.
+#[cfg_attr(not(feature = "psram"), expect(dead_code, reason = "a chip without any"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A chip of this revision.
+    Unreliable {
+        /// Its major number.
+        revision: u8,
+    },
+    /// What is written to it does not come back.
+    Silent,
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unreliable { revision } => write!(
+                f,
+                "left alone: chips of revision {revision}, before {RELIABLE}, get wrong bytes from it now and then"
+            ),
+            Self::Silent => write!(f, "none that answers; fine if this board has none"),
+        }
+    }
+}
+
+/// External memory at its address, whatever of it there really is.
+#[cfg(feature = "psram")]
+pub struct Mapped(Psram);
+
+/// Maps it, for both cores' caches or one. The second core must not run.
+///
+/// # Errors
+/// The chip is too old.
+#[cfg(feature = "esp32")]
+pub fn map(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
+    use esp_hal::psram::{PsramSize, PsramVaddrMode};
+
+    /// Bytes that the chip can map.
+    const MAPPED: usize = 4 << 20;
+
+    let revision = chip_revision().major;
+    if revision < RELIABLE && !cfg!(feature = "simulator") {
+        return Err(Error::Unreliable { revision });
+    }
+    // With a cache for each core, neither would see what the other has written; in this mode each cache is for half of the
+    // addresses, and both cores use both.
+    let psram_vaddr_mode = if two_cores { PsramVaddrMode::LowHigh } else { PsramVaddrMode::Normal };
+    let config = PsramConfig { size: PsramSize::Size(MAPPED), psram_vaddr_mode, ..PsramConfig::default() };
+    Ok(Mapped(Psram::new(psram, config)))
+}
+
+/// Maps it, of the size that it says it has, eight lines wide or four, at 80 MHz. The cores share a cache.
+///
+/// # Errors
+/// None.
+#[cfg(feature = "esp32s3")]
+pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
+    use esp_hal::psram::SpiRamFreq;
+
+    let config = PsramConfig { ram_frequency: SpiRamFreq::Freq80m, ..PsramConfig::default() };
+    Ok(Mapped(Psram::new(psram, config)))
+}
+
+#[cfg(feature = "psram")]
+impl Mapped {
+    /// As much of it as holds what is written to it. The second core, if there is to be one, must run.
+    ///
+    /// # Errors
+    /// None does.
+    pub fn memory(self) -> Result<&'static mut [u8], Error> {
+        let (start, mapped) = self.0.raw_parts();
+        let words = start.cast::<u32>();
+        let places = || (0..mapped).step_by(STEP);
+        let mark = |place: usize| place as u32 ^ 0x5aa5_c33c;
+        // SAFETY: the words lie in what is mapped, which only this function knows of.
+        let len = unsafe {
+            // From the top down: where a smaller memory appears several times, its own addresses are written last.
+            places().rev().for_each(|place| words.byte_add(place).write_volatile(mark(place)));
+            places().find(|&place| words.byte_add(place).read_volatile() != mark(place)).unwrap_or(mapped)
+        };
+        if len == 0 {
+            return Err(Error::Silent);
+        }
+        // SAFETY: there is memory, it is lent once, as there is one `Psram`, and any bytes are a `u8`.
+        Ok(unsafe { slice::from_raw_parts_mut(start, len) })
+    }
+}

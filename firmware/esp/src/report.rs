@@ -1,0 +1,65 @@
+//! What the board says of itself.
+
+use core::fmt::{Result, Write};
+
+use esp_hal::clock::cpu_clock;
+use esp_hal::efuse::chip_revision;
+use rillm_console::number::{Bytes, Grouped};
+use rillm_painted::Stack;
+
+use crate::{clock, psram};
+
+/// What was found at the start.
+pub struct Report {
+    /// Bytes of PSRAM, if the board has any.
+    pub psram: core::result::Result<Option<usize>, psram::Error>,
+    /// The second core multiplies.
+    pub two_cores: bool,
+    /// The stack.
+    pub stack: Stack,
+}
+
+impl Report {
+    /// The chip and its memory.
+    pub fn start(&self, out: &mut dyn Write) -> Result {
+        let (revision, cores) = (chip_revision(), if self.two_cores { "two cores" } else { "one core" });
+        let (chip, mhz) = (esp_hal::chip!(), cpu_clock().as_mhz());
+        write!(out, "{chip} revision {}.{}, {cores} at {mhz} MHz", revision.major, revision.minor)?;
+        if let Some(mhz) = flash_mhz() {
+            write!(out, ", flash at {mhz} MHz")?;
+        }
+        match self.psram {
+            Ok(None) => writeln!(out),
+            Ok(Some(len)) => writeln!(out, "\nPSRAM: {}", Bytes(len as u64)),
+            Err(error) => writeln!(out, "\nPSRAM: {error}"),
+        }
+    }
+
+    /// How long it took to here.
+    pub fn ready(&self, out: &mut dyn Write) -> Result {
+        let cycles = clock::cycles();
+        writeln!(out, "ready {} ms after the start", cycles / u64::from(cpu_clock().as_hz() / 1000))
+    }
+
+    /// The stack's use.
+    pub fn stats(&self, out: &mut dyn Write) -> Result {
+        let [peak, len] = [self.stack.peak(), self.stack.len()].map(|bytes| Grouped(bytes as u64));
+        writeln!(out, "stack: {peak} of {len} bytes at most; there is no heap")
+    }
+}
+
+/// The clock at which flash is read, as the bootloader has set it.
+#[cfg(feature = "esp32")]
+fn flash_mhz() -> Option<u32> {
+    /// That of the bus, of which flash has a part.
+    const BUS_MHZ: u32 = 80;
+    let clock = esp_hal::peripherals::SPI0::regs().clock().read();
+    let divisor = (u32::from(clock.clkdiv_pre().bits()) + 1) * (u32::from(clock.clkcnt_n().bits()) + 1);
+    Some(if clock.clk_equ_sysclk().bit() { BUS_MHZ } else { BUS_MHZ / divisor })
+}
+
+/// Other chips have it elsewhere.
+#[cfg(not(feature = "esp32"))]
+fn flash_mhz() -> Option<u32> {
+    None
+}

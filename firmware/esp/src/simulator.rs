@@ -1,0 +1,164 @@
+//! What `cargo xtask esp simulate` has in place of what the simulated chip lacks: the serial line's input and the card's blocks
+//! come through words of memory, and the second core starts. No board has this.
+//!
+//! The runner, `xtask/src/esp/simulator.py`, knows the words by their order.
+
+use core::convert::Infallible;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use esp_hal::peripherals::{CPU_CTRL, PSRAM};
+use rillm::source::SECTOR_LEN;
+use rillm_card::Blocks;
+
+/// Bytes of input that are kept, and words of a transfer: 4 KiB.
+const INPUT_LEN: usize = 64;
+const TRANSFER_LEN: usize = 1024;
+
+/// What is asked of the runner. It answers with 0.
+const DONE: u32 = 0;
+const OPTIONS: u32 = 1;
+const COUNT: u32 = 2;
+const READ: u32 = 3;
+
+/// What the runner wants left out.
+const NO_PSRAM: u32 = 1;
+const ONE_CORE: u32 = 2;
+
+/// The words.
+#[repr(C)]
+struct Mailbox {
+    /// What is asked.
+    request: AtomicU32,
+    /// The first block, and how many; the runner's answer where that is a number.
+    argument: [AtomicU32; 2],
+    /// Bytes that were typed and that were read, since the start.
+    typed: AtomicU32,
+    read: AtomicU32,
+    /// 1 while nothing goes on until a byte is typed.
+    waits: AtomicU32,
+    /// Bytes that were typed, a word each.
+    input: [AtomicU32; INPUT_LEN],
+    /// Blocks.
+    transfer: [AtomicU32; TRANSFER_LEN],
+}
+
+#[unsafe(no_mangle)]
+static RILLM_SIMULATOR: Mailbox = Mailbox {
+    request: AtomicU32::new(0),
+    argument: [const { AtomicU32::new(0) }; 2],
+    typed: AtomicU32::new(0),
+    read: AtomicU32::new(0),
+    waits: AtomicU32::new(0),
+    input: [const { AtomicU32::new(0) }; INPUT_LEN],
+    transfer: [const { AtomicU32::new(0) }; TRANSFER_LEN],
+};
+
+/// Asks the runner and waits for its answer.
+fn ask(request: u32, argument: [u32; 2]) -> u32 {
+    let mailbox = &RILLM_SIMULATOR;
+    mailbox.argument[0].store(argument[0], Ordering::Relaxed);
+    mailbox.argument[1].store(argument[1], Ordering::Relaxed);
+    mailbox.request.store(request, Ordering::Release);
+    while mailbox.request.load(Ordering::Acquire) != DONE {
+        spin_loop();
+    }
+    mailbox.argument[0].load(Ordering::Relaxed)
+}
+
+/// What of the board is to be used.
+pub fn wanted(
+    psram: Option<PSRAM<'static>>,
+    second_core: Option<CPU_CTRL<'static>>,
+) -> (Option<PSRAM<'static>>, Option<CPU_CTRL<'static>>) {
+    let without = ask(OPTIONS, [0; 2]);
+    (psram.filter(|_| without & NO_PSRAM == 0), second_core.filter(|_| without & ONE_CORE == 0))
+}
+
+/// Reads at least a byte of what was typed.
+pub fn read(buf: &mut [u8]) -> usize {
+    let mailbox = &RILLM_SIMULATOR;
+    if !read_ready() {
+        mailbox.waits.store(1, Ordering::Release);
+        while !read_ready() {
+            spin_loop();
+        }
+        mailbox.waits.store(0, Ordering::Release);
+    }
+    let mut at = mailbox.read.load(Ordering::Relaxed);
+    let mut len = 0;
+    while let Some(slot) = buf.get_mut(len).filter(|_| at != mailbox.typed.load(Ordering::Acquire)) {
+        *slot = mailbox.input[at as usize % INPUT_LEN].load(Ordering::Relaxed) as u8;
+        (at, len) = (at.wrapping_add(1), len + 1);
+    }
+    mailbox.read.store(at, Ordering::Release);
+    len
+}
+
+/// Whether there is a byte to read.
+pub fn read_ready() -> bool {
+    RILLM_SIMULATOR.typed.load(Ordering::Acquire) != RILLM_SIMULATOR.read.load(Ordering::Relaxed)
+}
+
+/// The card's blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Card;
+
+impl Blocks for Card {
+    type Error = Infallible;
+
+    async fn count(&mut self) -> Result<u32, Infallible> {
+        Ok(ask(COUNT, [0; 2]))
+    }
+
+    async fn read(&mut self, first: u32, buf: &mut [u8]) -> Result<(), Infallible> {
+        let pieces = buf.chunks_mut(size_of_val(&RILLM_SIMULATOR.transfer));
+        for (piece, first) in pieces.zip((first..).step_by(size_of_val(&RILLM_SIMULATOR.transfer) / SECTOR_LEN)) {
+            ask(READ, [first, (piece.len() / SECTOR_LEN) as u32]);
+            for (bytes, word) in piece.chunks_exact_mut(4).zip(&RILLM_SIMULATOR.transfer) {
+                bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    async fn recover(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl Slot for Card {
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode { lines: "simulated", hz: 0 }]
+    }
+
+    async fn begin(&mut self, _: Mode) -> Result<Found, Infallible> {
+        Ok(if ask(COUNT, [0; 2]) > 0 { Found::Card { high_capacity: true } } else { Found::Nothing })
+    }
+
+    async fn sample(&mut self, first: u32) -> Result<u32, Infallible> {
+        self.read(first, &mut [0; BLOCK_LEN]).await?;
+        Ok(1)
+    }
+}
+
+/// Where the simulated chip keeps what the second core is to run, and lets it.
+const APP_CPU_CLOCK: *mut u32 = 0x3ff0_0058 as *mut u32;
+const APP_CPU_ENTRY: *const u32 = 0x3ff0_0038 as *const u32;
+/// The ROM's routine that has the second core jump there.
+const ROM_BOOT_APP_CPU: usize = 0x4000_689c;
+
+/// What the simulated chip wants before its second core is started.
+pub fn before_second_core() {
+    // SAFETY: a register of the simulated chip, a bit of which says that the core has been reset.
+    unsafe { APP_CPU_CLOCK.write_volatile(APP_CPU_CLOCK.read_volatile() | 1 << 5) };
+}
+
+/// What it wants after that: on a chip the second core's own ROM reads the entry.
+pub fn after_second_core() {
+    // SAFETY: the simulator has this routine of the ROM, which takes an address.
+    unsafe {
+        let boot: extern "C" fn(u32) = core::mem::transmute(ROM_BOOT_APP_CPU);
+        boot(APP_CPU_ENTRY.read_volatile());
+    }
+}
