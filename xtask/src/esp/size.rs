@@ -9,8 +9,10 @@ use object::{Object, ObjectSection, SectionFlags};
 use rillm_console::number::Grouped;
 use serde_json::{Value, json};
 
-/// Sections that the chip has in flash, and maps. All others that it has anywhere are in internal RAM.
-const IN_FLASH: [&str; 5] = [".text", ".rodata", ".rodata_desc", ".rodata_merge", ".flash.appdesc"];
+/// How the names begin of sections that the chip has in flash, and maps. All others that it has anywhere are in internal RAM.
+const IN_FLASH: [&str; 3] = [".text", ".rodata", ".flash"];
+/// How those end that only keep addresses free: of memory that two buses show, or up to a page's end.
+const PLACEHOLDERS: [&str; 2] = ["dummy", "gap"];
 const STACK: &str = ".stack";
 /// Of ELF: the section is there while the program runs.
 const SHF_ALLOC: u64 = 2;
@@ -45,8 +47,9 @@ impl Size {
         let mut size = Self::default();
         for section in file.sections() {
             let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
-            if sh_flags & SHF_ALLOC != 0 {
-                *size.place(section.name().unwrap_or_default(), section.kind()) += section.size();
+            let name = section.name().unwrap_or_default();
+            if sh_flags & SHF_ALLOC != 0 && !PLACEHOLDERS.iter().any(|end| name.ends_with(end)) {
+                *size.place(name, section.kind()) += section.size();
             }
         }
         Ok(size)
@@ -54,10 +57,11 @@ impl Size {
 
     fn place(&mut self, name: &str, kind: object::SectionKind) -> &mut u64 {
         use object::SectionKind::{Text, UninitializedData};
+        let in_flash = IN_FLASH.iter().any(|begin| name.starts_with(begin));
         match kind {
             _ if name == STACK => &mut self.stack,
-            Text if IN_FLASH.contains(&name) => &mut self.flash_code,
-            _ if IN_FLASH.contains(&name) => &mut self.flash_constants,
+            Text if in_flash => &mut self.flash_code,
+            _ if in_flash => &mut self.flash_constants,
             Text => &mut self.ram_code,
             UninitializedData => &mut self.bss,
             _ => &mut self.data,
