@@ -16,16 +16,19 @@ pub const ESP32: &str = "xtensa-esp32-none-elf";
 
 /// The cargo command that builds for `target`, an ESP32 or one of its kin: that of espup's toolchain `esp`, else that of a compiler
 /// prepared from Debian's. `flags` are those that the firmware's `.cargo/config.toml` has for rustc: the prepared compiler,
-/// which needs others besides, is told them here.
+/// which needs others besides, is told them here. `more` are those that it does not have.
 ///
 /// # Errors
 /// There is neither; the error says what to install.
-pub fn cargo(target: &str, flags: &str) -> Result<Command> {
+pub fn cargo(target: &str, flags: &str, more: &[String]) -> Result<Command> {
     if espup_was_here() {
         // Not `cargo +esp`: this program may run under a cargo that is not rustup's.
         let mut cargo = Command::new("rustup");
         cargo.args(["run", "esp", "cargo", "build", "--release", "--target", target]);
         cargo.env_remove("RUSTC");
+        if !more.is_empty() {
+            cargo.args(["--config", &format!("target.'cfg(target_arch = \"xtensa\")'.rustflags={more:?}")]);
+        }
         return Ok(cargo);
     }
     let Some(dir) = prepared()? else {
@@ -49,7 +52,7 @@ pub fn cargo(target: &str, flags: &str) -> Result<Command> {
     cargo.env(linker, "xtensa-lx106-elf-ld");
     // It knows no other processor than the ESP32's, whose instructions the others have, too.
     let cpu = if target == ESP32 { "" } else { "-C target-cpu=esp32" };
-    cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {cpu} {flags}"));
+    cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {cpu} {flags} {}", more.join(" ")));
     Ok(cargo)
 }
 

@@ -9,6 +9,9 @@ use rillm_console::boards::{ALL, Board};
 
 use crate::{root, toolchain, xtensa_toolchain};
 
+/// The flags for rustc that the firmware's `.cargo/config.toml` has, as far as a compiler that is not espup's takes them.
+pub const FLAGS: &str = "-C link-arg=-Tlinkall.x";
+
 /// Where the firmware's sources lie.
 pub fn dir() -> PathBuf {
     root().join("firmware/esp")
@@ -71,9 +74,7 @@ impl Firmware {
 
 /// The cargo command that builds for `target`.
 fn cargo(target: &str) -> Result<Command> {
-    // As in the firmware's `.cargo/config.toml`.
-    let flags = "-C link-arg=-Tlinkall.x";
-    if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, flags) } else { toolchain::cargo(target) }
+    if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, FLAGS, &[]) } else { toolchain::cargo(target) }
 }
 
 /// The board that is called `id`.

@@ -2,7 +2,9 @@
 
 mod espflash;
 mod firmware;
+mod proof;
 mod rom;
+mod simulate;
 mod size;
 
 use std::fs;
@@ -40,6 +42,8 @@ afterwards. docs/boards has the wiring.")]
     Monitor(Monitor),
     /// Build it and tell what it takes of flash and RAM
     Size(SizeArgs),
+    /// Boot it in a simulated ESP32, and prove that it computes what this computer does
+    Simulate(simulate::Args),
 }
 
 /// What is built.
@@ -97,6 +101,7 @@ pub fn run(chore: &Chore) -> Result<ExitCode> {
         }
         Chore::Monitor(args) => espflash::monitor(args.board, &args.line),
         Chore::Size(args) => tell_size(args),
+        Chore::Simulate(args) => simulate::run(args),
     }
 }
 
