@@ -7,9 +7,10 @@
 use rillm::counted::Traffic;
 use rillm::format::Header;
 use rillm::model::Model;
-use rillm::plan::{Place, Plan, PlanOptions};
+use rillm::plan::{Pinning, Place, Plan, PlanOptions};
 
 use crate::boards::{Board, Figure};
+use crate::settings::CANDIDATES;
 
 /// From the lowest to the highest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -369,20 +370,30 @@ impl Estimate<'_> {
     }
 }
 
-/// How the engine's memory is planned on `board`: what is pinned lies among what is read where the card reads by itself, no
-/// more of it than lets both end together.
-pub fn options(board: &Board, _pace: &Pace, _model: &Model) -> PlanOptions {
-    PlanOptions { large: board.psram_len(), ..PlanOptions::new(board.chip.sram) }
+/// Bytes of a read, as plans have them where memory is not short.
+const CHUNK: u64 = 16 << 10;
+/// Positions that a token looks at, of those whose time decides what is pinned: a short text's.
+const POSITIONS: u64 = 64;
+
+/// How the engine's memory is planned on `board` for the weights at `weights`. Where the card reads by itself, what is pinned
+/// lies among what is read, and is no more than lets both end together.
+pub fn options(board: &Board, pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
+    let options = PlanOptions { large: board.psram_len(), candidates: CANDIDATES, ..PlanOptions::new(board.chip.sram) };
+    if weights == Weights::Flash || !pace.reads_by_itself {
+        return options;
+    }
+    let computing = pace.computing(Instructions::of(model.header(), pace.cpu, POSITIONS, true));
+    let most = most_pinned(pace, model.tape_len(), computing);
+    PlanOptions { pinning: Pinning::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) }, ..options }
 }
 
-/// How many bytes of a tape of `len` to pin, so that a card that reads the others by itself, in chunks of `chunk`, and a
-/// processor that takes `computing` microseconds for all of them end together. The middle of every range counts.
-pub fn most_pinned(pace: &Pace, len: u64, chunk: u64, computing: Range) -> u64 {
-    let reads = Traffic { reads: len.div_ceil(chunk.max(1)), bytes: len, ..Traffic::default() };
-    let reading = pace.reading(reads).middle();
-    let waiting = pace.large.microseconds(len).middle();
-    // (len - pinned) · reading = len · computing + pinned · waiting, all divided by len.
+/// How many bytes of a tape of `len` to pin, so that a card that reads the others by itself and a processor that takes
+/// `computing` for all of them end together. The middle of every range counts.
+fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
+    let all = Traffic { reads: len.div_ceil(CHUNK), bytes: len, ..Traffic::default() };
+    let (reading, waiting) = (pace.reading(all).middle(), pace.large.microseconds(len).middle());
     let spare = reading.saturating_sub(computing.middle());
-    // Microseconds of hours are below 2^34, and so are lengths of 16 GiB.
-    (len.saturating_mul(spare)).checked_div(reading.saturating_add(waiting)).unwrap_or(0)
+    // (len - pinned) · reading = len · computing + pinned · waiting. In KiB: their product with microseconds fits, as far as
+    // a card's sectors are numbered.
+    ((len >> 10).saturating_mul(spare)).checked_div(reading.saturating_add(waiting)).unwrap_or(0) << 10
 }
