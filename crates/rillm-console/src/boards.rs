@@ -278,3 +278,26 @@ pub const ESP32_P4_EV: Board = Board {
 /// All of them.
 pub static ALL: [&Board; 7] =
     [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_C3_SPI, &ESP32_C6_SPI, &ESP32_P4_EV];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_are_found_by_name_and_make_sense() {
+        for (index, board) in ALL.iter().enumerate() {
+            assert_eq!(Board::named(board.id).map(|found| found.name), Some(board.name));
+            assert!(ALL[..index].iter().all(|other| other.id != board.id), "{}", board.id);
+            let chip = board.chip;
+            assert!(chip.sram < 1 << 20 && chip.sram.is_multiple_of(1 << 10), "{}", board.id);
+            assert!(board.flash_model_len() > 3 << 20 && board.flash_model_len() < board.flash, "{}", board.id);
+            let figures = [board.card.rate(), board.card.command(), chip.flash_rate];
+            let cpu = chip.cpu.figures().map(|(_, figure, _)| figure);
+            for figure in figures.iter().chain(&cpu).chain(board.psram.as_ref().map(|psram| &psram.rate)) {
+                assert!(figure.range.low > 0 && figure.range.low <= figure.range.high, "{figure:?}");
+                assert!(!figure.source.is_empty());
+            }
+        }
+        assert_eq!(Board::named("esp8266"), None);
+    }
+}

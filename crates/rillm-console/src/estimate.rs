@@ -173,7 +173,7 @@ impl Instructions {
         let whole = if head { layers } else { layers - 1 };
         let layer = hidden * (2 * q + kv + 3 * intermediate);
         let mut weights = layers.saturating_mul(layer);
-        let mut norms = (2 * layers + 1) * hidden;
+        let mut norms = (2 * layers + 1).saturating_mul(hidden);
         if head {
             weights = weights.saturating_add(hidden.saturating_mul(vocabulary));
         } else {
@@ -196,6 +196,11 @@ impl Instructions {
             rows: cpu.weight.range.times(weights).over(100),
             rest: sum.into_iter().fold(Range::default(), Range::plus),
         }
+    }
+
+    /// All of them.
+    pub fn all(self) -> Range {
+        self.rows.plus(self.rest)
     }
 
     fn plus(self, other: Self) -> Self {
@@ -396,4 +401,102 @@ fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
     // (len - pinned) · reading = len · computing + pinned · waiting. In KiB: their product with microseconds fits, as far as
     // a card's sectors are numbered.
     ((len >> 10).saturating_mul(spare)).checked_div(reading.saturating_add(waiting)).unwrap_or(0) << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+
+    use rillm::sources::Bytes;
+
+    use super::*;
+    use crate::boards;
+
+    static FILE: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
+
+    fn model() -> Model {
+        let mut source = Bytes::copied(FILE);
+        let mut open = pin!(Model::open(&mut source));
+        match open.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(model) => model.expect("the bundled model"),
+            Poll::Pending => unreachable!("bytes are there at once"),
+        }
+    }
+
+    /// Of a board with its pace; a context that all of them have room for.
+    fn estimated(board: &Board, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
+        let model = model();
+        let source = if weights == Weights::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
+        let options = PlanOptions { context: Some(128), ..options(board, &pace, &model, weights) };
+        let plan = Plan::new(&model, &source, &options).expect("it fits");
+        of(Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every })
+    }
+
+    #[test]
+    fn instructions_are_those_that_were_counted() {
+        let model = model();
+        // docs/performance.md: the stages of a token, but for reading, tokenizer and embedding.
+        let count = |cpu, positions, head| Instructions::of(model.header(), cpu, positions, head).all();
+        let within = |range: Range, counted: u64| {
+            assert!((range.low * 98 / 100..=range.high * 102 / 100).contains(&counted), "{counted} {range:?}");
+        };
+        within(count(&Cpu::RV32, 21, true), 376_232 + 972_928 + 4_446_048 + 603_173 + 311_666 + 550_156);
+        within(count(&Cpu::RV32, 40, false), 484_566 + 3_775_112 + 501_606 + 261_790);
+        within(count(&Cpu::LX6, 21, true), 840_672 + 676_147 + 3_262_384 + 1_678_950 + 627_597 + 968_863);
+        within(count(&Cpu::LX6, 40, false), 1_061_988 + 2_771_703 + 1_397_519 + 528_616);
+    }
+
+    #[test]
+    fn a_better_board_is_faster() {
+        for board in boards::ALL {
+            for weights in [Weights::Card, Weights::Flash] {
+                let pace = Pace::of(board);
+                let token = |pace| estimated(board, pace, weights, |estimate| estimate.token(64));
+                let range = token(pace);
+                assert!(0 < range.low && range.low <= range.high, "{} {range:?}", board.id);
+                let clock = token(Pace { mhz: 2 * pace.mhz, ..pace });
+                let card = token(Pace { card: Range { low: 2 * pace.card.low, high: 2 * pace.card.high }, ..pace });
+                for faster in [clock, card] {
+                    assert!(faster.low <= range.low && faster.high <= range.high, "{} {faster:?}", board.id);
+                }
+                let far = estimated(board, pace, weights, |estimate| estimate.token(128));
+                assert!(far.low >= range.low && far.high > range.low, "{} {far:?}", board.id);
+                let prompt = estimated(board, pace, weights, |estimate| estimate.prompt(20));
+                // No faster than its last token, no slower than one by one.
+                let one = estimated(board, pace, weights, |estimate| estimate.prompt(1));
+                assert!(prompt.low > one.low && prompt.high < 20 * one.high, "{} {prompt:?} {one:?}", board.id);
+            }
+        }
+    }
+
+    #[test]
+    fn card_and_memory_end_together() {
+        let pace = Pace {
+            card: Range::exactly(10_000_000),
+            command: Range::exactly(0),
+            large: Range::exactly(20_000_000),
+            ..Pace::of(&boards::ESP32_CAM)
+        };
+        // All of it is read in a second, waited for in half of one, and multiplied in a quarter: half of it each way.
+        let len = 10_000_000;
+        let pinned = most_pinned(&pace, len, Range::exactly(250_000));
+        assert!(pinned.abs_diff(len / 2) <= 1024, "{pinned}");
+        // A processor that is slower than the card pins nothing, and nothing overflows.
+        assert_eq!(most_pinned(&pace, len, Range::exactly(1_000_000)), 0);
+        assert!(most_pinned(&pace, 1 << 41, Range::exactly(0)) <= 1 << 41);
+        assert_eq!(most_pinned(&pace, 0, Range::default()), 0);
+    }
+
+    #[test]
+    fn what_reads_by_itself_costs_the_longer_time() {
+        let alone = Pace { cores: 1, ..Pace::of(&boards::ESP32_CAM) };
+        let work = Instructions { rows: Range::exactly(1000), rest: Range::exactly(2_400_000) };
+        let traffic = Traffic { reads: 100, bytes: 1_000_000, ..Traffic::default() };
+        let pass = |pace| estimated(&boards::ESP32_C3_SPI, pace, Weights::Card, |of| of.pass(work, traffic, 0));
+        let [both, either] = [false, true].map(|reads_by_itself| pass(Pace { reads_by_itself, ..alone }));
+        let (computing, reading) = (alone.computing(work), alone.reading(traffic));
+        assert_eq!(both, computing.plus(reading));
+        assert_eq!(either, computing.max(reading));
+    }
 }
