@@ -15,7 +15,7 @@ use crate::plan::{Plan, Stats};
 use crate::rope::Frequencies;
 use crate::snapshot::{self, RestoreError};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
-use crate::tape::{Ring, Tape, drive, read_ahead};
+use crate::tape::{Ring, Room, Tape, drive, read_ahead};
 use crate::tokenizer::{Encoder, Scratch, Tokenizer};
 use crate::verify::Verifier;
 
@@ -239,14 +239,17 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         if self.loaded {
             return Ok(());
         }
+        let pins = self.plan.pins(self.model.tape_len());
         let Memory { rope, buffers, pinned, .. } = &mut self.memory;
         let sector = buffers.first_chunk_mut().ok_or(FormatError::Truncated)?;
         SectorReader::new(&mut self.source, sector)
             .read(self.model.rope_offset(), rope)
             .await
             .map_err(Error::Source)?;
-        if !pinned.is_empty() {
-            self.source.read(Sector::of(self.model.tape_offset()).0, pinned).await.map_err(Error::Source)?;
+        let spans = (0..).map_while(|turn| pins.span_on_tape(turn).zip(pins.span(turn)));
+        for (on_tape, place) in spans.filter(|(_, place)| !place.is_empty()) {
+            let (first, _) = Sector::of(self.model.tape_offset() + on_tape.start);
+            self.source.read(first, &mut pinned[place]).await.map_err(Error::Source)?;
         }
         self.loaded = true;
         Ok(())
@@ -308,8 +311,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             watch,
             dot: *dot,
         };
-        let pinned = (memory.pinned.len() as u64).min(len);
-        let resident = if source.memory().is_some() { len } else { pinned };
+        let pins = plan.pins(model.tape_len());
+        let streamed = if source.memory().is_some() { 0 } else { pins.read_of(len) };
         if source.memory().is_some() {
             let Some(tape) = lent(source, model.tape_offset(), len as usize) else {
                 // What is missing at the file's end, to get the source's own error.
@@ -318,23 +321,25 @@ impl<'m, S: WeightSource> Runner<'m, S> {
                 return Err(FormatError::Truncated.into());
             };
             pass(Tape::new(tape, None, verifier), &mut memory.work, watch).run(head).await?;
-        } else if pinned == len {
+        } else if streamed == 0 {
             let tape = Tape::new(&memory.pinned[..len as usize], None, verifier);
             pass(tape, &mut memory.work, watch).run(head).await?;
         } else {
-            let headroom = plan.sizes.headroom;
-            let (first, rest) = memory.buffers.split_at_mut(headroom + plan.chunk);
-            let ring = Ring::new(&mut rest[..headroom + plan.chunk], headroom);
-            let range = model.tape_offset() + pinned..model.tape_offset() + len;
+            let room = Room { head: plan.sizes.headroom, chunk: plan.chunk };
+            let buffer_len = room.head + room.chunk + plan.sizes.tailroom;
+            let (first, rest) = memory.buffers.split_at_mut(buffer_len);
+            let ring = Ring::new(&mut rest[..buffer_len], room);
+            let start = model.tape_offset();
+            let runs = pins.runs(len).map(|run| start + run.start..start + run.end);
             // While a pass runs, not every read has to be waited for.
             let (clock, waited) = (watch.clock, source.watch().ticks.wait);
-            let reader = read_ahead(source, &ring, first, range);
-            let tape = Tape::new(memory.pinned, Some(&ring), verifier);
+            let reader = read_ahead(source, &ring, first, runs);
+            let tape = Tape::new(memory.pinned, Some((pins, &ring)), verifier);
             let result = drive(&ring, clock, reader, pass(tape, &mut memory.work, watch).run(head)).await;
             source.watch().ticks.wait = waited + ring.waited.get();
             result?;
         }
-        source.count_resident(resident);
+        source.count_resident(len - streamed);
         self.tokens += batch as u64;
         self.passes += 1;
         Ok(())
