@@ -33,6 +33,8 @@ const FAT32_MAX: u64 = u32::MAX as u64;
   rillm plan --board
   rillm plan --board esp32-cam
   rillm plan --board esp32-s3-devkitc --model tiny-llm.rillm --context 256
+  # One whose chip is too old to rely on its PSRAM
+  rillm plan --board esp32-cam --no-psram
   # Without a card: the model lies in the board's flash
   rillm plan --board esp32-c3 --source flash
   rillm plan --board esp32-cam --json | jq .tokens_per_second")]
@@ -40,6 +42,9 @@ pub struct Args {
     /// The board; without one, the boards are listed
     #[arg(long, value_name = "BOARD", num_args = 0..=1, value_parser = board)]
     board: Option<Option<&'static Board>>,
+    /// As if the board had no PSRAM: some have none, and an ESP32 before revision 3 does not use it
+    #[arg(long)]
+    no_psram: bool,
     /// A .rillm file; the bundled model if absent
     #[arg(long, short, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -73,6 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
     let Some(board) = args.board.flatten() else {
         return Ok(if args.json { writeln!(out, "{}", boards_json())? } else { print_boards(&mut out)? });
     };
+    let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
         Source::Card => (Access::File, Weights::Card),
         Source::Flash => (Access::Mmap, Weights::Flash),
@@ -137,13 +143,14 @@ fn boards_json() -> Value {
 fn describe(board: &Board) -> Value {
     json!({
         "id": board.id, "name": board.name, "chip": board.chip.name, "mhz": board.chip.mhz, "cores": board.chip.cores,
-        "ram": board.chip.sram, "psram": board.psram_len(), "flash": board.flash, "card": board.card.describe(),
+        "ram": board.chip.sram, "psram": board.psram.map_or(0, |psram| psram.len),
+        "large": board.large_len(), "flash": board.flash, "card": board.card.describe(),
     })
 }
 
 /// What is told.
 struct Report<'a> {
-    board: &'static Board,
+    board: &'a Board,
     source: Source,
     file_len: u64,
     estimate: Estimate<'a>,
@@ -188,6 +195,13 @@ impl Report<'_> {
 
     fn plan(&self) -> &Plan {
         self.estimate.plan
+    }
+
+    fn name(&self, place: Place) -> &'static str {
+        match place {
+            Place::Fast => "SRAM",
+            Place::Large => self.board.large_name(),
+        }
     }
 
     fn positions(&self) -> u64 {
@@ -244,11 +258,12 @@ impl Report<'_> {
         let plan = self.plan();
         writeln!(out, "\n{}", style(format!("{:<18} {:>11}  place", "memory", "bytes")).bold())?;
         for region in plan.regions().into_iter().filter(|region| region.len > 0) {
-            writeln!(out, "{:<18} {:>11}  {}", region.name, grouped(region.len as u64), name(region.place))?;
+            writeln!(out, "{:<18} {:>11}  {}", region.name, grouped(region.len as u64), self.name(region.place))?;
         }
+        let board = self.board;
         let given =
-            [(plan.total(), self.board.chip.sram, "SRAM"), (plan.large_total(), self.board.psram_len(), "PSRAM")];
-        for (used, given, place) in given.into_iter().filter(|(_, given, _)| *given > 0) {
+            [(plan.total(), board.chip.sram, "SRAM"), (plan.large_total(), board.large_len(), board.large_name())];
+        for (used, given, place) in given.into_iter().filter(|(used, ..)| *used > 0) {
             let (used, given) = (grouped(used as u64), grouped(given as u64));
             writeln!(out, "{:<18} {used:>11}  of {given} bytes of {place}", "used")?;
         }
@@ -333,7 +348,7 @@ impl Report<'_> {
         let regions: Vec<_> = plan
             .regions()
             .into_iter()
-            .map(|region| json!({"name": region.name, "bytes": region.len, "place": name(region.place)}))
+            .map(|region| json!({"name": region.name, "bytes": region.len, "place": self.name(region.place)}))
             .collect();
         json!({
             "modelled": true,
@@ -346,7 +361,7 @@ impl Report<'_> {
             "chunk": plan.chunk,
             "pinned": plan.pinned,
             "ram_used": plan.total(),
-            "psram_used": plan.large_total(),
+            "large_used": plan.large_total(),
             "memory": regions,
             "bytes_per_token": bytes,
             "reads_per_token": reads,
@@ -360,12 +375,5 @@ impl Report<'_> {
             "seconds_more_after_power_on": seconds(start),
             "constants": constants,
         })
-    }
-}
-
-fn name(place: Place) -> &'static str {
-    match place {
-        Place::Fast => "SRAM",
-        Place::Large => "PSRAM",
     }
 }

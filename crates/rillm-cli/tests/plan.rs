@@ -33,11 +33,11 @@ fn a_session_reads_what_the_plan_says() {
             let said = json(&mut rillm(&args));
             let model = block_on(Model::open(&mut source)).expect("the bundled model");
             let options = PlanOptions { context: Some(256), ..options(board, &Pace::of(board), &model, weights) };
-            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.psram_len()]);
+            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.large_len()]);
             let mut session = Session::with_large(&model, source, &options, &mut fast, &mut large).expect("it fits");
             for (field, value) in [
                 ("ram_used", session.stats().ram_used),
-                ("psram_used", session.stats().large_used),
+                ("large_used", session.stats().large_used),
                 ("context", session.plan().context),
                 ("batch", session.plan().batch),
                 ("pinned", session.plan().pinned),

@@ -236,7 +236,7 @@ pub struct Pace {
     pub command: Range,
     /// The processor computes while a chunk is read.
     pub reads_by_itself: bool,
-    /// Bytes a second from the second memory; nothing without one.
+    /// Bytes a second from the second memory.
     pub large: Range,
     /// Bytes a second from mapped flash.
     pub flash: Range,
@@ -253,7 +253,8 @@ impl Pace {
             card: board.card.rate().range,
             command: board.card.command().range,
             reads_by_itself: board.card.reads_by_itself(),
-            large: board.psram.map_or(Range::default(), |psram| psram.rate.range),
+            // Internal RAM is not waited for.
+            large: board.psram.map_or(Range::exactly(u64::MAX), |psram| psram.rate.range),
             flash: chip.flash_rate.range,
         }
     }
@@ -326,7 +327,12 @@ impl Estimate<'_> {
     /// Microseconds that the first prompt takes besides: reading what is kept, and a checksum of all weights.
     pub fn start(&self) -> Range {
         let checksum = Instructions { rest: self.checksum(), ..Instructions::default() };
-        let kept = Traffic { reads: 1, bytes: self.plan.pinned as u64, ..Traffic::default() };
+        let reads = match self.plan.pinning {
+            Pinning::Front => 1,
+            // A span before each of a token's reads.
+            Pinning::Spread { .. } => self.plan.pass_traffic(self.model, true).reads.max(1),
+        };
+        let kept = Traffic { reads, bytes: self.plan.pinned as u64, ..Traffic::default() };
         let reading = if self.plan.pinned > 0 { self.pace.reading(kept) } else { Range::default() };
         self.pace.computing(checksum).plus(reading)
     }
@@ -383,7 +389,7 @@ const POSITIONS: u64 = 64;
 /// How the engine's memory is planned on `board` for the weights at `weights`. Where the card reads by itself, what is pinned
 /// lies among what is read, and is no more than lets both end together.
 pub fn options(board: &Board, pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
-    let options = PlanOptions { large: board.psram_len(), candidates: CANDIDATES, ..PlanOptions::new(board.chip.sram) };
+    let options = PlanOptions { large: board.large_len(), candidates: CANDIDATES, ..PlanOptions::new(board.chip.sram) };
     if weights == Weights::Flash || !pace.reads_by_itself {
         return options;
     }
