@@ -287,6 +287,11 @@ impl Plan {
             };
             plan.pinned = room.min(kept_at_most) / SECTOR_LEN * SECTOR_LEN;
         }
+        if plan.chunk == 0 && plan.pinned_place == Place::Large && plan.pinned > 0 {
+            // What is kept there is read through the buffers, once.
+            let grown = (plan.sizes.buffers + spare(&plan) / 4).min(CHUNK_MAX) / 8 * 8;
+            plan.sizes.buffers = plan.sizes.buffers.max(grown);
+        }
         Ok(plan)
     }
 

@@ -11,7 +11,7 @@ use crate::kernels::{Dot, Rows};
 use crate::matmul::Row;
 use crate::memory::Memory;
 use crate::model::Model;
-use crate::plan::{Plan, Stats};
+use crate::plan::{Place, Plan, Stats};
 use crate::rope::Frequencies;
 use crate::snapshot::{self, RestoreError};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
@@ -240,6 +240,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             return Ok(());
         }
         let pins = self.plan.pins(self.model.tape_len());
+        let through_buffers = self.plan.pinned_place == Place::Large;
         let Memory { rope, buffers, pinned, .. } = &mut self.memory;
         let sector = buffers.first_chunk_mut().ok_or(FormatError::Truncated)?;
         SectorReader::new(&mut self.source, sector)
@@ -248,8 +249,17 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             .map_err(Error::Source)?;
         let spans = (0..).map_while(|turn| pins.span_on_tape(turn).zip(pins.span(turn)));
         for (on_tape, place) in spans.filter(|(_, place)| !place.is_empty()) {
-            let (first, _) = Sector::of(self.model.tape_offset() + on_tape.start);
-            self.source.read(first, &mut pinned[place]).await.map_err(Error::Source)?;
+            let most = if through_buffers { buffers.len() / SECTOR_LEN * SECTOR_LEN } else { place.len() };
+            for (offset, piece) in (on_tape.start..).step_by(most).zip(pinned[place].chunks_mut(most)) {
+                let (first, _) = Sector::of(self.model.tape_offset() + offset);
+                if through_buffers {
+                    let buffer = &mut buffers[..piece.len()];
+                    self.source.read(first, buffer).await.map_err(Error::Source)?;
+                    piece.copy_from_slice(buffer);
+                } else {
+                    self.source.read(first, piece).await.map_err(Error::Source)?;
+                }
+            }
         }
         self.loaded = true;
         Ok(())

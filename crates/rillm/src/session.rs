@@ -48,7 +48,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
     }
 
     /// A session in two memories, a fast one and a large one: internal and external RAM. `large` of
-    /// [`Plan::large_total`] bytes is enough, as `memory` of [`Plan::total`] bytes is.
+    /// [`Plan::large_total`] bytes is enough, as `memory` of [`Plan::total`] bytes is. The source reads into the first one
+    /// only: DMA does not reach the other one on every chip.
     ///
     /// # Errors
     /// As [`Session::new`].
@@ -75,7 +76,11 @@ impl<'m, S: WeightSource> Session<'m, S> {
     }
 
     /// Multiplies by `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot): firmware that has a second
-    /// core gives half of the rows to it. It gets at most 16 rows at a time.
+    /// core gives a part of the rows ([`Rows::split_at`](crate::kernels::Rows::split_at)) to it. It gets at most 16 rows at a
+    /// time, and a sum for each.
+    ///
+    /// A row's sum depends on nothing but the row and the vector, and is exact: the bits are the same however the rows are
+    /// divided, and whoever multiplies them.
     pub fn set_dot(&mut self, dot: Dot) {
         self.runner.set_dot(dot);
     }

@@ -91,8 +91,7 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
     runs: impl Iterator<Item = Range<u64>>,
 ) -> Result<(), S::Error> {
     let Room { head, chunk } = ring.room;
-    let mut chunks =
-        runs.flat_map(|run| (run.start..run.end).step_by(chunk).map(move |at| (at, run.end - at))).peekable();
+    let mut chunks = runs.flat_map(|run| (run.start..run.end).step_by(chunk).map(move |at| (at, run.end - at)));
     let mut buffer = Some(buffer);
     while let Some((at, left)) = chunks.next() {
         let buffer = match buffer.take() {

@@ -45,6 +45,11 @@ impl<'a> Rows<'a> {
         self.bytes.is_empty()
     }
 
+    /// The bytes of all of them.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The first `rows` rows and the others; all and none where there are fewer.
     pub fn split_at(&self, rows: usize) -> (Self, Self) {
         let (first, second) = self.bytes.split_at(rows.min(self.len()) * self.row_len);
