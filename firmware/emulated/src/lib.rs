@@ -12,7 +12,7 @@ use core::fmt;
 
 use embassy_futures::block_on;
 use embedded_io::{Read, ReadReady, Write};
-use rillm::kernels::Rows;
+use rillm::kernels::{Dot, Rows};
 use rillm::source::WeightSource;
 use rillm_console::number::Grouped;
 use rillm_console::summary::Unit;
@@ -63,7 +63,7 @@ impl Emulated {
             name,
             clock: options.icount.then_some(Clock { ticks: instructions, unit: Unit::Count("instructions") }),
             plan: &|_| options.plan,
-            dot: options.generic.then_some(Rows::dot_generic),
+            dot: options.generic.then_some(Rows::dot_generic as Dot),
             start: &|_| Ok(()),
             expect: &|_, _, _| Ok(()),
             stats: &|out| {
