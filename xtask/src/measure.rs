@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use rillm::format::Header;
+use rillm_console::estimate::{Cpu, Instructions, Range};
 use rillm_console::number::Grouped;
 use serde_json::{Value, json};
 
@@ -81,6 +82,18 @@ impl PerToken {
     fn of(&self, stage: &str) -> f64 {
         self.0.get(stage).copied().unwrap_or(0.0)
     }
+
+    fn all(&self) -> f64 {
+        self.0.values().sum()
+    }
+}
+
+/// What was spent on a prompt's token and an answer's.
+struct Texts {
+    prefill: PerToken,
+    decode: PerToken,
+    /// Positions that they look at, on average.
+    positions: [u64; 2],
 }
 
 /// A model's multiplications a token.
@@ -95,16 +108,14 @@ struct Weights {
 }
 
 impl Weights {
-    fn of(path: &Path) -> Result<Self> {
-        let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let header = Header::parse(file.first_chunk().context("the model is shorter than its header")?)?;
+    fn of(header: &Header) -> Self {
         let [hidden, intermediate, vocabulary] =
             [header.hidden_size, header.intermediate_size, header.vocab_size].map(u64::from);
         let attention = 2 * u64::from(header.q_dim()) + 2 * u64::from(header.kv_dim());
         let layer = hidden * (attention + 3 * intermediate);
         let layers = u64::from(header.n_layers) * layer;
         let prefix = layers - layer + 2 * hidden * u64::from(header.kv_dim());
-        Ok(Self { layers, prefix, head: hidden * vocabulary })
+        Self { layers, prefix, head: hidden * vocabulary }
     }
 }
 
@@ -114,6 +125,10 @@ struct Measured {
     model: &'static str,
     prefill: PerToken,
     decode: PerToken,
+    /// What each takes in all with the generic kernel.
+    generic: [f64; 2],
+    /// What `rillm plan` counts with for each.
+    modelled: [Range; 2],
     weights: Weights,
     stack: String,
 }
@@ -132,16 +147,35 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let machine = Machine::with_firmware(board, firmware.clone(), &model.path, model.name)?;
             let setup = Setup { icount: true, ..args.setup.clone() };
             let mut console = machine.boot(&setup, |_| ())?;
-            let (prefill, decode) = spent(&mut console).with_context(|| format!("{name} with {}", model.name))?;
+            let Texts { prefill, decode, positions } =
+                spent(&mut console).with_context(|| format!("{name} with {}", model.name))?;
             let stats = console.command("/stats")?;
             let stack = stats.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or("?").to_owned();
             if model.name == models[0].name {
                 boards.push((name.clone(), Sections::of(&machine.firmware)?, console.command("/bench")?));
             }
             console.into_board().hang_up(|_| ())?;
-            let (prefill, decode) = (prefill.per_token(), decode.per_token());
-            let weights = Weights::of(&model.path)?;
-            measured.push(Measured { board: name.clone(), model: model.name, prefill, decode, weights, stack });
+            let mut console = machine.boot(&Setup { generic: true, ..setup }, |_| ())?;
+            let by_generic = spent(&mut console)?;
+            console.into_board().hang_up(|_| ())?;
+
+            let header = header(&model.path)?;
+            let cpu = match board {
+                Board::Rv32 => Cpu::RV32,
+                Board::Xtensa => Cpu::LX6,
+            };
+            let modelled = [(positions[0], false), (positions[1], true)]
+                .map(|(positions, head)| Instructions::of(&header, &cpu, positions, head).all());
+            measured.push(Measured {
+                board: name.clone(),
+                model: model.name,
+                prefill,
+                decode,
+                generic: [by_generic.prefill.all(), by_generic.decode.all()],
+                modelled,
+                weights: Weights::of(&header),
+                stack,
+            });
         }
     }
     if args.json {
@@ -156,8 +190,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn header(path: &Path) -> Result<Header> {
+    let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Header::parse(file.first_chunk().context("the model is shorter than its header")?)?)
+}
+
 /// What a prompt and an answer take, each as the difference of two texts: what both need once drops out.
-fn spent(console: &mut Dialogue) -> Result<(Spent, Spent)> {
+fn spent(console: &mut Dialogue) -> Result<Texts> {
     let text = |console: &mut Dialogue, prompt: &str, tokens: u64| -> Result<Spent> {
         let before = stats(console)?;
         console.set("max", &tokens.to_string())?;
@@ -171,7 +210,11 @@ fn spent(console: &mut Dialogue) -> Result<(Spent, Spent)> {
     let short = text(console, SHORT, 1)?;
     let long = text(console, LONG, 1)?;
     let answer = text(console, SHORT, 1 + DECODED)?;
-    Ok((long.since(&short), answer.since(&short)))
+    Ok(Texts {
+        prefill: long.since(&short).per_token(),
+        decode: answer.since(&short).per_token(),
+        positions: [(short.tokens + long.tokens) / 2, short.tokens + DECODED / 2],
+    })
 }
 
 fn stats(console: &mut Dialogue) -> Result<Spent> {
@@ -188,14 +231,23 @@ fn instructions(measured: &[Measured]) -> String {
         let mut rows = vec![row(title, &|measured| format!("{} {}", measured.board, measured.model))];
         let names = measured.first().map_or(Vec::new(), |measured| of(measured).0.keys().collect());
         rows.extend(names.into_iter().map(|name| row(name, &|measured| grouped(of(measured).of(name)))));
-        rows.push(row("all", &|measured| grouped(of(measured).0.values().sum())));
+        rows.push(row("all", &|measured| grouped(of(measured).all())));
         rows
+    };
+    let counted = |rows: &mut Vec<Vec<String>>, text: usize| {
+        rows.push(row("all, generic kernel", &|of| grouped(of.generic[text])));
+        rows.push(row("rillm plan counts with", &|of| {
+            let Range { low, high } = of.modelled[text];
+            format!("{} to {}", Grouped(low), Grouped(high))
+        }));
     };
     let a_weight = |instructions: f64, weights: u64| format!("{:.2}", instructions / weights as f64);
 
     let mut prefill = stages("instructions a token of a prompt", &|measured| &measured.prefill);
+    counted(&mut prefill, 0);
     prefill.push(row("matmul, a weight", &|of| a_weight(of.prefill.of("matmul"), of.weights.prefix)));
     let mut decode = stages("instructions a token of an answer", &|measured| &measured.decode);
+    counted(&mut decode, 1);
     decode.push(row("matmul, a weight", &|of| a_weight(of.decode.of("matmul"), of.weights.layers)));
     decode.push(row("head, a weight", &|of| a_weight(of.decode.of("head"), of.weights.head)));
     decode.push(row("stack", &|of| of.stack.clone()));
@@ -210,8 +262,11 @@ fn grouped(count: f64) -> String {
 
 impl Measured {
     fn json(&self) -> Value {
-        let Self { board, model, prefill, decode, weights, stack } = self;
+        let Self { board, model, prefill, decode, generic, modelled, weights, stack } = self;
         json!({
+            "prefill_generic": generic[0], "decode_generic": generic[1],
+            "prefill_modelled": [modelled[0].low, modelled[0].high],
+            "decode_modelled": [modelled[1].low, modelled[1].high],
             "board": board, "model": model, "prefill": prefill.0, "decode": decode.0,
             "layer_weights": weights.layers, "head_weights": weights.head, "stack": stack,
         })

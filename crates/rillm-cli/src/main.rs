@@ -13,6 +13,7 @@ mod interrupt;
 mod lines;
 mod model_file;
 mod number;
+mod plan;
 mod progress;
 mod prompt_cache;
 mod run;
@@ -43,7 +44,8 @@ use clap::{Parser, Subcommand};
   # What is in it, and how it runs at a card's pace
   rillm inspect tiny-llm.rillm
   rillm run --model tiny-llm.rillm --source throttled
-  # A card for the device
+  # What to expect of it on a board, and a card for the board
+  rillm plan --board esp32-cam --model tiny-llm.rillm
   rillm card tiny-llm.rillm -o card.img
 
 Exit codes: 0 done, 1 failed, 2 arguments that make no sense, 130 ended by Ctrl-C."
@@ -61,6 +63,7 @@ enum Command {
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Card(card::Args),
+    Plan(plan::Args),
     Eval(eval::Args),
 }
 
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tokenize(args) => tokenize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Card(args) => card::run(&args),
+        Command::Plan(args) => plan::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

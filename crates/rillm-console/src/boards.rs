@@ -41,10 +41,10 @@ impl Bus {
                  block reads (github.com/greiman/SdFat/issues/305)",
             ),
             Self::Spi => Figure::new(
-                1_670_000,
-                2_400_000,
-                "1.67 MB/s: ESP32-S3, 20 MHz, raw blocks (github.com/atomic14/esp32-sdcard-msc); 2.4 MB/s: 20 Mbit/s, less \
-                 a block's token and checksum and what the card takes before each",
+                1_260_000,
+                2_030_000,
+                "20 MHz: 1.67 MB/s (github.com/atomic14/esp32-sdcard-msc) at worst, 2.4 MB/s (20 Mbit/s less a block's token \
+                 and checksum) at best; and 17 instructions a byte for its checksum (docs/performance.md)",
             ),
         }
     }
@@ -86,6 +86,8 @@ pub struct Chip {
     pub cores: u32,
     /// Bytes of internal RAM that the firmware gives to the engine.
     pub sram: usize,
+    /// Bytes of internal RAM that are not in one piece with it: the engine's second memory where there is no PSRAM.
+    pub spare: usize,
     /// Bytes of flash that can be mapped as data.
     pub mapped: usize,
     /// Bytes a second from mapped flash.
@@ -124,12 +126,17 @@ impl Board {
         ALL.iter().find(|board| board.id == id).copied()
     }
 
-    /// Bytes of external RAM; 0 without.
-    pub const fn psram_len(&self) -> usize {
+    /// Bytes of the engine's second memory.
+    pub const fn large_len(&self) -> usize {
         match self.psram {
             Some(psram) => psram.len,
-            None => 0,
+            None => self.chip.spare,
         }
+    }
+
+    /// What the engine's second memory is.
+    pub const fn large_name(&self) -> &'static str {
+        if self.psram.is_some() { "PSRAM" } else { "more SRAM" }
     }
 
     /// Bytes of the longest model file that the board's flash holds beside the firmware, and maps.
@@ -178,14 +185,15 @@ const HEX: Figure = Figure::new(
 
 /// Two LX6 cores with MAC16.
 ///
-/// esp-hal's `dram_seg` has 192 KiB, of which stacks and variables take what is missing here; `dram2_seg` behind the ROM's
-/// variables is not one piece with it.
+/// esp-hal's `dram_seg` has 192 KiB, of which stack and variables take what is missing here; `dram2_seg`, the spare piece,
+/// has 98,768 bytes, of which the second core's stack takes 8 KiB.
 pub const ESP32: Chip = Chip {
     name: "ESP32",
     cpu: &Cpu::LX6,
     mhz: 240,
     cores: 2,
-    sram: 144 << 10,
+    sram: 152 << 10,
+    spare: 86 << 10,
     // esp-hal's `drom_seg`.
     mapped: 4 << 20,
     flash_rate: FLASH_DIO_40,
@@ -193,23 +201,24 @@ pub const ESP32: Chip = Chip {
 
 /// Two LX7 cores with MAC16.
 ///
-/// esp-hal's `dram_seg` has 341,760 bytes; code in RAM, stacks and variables take the rest.
-pub const ESP32_S3: Chip = Chip { name: "ESP32-S3", sram: 272 << 10, mapped: 32 << 20, ..ESP32 };
+/// esp-hal's `dram_seg` has 341,760 bytes; code in RAM, stack and variables take the rest. Its `dram2_seg` has 73,744.
+pub const ESP32_S3: Chip = Chip { name: "ESP32-S3", sram: 224 << 10, spare: 63 << 10, mapped: 32 << 20, ..ESP32 };
 
-/// One RISC-V core. esp-hal's `DRAM` has 320,512 bytes, code in RAM included.
+/// One RISC-V core. esp-hal's `DRAM` has 320,512 bytes, code in RAM included, and its `dram2_seg` 66,320.
 pub const ESP32_C3: Chip = Chip {
     name: "ESP32-C3",
     cpu: &Cpu::RV32,
     mhz: 160,
     cores: 1,
-    sram: 256 << 10,
+    sram: 192 << 10,
+    spare: 63 << 10,
     // esp-hal's `DROM`.
     mapped: 4 << 20,
     flash_rate: FLASH_DIO_40,
 };
 
 /// One RISC-V core. esp-hal's `RAM` has 452,112 bytes, code in RAM included.
-pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, ..ESP32_C3 };
+pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 320 << 10, ..ESP32_C3 };
 
 /// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 581,568 bytes beside 128 KiB of cache.
 pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 360, sram: 480 << 10, ..ESP32_C3 };
@@ -224,8 +233,9 @@ pub const ESP32_CAM: Board = Board {
     card: Bus::Sdmmc,
 };
 
-/// A module with PSRAM, and a card slot wired to the SD host's pins.
-pub const ESP32_WROVER: Board = Board { id: "esp32-wrover", name: "ESP32-WROVER with a card slot", ..ESP32_CAM };
+/// A module with PSRAM, and a card slot wired for SPI.
+pub const ESP32_WROVER: Board =
+    Board { id: "esp32-wrover", name: "ESP32-WROVER with a card slot", card: Bus::Spi, ..ESP32_CAM };
 
 /// The variant N16R8, and a card slot wired to it.
 pub const ESP32_S3_DEVKITC: Board = Board {
@@ -249,7 +259,7 @@ pub const XIAO_ESP32S3_SENSE: Board = Board {
 /// No PSRAM, no SD host.
 pub const ESP32_C3_SPI: Board = Board {
     id: "esp32-c3",
-    name: "ESP32-C3 with a card slot over SPI",
+    name: "ESP32-C3 with a card slot",
     chip: &ESP32_C3,
     psram: None,
     flash: 4 << 20,
@@ -257,13 +267,8 @@ pub const ESP32_C3_SPI: Board = Board {
 };
 
 /// No PSRAM, no SD host.
-pub const ESP32_C6_SPI: Board = Board {
-    id: "esp32-c6",
-    name: "ESP32-C6 with a card slot over SPI",
-    chip: &ESP32_C6,
-    flash: 8 << 20,
-    ..ESP32_C3_SPI
-};
+pub const ESP32_C6_SPI: Board =
+    Board { id: "esp32-c6", name: "ESP32-C6 with a card slot", chip: &ESP32_C6, flash: 8 << 20, ..ESP32_C3_SPI };
 
 /// Espressif's evaluation board.
 pub const ESP32_P4_EV: Board = Board {
@@ -278,3 +283,26 @@ pub const ESP32_P4_EV: Board = Board {
 /// All of them.
 pub static ALL: [&Board; 7] =
     [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_C3_SPI, &ESP32_C6_SPI, &ESP32_P4_EV];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_are_found_by_name_and_make_sense() {
+        for (index, board) in ALL.iter().enumerate() {
+            assert_eq!(Board::named(board.id).map(|found| found.name), Some(board.name));
+            assert!(ALL[..index].iter().all(|other| other.id != board.id), "{}", board.id);
+            let chip = board.chip;
+            assert!(chip.sram < 1 << 20 && chip.sram.is_multiple_of(1 << 10), "{}", board.id);
+            assert!(board.flash_model_len() > 3 << 20 && board.flash_model_len() < board.flash, "{}", board.id);
+            let figures = [board.card.rate(), board.card.command(), chip.flash_rate];
+            let cpu = chip.cpu.figures().map(|(_, figure, _)| figure);
+            for figure in figures.iter().chain(&cpu).chain(board.psram.as_ref().map(|psram| &psram.rate)) {
+                assert!(figure.range.low > 0 && figure.range.low <= figure.range.high, "{figure:?}");
+                assert!(!figure.source.is_empty());
+            }
+        }
+        assert_eq!(Board::named("esp8266"), None);
+    }
+}

@@ -7,9 +7,10 @@
 use rillm::counted::Traffic;
 use rillm::format::Header;
 use rillm::model::Model;
-use rillm::plan::{Place, Plan, PlanOptions};
+use rillm::plan::{Pinning, Place, Plan, PlanOptions};
 
 use crate::boards::{Board, Figure};
+use crate::settings::CANDIDATES;
 
 /// From the lowest to the highest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Instructions {
         let whole = if head { layers } else { layers - 1 };
         let layer = hidden * (2 * q + kv + 3 * intermediate);
         let mut weights = layers.saturating_mul(layer);
-        let mut norms = (2 * layers + 1) * hidden;
+        let mut norms = (2 * layers + 1).saturating_mul(hidden);
         if head {
             weights = weights.saturating_add(hidden.saturating_mul(vocabulary));
         } else {
@@ -195,6 +196,11 @@ impl Instructions {
             rows: cpu.weight.range.times(weights).over(100),
             rest: sum.into_iter().fold(Range::default(), Range::plus),
         }
+    }
+
+    /// All of them.
+    pub fn all(self) -> Range {
+        self.rows.plus(self.rest)
     }
 
     fn plus(self, other: Self) -> Self {
@@ -230,7 +236,7 @@ pub struct Pace {
     pub command: Range,
     /// The processor computes while a chunk is read.
     pub reads_by_itself: bool,
-    /// Bytes a second from the second memory; nothing without one.
+    /// Bytes a second from the second memory.
     pub large: Range,
     /// Bytes a second from mapped flash.
     pub flash: Range,
@@ -247,7 +253,8 @@ impl Pace {
             card: board.card.rate().range,
             command: board.card.command().range,
             reads_by_itself: board.card.reads_by_itself(),
-            large: board.psram.map_or(Range::default(), |psram| psram.rate.range),
+            // Internal RAM is not waited for.
+            large: board.psram.map_or(Range::exactly(u64::MAX), |psram| psram.rate.range),
             flash: chip.flash_rate.range,
         }
     }
@@ -320,7 +327,12 @@ impl Estimate<'_> {
     /// Microseconds that the first prompt takes besides: reading what is kept, and a checksum of all weights.
     pub fn start(&self) -> Range {
         let checksum = Instructions { rest: self.checksum(), ..Instructions::default() };
-        let kept = Traffic { reads: 1, bytes: self.plan.pinned as u64, ..Traffic::default() };
+        let reads = match self.plan.pinning {
+            Pinning::Front => 1,
+            // A span before each of a token's reads.
+            Pinning::Spread { .. } => self.plan.pass_traffic(self.model, true).reads.max(1),
+        };
+        let kept = Traffic { reads, bytes: self.plan.pinned as u64, ..Traffic::default() };
         let reading = if self.plan.pinned > 0 { self.pace.reading(kept) } else { Range::default() };
         self.pace.computing(checksum).plus(reading)
     }
@@ -369,20 +381,128 @@ impl Estimate<'_> {
     }
 }
 
-/// How the engine's memory is planned on `board`: what is pinned lies among what is read where the card reads by itself, no
-/// more of it than lets both end together.
-pub fn options(board: &Board, _pace: &Pace, _model: &Model) -> PlanOptions {
-    PlanOptions { large: board.psram_len(), ..PlanOptions::new(board.chip.sram) }
+/// Bytes of a read, as plans have them where memory is not short.
+const CHUNK: u64 = 16 << 10;
+/// Positions that a token looks at, of those whose time decides what is pinned: a short text's.
+const POSITIONS: u64 = 64;
+
+/// How the engine's memory is planned on `board` for the weights at `weights`. Where the card reads by itself, what is pinned
+/// lies among what is read, and is no more than lets both end together.
+pub fn options(board: &Board, pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
+    let options = PlanOptions { large: board.large_len(), candidates: CANDIDATES, ..PlanOptions::new(board.chip.sram) };
+    if weights == Weights::Flash || !pace.reads_by_itself {
+        return options;
+    }
+    let computing = pace.computing(Instructions::of(model.header(), pace.cpu, POSITIONS, true));
+    let most = most_pinned(pace, model.tape_len(), computing);
+    PlanOptions { pinning: Pinning::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) }, ..options }
 }
 
-/// How many bytes of a tape of `len` to pin, so that a card that reads the others by itself, in chunks of `chunk`, and a
-/// processor that takes `computing` microseconds for all of them end together. The middle of every range counts.
-pub fn most_pinned(pace: &Pace, len: u64, chunk: u64, computing: Range) -> u64 {
-    let reads = Traffic { reads: len.div_ceil(chunk.max(1)), bytes: len, ..Traffic::default() };
-    let reading = pace.reading(reads).middle();
-    let waiting = pace.large.microseconds(len).middle();
-    // (len - pinned) · reading = len · computing + pinned · waiting, all divided by len.
+/// How many bytes of a tape of `len` to pin, so that a card that reads the others by itself and a processor that takes
+/// `computing` for all of them end together. The middle of every range counts.
+fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
+    let all = Traffic { reads: len.div_ceil(CHUNK), bytes: len, ..Traffic::default() };
+    let (reading, waiting) = (pace.reading(all).middle(), pace.large.microseconds(len).middle());
     let spare = reading.saturating_sub(computing.middle());
-    // Microseconds of hours are below 2^34, and so are lengths of 16 GiB.
-    (len.saturating_mul(spare)).checked_div(reading.saturating_add(waiting)).unwrap_or(0)
+    // (len - pinned) · reading = len · computing + pinned · waiting. In KiB: their product with microseconds fits, as far as
+    // a card's sectors are numbered.
+    ((len >> 10).saturating_mul(spare)).checked_div(reading.saturating_add(waiting)).unwrap_or(0) << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+
+    use rillm::sources::Bytes;
+
+    use super::*;
+    use crate::boards;
+
+    static FILE: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
+
+    fn model() -> Model {
+        let mut source = Bytes::copied(FILE);
+        let mut open = pin!(Model::open(&mut source));
+        match open.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(model) => model.expect("the bundled model"),
+            Poll::Pending => unreachable!("bytes are there at once"),
+        }
+    }
+
+    /// Of a board with its pace; a context that all of them have room for.
+    fn estimated(board: &Board, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
+        let model = model();
+        let source = if weights == Weights::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
+        let options = PlanOptions { context: Some(128), ..options(board, &pace, &model, weights) };
+        let plan = Plan::new(&model, &source, &options).expect("it fits");
+        of(Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every })
+    }
+
+    #[test]
+    fn instructions_are_those_that_were_counted() {
+        let model = model();
+        // docs/performance.md: the stages of a token, but for reading, tokenizer and embedding.
+        let count = |cpu, positions, head| Instructions::of(model.header(), cpu, positions, head).all();
+        let within = |range: Range, counted: u64| {
+            assert!((range.low * 98 / 100..=range.high * 102 / 100).contains(&counted), "{counted} {range:?}");
+        };
+        within(count(&Cpu::RV32, 21, true), 376_232 + 972_928 + 4_446_048 + 603_173 + 311_666 + 550_156);
+        within(count(&Cpu::RV32, 40, false), 484_566 + 3_775_112 + 501_606 + 261_790);
+        within(count(&Cpu::LX6, 21, true), 840_672 + 676_147 + 3_262_384 + 1_678_950 + 627_597 + 968_863);
+        within(count(&Cpu::LX6, 40, false), 1_061_988 + 2_771_703 + 1_397_519 + 528_616);
+    }
+
+    #[test]
+    fn a_better_board_is_faster() {
+        for board in boards::ALL {
+            for weights in [Weights::Card, Weights::Flash] {
+                let pace = Pace::of(board);
+                let token = |pace| estimated(board, pace, weights, |estimate| estimate.token(64));
+                let range = token(pace);
+                assert!(0 < range.low && range.low <= range.high, "{} {range:?}", board.id);
+                let clock = token(Pace { mhz: 2 * pace.mhz, ..pace });
+                let card = token(Pace { card: Range { low: 2 * pace.card.low, high: 2 * pace.card.high }, ..pace });
+                for faster in [clock, card] {
+                    assert!(faster.low <= range.low && faster.high <= range.high, "{} {faster:?}", board.id);
+                }
+                let far = estimated(board, pace, weights, |estimate| estimate.token(128));
+                assert!(far.low >= range.low && far.high > range.low, "{} {far:?}", board.id);
+                let prompt = estimated(board, pace, weights, |estimate| estimate.prompt(20));
+                // No faster than its last token, no slower than one by one.
+                let one = estimated(board, pace, weights, |estimate| estimate.prompt(1));
+                assert!(prompt.low > one.low && prompt.high < 20 * one.high, "{} {prompt:?} {one:?}", board.id);
+            }
+        }
+    }
+
+    #[test]
+    fn card_and_memory_end_together() {
+        let pace = Pace {
+            card: Range::exactly(10_000_000),
+            command: Range::exactly(0),
+            large: Range::exactly(20_000_000),
+            ..Pace::of(&boards::ESP32_CAM)
+        };
+        // All of it is read in a second, waited for in half of one, and multiplied in a quarter: half of it each way.
+        let len = 10_000_000;
+        let pinned = most_pinned(&pace, len, Range::exactly(250_000));
+        assert!(pinned.abs_diff(len / 2) <= 1024, "{pinned}");
+        // A processor that is slower than the card pins nothing, and nothing overflows.
+        assert_eq!(most_pinned(&pace, len, Range::exactly(1_000_000)), 0);
+        assert!(most_pinned(&pace, 1 << 41, Range::exactly(0)) <= 1 << 41);
+        assert_eq!(most_pinned(&pace, 0, Range::default()), 0);
+    }
+
+    #[test]
+    fn what_reads_by_itself_costs_the_longer_time() {
+        let alone = Pace { cores: 1, ..Pace::of(&boards::ESP32_CAM) };
+        let work = Instructions { rows: Range::exactly(1000), rest: Range::exactly(2_400_000) };
+        let traffic = Traffic { reads: 100, bytes: 1_000_000, ..Traffic::default() };
+        let pass = |pace| estimated(&boards::ESP32_C3_SPI, pace, Weights::Card, |of| of.pass(work, traffic, 0));
+        let [both, either] = [false, true].map(|reads_by_itself| pass(Pace { reads_by_itself, ..alone }));
+        let (computing, reading) = (alone.computing(work), alone.reading(traffic));
+        assert_eq!(both, computing.plus(reading));
+        assert_eq!(either, computing.max(reading));
+    }
 }

@@ -10,14 +10,21 @@ impl Plan {
     /// with the last layer's keys and values, as those of a prompt's earlier tokens do.
     pub fn pass_traffic(&self, model: &Model, head: bool) -> Traffic {
         let len = if head { model.tape_len() } else { model.prefix_len() };
-        let pinned = (self.pinned as u64).min(len);
+        let mut traffic = Traffic { resident_bytes: len, ..Traffic::default() };
         if self.chunk == 0 {
             // All of it is in memory, or lent by the source.
-            return Traffic { resident_bytes: len, ..Traffic::default() };
+            return traffic;
         }
-        let bytes = (len - pinned).next_multiple_of(SECTOR_LEN as u64);
-        let reads = bytes.div_ceil(self.chunk as u64);
-        Traffic { reads, bytes, seeks: reads.min(1), resident_bytes: pinned }
+        let mut end = None;
+        for run in self.pins(model.tape_len()).runs(len) {
+            let read = run.end - run.start;
+            traffic.reads += read.div_ceil(self.chunk as u64);
+            traffic.bytes += read.next_multiple_of(SECTOR_LEN as u64);
+            traffic.seeks += u64::from(end != Some(run.start));
+            traffic.resident_bytes -= read;
+            end = Some(run.end);
+        }
+        traffic
     }
 
     /// What reading the embedding of the token `id` takes, from a source that does not lend its memory.

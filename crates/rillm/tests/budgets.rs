@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rillm::clock::Ticks;
 use rillm::counted::Traffic;
 use rillm::error::Error;
-use rillm::plan::{Place, Plan, PlanOptions};
+use rillm::plan::{Pinning, Place, Plan, PlanOptions};
 use rillm::sampler::Sampling;
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::Bytes;
@@ -298,14 +298,22 @@ fn a_plan_knows_what_a_token_reads() {
     for (index, config) in shapes().iter().enumerate() {
         let file = model_file(config, 1);
         for lend in [false, true] {
-            let options = |pinned, chunk| PlanOptions {
+            let options = |pinned, chunk, pinning| PlanOptions {
                 pinned,
                 chunk,
+                pinning,
                 context: Some(16),
                 batch: Some(2),
                 ..PlanOptions::new(4 << 20)
             };
-            for options in [options(Some(0), Some(512)), options(Some(2048), Some(1536)), options(None, None)] {
+            let spread = Pinning::Spread { most: 5000 };
+            for options in [
+                options(Some(0), Some(512), Pinning::Front),
+                options(Some(2048), Some(1536), Pinning::Front),
+                options(None, None, Pinning::Front),
+                options(None, Some(1024), spread),
+                options(Some(1024), Some(512), spread),
+            ] {
                 let (model, source) = open(if lend { Bytes::lent(&file) } else { Bytes::copied(&file) });
                 let mut memory = vec![0; options.ram];
                 let mut session = session(&model, source, &options, &mut memory);

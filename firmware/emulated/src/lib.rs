@@ -11,6 +11,7 @@ use core::fmt;
 
 use embassy_futures::block_on;
 use embedded_io::{Read, ReadReady, Write};
+use rillm::kernels::{Dot, Rows};
 use rillm::source::WeightSource;
 use rillm_console::number::Grouped;
 use rillm_console::summary::Unit;
@@ -61,7 +62,7 @@ impl Emulated {
             name,
             clock: options.icount.then_some(Clock { ticks: instructions, unit: Unit::Count("instructions") }),
             plan: &|_| options.plan,
-            dot: None,
+            dot: options.generic.then_some(Rows::dot_generic as Dot),
             start: &|_| Ok(()),
             expect: &|_, _, _| Ok(()),
             stats: &|out| {

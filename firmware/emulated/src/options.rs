@@ -18,12 +18,14 @@ pub struct Options {
     pub plan: PlanOptions,
     /// `icount=1`: QEMU counts instructions.
     pub icount: bool,
+    /// `generic=1`: rows are multiplied by means that every processor has.
+    pub generic: bool,
 }
 
 impl Default for Options {
     /// All the memory that there is.
     fn default() -> Self {
-        Self { ram: usize::MAX, psram: PSRAM_MAX, plan: PlanOptions::new(0), icount: false }
+        Self { ram: usize::MAX, psram: PSRAM_MAX, plan: PlanOptions::new(0), icount: false, generic: false }
     }
 }
 
@@ -36,6 +38,7 @@ impl Options {
             "context" => self.plan.context = Some(value.parse().ok()?),
             "check_every" => self.plan.check_every = value.parse().ok()?,
             "icount" => self.icount = flag(value)?,
+            "generic" => self.generic = flag(value)?,
             _ => return None,
         }
         Some(())
@@ -62,7 +65,7 @@ impl fmt::Display for BadWord<'_> {
         write!(
             f,
             "the option `{word}` makes no sense; there are ram=BYTES, psram=0 to psram={PSRAM_MAX}, context=N, check_every=N, \
-             icount=0, icount=1, {own}"
+             icount=0, icount=1, generic=0, generic=1, {own}"
         )
     }
 }
@@ -74,12 +77,12 @@ mod tests {
     #[test]
     fn words() {
         let mut options = Options::default();
-        for (key, value) in [("ram", "65536"), ("psram", "0"), ("context", "50"), ("check_every", "1"), ("icount", "1")]
-        {
+        let words = [("ram", "65536"), ("psram", "0"), ("context", "50"), ("check_every", "1"), ("icount", "1")];
+        for (key, value) in words.into_iter().chain([("generic", "1")]) {
             assert_eq!(options.take(key, value), Some(()), "{key}");
         }
         let plan = PlanOptions { context: Some(50), check_every: 1, ..PlanOptions::new(0) };
-        assert_eq!(options, Options { ram: 65536, psram: 0, plan, icount: true });
+        assert_eq!(options, Options { ram: 65536, psram: 0, plan, icount: true, generic: true });
         for (key, value) in [("ram", "64K"), ("psram", "4194305"), ("context", "-1"), ("icount", "2"), ("rom", "1")] {
             assert_eq!(options.take(key, value), None, "{key}");
         }

@@ -90,6 +90,9 @@ pub struct Setup {
     /// Count the chip's instructions exactly; slower
     #[arg(long)]
     pub icount: bool,
+    /// Multiply as the engine's definition has it, not by the instructions that the chip has for it; the same bits
+    #[arg(long)]
+    pub generic: bool,
     /// Write every command that the SD card gets, and every block that it sends, into a file
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -238,6 +241,7 @@ impl Default for Setup {
             fault: None,
             crc: false,
             icount: false,
+            generic: false,
             trace: None,
             timeout: TIMEOUT,
         }
@@ -251,6 +255,7 @@ impl Setup {
         words.extend(self.ram.map(|bytes| format!("ram={bytes}")));
         words.extend(self.context.map(|n| format!("context={n}")));
         words.push(format!("check_every={}", self.check_every));
+        words.push(format!("generic={}", u8::from(self.generic)));
         words
     }
 }

@@ -1,0 +1,379 @@
+//! `rillm plan`: what a model would do on a board.
+
+use std::io::{self, Write, stdout};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use console::style;
+use indicatif::BinaryBytes;
+use rillm::model::Model;
+use rillm::plan::{Place, Plan, PlanOptions};
+use rillm_console::boards::{self, Board, Figure};
+use rillm_console::estimate::{Estimate, Pace, Range, Weights, options};
+use serde_json::{Value, json};
+
+use crate::model_file::{bundled, from_path};
+use crate::number::grouped;
+use crate::source::{Access, Card};
+
+/// Tokens of the prompt whose time is told.
+const PROMPT: u64 = 20;
+/// Positions that the token looks at whose time is told, or the context where that is shorter.
+const POSITIONS: u64 = 64;
+/// Bytes of the longest file on a FAT32 card.
+const FAT32_MAX: u64 = u32::MAX as u64;
+
+/// Show what a model would do on a board: memory, reads, and tokens a second
+///
+/// The memory is divided as the firmware of `firmware/esp` divides it. Speeds are those of a model of the board, not a
+/// measurement: ranges from published bandwidths and from instructions that were counted on emulated processors.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # The boards
+  rillm plan --board
+  rillm plan --board esp32-cam
+  rillm plan --board esp32-s3-devkitc --model tiny-llm.rillm --context 256
+  # One whose chip is too old to rely on its PSRAM
+  rillm plan --board esp32-cam --no-psram
+  # Without a card: the model lies in the board's flash
+  rillm plan --board esp32-c3 --source flash
+  rillm plan --board esp32-cam --json | jq .tokens_per_second")]
+pub struct Args {
+    /// The board; without one, the boards are listed
+    #[arg(long, value_name = "BOARD", num_args = 0..=1, value_parser = board)]
+    board: Option<Option<&'static Board>>,
+    /// As if the board had no PSRAM: some have none, and an ESP32 before revision 3 does not use it
+    #[arg(long)]
+    no_psram: bool,
+    /// A .rillm file; the bundled model if absent
+    #[arg(long, short, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Tokens to make room for, prompt and answer together; if absent, as many as the model was made for, or as fit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    context: Option<u32>,
+    /// Where the model lies
+    #[arg(long, value_enum, default_value = "card")]
+    source: Source,
+    /// Print one JSON object instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Source {
+    /// A file on the card
+    Card,
+    /// The board's flash, memory-mapped
+    Flash,
+}
+
+fn board(id: &str) -> Result<&'static Board, String> {
+    let ids = || boards::ALL.map(|board| board.id).join(", ");
+    Board::named(id).ok_or_else(|| format!("there is no such board; the boards are {}", ids()))
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let mut out = stdout().lock();
+    let Some(board) = args.board.flatten() else {
+        return Ok(if args.json { writeln!(out, "{}", boards_json())? } else { print_boards(&mut out)? });
+    };
+    let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
+    let (access, weights) = match args.source {
+        Source::Card => (Access::File, Weights::Card),
+        Source::Flash => (Access::Mmap, Weights::Flash),
+    };
+    let (model, source) = match &args.model {
+        None => bundled(access, Card::UNUSED)?,
+        Some(path) => from_path(path, access, Card::UNUSED)?,
+    };
+    check_len(board, args.source, source.len())?;
+    let most = model.header().context_length;
+    if let Some(context) = args.context {
+        ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
+    }
+    let pace = Pace::of(board);
+    let options =
+        PlanOptions { context: args.context.map(|context| context as usize), ..options(board, &pace, &model, weights) };
+    let plan = Plan::new(&model, &source, &options).with_context(|| format!("on {}", board.name))?;
+    let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every };
+    let report = Report { board, source: args.source, file_len: source.len(), estimate };
+    Ok(if args.json { writeln!(out, "{}", report.json())? } else { report.print(&mut out)? })
+}
+
+/// Whether the board has a place for so long a file.
+fn check_len(board: &Board, source: Source, len: u64) -> Result<()> {
+    let flash = board.flash_model_len() as u64;
+    match source {
+        Source::Card => ensure!(
+            len <= FAT32_MAX,
+            "the file has {} bytes, and no file on a FAT32 card has more than {}; convert a smaller model",
+            grouped(len),
+            grouped(FAT32_MAX)
+        ),
+        Source::Flash => ensure!(
+            len <= flash,
+            "the file has {} bytes, and the flash of {} has room for {} beside the firmware; put it on a card, which is \
+             what --source card plans for",
+            grouped(len),
+            board.name,
+            grouped(flash)
+        ),
+    }
+    Ok(())
+}
+
+fn print_boards(out: &mut impl Write) -> io::Result<()> {
+    let line = |[id, chip, sram, psram, card, name]: [&str; 6]| {
+        format!("{id:<19} {chip:<9} {sram:>7} {psram:>6}  {card:<28} {name}")
+    };
+    writeln!(out, "{}", style(line(["board", "chip", "SRAM", "PSRAM", "card", "name"])).bold())?;
+    for board in boards::ALL {
+        let sram = format!("{} KiB", board.chip.sram >> 10);
+        let psram = board.psram.map_or("none".to_owned(), |psram| format!("{} MiB", psram.len >> 20));
+        writeln!(out, "{}", line([board.id, board.chip.name, &sram, &psram, board.card.describe(), board.name]))?;
+    }
+    writeln!(out, "\nSRAM is what the firmware gives to the engine. rillm plan --board {}", boards::ALL[0].id)
+}
+
+fn boards_json() -> Value {
+    Value::Array(boards::ALL.iter().map(|board| describe(board)).collect())
+}
+
+fn describe(board: &Board) -> Value {
+    json!({
+        "id": board.id, "name": board.name, "chip": board.chip.name, "mhz": board.chip.mhz, "cores": board.chip.cores,
+        "ram": board.chip.sram, "psram": board.psram.map_or(0, |psram| psram.len),
+        "large": board.large_len(), "flash": board.flash, "card": board.card.describe(),
+    })
+}
+
+/// What is told.
+struct Report<'a> {
+    board: &'a Board,
+    source: Source,
+    file_len: u64,
+    estimate: Estimate<'a>,
+}
+
+/// Milliseconds and what there are of them in a second, for people: three digits that count.
+fn seconds(microseconds: u64) -> String {
+    let seconds = microseconds as f64 / 1e6;
+    let digits = if seconds < 1.0 {
+        3
+    } else if seconds < 10.0 {
+        2
+    } else {
+        1
+    };
+    format!("{seconds:.digits$}")
+}
+
+/// Of so many in so long, how many a second: the fewest and the most.
+fn rate(count: u64, time: Range) -> [f64; 2] {
+    [time.high, time.low].map(|time| count as f64 * 1e6 / time.max(1) as f64)
+}
+
+fn rates(count: u64, time: Range) -> String {
+    let [low, high] = rate(count, time).map(|rate| {
+        let digits = if rate < 10.0 {
+            2
+        } else if rate < 100.0 {
+            1
+        } else {
+            0
+        };
+        format!("{rate:.digits$}")
+    });
+    format!("{low} to {high} tokens/s")
+}
+
+impl Report<'_> {
+    fn model(&self) -> &Model {
+        self.estimate.model
+    }
+
+    fn plan(&self) -> &Plan {
+        self.estimate.plan
+    }
+
+    fn name(&self, place: Place) -> &'static str {
+        match place {
+            Place::Fast => "SRAM",
+            Place::Large => self.board.large_name(),
+        }
+    }
+
+    fn positions(&self) -> u64 {
+        POSITIONS.min(self.plan().context as u64)
+    }
+
+    /// Tokens of the prompt: one place is the answer's.
+    fn prompt_tokens(&self) -> u64 {
+        PROMPT.min(self.plan().context as u64 - 1).max(1)
+    }
+
+    /// What a token reads: reads, bytes, seeks; and bytes that are used where they lie.
+    fn traffic(&self) -> [u64; 4] {
+        let pass = self.plan().pass_traffic(self.model(), true);
+        let row = match self.source {
+            Source::Card => self.plan().embedding_traffic(self.model(), 0),
+            Source::Flash => Default::default(),
+        };
+        [pass.reads + row.reads, pass.bytes + row.bytes, pass.seeks + row.seeks, pass.resident_bytes]
+    }
+
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        self.print_what(out)?;
+        self.print_memory(out)?;
+        self.print_token(out)?;
+        self.print_expected(out)?;
+        self.print_constants(out)
+    }
+
+    fn print_what(&self, out: &mut impl Write) -> io::Result<()> {
+        let (board, chip, header) = (self.board, self.board.chip, self.model().header());
+        let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<10}")).bold());
+        let cores = if chip.cores == 1 { "1 core".to_owned() } else { format!("{} cores", chip.cores) };
+        field("board", format!("{}: {}, {cores} at {} MHz", board.name, chip.name, chip.mhz))?;
+        field(
+            "model",
+            format!(
+                "{}, {} parameters, {} layers, vocabulary {}, context {}",
+                header.source_name().unwrap_or("without a name"),
+                grouped(header.parameters()),
+                header.n_layers,
+                grouped(header.vocab_size.into()),
+                grouped(header.context_length.into())
+            ),
+        )?;
+        let place = match self.source {
+            Source::Card => format!("on a card, {}", board.card.describe()),
+            Source::Flash => "in flash, memory-mapped".to_owned(),
+        };
+        field("file", format!("{} bytes ({}) {place}", grouped(self.file_len), BinaryBytes(self.file_len)))
+    }
+
+    fn print_memory(&self, out: &mut impl Write) -> io::Result<()> {
+        let plan = self.plan();
+        writeln!(out, "\n{}", style(format!("{:<18} {:>11}  place", "memory", "bytes")).bold())?;
+        for region in plan.regions().into_iter().filter(|region| region.len > 0) {
+            writeln!(out, "{:<18} {:>11}  {}", region.name, grouped(region.len as u64), self.name(region.place))?;
+        }
+        let board = self.board;
+        let given =
+            [(plan.total(), board.chip.sram, "SRAM"), (plan.large_total(), board.large_len(), board.large_name())];
+        for (used, given, place) in given.into_iter().filter(|(used, ..)| *used > 0) {
+            let (used, given) = (grouped(used as u64), grouped(given as u64));
+            writeln!(out, "{:<18} {used:>11}  of {given} bytes of {place}", "used")?;
+        }
+        writeln!(out, "context {}, batches of {}", grouped(plan.context as u64), plan.batch)
+    }
+
+    fn print_token(&self, out: &mut impl Write) -> io::Result<()> {
+        let [reads, bytes, seeks, resident] = self.traffic();
+        writeln!(out, "\n{}", style("a token of an answer").bold())?;
+        if self.source == Source::Flash {
+            return writeln!(out, "{} bytes used where they lie in flash", grouped(resident));
+        }
+        let (reads, bytes, seeks) = (grouped(reads), grouped(bytes), grouped(seeks));
+        let chunk = self.plan().chunk as u64;
+        let pieces = if chunk > 0 { format!(", of up to {} bytes", grouped(chunk)) } else { String::new() };
+        writeln!(out, "{bytes} bytes from the card in {reads} reads{pieces}, and {seeks} seeks")?;
+        writeln!(out, "{} bytes of weights pinned", grouped(resident))
+    }
+
+    fn print_expected(&self, out: &mut impl Write) -> io::Result<()> {
+        let (estimate, prompt) = (&self.estimate, self.prompt_tokens());
+        writeln!(out, "\n{} by a model of the board, not a measurement", style("expected").bold())?;
+        let answer = rates(1, estimate.token(self.positions()));
+        writeln!(out, "answer        {answer}, {} positions into the text", self.positions())?;
+        let first = estimate.prompt(prompt);
+        writeln!(out, "prompt        {}, of {prompt} tokens and the first of the answer", rates(prompt, first))?;
+        writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
+        let start = estimate.start();
+        writeln!(
+            out,
+            "              {} to {} s more after power-on: what is pinned is read, all weights are checked",
+            seconds(start.low),
+            seconds(start.high)
+        )
+    }
+
+    fn print_constants(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "\n{}", style(format!("{:<46} {:>19}  source", "constants of the model", "")).bold())?;
+        for (name, figure, scale) in self.constants() {
+            let Range { low, high } = figure.range;
+            let number = |number: u64| match scale {
+                1 => grouped(number),
+                _ => format!("{:.2}", number as f64 / scale as f64),
+            };
+            let range = if low == high { number(low) } else { format!("{} to {}", number(low), number(high)) };
+            writeln!(out, "{name:<46} {range:>19}  {}", figure.source)?;
+        }
+        Ok(())
+    }
+
+    /// Every constant that the expectation rests on, with what it is divided by to be shown.
+    fn constants(&self) -> Vec<(&'static str, Figure, u64)> {
+        let board = self.board;
+        let mut constants = match self.source {
+            Source::Card => vec![
+                ("MB/s from the card", board.card.rate(), 1_000_000),
+                ("ms a read from the card, besides", board.card.command(), 1000),
+            ],
+            Source::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
+        };
+        if self.plan().large_total() > 0 {
+            constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
+        }
+        constants.extend(board.chip.cpu.figures());
+        constants
+    }
+
+    fn json(&self) -> Value {
+        let (estimate, plan, header) = (&self.estimate, self.plan(), self.model().header());
+        let [reads, bytes, seeks, resident] = self.traffic();
+        let (prompt, start) = (self.prompt_tokens(), estimate.start());
+        let first = estimate.prompt(prompt);
+        let seconds = |time: Range| [time.low as f64 / 1e6, time.high as f64 / 1e6];
+        let constants: Vec<_> = self
+            .constants()
+            .into_iter()
+            .map(|(name, Figure { range, source }, scale)| {
+                let range = [range.low, range.high].map(|number| number as f64 / scale as f64);
+                json!({"name": name, "range": range, "source": source})
+            })
+            .collect();
+        let regions: Vec<_> = plan
+            .regions()
+            .into_iter()
+            .map(|region| json!({"name": region.name, "bytes": region.len, "place": self.name(region.place)}))
+            .collect();
+        json!({
+            "modelled": true,
+            "board": describe(self.board),
+            "source": if self.source == Source::Card { "card" } else { "flash" },
+            "model": header.source_name(),
+            "file_bytes": self.file_len,
+            "context": plan.context,
+            "batch": plan.batch,
+            "chunk": plan.chunk,
+            "pinned": plan.pinned,
+            "ram_used": plan.total(),
+            "large_used": plan.large_total(),
+            "memory": regions,
+            "bytes_per_token": bytes,
+            "reads_per_token": reads,
+            "seeks_per_token": seeks,
+            "resident_bytes_per_token": resident,
+            "positions": self.positions(),
+            "tokens_per_second": rate(1, estimate.token(self.positions())),
+            "prompt_tokens": prompt,
+            "prompt_tokens_per_second": rate(prompt, first),
+            "seconds_to_first_token": seconds(first),
+            "seconds_more_after_power_on": seconds(start),
+            "constants": constants,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! `rillm plan`.
+
+mod support;
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use rillm::model::Model;
+use rillm::plan::PlanOptions;
+use rillm::sampler::Sampling;
+use rillm::session::Session;
+use rillm::sources::Bytes;
+use rillm_console::boards;
+use rillm_console::estimate::{Pace, Weights, options};
+use support::{Models, error, json, path, rillm, stdout};
+
+static BUNDLED: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("bytes are there at once"),
+    }
+}
+
+#[test]
+fn a_session_reads_what_the_plan_says() {
+    for board in boards::ALL {
+        for (name, weights, mut source) in
+            [("card", Weights::Card, Bytes::copied(BUNDLED)), ("flash", Weights::Flash, Bytes::lent(BUNDLED))]
+        {
+            let args = ["plan", "--board", board.id, "--source", name, "--context", "256", "--json"];
+            let said = json(&mut rillm(&args));
+            let model = block_on(Model::open(&mut source)).expect("the bundled model");
+            let options = PlanOptions { context: Some(256), ..options(board, &Pace::of(board), &model, weights) };
+            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.large_len()]);
+            let mut session = Session::with_large(&model, source, &options, &mut fast, &mut large).expect("it fits");
+            for (field, value) in [
+                ("ram_used", session.stats().ram_used),
+                ("large_used", session.stats().large_used),
+                ("context", session.plan().context),
+                ("batch", session.plan().batch),
+                ("pinned", session.plan().pinned),
+            ] {
+                assert_eq!(said[field], value, "{field} of {args:?}");
+            }
+            session.push(&[1, 2, 3]).expect("there is room");
+            block_on(session.next(&Sampling::GREEDY)).expect("a token");
+            let before = session.stats().traffic;
+            let id = block_on(session.next(&Sampling::GREEDY)).expect("another one").id;
+            let after = session.stats().traffic;
+            // The plan's token is the vocabulary's first one; this one's row may lie in fewer sectors or in more.
+            let row =
+                |id| if weights == Weights::Card { session.plan().embedding_traffic(&model, id).bytes } else { 0 };
+            for (field, count) in [
+                ("reads_per_token", after.reads - before.reads),
+                ("bytes_per_token", after.bytes - before.bytes + row(0) - row(id)),
+                ("seeks_per_token", after.seeks - before.seeks),
+                ("resident_bytes_per_token", after.resident_bytes - before.resident_bytes),
+            ] {
+                assert_eq!(said[field], count, "{field} of {args:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn boards_are_listed() {
+    for args in [&["plan"][..], &["plan", "--board"]] {
+        let listed = stdout(&mut rillm(args));
+        for board in boards::ALL {
+            assert!(listed.contains(board.id) && listed.contains(board.name), "{listed}");
+        }
+    }
+    let unknown = error(&mut rillm(&["plan", "--board", "arduino"]), 2);
+    for board in boards::ALL {
+        assert!(unknown.contains(board.id), "{unknown}");
+    }
+    assert_eq!(json(&mut rillm(&["plan", "--json"])).as_array().map(Vec::len), Some(boards::ALL.len()));
+}
+
+#[test]
+fn a_model_of_the_board_is_called_one() {
+    let said = stdout(&mut rillm(&["plan", "--board", "esp32-cam"]));
+    for words in
+        ["by a model of the board, not a measurement", "tokens/s", "kv cache", "PSRAM", "seeks", "MB/s from the card"]
+    {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    let [low, high] = ["/tokens_per_second/0", "/tokens_per_second/1"].map(|at| {
+        let said = json(&mut rillm(&["plan", "--board", "esp32-cam", "--json"]));
+        assert_eq!(said["modelled"], true);
+        said.pointer(at).and_then(serde_json::Value::as_f64).expect("a number")
+    });
+    assert!(0.0 < low && low < high, "{low} {high}");
+}
+
+#[test]
+fn what_does_not_fit_is_said_with_a_remedy() {
+    let models = Models::converted();
+    let file = models.file();
+    let too_long = error(&mut rillm(&["plan", "--board", "esp32-c3", "--model", path(&file), "--context", "97"]), 1);
+    assert!(too_long.contains("the 96 tokens"), "{too_long}");
+
+    // A file with a tail is a whole model, but not one for the flash.
+    let mut bytes = std::fs::read(&file).expect("a file");
+    bytes.resize(4 << 20, 0);
+    std::fs::write(&file, bytes).expect("written");
+    let flash = ["plan", "--board", "esp32-c3", "--model", path(&file), "--source", "flash"];
+    let too_large = error(&mut rillm(&flash), 1);
+    assert!(too_large.contains("4,194,304 bytes") && too_large.contains("--source card"), "{too_large}");
+    rillm(&["plan", "--board", "esp32-s3-devkitc", "--model", path(&file), "--source", "flash"]).assert().success();
+}
