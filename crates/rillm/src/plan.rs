@@ -40,6 +40,9 @@ pub struct PlanOptions {
     pub pinned: Option<usize>,
     /// Which of the weights are kept.
     pub pinning: Pinning,
+    /// The second memory may hold the key-value cache. If not, it holds nothing but weights, which are written once and only
+    /// read from then on.
+    pub cache_in_large: bool,
     /// Tokens that the sampler can choose among after top-k, top-p or min-p, 1 to the vocabulary.
     pub candidates: usize,
     /// Compare the checksum of the weights in every so many passes through the head, the first included, and in the
@@ -58,6 +61,7 @@ impl PlanOptions {
             chunk: None,
             pinned: None,
             pinning: Pinning::Front,
+            cache_in_large: true,
             candidates: 256,
             check_every: 64,
         }
@@ -200,7 +204,8 @@ impl Plan {
         }
         // Of equal ones the first: the cache in the first memory, then more of the weights in memory, then fast ones.
         let others = [(Place::Fast, Place::Large), (Place::Large, Place::Fast), (Place::Large, Place::Large)];
-        others.into_iter().map(|(cache, pinned)| plan(cache, pinned)).fold(near, |best, other| match (best, other) {
+        let allowed = others.into_iter().filter(|&(cache, _)| cache == Place::Fast || options.cache_in_large);
+        allowed.map(|(cache, pinned)| plan(cache, pinned)).fold(near, |best, other| match (best, other) {
             (Ok(best), Ok(other)) => {
                 let same_place = other.cache_place == best.cache_place && other.pinned > best.pinned;
                 Ok(if other.context > best.context || (other.context == best.context && same_place) {

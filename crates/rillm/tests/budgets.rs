@@ -128,6 +128,12 @@ fn a_second_memory_takes_weights_and_a_cache_that_has_no_room() {
     assert!(Plan::new(&model, &source, &PlanOptions { context: whole, ..tight }).is_err());
     assert_eq!(place(&PlanOptions { context: whole, ..tight_large }, "kv cache"), (Place::Large, cache));
     assert_eq!(place(&tight_large, "kv cache"), (Place::Large, cache));
+    // Where it may hold weights alone, the context gives way.
+    let weights_alone = PlanOptions { cache_in_large: false, ..tight_large };
+    assert!(Plan::new(&model, &source, &PlanOptions { context: whole, ..weights_alone }).is_err());
+    let (cache_place, shorter_cache) = place(&weights_alone, "kv cache");
+    assert!(cache_place == Place::Fast && shorter_cache < cache);
+    assert_eq!(place(&weights_alone, "pinned weights"), (Place::Large, tape));
     // Too little for a cache: more of the weights where there is more room for them.
     let little = PlanOptions { batch: Some(1), chunk: Some(1), context: Some(8), ..PlanOptions::new(20_000) };
     let kept = place(&little, "pinned weights").1;
