@@ -18,8 +18,6 @@ use crate::source::{Access, Card};
 
 /// Tokens of the prompt whose time is told.
 const PROMPT: u64 = 20;
-/// Positions that the token looks at whose time is told, or the context where that is shorter.
-const POSITIONS: u64 = 64;
 /// Bytes of the longest file on a FAT32 card.
 const FAT32_MAX: u64 = u32::MAX as u64;
 
@@ -204,10 +202,6 @@ impl Report<'_> {
         }
     }
 
-    fn positions(&self) -> u64 {
-        POSITIONS.min(self.plan().context as u64)
-    }
-
     /// Tokens of the prompt: one place is the answer's.
     fn prompt_tokens(&self) -> u64 {
         PROMPT.min(self.plan().context as u64 - 1).max(1)
@@ -286,8 +280,8 @@ impl Report<'_> {
     fn print_expected(&self, out: &mut impl Write) -> io::Result<()> {
         let (estimate, prompt) = (&self.estimate, self.prompt_tokens());
         writeln!(out, "\n{} by a model of the board, not a measurement", style("expected").bold())?;
-        let answer = rates(1, estimate.token(self.positions()));
-        writeln!(out, "answer        {answer}, {} positions into the text", self.positions())?;
+        let answer = rates(1, estimate.token(self.estimate.positions()));
+        writeln!(out, "answer        {answer}, {} positions into the text", self.estimate.positions())?;
         let first = estimate.prompt(prompt);
         writeln!(out, "prompt        {}, of {prompt} tokens and the first of the answer", rates(prompt, first))?;
         writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
@@ -367,8 +361,8 @@ impl Report<'_> {
             "reads_per_token": reads,
             "seeks_per_token": seeks,
             "resident_bytes_per_token": resident,
-            "positions": self.positions(),
-            "tokens_per_second": rate(1, estimate.token(self.positions())),
+            "positions": self.estimate.positions(),
+            "tokens_per_second": rate(1, estimate.token(self.estimate.positions())),
             "prompt_tokens": prompt,
             "prompt_tokens_per_second": rate(prompt, first),
             "seconds_to_first_token": seconds(first),
