@@ -74,7 +74,8 @@ fn board(id: &str) -> Result<&'static Board, String> {
 pub fn run(args: &Args) -> Result<()> {
     let mut out = stdout().lock();
     let Some(board) = args.board.flatten() else {
-        return Ok(if args.json { writeln!(out, "{}", boards_json())? } else { print_boards(&mut out)? });
+        let listed = if args.json { writeln!(out, "{}", boards_json()) } else { print_boards(&mut out) };
+        return Ok(listed?);
     };
     let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
@@ -96,7 +97,8 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(&model, &source, &options).with_context(|| format!("on {}", board.name))?;
     let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every };
     let report = Report { board, source: args.source, file_len: source.len(), estimate };
-    Ok(if args.json { writeln!(out, "{}", report.json())? } else { report.print(&mut out)? })
+    let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
+    Ok(told?)
 }
 
 /// Whether the board has a place for so long a file.
@@ -154,7 +156,7 @@ struct Report<'a> {
     estimate: Estimate<'a>,
 }
 
-/// Milliseconds and what there are of them in a second, for people: three digits that count.
+/// Seconds for people: to a millisecond, a hundredth or a tenth.
 fn seconds(microseconds: u64) -> String {
     let seconds = microseconds as f64 / 1e6;
     let digits = if seconds < 1.0 {
