@@ -278,7 +278,8 @@ impl Pace {
     }
 }
 
-/// What is expected of a model with a plan on a board.
+/// What is expected of a model with a plan on a board. Where the card reads by itself, what is pinned is taken to lie among
+/// what is read, as [`options`] has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimate<'a> {
     /// The model.
