@@ -18,8 +18,6 @@ use crate::source::{Access, Card};
 
 /// Tokens of the prompt whose time is told.
 const PROMPT: u64 = 20;
-/// Positions that the token looks at whose time is told, or the context where that is shorter.
-const POSITIONS: u64 = 64;
 /// Bytes of the longest file on a FAT32 card.
 const FAT32_MAX: u64 = u32::MAX as u64;
 
@@ -76,7 +74,8 @@ fn board(id: &str) -> Result<&'static Board, String> {
 pub fn run(args: &Args) -> Result<()> {
     let mut out = stdout().lock();
     let Some(board) = args.board.flatten() else {
-        return Ok(if args.json { writeln!(out, "{}", boards_json())? } else { print_boards(&mut out)? });
+        let listed = if args.json { writeln!(out, "{}", boards_json()) } else { print_boards(&mut out) };
+        return Ok(listed?);
     };
     let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
@@ -98,7 +97,8 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(&model, &source, &options).with_context(|| format!("on {}", board.name))?;
     let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every };
     let report = Report { board, source: args.source, file_len: source.len(), estimate };
-    Ok(if args.json { writeln!(out, "{}", report.json())? } else { report.print(&mut out)? })
+    let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
+    Ok(told?)
 }
 
 /// Whether the board has a place for so long a file.
@@ -156,7 +156,7 @@ struct Report<'a> {
     estimate: Estimate<'a>,
 }
 
-/// Milliseconds and what there are of them in a second, for people: three digits that count.
+/// Seconds for people: to a millisecond, a hundredth or a tenth.
 fn seconds(microseconds: u64) -> String {
     let seconds = microseconds as f64 / 1e6;
     let digits = if seconds < 1.0 {
@@ -202,10 +202,6 @@ impl Report<'_> {
             Place::Fast => "SRAM",
             Place::Large => self.board.large_name(),
         }
-    }
-
-    fn positions(&self) -> u64 {
-        POSITIONS.min(self.plan().context as u64)
     }
 
     /// Tokens of the prompt: one place is the answer's.
@@ -286,8 +282,8 @@ impl Report<'_> {
     fn print_expected(&self, out: &mut impl Write) -> io::Result<()> {
         let (estimate, prompt) = (&self.estimate, self.prompt_tokens());
         writeln!(out, "\n{} by a model of the board, not a measurement", style("expected").bold())?;
-        let answer = rates(1, estimate.token(self.positions()));
-        writeln!(out, "answer        {answer}, {} positions into the text", self.positions())?;
+        let answer = rates(1, estimate.token(self.estimate.positions()));
+        writeln!(out, "answer        {answer}, {} positions into the text", self.estimate.positions())?;
         let first = estimate.prompt(prompt);
         writeln!(out, "prompt        {}, of {prompt} tokens and the first of the answer", rates(prompt, first))?;
         writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
@@ -367,8 +363,8 @@ impl Report<'_> {
             "reads_per_token": reads,
             "seeks_per_token": seeks,
             "resident_bytes_per_token": resident,
-            "positions": self.positions(),
-            "tokens_per_second": rate(1, estimate.token(self.positions())),
+            "positions": self.estimate.positions(),
+            "tokens_per_second": rate(1, estimate.token(self.estimate.positions())),
             "prompt_tokens": prompt,
             "prompt_tokens_per_second": rate(prompt, first),
             "seconds_to_first_token": seconds(first),

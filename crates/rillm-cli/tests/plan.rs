@@ -29,10 +29,10 @@ fn a_session_reads_what_the_plan_says() {
         for (name, weights, mut source) in
             [("card", Weights::Card, Bytes::copied(BUNDLED)), ("flash", Weights::Flash, Bytes::lent(BUNDLED))]
         {
-            let args = ["plan", "--board", board.id, "--source", name, "--context", "256", "--json"];
+            let args = ["plan", "--board", board.id, "--source", name, "--context", "128", "--json"];
             let said = json(&mut rillm(&args));
             let model = block_on(Model::open(&mut source)).expect("the bundled model");
-            let options = PlanOptions { context: Some(256), ..options(board, &Pace::of(board), &model, weights) };
+            let options = PlanOptions { context: Some(128), ..options(board, &Pace::of(board), &model, weights) };
             let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.large_len()]);
             let mut session = Session::with_large(&model, source, &options, &mut fast, &mut large).expect("it fits");
             for (field, value) in [
@@ -97,6 +97,9 @@ fn a_model_of_the_board_is_called_one() {
 
 #[test]
 fn what_does_not_fit_is_said_with_a_remedy() {
+    let little = error(&mut rillm(&["plan", "--board", "esp32-c3", "--context", "512"]), 1);
+    assert!(little.contains("bytes of memory are") && little.contains("ask for a context of at most"), "{little}");
+
     let models = Models::converted();
     let file = models.file();
     let too_long = error(&mut rillm(&["plan", "--board", "esp32-c3", "--model", path(&file), "--context", "97"]), 1);

@@ -4,12 +4,15 @@
 //! cycles an instruction are a range between what a pipeline does at best and what others measured. Everything is a
 //! [`Range`], in integers. Microseconds are rounded down.
 
+use core::fmt;
+
 use rillm::counted::Traffic;
 use rillm::format::Header;
 use rillm::model::Model;
 use rillm::plan::{Pinning, Place, Plan, PlanOptions};
 
 use crate::boards::{Board, Figure};
+use crate::number::Hundredths;
 use crate::settings::CANDIDATES;
 
 /// From the lowest to the highest.
@@ -275,7 +278,8 @@ impl Pace {
     }
 }
 
-/// What is expected of a model with a plan on a board.
+/// What is expected of a model with a plan on a board. Where the card reads by itself, what is pinned is taken to lie among
+/// what is read, as [`options`] has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimate<'a> {
     /// The model.
@@ -327,11 +331,12 @@ impl Estimate<'_> {
     /// Microseconds that the first prompt takes besides: reading what is kept, and a checksum of all weights.
     pub fn start(&self) -> Range {
         let checksum = Instructions { rest: self.checksum(), ..Instructions::default() };
-        let reads = match self.plan.pinning {
-            Pinning::Front => 1,
-            // A span before each of a token's reads.
-            Pinning::Spread { .. } => self.plan.pass_traffic(self.model, true).reads.max(1),
+        // A span before each of a token's reads, or all of it in pieces.
+        let spans = match self.plan.pinning {
+            Pinning::Front => 0,
+            Pinning::Spread { .. } => self.plan.pass_traffic(self.model, true).reads,
         };
+        let reads = spans.max((self.plan.pinned as u64).div_ceil(CHUNK));
         let kept = Traffic { reads, bytes: self.plan.pinned as u64, ..Traffic::default() };
         let reading = if self.plan.pinned > 0 { self.pace.reading(kept) } else { Range::default() };
         self.pace.computing(checksum).plus(reading)
@@ -383,8 +388,24 @@ impl Estimate<'_> {
 
 /// Bytes of a read, as plans have them where memory is not short.
 const CHUNK: u64 = 16 << 10;
-/// Positions that a token looks at, of those whose time decides what is pinned: a short text's.
+/// Positions that the token looks at that stands for all others.
 const POSITIONS: u64 = 64;
+
+impl Estimate<'_> {
+    /// Positions that the token looks at whose speed is told: a short text's, or the context where that is shorter.
+    pub fn positions(&self) -> u64 {
+        POSITIONS.min(self.plan.context as u64)
+    }
+}
+
+/// A line for a board's report.
+impl fmt::Display for Estimate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Range { low, high } = self.token(self.positions());
+        let [slow, fast] = [high, low].map(|time| Hundredths { of: 1_000_000, by: time.max(1) });
+        write!(f, "expected: {slow} to {fast} tokens/s, by a model of the board, not a measurement")
+    }
+}
 
 /// How the engine's memory is planned on `board` for the weights at `weights`. Where the card reads by itself, what is pinned
 /// lies among what is read, and is no more than lets both end together.
@@ -451,6 +472,21 @@ mod tests {
         within(count(&Cpu::RV32, 40, false), 484_566 + 3_775_112 + 501_606 + 261_790);
         within(count(&Cpu::LX6, 21, true), 840_672 + 676_147 + 3_262_384 + 1_678_950 + 627_597 + 968_863);
         within(count(&Cpu::LX6, 40, false), 1_061_988 + 2_771_703 + 1_397_519 + 528_616);
+    }
+
+    #[test]
+    fn a_board_says_what_to_expect() {
+        let model = model();
+        let board = &boards::ESP32_C3_SPI;
+        let pace = Pace::of(board);
+        let options = options(board, &pace, &model, Weights::Card);
+        let plan = Plan::new(&model, &Bytes::copied(FILE), &options).expect("it fits");
+        let estimate =
+            Estimate { model: &model, plan: &plan, pace, weights: Weights::Card, check_every: options.check_every };
+        let Range { low, high } = estimate.token(64);
+        let rate = |time: u64| std::format!("{:.2}", 1e6 / time as f64);
+        let line = std::format!("expected: {} to {} tokens/s, by", rate(high), rate(low));
+        assert!(std::format!("{estimate}").starts_with(&line), "{estimate} {line}");
     }
 
     #[test]

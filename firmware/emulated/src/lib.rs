@@ -11,7 +11,7 @@ use core::fmt;
 
 use embassy_futures::block_on;
 use embedded_io::{Read, ReadReady, Write};
-use rillm::kernels::{Dot, Rows};
+use rillm::kernels::Dot;
 use rillm::source::WeightSource;
 use rillm_console::number::Grouped;
 use rillm_console::summary::Unit;
@@ -58,11 +58,12 @@ impl Emulated {
         E: fmt::Display,
     {
         let Self { name, instructions, options, stack, memories: [sram, psram] } = self;
+        let generic: Dot = |rows, x, sums| rows.dot_generic(x, sums);
         let board = Board {
             name,
             clock: options.icount.then_some(Clock { ticks: instructions, unit: Unit::Count("instructions") }),
             plan: &|_| options.plan,
-            dot: options.generic.then_some(Rows::dot_generic as Dot),
+            dot: options.generic.then_some(generic),
             start: &|_| Ok(()),
             expect: &|_, _, _| Ok(()),
             stats: &|out| {
