@@ -31,7 +31,6 @@ pub struct Config {
 
 /// Why a text ended.
 #[repr(i32)]
-#[expect(clippy::enum_variant_names, reason = "C's names")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
     /// There is none, or it failed: a prompt of NULL goes on.
@@ -135,7 +134,10 @@ impl Engine {
             self.generated += 1;
             let ended = self.model.header().is_eos(token.id);
             // All of a token's text comes: what goes on later goes on after it.
-            let go_on = self.decoder.push(token.kind, token.text).fold(true, |go_on, piece| print(piece) && go_on);
+            let mut go_on = true;
+            for piece in self.decoder.push(token.kind, token.text) {
+                go_on &= print(piece);
+            }
             if ended {
                 break End::RillmEndOfText;
             }

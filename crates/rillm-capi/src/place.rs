@@ -75,8 +75,9 @@ mod tests {
     #[test]
     fn what_has_no_room_is_not_there() {
         let mut memory = [MaybeUninit::<u8>::uninit(); 8];
-        // SAFETY: the array is ours.
-        let region = || unsafe { Region::new((&raw mut memory).cast(), 8) };
+        let start = (&raw mut memory).cast();
+        // SAFETY: the array is ours, and one region of it lives at a time.
+        let region = || unsafe { Region::new(start, 8) };
         assert!(region().place([0_u8; 9]).is_none());
         assert!(region().bytes(9).is_none());
         // SAFETY: null is allowed.

@@ -10,7 +10,6 @@ use crate::source::SourceError;
 
 /// How a call ended. Numbers stay what they are from version to version.
 #[repr(i32)]
-#[expect(clippy::enum_variant_names, reason = "C's names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It did what it should.
@@ -195,8 +194,8 @@ mod tests {
 
     fn text(failure: Failure) -> String {
         let message = Message::of(Err(failure));
-        let bytes: Vec<u8> = message.text.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
-        String::from_utf8(bytes).expect("UTF-8")
+        // SAFETY: it ends with a zero.
+        unsafe { CStr::from_ptr(message.text.as_ptr()) }.to_str().expect("UTF-8").into()
     }
 
     #[test]
