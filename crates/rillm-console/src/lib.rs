@@ -23,8 +23,16 @@
 //!     ram: &mut [u8],
 //! ) {
 //!     let clock = Clock { ticks: cycles, unit: Unit::Time { per_second: 160_000_000 } };
-//!     // The console fills in how much memory there is.
-//!     let board = Board { name: "a board", clock: Some(clock), plan: PlanOptions::new(0), stats: &|_| Ok(()) };
+//!     let board = Board {
+//!         name: "a board",
+//!         clock: Some(clock),
+//!         // The console fills in how much memory there is.
+//!         plan: &|_| PlanOptions::new(0),
+//!         dot: None,
+//!         start: &|_| Ok(()),
+//!         expect: &|_, _, _| Ok(()),
+//!         stats: &|_| Ok(()),
+//!     };
 //!     // It comes back at the end of the input.
 //!     let _ = rillm_console::run(uart, &board, open, ram, &mut []).await;
 //! }
@@ -37,6 +45,7 @@
 extern crate std;
 
 mod answer;
+mod bandwidth;
 mod bench;
 mod commands;
 mod line;
@@ -52,7 +61,9 @@ pub mod text;
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::plan::PlanOptions;
+use rillm::kernels::Dot;
+use rillm::model::Model;
+use rillm::plan::{Plan, PlanOptions};
 use rillm::source::WeightSource;
 
 use serve::{Console, Next};
@@ -64,8 +75,14 @@ pub struct Board<'a> {
     pub name: &'a str,
     /// A clock, if there is one.
     pub clock: Option<Clock>,
-    /// How the engine's memory is planned. The bytes of the memories and the candidates are the console's to say.
-    pub plan: PlanOptions,
+    /// How the engine's memory is planned for a model. The bytes of the memories and the candidates are the console's to say.
+    pub plan: &'a dyn Fn(&Model) -> PlanOptions,
+    /// How rows are multiplied, if not as the engine does of itself: by two cores.
+    pub dot: Option<Dot>,
+    /// Writes lines of the board's own after the first line of the report, each with its `\n`: chip, clocks, memories.
+    pub start: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
+    /// Writes lines after the plan of a model, each with its `\n`: the speed that it promises.
+    pub expect: &'a dyn Fn(&mut dyn fmt::Write, &Model, &Plan) -> fmt::Result,
     /// Writes lines of the board's own at the end of `/stats`, each with its `\n`: the stack's high-water mark, for example.
     pub stats: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
 }

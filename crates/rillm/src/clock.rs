@@ -22,17 +22,24 @@ pub struct Ticks {
     pub head: u64,
     /// The choice of a token, and whatever else looks at the logits.
     pub sampler: u64,
-    /// The source's reads. Of a source that reads by itself while the layers compute, a part of this time is theirs, too.
+    /// The source's reads, whether or not something was computed meanwhile.
     pub read: u64,
+    /// Time in which the layers had nothing to multiply, because of the source. Of a source that blocks it is the reads' time.
+    pub wait: u64,
     /// Checksums of what was read.
     pub checksum: u64,
 }
 
 impl Ticks {
-    /// All of them.
+    /// What the CPU computed.
+    pub fn compute(&self) -> u64 {
+        let Self { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, checksum, .. } = self;
+        tokenizer + embedding + norm + matmul + attention + mlp + head + sampler + checksum
+    }
+
+    /// All of them. Of the reads it is those that were waited for: the others took no time of their own.
     pub fn total(&self) -> u64 {
-        let Self { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, checksum } = self;
-        tokenizer + embedding + norm + matmul + attention + mlp + head + sampler + read + checksum
+        self.compute() + self.wait
     }
 }
 

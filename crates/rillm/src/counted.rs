@@ -65,7 +65,9 @@ impl<S: WeightSource> WeightSource for Counted<S> {
         self.next = Sector(u32::MAX);
         let start = self.watch.now();
         let result = self.inner.read(first, buf).await;
-        self.watch.ticks.read += self.watch.since(start);
+        let ticks = self.watch.since(start);
+        self.watch.ticks.read += ticks;
+        self.watch.ticks.wait += ticks;
         result?;
         self.next = Sector(first.0 + (buf.len() / SECTOR_LEN) as u32);
         Ok(())

@@ -9,6 +9,7 @@ use crate::attention::attention;
 use crate::clock::Stopwatch;
 use crate::fixed::{Positive, round_shift};
 use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
+use crate::kernels::Dot;
 use crate::kv_cache::{KvCache, Part};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp::silu;
@@ -44,6 +45,7 @@ pub(crate) struct Pass<'p, 'r, 'b, 'a> {
     /// Tokens in the batch, at least one. Their embeddings are in `work.x`.
     pub batch: usize,
     pub watch: &'p mut Stopwatch,
+    pub dot: Dot,
 }
 
 impl Pass<'_, '_, '_, '_> {
@@ -96,7 +98,7 @@ impl Pass<'_, '_, '_, '_> {
         }
         let stride = y.stride;
         let emit = |token, row, value| y.mantissas[token * stride + row] = value;
-        let spent = matmul(&mut self.tape, self.watch, &tensor, a, tokens, emit).await?;
+        let spent = matmul(&mut self.tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
         self.watch.ticks.matmul += spent.multiply + spent.emit;
         Ok(())
     }
@@ -212,7 +214,7 @@ impl Pass<'_, '_, '_, '_> {
             let gate: &mut i32 = &mut y.mantissas[token * stride + row];
             *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
         };
-        let spent = matmul(&mut self.tape, self.watch, &tensor, a, tokens.clone(), emit).await?;
+        let spent = matmul(&mut self.tape, self.watch, self.dot, &tensor, a, tokens.clone(), emit).await?;
         self.watch.ticks.matmul += spent.multiply;
         self.watch.ticks.mlp += spent.emit;
         let start = self.watch.now();
@@ -248,7 +250,7 @@ impl Pass<'_, '_, '_, '_> {
         let a = &self.work.a;
         let exponent = output_exponent(a, tokens.start, &tensor);
         let emit = |_, row, logit| head(row as u32, logit, exponent);
-        let spent = matmul(&mut self.tape, self.watch, &tensor, a, tokens, emit).await?;
+        let spent = matmul(&mut self.tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
         self.watch.ticks.head += spent.multiply;
         self.watch.ticks.sampler += spent.emit;
         self.tape.end()

@@ -61,6 +61,7 @@ mod memory;
 mod mlp;
 pub mod model;
 mod norm;
+mod pins;
 pub mod plan;
 mod rope;
 mod runner;

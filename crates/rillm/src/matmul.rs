@@ -5,7 +5,7 @@ use core::ops::Range;
 use crate::clock::Stopwatch;
 use crate::fixed::round_shift;
 use crate::format::{FormatError, Quantisation, TensorHeader};
-use crate::kernels::Rows;
+use crate::kernels::{Dot, Rows};
 use crate::tape::Tape;
 use crate::vector::Narrow;
 
@@ -49,6 +49,7 @@ pub(crate) struct Spent {
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
     watch: &Stopwatch,
+    dot: Dot,
     tensor: &TensorHeader,
     x: &Narrow<'_>,
     tokens: Range<usize>,
@@ -68,7 +69,7 @@ pub(crate) async fn matmul(
             let sums = &mut sums[..rows.len()];
             for token in tokens.clone() {
                 let start = watch.now();
-                rows.dot(x.get(token, cols), sums);
+                dot(&rows, x.get(token, cols), sums);
                 let multiplied = watch.now();
                 for (index, &sum) in sums.iter().enumerate() {
                     // A row's exponent above the tensor's occurs in damaged files only; it then counts as the tensor's.

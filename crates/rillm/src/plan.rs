@@ -6,6 +6,7 @@ use crate::clock::Ticks;
 use crate::counted::Traffic;
 use crate::kv_cache::CacheShape;
 use crate::model::Model;
+use crate::pins::Pins;
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::Scratch;
 
@@ -37,6 +38,8 @@ pub struct PlanOptions {
     pub chunk: Option<usize>,
     /// Bytes of weights kept in memory, rounded down to sectors, no more than the tape; if absent what is left.
     pub pinned: Option<usize>,
+    /// Which of the weights are kept.
+    pub pinning: Pinning,
     /// Tokens that the sampler can choose among after top-k, top-p or min-p, 1 to the vocabulary.
     pub candidates: usize,
     /// Compare the checksum of the weights in every so many passes through the head, the first included, and in the
@@ -47,7 +50,41 @@ pub struct PlanOptions {
 impl PlanOptions {
     /// `ram` bytes, 256 candidates, a check in 64 passes, everything else as it fits best.
     pub fn new(ram: usize) -> Self {
-        Self { ram, large: 0, context: None, batch: None, chunk: None, pinned: None, candidates: 256, check_every: 64 }
+        Self {
+            ram,
+            large: 0,
+            context: None,
+            batch: None,
+            chunk: None,
+            pinned: None,
+            pinning: Pinning::Front,
+            candidates: 256,
+            check_every: 64,
+        }
+    }
+}
+
+/// Which of the weights are kept in memory, where not all of them are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// The front of the tape, in one piece, and as much of it as there is room for.
+    Front,
+    /// Spans that lie evenly among the weights that are read, one before each read: a source that reads by itself (DMA) has
+    /// the time in which they are multiplied to fetch the next ones.
+    Spread {
+        /// Bytes that are kept at most. With fewer than there is room for, the source and the memory that the kept
+        /// weights are in can be made to finish together.
+        most: usize,
+    },
+}
+
+impl Pinning {
+    /// Bytes that are kept at most.
+    fn most(self) -> usize {
+        match self {
+            Self::Front => usize::MAX,
+            Self::Spread { most } => most,
+        }
     }
 }
 
@@ -80,8 +117,10 @@ pub struct Plan {
     pub batch: usize,
     /// Bytes of a read, a whole number of sectors; 0 if all weights are in memory.
     pub chunk: usize,
-    /// Bytes of the tape's front that stay in memory, a whole number of sectors.
+    /// Bytes of the tape that stay in memory, a whole number of sectors.
     pub pinned: usize,
+    /// Which bytes these are.
+    pub pinning: Pinning,
     /// Tokens that the sampler can choose among after top-k, top-p or min-p.
     pub candidates: usize,
     pub(crate) cache_place: Place,
@@ -94,8 +133,9 @@ pub struct Plan {
 pub(crate) struct Sizes {
     /// Bytes of the memory that the two chunk buffers, the tokenizer and the embedding rows share.
     pub buffers: usize,
-    /// Bytes in front of a chunk.
+    /// Bytes in front of a chunk, and behind it.
     pub headroom: usize,
+    pub tailroom: usize,
     pub rope: usize,
     /// Elements of a token's vectors: residual, 16-bit, 32-bit.
     pub x: usize,
@@ -145,7 +185,7 @@ impl Plan {
     ///
     /// First come the context (which, unless the options say how long it is, gives way where memory is short), one
     /// token's vectors and two buffers of a sector; then the whole tape, if it fits; else larger buffers, larger batches,
-    /// and the front of the tape with what is left. A source that is memory itself needs no buffers for chunks.
+    /// and weights of the tape with what is left. A source that is memory itself needs no buffers for chunks.
     ///
     /// A second memory takes the key-value cache if that makes room for the context, or for a longer one, and the pinned
     /// weights if that makes room for more of them.
@@ -218,7 +258,13 @@ impl Plan {
         }
         // All of the tape in memory: no chunks.
         let resident = Self { pinned: tape, ..plan }.with_buffers(model, 0);
-        if streamed && options.pinned.is_none() && options.chunk.is_none() && fits(&resident, options.ram) {
+        let kept_at_most = tape.min(options.pinning.most());
+        if streamed
+            && kept_at_most == tape
+            && options.pinned.is_none()
+            && options.chunk.is_none()
+            && fits(&resident, options.ram)
+        {
             plan = resident;
         }
         let spare = |plan: &Self| options.ram - plan.total();
@@ -233,13 +279,18 @@ impl Plan {
             let batch = (plan.batch + spare(&plan) / slot).min(comfortable).max(plan.batch + spare(&plan) / 2 / slot);
             plan.batch = batch.min(BATCH_MAX).min(context);
         }
-        if plan.pinned < tape && options.pinned.is_none() {
+        if plan.pinned < kept_at_most && options.pinned.is_none() {
             let room = match plan.pinned_place {
                 Place::Fast => spare(&plan),
                 // The first byte there brings alignment with it.
                 Place::Large => options.large.saturating_sub(plan.large_total().max(ALIGNMENT)),
             };
-            plan.pinned = (room / SECTOR_LEN * SECTOR_LEN).min(tape);
+            plan.pinned = room.min(kept_at_most) / SECTOR_LEN * SECTOR_LEN;
+        }
+        if plan.chunk == 0 && plan.pinned_place == Place::Large && plan.pinned > 0 {
+            // What is kept there is read through the buffers, once.
+            let grown = (plan.sizes.buffers + spare(&plan) / 4).min(CHUNK_MAX) / 8 * 8;
+            plan.sizes.buffers = plan.sizes.buffers.max(grown);
         }
         Ok(plan)
     }
@@ -250,19 +301,23 @@ impl Plan {
         let [hidden, intermediate] = [header.hidden_size, header.intermediate_size].map(|n| n as usize);
         let [q_dim, kv_dim] = [header.q_dim(), header.kv_dim()].map(|n| n as usize);
         let head_dim = header.head_dim as usize;
-        let pinned = options.pinned.map_or(0, |pinned| pinned.min(tape) / SECTOR_LEN * SECTOR_LEN);
+        let pinned =
+            options.pinned.map_or(0, |pinned| pinned.min(tape).min(options.pinning.most()) / SECTOR_LEN * SECTOR_LEN);
         let chunk = if pinned == tape { 0 } else { options.chunk.unwrap_or(1).clamp(1, tape) };
         let plan = Self {
             context,
             batch: options.batch.unwrap_or(1).clamp(1, context),
             chunk: 0,
             pinned,
+            pinning: options.pinning,
             candidates: options.candidates.clamp(1, header.vocab_size as usize),
             cache_place: Place::Fast,
             pinned_place: Place::Fast,
             sizes: Sizes {
                 buffers: 0,
                 headroom: model.longest_piece(),
+                // Behind the front of the tape all is read.
+                tailroom: if options.pinning == Pinning::Front { 0 } else { model.longest_piece() },
                 rope: 4 * head_dim,
                 x: hidden,
                 a: hidden.max(q_dim).max(intermediate).next_multiple_of(2),
@@ -282,11 +337,20 @@ impl Plan {
     /// This plan with reads of `chunk` bytes, rounded up to sectors; 0 for none.
     fn with_buffers(self, model: &Model, chunk: usize) -> Self {
         let chunk = chunk.next_multiple_of(SECTOR_LEN);
-        let chunks = if chunk == 0 { 0 } else { (self.sizes.headroom + chunk).saturating_mul(2) };
+        let Sizes { headroom, tailroom, .. } = self.sizes;
+        let chunks = if chunk == 0 { 0 } else { (headroom + chunk + tailroom).saturating_mul(2) };
         // A record that starts at a sector's last byte.
         let record = (model.embedding().record_len as usize + SECTOR_LEN - 1).next_multiple_of(SECTOR_LEN);
         let buffers = chunks.max(record).max(size_of::<Scratch>()).next_multiple_of(8);
         Self { chunk, sizes: Sizes { buffers, ..self.sizes }, ..self }
+    }
+
+    /// What of a tape of `len` bytes stays in memory.
+    pub(crate) fn pins(&self, len: u64) -> Pins {
+        match self.pinning {
+            Pinning::Front => Pins::front(len, self.pinned as u64),
+            Pinning::Spread { .. } => Pins::spread(len, self.pinned as u64, self.chunk as u64),
+        }
     }
 
     /// The parts of the memory, in the order in which they lie there. Each is a multiple of four bytes. What is more than

@@ -7,14 +7,15 @@ use crate::counted::{Counted, SectorReader, lent};
 use crate::error::Error;
 use crate::format::{FormatError, TokenKind};
 use crate::forward::Pass;
+use crate::kernels::{Dot, Rows};
 use crate::matmul::Row;
 use crate::memory::Memory;
 use crate::model::Model;
-use crate::plan::{Plan, Stats};
+use crate::plan::{Place, Plan, Stats};
 use crate::rope::Frequencies;
 use crate::snapshot::{self, RestoreError};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
-use crate::tape::{Ring, Tape, drive, read_ahead};
+use crate::tape::{Ring, Room, Tape, drive, read_ahead};
 use crate::tokenizer::{Encoder, Scratch, Tokenizer};
 use crate::verify::Verifier;
 
@@ -68,6 +69,7 @@ pub(crate) struct Runner<'m, S> {
     verifier: Verifier,
     /// Of all ticks but those of reads and checksums.
     watch: Stopwatch,
+    dot: Dot,
 }
 
 impl<'m, S: WeightSource> Runner<'m, S> {
@@ -86,6 +88,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             passes: 0,
             verifier: Verifier::new(check_every, model.tape_crc32()),
             watch: Stopwatch::default(),
+            dot: |rows: &Rows<'_>, x, sums| rows.dot(x, sums),
         }
     }
 
@@ -94,6 +97,11 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         for watch in [&mut self.watch, &mut self.verifier.watch, self.source.watch()] {
             watch.clock = Some(clock);
         }
+    }
+
+    /// Multiplies by `dot` from now on.
+    pub fn set_dot(&mut self, dot: Dot) {
+        self.dot = dot;
     }
 
     /// How many tokens of `kind` [`push_text`](Self::push_text) would append.
@@ -231,14 +239,27 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         if self.loaded {
             return Ok(());
         }
+        let pins = self.plan.pins(self.model.tape_len());
+        let through_buffers = self.plan.pinned_place == Place::Large;
         let Memory { rope, buffers, pinned, .. } = &mut self.memory;
         let sector = buffers.first_chunk_mut().ok_or(FormatError::Truncated)?;
         SectorReader::new(&mut self.source, sector)
             .read(self.model.rope_offset(), rope)
             .await
             .map_err(Error::Source)?;
-        if !pinned.is_empty() {
-            self.source.read(Sector::of(self.model.tape_offset()).0, pinned).await.map_err(Error::Source)?;
+        let spans = (0..).map_while(|turn| pins.span_on_tape(turn).zip(pins.span(turn)));
+        for (on_tape, place) in spans.filter(|(_, place)| !place.is_empty()) {
+            let most = if through_buffers { buffers.len() / SECTOR_LEN * SECTOR_LEN } else { place.len() };
+            for (offset, piece) in (on_tape.start..).step_by(most).zip(pinned[place].chunks_mut(most)) {
+                let (first, _) = Sector::of(self.model.tape_offset() + offset);
+                if through_buffers {
+                    let buffer = &mut buffers[..piece.len()];
+                    self.source.read(first, buffer).await.map_err(Error::Source)?;
+                    piece.copy_from_slice(buffer);
+                } else {
+                    self.source.read(first, piece).await.map_err(Error::Source)?;
+                }
+            }
         }
         self.loaded = true;
         Ok(())
@@ -286,7 +307,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         batch: usize,
         head: Option<&mut impl FnMut(u32, i32, i32)>,
     ) -> Result<(), Error<S::Error>> {
-        let Self { model, source, memory, plan, verifier, watch, .. } = self;
+        let Self { model, source, memory, plan, verifier, watch, dot, .. } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
         let pass = |tape, work, watch| Pass {
             header: model.header(),
@@ -298,9 +319,10 @@ impl<'m, S: WeightSource> Runner<'m, S> {
             position: start,
             batch,
             watch,
+            dot: *dot,
         };
-        let pinned = (memory.pinned.len() as u64).min(len);
-        let resident = if source.memory().is_some() { len } else { pinned };
+        let pins = plan.pins(model.tape_len());
+        let streamed = if source.memory().is_some() { 0 } else { pins.read_of(len) };
         if source.memory().is_some() {
             let Some(tape) = lent(source, model.tape_offset(), len as usize) else {
                 // What is missing at the file's end, to get the source's own error.
@@ -309,19 +331,25 @@ impl<'m, S: WeightSource> Runner<'m, S> {
                 return Err(FormatError::Truncated.into());
             };
             pass(Tape::new(tape, None, verifier), &mut memory.work, watch).run(head).await?;
-        } else if pinned == len {
+        } else if streamed == 0 {
             let tape = Tape::new(&memory.pinned[..len as usize], None, verifier);
             pass(tape, &mut memory.work, watch).run(head).await?;
         } else {
-            let headroom = plan.sizes.headroom;
-            let (first, rest) = memory.buffers.split_at_mut(headroom + plan.chunk);
-            let ring = Ring::new(&mut rest[..headroom + plan.chunk], headroom);
-            let range = model.tape_offset() + pinned..model.tape_offset() + len;
-            let reader = read_ahead(source, &ring, first, range);
-            let tape = Tape::new(memory.pinned, Some(&ring), verifier);
-            drive(&ring, reader, pass(tape, &mut memory.work, watch).run(head)).await?;
+            let room = Room { head: plan.sizes.headroom, chunk: plan.chunk };
+            let buffer_len = room.head + room.chunk + plan.sizes.tailroom;
+            let (first, rest) = memory.buffers.split_at_mut(buffer_len);
+            let ring = Ring::new(&mut rest[..buffer_len], room);
+            let start = model.tape_offset();
+            let runs = pins.runs(len).map(|run| start + run.start..start + run.end);
+            // While a pass runs, not every read has to be waited for.
+            let (clock, waited) = (watch.clock, source.watch().ticks.wait);
+            let reader = read_ahead(source, &ring, first, runs);
+            let tape = Tape::new(memory.pinned, Some((pins, &ring)), verifier);
+            let result = drive(&ring, clock, reader, pass(tape, &mut memory.work, watch).run(head)).await;
+            source.watch().ticks.wait = waited + ring.waited.get();
+            result?;
         }
-        source.count_resident(resident);
+        source.count_resident(len - streamed);
         self.tokens += batch as u64;
         self.passes += 1;
         Ok(())
@@ -374,8 +402,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
     }
 
     pub fn stats(&self) -> Stats {
-        let ticks =
-            Ticks { read: self.source.ticks().read, checksum: self.verifier.watch.ticks.checksum, ..self.watch.ticks };
+        let Ticks { read, wait, .. } = self.source.ticks();
+        let ticks = Ticks { read, wait, checksum: self.verifier.watch.ticks.checksum, ..self.watch.ticks };
         Stats {
             traffic: self.source.traffic(),
             tokens: self.tokens,

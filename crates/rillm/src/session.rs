@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::counted::Counted;
 use crate::error::Error;
 use crate::format::TokenKind;
+use crate::kernels::Dot;
 use crate::memory::Memory;
 use crate::model::Model;
 use crate::plan::{Plan, PlanError, PlanOptions, Stats};
@@ -47,7 +48,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
     }
 
     /// A session in two memories, a fast one and a large one: internal and external RAM. `large` of
-    /// [`Plan::large_total`] bytes is enough, as `memory` of [`Plan::total`] bytes is.
+    /// [`Plan::large_total`] bytes is enough, as `memory` of [`Plan::total`] bytes is. The source reads into the first one
+    /// only: DMA does not reach the other one on every chip.
     ///
     /// # Errors
     /// As [`Session::new`].
@@ -71,6 +73,16 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// Counts the ticks of `clock` from now on, by what they are spent on: see [`Stats::ticks`].
     pub fn set_clock(&mut self, clock: Clock) {
         self.runner.set_clock(clock);
+    }
+
+    /// Multiplies by `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot): firmware that has a second
+    /// core gives a part of the rows ([`Rows::split_at`](crate::kernels::Rows::split_at)) to it. It gets at most 16 rows at a
+    /// time, and a sum for each.
+    ///
+    /// A row's sum depends on nothing but the row and the vector, and is exact: the bits are the same however the rows are
+    /// divided, and whoever multiplies them.
+    pub fn set_dot(&mut self, dot: Dot) {
+        self.runner.set_dot(dot);
     }
 
     /// Appends the tokens of `text`, after the token that starts a text if there are none yet and the model wants one.

@@ -1,10 +1,11 @@
 //! The tape: all weights of a token, front to back, in slices of whole rows.
 //!
-//! The front of the tape may be resident in memory (pinned by the plan, or lent by the source: then all of it is). The
-//! rest comes in chunks through two buffers that go round between a [`Reader`], which fills them from the source, and
-//! the [`Tape`], which the layers take rows from. [`drive`] runs both in one task: while a chunk is being multiplied, the
-//! next one is being read. A row that a chunk's end cuts is completed by copying its first part in front of the next
-//! chunk.
+//! Some of it may be resident in memory (pinned by the plan, see [`Pins`], or lent by the source: then all of it is). The
+//! rest comes in chunks through two buffers that go round between a reader ([`read_ahead`]), which fills them from the
+//! source, and the [`Tape`], which the layers take rows from. [`drive`] runs both in one task: while one chunk, or what is
+//! pinned before the next one, is being multiplied, the next one is being read. A row that ends in the next chunk is
+//! completed by copying its first part in front of that chunk, a row that ends in what is pinned by copying its
+//! second part behind the chunk at hand.
 
 use core::cell::Cell;
 use core::future::{Future, poll_fn};
@@ -12,8 +13,10 @@ use core::ops::Range;
 use core::pin::pin;
 use core::task::Poll;
 
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::format::{FormatError, Header, TENSOR_HEADER_LEN, TensorHeader, TensorKind};
+use crate::pins::Pins;
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::verify::Verifier;
 
@@ -27,19 +30,30 @@ pub(crate) struct Ring<'b> {
     finished: Cell<bool>,
     /// Something changed hands, or should be given the chance to.
     moved: Cell<bool>,
-    /// Bytes before the chunk in every buffer, for the first part of a row.
-    headroom: usize,
+    room: Room,
+    /// Ticks in which the layers had nothing to multiply.
+    pub waited: Cell<u64>,
+}
+
+/// Where in a buffer the chunk lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    /// Bytes before it, for the first part of a row.
+    pub head: usize,
+    /// Bytes of the longest chunk. What comes after them is for the second part of a row.
+    pub chunk: usize,
 }
 
 impl<'b> Ring<'b> {
     /// A ring of one buffer; the reader starts with the other one.
-    pub fn new(free: &'b mut [u8], headroom: usize) -> Self {
+    pub fn new(free: &'b mut [u8], room: Room) -> Self {
         Self {
             free: Cell::new(Some(free)),
             full: Cell::new(None),
             finished: Cell::new(false),
             moved: Cell::new(false),
-            headroom,
+            room,
+            waited: Cell::new(0),
         }
     }
 
@@ -66,7 +80,7 @@ impl<'b> Ring<'b> {
     }
 }
 
-/// Reads the bytes `range` of the file, which starts at a sector, through `buffer` and the ring's other one.
+/// Reads `runs` of the file, each of which starts at a sector, through `buffer` and the ring's other one.
 ///
 /// # Errors
 /// The source's, at once.
@@ -74,15 +88,18 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
     source: &mut S,
     ring: &Ring<'b>,
     buffer: &'b mut [u8],
-    range: Range<u64>,
+    runs: impl Iterator<Item = Range<u64>>,
 ) -> Result<(), S::Error> {
-    let mut buffer = buffer;
-    let mut at = range.start;
-    while at < range.end {
-        let room = buffer.len() - ring.headroom;
-        let len = (range.end - at).min(room as u64).next_multiple_of(SECTOR_LEN as u64) as usize;
-        source.read(Sector::of(at).0, &mut buffer[ring.headroom..][..len]).await?;
-        at += len as u64;
+    let Room { head, chunk } = ring.room;
+    let mut chunks = runs.flat_map(|run| (run.start..run.end).step_by(chunk).map(move |at| (at, run.end - at)));
+    let mut buffer = Some(buffer);
+    while let Some((at, left)) = chunks.next() {
+        let buffer = match buffer.take() {
+            Some(buffer) => buffer,
+            None => ring.take_from(&ring.free).await,
+        };
+        let len = left.min(chunk as u64).next_multiple_of(SECTOR_LEN as u64) as usize;
+        source.read(Sector::of(at).0, &mut buffer[head..][..len]).await?;
         // One filled buffer waits at a time; the layers take it when they are through with theirs.
         poll_fn(|_| match ring.full.take() {
             None => Poll::Ready(()),
@@ -94,10 +111,6 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
         .await;
         ring.full.set(Some((buffer, len)));
         ring.moved.set(true);
-        if at >= range.end {
-            break;
-        }
-        buffer = ring.take_from(&ring.free).await;
     }
     ring.finished.set(true);
     ring.moved.set(true);
@@ -105,13 +118,19 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
 }
 
 /// Runs the reader and the layers in turn until the layers are through, or one of them fails.
+///
+/// The layers wait from when they can go no further until they go on, whatever passes meanwhile: a reader that blocks, other
+/// tasks, turns in which nothing has come yet.
 pub(crate) async fn drive<E, T>(
     ring: &Ring<'_>,
+    clock: Option<Clock>,
     reader: impl Future<Output = Result<(), E>>,
     layers: impl Future<Output = Result<T, FormatError>>,
 ) -> Result<T, Error<E>> {
     let (mut reader, mut layers) = (pin!(reader), pin!(layers));
     let mut reading = true;
+    let now = || clock.map_or(0, |clock| clock());
+    let mut waiting_since = now();
     poll_fn(|cx| {
         loop {
             ring.moved.set(false);
@@ -122,11 +141,18 @@ pub(crate) async fn drive<E, T>(
                     Poll::Pending => {}
                 }
             }
-            if let Poll::Ready(result) = layers.as_mut().poll(cx) {
+            let reader_moved = ring.moved.replace(false);
+            let start = now();
+            let layers = layers.as_mut().poll(cx);
+            if layers.is_ready() || ring.moved.get() {
+                ring.waited.update(|ticks| ticks + u64::from(start.wrapping_sub(waiting_since)));
+                waiting_since = now();
+            }
+            if let Poll::Ready(result) = layers {
                 return Poll::Ready(result.map_err(Error::Format));
             }
             // Neither can go on before the source wakes the task.
-            if !ring.moved.get() {
+            if !reader_moved && !ring.moved.get() {
                 return Poll::Pending;
             }
         }
@@ -134,7 +160,7 @@ pub(crate) async fn drive<E, T>(
     .await
 }
 
-/// The bytes at hand: in the resident front, or in the buffer that is the tape's at the moment.
+/// The bytes at hand: resident ones, or some in the buffer that is the tape's at the moment.
 enum Window<'b> {
     Resident(Range<usize>),
     Chunk(&'b mut [u8], Range<usize>),
@@ -143,17 +169,34 @@ enum Window<'b> {
 /// The weights of one pass, taken in order.
 pub(crate) struct Tape<'r, 'b> {
     resident: &'r [u8],
-    ring: Option<&'r Ring<'b>>,
+    /// How what is resident lies among what comes through the ring; `None` if all is resident.
+    streamed: Option<(Pins, &'r Ring<'b>)>,
     window: Window<'b>,
+    /// The turn of the pins at hand, and what comes of it after the window: the rest of its span, then that of its run.
+    turn: u64,
+    span: Range<usize>,
+    run: u64,
     verifier: &'r mut Verifier,
 }
 
 impl<'r, 'b> Tape<'r, 'b> {
-    /// A tape whose front is `resident` and whose rest, if any, comes through `ring`. What is taken from it is shown to
-    /// `verifier`.
-    pub fn new(resident: &'r [u8], ring: Option<&'r Ring<'b>>, verifier: &'r mut Verifier) -> Self {
+    /// A tape that is `resident` as a whole, or the spans of the pins `streamed`, whose runs come through the ring. What is
+    /// taken from it is shown to `verifier`.
+    pub fn new(resident: &'r [u8], streamed: Option<(Pins, &'r Ring<'b>)>, verifier: &'r mut Verifier) -> Self {
         verifier.begin();
-        Self { resident, ring, window: Window::Resident(0..resident.len()), verifier }
+        let window = Window::Resident(if streamed.is_some() { 0..0 } else { 0..resident.len() });
+        let mut tape = Self { resident, streamed, window, turn: 0, span: 0..0, run: 0, verifier };
+        // Of a tape that is all resident there are no turns.
+        let _ = tape.begin_turn(0);
+        tape
+    }
+
+    fn begin_turn(&mut self, turn: u64) -> Result<(), FormatError> {
+        let (pins, _) = self.streamed.ok_or(FormatError::Truncated)?;
+        self.span = pins.span(turn).ok_or(FormatError::Truncated)?;
+        self.run = pins.run(turn, u64::MAX).map_or(0, |run| run.end - run.start);
+        self.turn = turn;
+        Ok(())
     }
 
     /// What has been taken is the tape's prefix: see [`Verifier::end_prefix`].
@@ -172,10 +215,18 @@ impl<'r, 'b> Tape<'r, 'b> {
         }
     }
 
-    /// Makes sure that `len` bytes lie in one piece. No more than the ring's headroom lie there already.
+    /// Makes sure that `len` bytes, no more than a buffer's room before a chunk, lie in one piece.
     async fn ensure(&mut self, len: usize) -> Result<(), FormatError> {
         while self.window().len() < len {
-            let ring = self.ring.ok_or(FormatError::Truncated)?;
+            let (_, ring) = self.streamed.ok_or(FormatError::Truncated)?;
+            if !self.span.is_empty() {
+                self.enter_span(ring, len)?;
+                continue;
+            }
+            if self.run == 0 {
+                self.begin_turn(self.turn + 1)?;
+                continue;
+            }
             let next = poll_fn(|_| match ring.full.take() {
                 None if ring.finished.get() => Poll::Ready(Err(FormatError::Truncated)),
                 None => Poll::Pending,
@@ -189,14 +240,38 @@ impl<'r, 'b> Tape<'r, 'b> {
                 Window::Resident(range) => &self.resident[range.clone()],
                 Window::Chunk(chunk, range) => &chunk[range.clone()],
             };
-            let start = ring.headroom.checked_sub(left.len()).ok_or(FormatError::Truncated)?;
-            buffer[start..ring.headroom].copy_from_slice(left);
-            let before = core::mem::replace(&mut self.window, Window::Chunk(buffer, start..ring.headroom + filled));
-            if let Window::Chunk(chunk, _) = before {
-                ring.free.set(Some(chunk));
-            }
+            let head = ring.room.head;
+            let start = head.checked_sub(left.len()).ok_or(FormatError::Truncated)?;
+            buffer[start..head].copy_from_slice(left);
+            self.change_window(ring, Window::Chunk(buffer, start..head + filled));
+            self.run = self.run.saturating_sub(filled as u64);
         }
         Ok(())
+    }
+
+    /// Takes the span for the window, or, where a row was cut, as much of it behind the chunk at hand as brings the
+    /// window to `len` bytes.
+    fn enter_span(&mut self, ring: &Ring<'b>, len: usize) -> Result<(), FormatError> {
+        if let Window::Chunk(chunk, range) = &mut self.window
+            && range.start < range.end
+        {
+            let part = self.span.start..self.span.end.min(self.span.start + len - range.len());
+            let end = range.end + part.len();
+            let behind = chunk.get_mut(range.end..end).ok_or(FormatError::Truncated)?;
+            behind.copy_from_slice(&self.resident[part.clone()]);
+            (range.end, self.span.start) = (end, part.end);
+        } else {
+            let span = core::mem::take(&mut self.span);
+            self.change_window(ring, Window::Resident(span));
+        }
+        Ok(())
+    }
+
+    /// Gives the buffer of the window before back to the reader.
+    fn change_window(&mut self, ring: &Ring<'b>, window: Window<'b>) {
+        if let Window::Chunk(chunk, _) = core::mem::replace(&mut self.window, window) {
+            ring.free.set(Some(chunk));
+        }
     }
 
     fn advance(&mut self, len: usize) -> &[u8] {
@@ -236,9 +311,12 @@ impl<'r, 'b> Tape<'r, 'b> {
     /// [`FormatError::Truncated`]: there is none.
     pub async fn rows(&mut self, row_len: usize, most: usize) -> Result<&[u8], FormatError> {
         self.ensure(row_len).await?;
-        // With a fresh chunk at hand, the reader has a buffer to fill meanwhile.
-        if let Some(ring) = self.ring {
+        let mut most = most;
+        if let Some((_, ring)) = self.streamed {
+            // With a fresh chunk at hand, the reader has a buffer to fill meanwhile. Resident rows are no more at a time than
+            // a chunk has, so that it has its turns among them, too.
             ring.pause().await;
+            most = most.min((ring.room.chunk / row_len).max(1));
         }
         let rows = (self.window().len() / row_len).min(most);
         Ok(self.advance(rows * row_len))
@@ -280,14 +358,15 @@ mod tests {
     #[test]
     fn a_chunk_is_read_while_another_one_is_multiplied() {
         const ROW: usize = 300;
+        const LEN: u64 = 4 * SECTOR_LEN as u64;
         let log = RefCell::new(String::new());
         let (mut a, mut b) = ([0; ROW + SECTOR_LEN], [0; ROW + SECTOR_LEN]);
-        let ring = Ring::new(&mut b, ROW);
+        let ring = Ring::new(&mut b, Room { head: ROW, chunk: SECTOR_LEN });
         let mut source = Slow { log: &log };
         let mut verifier = Verifier::new(0, 0);
-        let reader = read_ahead(&mut source, &ring, &mut a, 0..4 * SECTOR_LEN as u64);
+        let reader = read_ahead(&mut source, &ring, &mut a, Pins::front(LEN, 0).runs(LEN));
         let rows = async {
-            let mut tape = Tape::new(&[], Some(&ring), &mut verifier);
+            let mut tape = Tape::new(&[], Some((Pins::front(LEN, 0), &ring)), &mut verifier);
             let mut bytes: Vec<u8> = Vec::new();
             for _ in 0..6 {
                 bytes.extend(tape.rows(ROW, 1).await?);
@@ -295,7 +374,7 @@ mod tests {
             }
             Ok::<_, FormatError>(bytes)
         };
-        let mut both = pin!(drive(&ring, reader, rows));
+        let mut both = pin!(drive(&ring, None, reader, rows));
         let bytes = loop {
             if let Poll::Ready(result) = both.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 break result.unwrap();

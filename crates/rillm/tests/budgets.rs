@@ -203,9 +203,9 @@ fn a_clock_tells_every_stage() {
     block_on(session.push_text("a tale")).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     let ticks = session.stats().ticks;
-    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, checksum } = ticks;
+    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, wait, checksum } = ticks;
     for (stage, ticks) in
-        [tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, checksum].iter().enumerate()
+        [tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, wait, checksum].iter().enumerate()
     {
         assert!(*ticks > 0, "stage {stage}: {ticks:?}");
     }

@@ -3,7 +3,8 @@
 mod support;
 
 use proptest::prelude::*;
-use rillm::plan::PlanOptions;
+use rillm::kernels::{Dot, Rows};
+use rillm::plan::{Pinning, PlanOptions};
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::WeightSource;
@@ -17,9 +18,23 @@ fn run<S: WeightSource<Error: std::fmt::Debug>>(
     sampling: &Sampling,
     prompt: &[u32],
 ) -> (Vec<u32>, Vec<(u32, i32, i32)>) {
+    run_by(None, source, options, sampling, prompt)
+}
+
+/// The same, multiplied by `dot`.
+fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
+    dot: Option<Dot>,
+    source: S,
+    options: &PlanOptions,
+    sampling: &Sampling,
+    prompt: &[u32],
+) -> (Vec<u32>, Vec<(u32, i32, i32)>) {
     let (model, source) = open(source);
     let (mut memory, mut large) = (vec![0; options.ram], vec![0; options.large]);
     let mut session = Session::with_large(&model, source, options, &mut memory, &mut large).unwrap();
+    if let Some(dot) = dot {
+        session.set_dot(dot);
+    }
     session.push(prompt).unwrap();
     for _ in 0..4 {
         block_on(session.next(sampling)).unwrap();
@@ -27,6 +42,31 @@ fn run<S: WeightSource<Error: std::fmt::Debug>>(
     let mut logits = Vec::new();
     block_on(session.logits(|id, mantissa, exponent| logits.push((id, mantissa, exponent)))).unwrap();
     (session.tokens().to_vec(), logits)
+}
+
+/// Half of the rows in another thread, as on another core.
+fn halves(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    // What firmware relies on: a strip's sums find room in what two cores share.
+    assert!((1..=16).contains(&rows.len()) && rows.len() == sums.len());
+    let (first, second) = rows.split_at(rows.len() / 2);
+    let (first_sums, second_sums) = sums.split_at_mut(first.len());
+    std::thread::scope(|scope| {
+        scope.spawn(|| second.dot(x, second_sums));
+        first.dot(x, first_sums);
+    });
+}
+
+/// A row, then the others in threes.
+fn uneven(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (mut part, mut rest) = rows.split_at(1);
+    let mut sums = sums;
+    while !part.is_empty() {
+        let (part_sums, rest_sums) = sums.split_at_mut(part.len());
+        part.dot(x, part_sums);
+        sums = rest_sums;
+        (part, rest) = rest.split_at(3);
+    }
+    assert!(sums.is_empty() && rest.is_empty());
 }
 
 proptest! {
@@ -53,14 +93,29 @@ proptest! {
         let by_batch = PlanOptions { batch: Some(batch), ..plenty };
         let by_chunk = PlanOptions { chunk: Some(chunk), pinned: Some(0), ..by_batch };
         let by_pins = PlanOptions { pinned: Some(pinned), ..by_chunk };
+        let by_spread = PlanOptions { pinning: Pinning::Spread { most: pinned }, pinned: None, ..by_chunk };
         let by_itself = PlanOptions { batch: None, context: None, ..PlanOptions::new(600_000) };
         let with_large = PlanOptions { large: pinned + 40_000, pinned: None, ..by_pins };
         let cache_in_large = PlanOptions { ram: 60_000, large: 1 << 20, context: None, ..PlanOptions::new(60_000) };
         prop_assert_eq!(&run(Bytes::lent(&file), &by_batch, &sampling, &prompt), &expected);
-        for options in [plenty, by_batch, by_chunk, by_pins, by_itself, with_large, cache_in_large] {
+        for options in [plenty, by_batch, by_chunk, by_pins, by_spread, by_itself, with_large, cache_in_large] {
             prop_assert_eq!(&run(Bytes::copied(&file), &options, &sampling, &prompt), &expected, "{:?}", options);
         }
         prop_assert_eq!(&run(Late::new(Bytes::copied(&file)), &by_chunk, &sampling, &prompt), &expected);
+        let in_parts = run_by(Some(uneven), Late::new(Bytes::copied(&file)), &by_spread, &sampling, &prompt);
+        prop_assert_eq!(&in_parts, &expected);
+    }
+}
+
+#[test]
+fn two_cores_give_the_same_bits() {
+    for config in support::shapes().iter().take(2) {
+        let file = model_file(config, 4);
+        let options = PlanOptions { batch: Some(3), context: Some(16), ..PlanOptions::new(1 << 20) };
+        let by_spread = PlanOptions { pinning: Pinning::Spread { most: 9000 }, chunk: Some(1500), ..options };
+        let expected = run(Bytes::lent(&file), &options, &Sampling::GREEDY, &[1, 2, 3, 4]);
+        let got = run_by(Some(halves), Late::new(Bytes::copied(&file)), &by_spread, &Sampling::GREEDY, &[1, 2, 3, 4]);
+        assert_eq!(got, expected);
     }
 }
 

@@ -61,7 +61,10 @@ impl Emulated {
         let board = Board {
             name,
             clock: options.icount.then_some(Clock { ticks: instructions, unit: Unit::Count("instructions") }),
-            plan: options.plan,
+            plan: &|_| options.plan,
+            dot: None,
+            start: &|_| Ok(()),
+            expect: &|_, _, _| Ok(()),
             stats: &|out| {
                 let [peak, len] = [stack.peak(), stack.len()].map(|bytes| Grouped(bytes as u64));
                 writeln!(out, "stack: {peak} of {len} bytes at most")

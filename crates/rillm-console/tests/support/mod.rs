@@ -101,7 +101,10 @@ pub fn board() -> Board<'static> {
     Board {
         name: "a test",
         clock: Some(Clock { ticks, unit: Unit::Count("steps") }),
-        plan: PlanOptions::new(0),
+        plan: &|_| PlanOptions::new(0),
+        dot: None,
+        start: &|_| Ok(()),
+        expect: &|_, _, _| Ok(()),
         stats: &|f: &mut dyn fmt::Write| writeln!(f, "stack: 1,234 bytes at most"),
     }
 }

@@ -13,6 +13,9 @@ mod xtensa;
 
 pub(crate) use generic::dot;
 
+/// Multiplies rows with a vector, as [`Rows::dot`] does.
+pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
+
 /// Rows of a quantised tensor, one after the other.
 ///
 /// A row is `cols` values `q` of 8 bits, never −128, then an unsigned 8-bit scale for each `group` of them (the last group
@@ -40,6 +43,17 @@ impl<'a> Rows<'a> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// The bytes of all of them.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The first `rows` rows and the others; all and none where there are fewer.
+    pub fn split_at(&self, rows: usize) -> (Self, Self) {
+        let (first, second) = self.bytes.split_at(rows.min(self.len()) * self.row_len);
+        (Self { bytes: first, ..*self }, Self { bytes: second, ..*self })
     }
 
     /// The bytes of a row.

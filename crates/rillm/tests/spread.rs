@@ -1,0 +1,156 @@
+//! Kept weights that lie among those that are read: the same bits, true counts, and less waiting.
+
+mod support;
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use rillm::error::Error;
+use rillm::plan::{Pinning, Plan, PlanOptions};
+use rillm::sampler::Sampling;
+use rillm::session::Session;
+use rillm::source::WeightSource;
+use rillm::sources::{Bytes, Fault, Faulty};
+use rillm_convert::checkpoint::LlamaConfig;
+use support::{Flipping, Late, block_on, model_file, open, session, shapes};
+
+const CONTEXT: usize = 32;
+
+fn options() -> PlanOptions {
+    PlanOptions { context: Some(CONTEXT), ..PlanOptions::new(1 << 20) }
+}
+
+fn spread(most: usize, chunk: usize) -> PlanOptions {
+    PlanOptions { pinning: Pinning::Spread { most }, chunk: Some(chunk), ..options() }
+}
+
+/// A model with rows of three sectors, in which a row lies in many spans and chunks at once, and one of many layers.
+static FILES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    let long = LlamaConfig { intermediate_size: 1500, ..shapes()[1].clone() };
+    [model_file(&long, 1), model_file(&shapes()[0], 2)]
+});
+
+/// The tokens of a prompt and three more, and every logit after them.
+fn run<S: WeightSource<Error: std::fmt::Debug>>(source: S, options: &PlanOptions) -> (Vec<u32>, Vec<(u32, i32, i32)>) {
+    let (model, source) = open(source);
+    let (mut memory, mut large) = (vec![0; options.ram], vec![0; options.large]);
+    let mut session = Session::with_large(&model, source, options, &mut memory, &mut large).unwrap();
+    session.push(&[1, 30, 31, 32, 33, 34, 35]).unwrap();
+    for _ in 0..3 {
+        block_on(session.next(&Sampling::GREEDY)).unwrap();
+    }
+    let mut logits = Vec::new();
+    block_on(session.logits(|id, mantissa, exponent| logits.push((id, mantissa, exponent)))).unwrap();
+    (session.tokens().to_vec(), logits)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn spread_weights_give_the_same_bits(
+        file in 0usize..2, chunk in 1usize..9000, most in 0usize..400_000, batch in 1usize..9, large in prop::option::of(0usize..300_000),
+    ) {
+        static EXPECTED: LazyLock<[(Vec<u32>, Vec<(u32, i32, i32)>); 2]> =
+            LazyLock::new(|| [0, 1].map(|file| run(Bytes::lent(&FILES[file]), &options())));
+        let ram = if large.is_some() { 120_000 } else { 1 << 20 };
+        let options = PlanOptions { batch: Some(batch), ram, large: large.unwrap_or(0), ..spread(most, chunk) };
+        prop_assert_eq!(&run(Bytes::copied(&FILES[file]), &options), &EXPECTED[file]);
+        prop_assert_eq!(&run(Late::new(Bytes::copied(&FILES[file])), &options), &EXPECTED[file]);
+        let sectors = PlanOptions { pinned: Some(most / 2), ..options };
+        if sectors.large == 0 {
+            prop_assert_eq!(&run(Late::new(Bytes::copied(&FILES[file])), &sectors), &EXPECTED[file]);
+        }
+    }
+
+    #[test]
+    fn a_plan_keeps_what_was_asked_for(ram in 60_000usize..600_000, most in 0usize..400_000, chunk in prop::option::of(1usize..9000)) {
+        let (model, source) = open(Bytes::copied(&FILES[1]));
+        let tape = model.tape_len().next_multiple_of(512) as usize;
+        let options = PlanOptions { ram, chunk, ..spread(most, 1) };
+        if let Ok(plan) = Plan::new(&model, &source, &options) {
+            prop_assert!(plan.total() <= ram && plan.pinned <= most.min(tape) && plan.pinned.is_multiple_of(512));
+            // What is free, or what was allowed, is less than a sector.
+            prop_assert!(ram - plan.total() < 512 || most.min(tape) - plan.pinned < 512, "{:?}", plan);
+            let mut memory = vec![0; plan.total()];
+            let mut session = session(&model, source, &options, &mut memory);
+            prop_assert_eq!(session.plan(), &plan);
+            session.push(&[1, 2, 3]).unwrap();
+            block_on(session.next(&Sampling::GREEDY)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_an_error_and_no_panic(
+        byte in 0.0f64..1.0, most in 0usize..100_000, chunk in 1usize..3000, cut: bool, check_every in 0u32..2,
+    ) {
+        let (model, _) = open(Bytes::copied(&FILES[0]));
+        let mut file = FILES[0].clone();
+        let byte = (byte * file.len() as f64) as usize;
+        if cut { file.truncate(byte) } else { file[byte] ^= 0x81 }
+        let options = PlanOptions { check_every, batch: Some(2), ..spread(most, chunk) };
+        let mut memory = vec![0; options.ram];
+        let mut session = session(&model, Late::new(Bytes::copied(&file)), &options, &mut memory);
+        session.push(&[1, 2, 3, 4, 5]).unwrap();
+        for _ in 0..2 {
+            let result = block_on(session.next(&Sampling::GREEDY)).map(|_| ());
+            prop_assert!(!cut || result.is_err());
+        }
+    }
+}
+
+#[test]
+fn a_failed_read_or_a_flipped_bit_costs_nothing_but_time() {
+    let file = &FILES[0];
+    let options = PlanOptions { batch: Some(3), check_every: 1, ..spread(20_000, 1024) };
+    let (expected, _) = run(Bytes::lent(file), &options);
+    let (model, _) = open(Bytes::copied(file));
+    for reads in 0..60 {
+        let mut memory = vec![0; options.ram];
+        let mut session = session(&model, Faulty::new(Bytes::copied(file), reads), &options, &mut memory);
+        session.push(&expected[..7]).unwrap();
+        let mut errors = 0;
+        while session.tokens().len() < expected.len() {
+            if let Err(error) = block_on(session.next(&Sampling::GREEDY)).map(|_| ()) {
+                assert_eq!(error, Error::Source(Fault::Planned));
+                errors += 1;
+            }
+        }
+        assert_eq!((session.tokens(), errors), (&expected[..], 1), "{reads}");
+    }
+    // Bytes of spans and of runs, wrong the first time.
+    let first = (file.len() as u64 - model.tape_len()).next_multiple_of(512);
+    let mut found = 0;
+    for byte in (first..file.len() as u64 - 2000).step_by(1777) {
+        let source = Flipping { inner: Bytes::copied(file), reads: 0, flipped: 0..1, byte };
+        let mut memory = vec![0; options.ram];
+        let mut session = session(&model, source, &options, &mut memory);
+        session.push(&expected[..7]).unwrap();
+        while session.tokens().len() < expected.len() {
+            found += usize::from(block_on(session.next(&Sampling::GREEDY)).is_err());
+        }
+        assert_eq!(session.tokens(), expected);
+    }
+    assert!(found > 10, "{found}");
+}
+
+#[test]
+fn reads_and_seeks_are_counted_as_they_are() {
+    let (model, source) = open(Bytes::copied(&FILES[1]));
+    let options = spread(40_000, 4096);
+    let mut memory = vec![0; options.ram];
+    let mut session = session(&model, source, &options, &mut memory);
+    session.push(&[1]).unwrap();
+    block_on(session.next(&Sampling::GREEDY)).unwrap();
+    let plan = *session.plan();
+    assert_eq!((plan.pinned, plan.chunk), (40_000 / 512 * 512, 4096));
+    let chunks = (model.tape_len() - plan.pinned as u64).div_ceil(4096);
+    let before = session.stats().traffic;
+    block_on(session.next(&Sampling::GREEDY)).unwrap();
+    let after = session.stats().traffic;
+    // The record of the token, which may be read in one piece with nothing, and the chunks: all apart from each other.
+    assert_eq!((after.reads - before.reads, after.seeks - before.seeks), (chunks + 1, chunks + 1));
+    let most = model.tape_len() - plan.pinned as u64 + 512 + 1024;
+    assert!((most - 1024..most).contains(&(after.bytes - before.bytes)), "{}", after.bytes - before.bytes);
+    assert_eq!(after.resident_bytes - before.resident_bytes, plan.pinned as u64);
+}
