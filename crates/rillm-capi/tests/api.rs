@@ -449,6 +449,27 @@ fn models_that_are_none_and_prompts_that_are_too_long_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter's stack says nothing")]
+fn a_stack_of_24_kib_is_enough() {
+    let calls = || {
+        let (mut memory, mut card) = (vec![0; 64 << 10], Card::new(MODEL));
+        let setup = with_memory(card.setup(), &mut memory);
+        let (mut plan, mut handle, mut message) = (MemoryPlan::default(), null_mut(), NO_MESSAGE);
+        let config = Config { temperature: 0.8, top_p: 0.9, ..GREEDY };
+        let mut listener = Listener::default();
+        let user = (&raw mut listener).cast();
+        // SAFETY: valid pointers.
+        unsafe {
+            assert_eq!(rillm_plan(&setup, &mut plan, &mut message), Status::RillmOk);
+            assert_eq!(rillm_init(&setup, &mut handle, &mut message), Status::RillmOk);
+            rillm_generate(handle, c"The little fox".as_ptr(), &config, Some(listen), user, &mut message)
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(24 << 10).spawn(calls).expect("a thread");
+    assert_eq!(thread.join().expect("no panic"), Status::RillmOk);
+}
+
+#[test]
 fn a_status_has_words() {
     // SAFETY: a constant with a zero at its end.
     let words = |status| unsafe { CStr::from_ptr(rillm_error_message(status)) }.to_str().expect("UTF-8");
