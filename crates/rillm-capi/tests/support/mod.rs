@@ -8,8 +8,11 @@ use rillm::session::Session;
 use rillm::sources::Bytes;
 use rillm::tokenizer::Decoder;
 
-/// The bundled model.
+/// The bundled model, or one small enough for an interpreter.
+#[cfg(not(miri))]
 pub const MODEL: &[u8] = include_bytes!("../../../../models/rill-tales-1m/model.rillm");
+#[cfg(miri)]
+pub const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/llama");
 
 /// What the engine says after a prompt, in memory of its own choice, and all tokens.
 pub fn expected(prompt: &str, tokens: usize, sampling: &Sampling) -> (String, Vec<u32>) {
