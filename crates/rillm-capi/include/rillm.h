@@ -99,9 +99,9 @@ typedef struct rillm_t rillm_t;
 
 /**
  * Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns 0.
- * `len` is a multiple of 512, and the buffer starts at any address. What lies behind the file's end may have any
- * contents. Anything but 0 means that it failed; the call that needed the bytes then fails with RILLM_ERROR_READ, and
- * the number is in its message. It must not call rillm with the same handle.
+ * `len` is a multiple of 512, and the buffer starts at any address. Anything but 0 means that it failed; the call that
+ * needed the bytes then fails with RILLM_ERROR_READ, and the number is in its message. It must not call rillm with the
+ * same handle, throw or longjmp.
  */
 typedef int (*rillm_read_t)(void *user, uint32_t first_sector, void *buffer, size_t len);
 
@@ -226,7 +226,7 @@ typedef struct rillm_config_t {
 /**
  * Takes the text as it comes: `len` bytes of UTF-8, whole characters, without a zero after them. Before each pass over the
  * weights it is called with a `len` of 0. It returns 0 to go on, and anything else to end the text. It must not call
- * rillm with the same handle, throw or longjmp; no more must the read function.
+ * rillm with the same handle, throw or longjmp.
  */
 typedef int (*rillm_text_t)(void *user, const char *text, size_t len);
 

@@ -38,7 +38,7 @@ use status::Failure;
 
 /// Takes the text as it comes: `len` bytes of UTF-8, whole characters, without a zero after them. Before each pass over the
 /// weights it is called with a `len` of 0. It returns 0 to go on, and anything else to end the text. It must not call
-/// rillm with the same handle, throw or longjmp; no more must the read function.
+/// rillm with the same handle, throw or longjmp.
 pub type OnText = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, len: usize) -> c_int>;
 
 /// Says where the memory of a setup would go, and how much of it is needed at least: fills `plan`, also where the memory is

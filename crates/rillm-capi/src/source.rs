@@ -7,9 +7,9 @@ use rillm::source::{Sector, WeightSource};
 use rillm::sources::{Bytes, PastTheEnd};
 
 /// Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns 0.
-/// `len` is a multiple of 512, and the buffer starts at any address. What lies behind the file's end may have any
-/// contents. Anything but 0 means that it failed; the call that needed the bytes then fails with RILLM_ERROR_READ, and
-/// the number is in its message. It must not call rillm with the same handle.
+/// `len` is a multiple of 512, and the buffer starts at any address. Anything but 0 means that it failed; the call that
+/// needed the bytes then fails with RILLM_ERROR_READ, and the number is in its message. It must not call rillm with the
+/// same handle, throw or longjmp.
 pub type ReadSectors =
     Option<unsafe extern "C" fn(user: *mut c_void, first_sector: u32, buffer: *mut c_void, len: usize) -> c_int>;
 
