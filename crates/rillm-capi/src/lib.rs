@@ -1,0 +1,216 @@
+//! A C interface to rillm. `include/rillm.h` is what C sees of it, and `docs/c-api.md` its manual.
+//!
+//! Everything lies in the caller's memory: the model's description, what the engine plans, and the handle, which refers to
+//! both. Each is cut off that memory for itself (`place.rs`), so that nothing refers to what it is a part of. There is no
+//! allocator and nothing global. The unsafe code is this file, where C's pointers come in, and
+//! a few lines in `place.rs`, `setup.rs`, `source.rs` and `handle.rs`.
+//!
+//! A panic would be a bug, and would not reach C: no call unwinds out of `extern "C"`, it aborts. On bare metal it calls C's
+//! `abort`.
+#![no_std]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+// On a computer the static library wants a panic handler: that of std.
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+mod engine;
+mod handle;
+mod place;
+mod setup;
+mod source;
+mod status;
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr::null_mut;
+
+use rillm::model::Model;
+
+pub use engine::{Config, End, Stats};
+pub use handle::Handle;
+pub use setup::{MemoryPlan, Setup};
+pub use source::ReadSectors;
+pub use status::{Message, Status};
+
+use engine::{Engine, block_on};
+use place::Region;
+use status::Failure;
+
+/// Takes the text as it comes: `len` bytes of UTF-8, whole characters, without a zero after them. Before each pass over the
+/// weights it is called with a `len` of 0. It returns 0 to go on, and anything else to end the text. It must not call
+/// rillm with the same handle, throw or longjmp.
+pub type OnText = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, len: usize) -> c_int>;
+
+/// Says where the memory of a setup would go, and how much of it is needed at least: fills `plan`, also where the memory is
+/// too small. Reads a few kilobytes of the model. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and `setup.model` is so many bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_plan(setup: *const Setup, plan: *mut MemoryPlan, message: *mut Message) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let setup = unsafe { setup.as_ref() }.ok_or(Failure::Null("setup"))?;
+        if plan.is_null() {
+            return Err(Failure::Null("plan"));
+        }
+        // SAFETY: by our own contract.
+        let mut source = unsafe { setup.source()? };
+        let model = block_on(Model::open(&mut source))?;
+        let planned = setup.plan(&model, &source);
+        // SAFETY: not null, so valid.
+        unsafe { plan.write(MemoryPlan::of(setup, &model, &source, planned.as_ref().ok())) };
+        planned.map(|_| ())
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Opens a model in the memory of a setup: fills `rillm` with a handle, or with NULL where it fails. `setup` itself is not
+/// needed any more then. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid; memory and model are so many bytes, and nobody else's until rillm_deinit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_init(setup: *const Setup, rillm: *mut *mut Handle, message: *mut Message) -> Status {
+    let run = || {
+        if rillm.is_null() {
+            return Err(Failure::Null("rillm"));
+        }
+        // SAFETY: not null, so valid.
+        unsafe { rillm.write(null_mut()) };
+        // SAFETY: null or valid, by our own contract.
+        let setup = unsafe { setup.as_ref() }.ok_or(Failure::Null("setup"))?;
+        setup.check_memory()?;
+        // SAFETY: by our own contract.
+        let source = unsafe { setup.source()? };
+        // SAFETY: by our own contract; the lengths were checked, and that they do not overlap.
+        let [mut memory, mut large] =
+            unsafe { [Region::new(setup.memory, setup.memory_len), Region::new(setup.large, setup.large_len)] };
+        let engine = Engine::open(setup, source, &mut memory, &mut large)?;
+        let handle = memory.place(Handle::new(engine)).ok_or(Failure::Setup("setup.memory is too small"))?;
+        // SAFETY: not null, so valid.
+        unsafe { rillm.write(handle) };
+        Ok(())
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Writes a text: `on_text` gets what comes after `prompt`, which is UTF-8 with a zero at its end. Each prompt starts a new
+/// text. A `prompt` of NULL goes on with the one at hand, after an error too: no token is lost or doubled. `user` is what
+/// `on_text` is called with. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_generate(
+    rillm: *mut Handle,
+    prompt: *const c_char,
+    config: *const Config,
+    on_text: OnText,
+    user: *mut c_void,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let (handle, config) = unsafe { (rillm.as_ref(), config.as_ref()) };
+        let handle = handle.ok_or(Failure::Null("rillm"))?;
+        let config = config.ok_or(Failure::Null("config"))?;
+        let on_text = on_text.ok_or(Failure::Null("on_text"))?;
+        let prompt = if prompt.is_null() {
+            None
+        } else {
+            // SAFETY: not null, so text with a zero at its end.
+            let prompt = unsafe { CStr::from_ptr(prompt) }.to_str();
+            Some(prompt.map_err(|error| Failure::NotUtf8(error.valid_up_to()))?)
+        };
+        // SAFETY: the caller's function, which takes what we promise it.
+        let print = |text: &str| unsafe { on_text(user, text.as_ptr().cast(), text.len()) } == 0;
+        handle.with(|engine| engine.generate(prompt, config, print))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Says what was done so far: fills `stats`.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_stats(rillm: *mut Handle, stats: *mut Stats) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"))?;
+        if stats.is_null() {
+            return Err(Failure::Null("stats"));
+        }
+        let done = handle.with(|engine| Ok(engine.stats()))?;
+        // SAFETY: not null, so valid.
+        unsafe { stats.write(done) };
+        Ok(())
+    };
+    run().map_or_else(|failure| failure.status(), |()| Status::RillmOk)
+}
+
+/// Says which tokens the text at hand has, prompt and answer: copies the first `room` of them to `tokens`, which may be NULL
+/// where `room` is 0, and returns how many there are; 0 where the handle is not open or in use.
+///
+/// # Safety
+/// `tokens` has room for `room` numbers, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_tokens(rillm: *mut Handle, tokens: *mut u32, room: usize) -> usize {
+    // SAFETY: null or valid, by our own contract.
+    let Some(handle) = (unsafe { rillm.as_ref() }) else { return 0 };
+    let copy = |engine: &mut Engine| {
+        let all = engine.tokens();
+        if !tokens.is_null() {
+            // SAFETY: there are so many to copy, and there is room for so many; the memory of ours that they lie in is
+            // nobody else's.
+            unsafe { tokens.copy_from_nonoverlapping(all.as_ptr(), all.len().min(room)) };
+        }
+        Ok(all.len())
+    };
+    handle.with(copy).unwrap_or(0)
+}
+
+/// Ends the use of the memory; there is nothing else to give back. A handle of NULL is none, which is no error.
+///
+/// # Safety
+/// The handle is NULL or valid, and no other thread is using it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_deinit(rillm: *mut Handle) -> Status {
+    // SAFETY: null or valid, by our own contract.
+    match unsafe { rillm.as_ref() }.map(Handle::close) {
+        None | Some(Ok(())) => Status::RillmOk,
+        Some(Err(failure)) => failure.status(),
+    }
+}
+
+/// What a status means and what to do about it, in general words; a rillm_message_t has those of the case at hand.
+#[unsafe(no_mangle)]
+pub extern "C" fn rillm_error_message(status: i32) -> *const c_char {
+    Status::words(status).as_ptr()
+}
+
+/// The status, and the message to whoever wants it.
+///
+/// # Safety
+/// `message` is null or valid.
+unsafe fn report(result: Result<(), Failure>, message: *mut Message) -> Status {
+    if !message.is_null() {
+        // SAFETY: as our caller promises.
+        unsafe { message.write(Message::of(result)) };
+    }
+    result.map_or_else(|failure| failure.status(), |()| Status::RillmOk)
+}
+
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        fn abort() -> !;
+    }
+    // SAFETY: C's own, which takes nothing.
+    unsafe { abort() }
+}

@@ -1,0 +1,229 @@
+//! How a call ended, as a number and in words.
+
+use core::ffi::{CStr, c_char};
+use core::fmt;
+
+use rillm::error::Error;
+use rillm::plan::PlanError;
+
+use crate::source::SourceError;
+
+/// How a call ended. Numbers stay what they are from version to version.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It did what it should.
+    RillmOk = 0,
+    /// An argument cannot be: NULL where there must be something, a number out of its range, text that is no UTF-8.
+    RillmErrorArgument = 1,
+    /// The handle is not open: never was, or not any more.
+    RillmErrorClosed = 2,
+    /// The handle is in use: the call came from within one of the callbacks.
+    RillmErrorBusy = 3,
+    /// The read function failed, or the model's memory ends too early.
+    RillmErrorRead = 4,
+    /// What was read is not a model that this version can run, or it is damaged.
+    RillmErrorModel = 5,
+    /// The memory is too small.
+    RillmErrorMemory = 6,
+    /// The prompt has more tokens than there is room for.
+    RillmErrorPromptTooLong = 7,
+}
+
+impl Status {
+    const ALL: [Self; 8] = [
+        Self::RillmOk,
+        Self::RillmErrorArgument,
+        Self::RillmErrorClosed,
+        Self::RillmErrorBusy,
+        Self::RillmErrorRead,
+        Self::RillmErrorModel,
+        Self::RillmErrorMemory,
+        Self::RillmErrorPromptTooLong,
+    ];
+
+    /// What to do about the status of this number, whatever the number.
+    pub fn words(status: i32) -> &'static CStr {
+        match Self::ALL.into_iter().find(|known| *known as i32 == status) {
+            Some(Self::RillmOk) => c"everything went well",
+            Some(Self::RillmErrorArgument) => {
+                c"an argument is NULL, out of its range or no UTF-8: pass a rillm_message_t to learn which"
+            }
+            Some(Self::RillmErrorClosed) => {
+                c"the handle is not open: call rillm_init first, and nothing after rillm_deinit"
+            }
+            Some(Self::RillmErrorBusy) => {
+                c"the handle is in use: do not call rillm from the callbacks, use one thread at a time"
+            }
+            Some(Self::RillmErrorRead) => {
+                c"the model could not be read: check the card and the read function, then call again"
+            }
+            Some(Self::RillmErrorModel) => {
+                c"the model file is damaged or not a .rillm file: make it with `rillm convert`, copy it again"
+            }
+            Some(Self::RillmErrorMemory) => c"the memory is too small: rillm_plan says how much is needed",
+            Some(Self::RillmErrorPromptTooLong) => {
+                c"the prompt is too long: shorten it, or give memory for a longer context"
+            }
+            None => c"no status of this version of rillm",
+        }
+    }
+}
+
+/// Why a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// What must not be NULL.
+    Null(&'static str),
+    /// A setup that cannot be, and what to do.
+    Setup(&'static str),
+    /// A region of memory that no allocation has.
+    Region(&'static str, usize),
+    /// Two regions of memory that have bytes in common.
+    Overlap(&'static str, &'static str),
+    /// A setting, and what it is instead of a number of at least 0.
+    Number(&'static str, &'static str),
+    /// The prompt is no UTF-8 from this byte on.
+    NotUtf8(usize),
+    /// The handle is not open.
+    Closed,
+    /// The handle is in use.
+    Busy,
+    /// The memory is too small.
+    Memory(PlanError),
+    /// The engine's reasons.
+    Engine(Error<SourceError>),
+}
+
+impl From<Error<SourceError>> for Failure {
+    fn from(error: Error<SourceError>) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl Failure {
+    /// Its status.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Null(_) | Self::Setup(_) | Self::Region(..) | Self::Overlap(..) => Status::RillmErrorArgument,
+            Self::Number(..) | Self::NotUtf8(_) => Status::RillmErrorArgument,
+            Self::Closed => Status::RillmErrorClosed,
+            Self::Busy => Status::RillmErrorBusy,
+            Self::Memory(_) => Status::RillmErrorMemory,
+            Self::Engine(Error::Source(_)) => Status::RillmErrorRead,
+            Self::Engine(Error::Format(_) | Error::NoSuchToken { .. }) => Status::RillmErrorModel,
+            Self::Engine(Error::ContextFull { .. }) => Status::RillmErrorPromptTooLong,
+            Self::Engine(Error::Empty | Error::TopK { .. }) => Status::RillmErrorArgument,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null(what) => write!(f, "{what} is NULL and must not be"),
+            Self::Setup(what) => f.write_str(what),
+            Self::Region(what, len) => {
+                write!(
+                    f,
+                    "{what} of {len} bytes reaches past the end of all addresses; check its pointer and its length"
+                )
+            }
+            Self::Overlap(one, other) => write!(f, "{one} and {other} overlap; give each its own bytes"),
+            Self::Number(field, found) => write!(f, "config.{field} is {found}; it must be a number of at least 0"),
+            Self::NotUtf8(at) => write!(f, "the prompt is not UTF-8 at byte {at}; encode it as UTF-8"),
+            Self::Closed => {
+                f.write_str("the handle is not open; use one that rillm_init gave and rillm_deinit did not end")
+            }
+            Self::Busy => {
+                f.write_str("the handle is in use; return from the callback first, its value can end the text")
+            }
+            Self::Memory(error) => write!(f, "setup.memory_len: {error}"),
+            Self::Engine(Error::TopK { top_k, candidates }) => {
+                write!(f, "config.top_k is {top_k}; it must be at most {candidates}, or 0 for all tokens")
+            }
+            Self::Engine(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Why a call failed, in one line of English: what was found, what was expected, what to do. Empty where it did not fail.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Message {
+    /// The line, with a zero after it. One that is too long is cut between two characters.
+    pub text: [c_char; 256],
+}
+
+/// Bytes of a message with its zero.
+const MESSAGE_LEN: usize = size_of::<Message>();
+
+impl Message {
+    /// The message of how a call ended.
+    pub fn of(result: Result<(), Failure>) -> Self {
+        let mut line = Line { text: [0; MESSAGE_LEN], len: 0 };
+        if let Err(failure) = result {
+            // What is cut is cut.
+            let _ = fmt::write(&mut line, format_args!("{failure}"));
+        }
+        Self { text: line.text }
+    }
+}
+
+struct Line {
+    text: [c_char; MESSAGE_LEN],
+    len: usize,
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MESSAGE_LEN - 1 - self.len;
+        let fitting = text.floor_char_boundary(room);
+        for (place, byte) in self.text[self.len..].iter_mut().zip(text[..fitting].bytes()) {
+            *place = byte as c_char;
+        }
+        self.len += fitting;
+        if fitting < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+
+    fn text(failure: Failure) -> String {
+        let message = Message::of(Err(failure));
+        // SAFETY: it ends with a zero.
+        unsafe { CStr::from_ptr(message.text.as_ptr()) }.to_str().expect("UTF-8").into()
+    }
+
+    #[test]
+    fn the_longest_messages_fit() {
+        let (first, len) = (u32::MAX, usize::MAX);
+        let read = SourceError::Read { code: i32::MIN, first, len };
+        let most = usize::MAX;
+        let plan = PlanError { needed: most, given: 0, context: most, fitting_context: most, smallest: most };
+        for failure in [Failure::Engine(Error::Source(read)), Failure::Memory(plan), Failure::NotUtf8(most)] {
+            assert_eq!(text(failure), std::format!("{failure}"));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_cut_between_characters() {
+        const LONG: &str = "ééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé\
+            ééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé";
+        assert!(LONG.len() > MESSAGE_LEN);
+        assert_eq!(text(Failure::Setup(LONG)), "é".repeat((MESSAGE_LEN - 1) / 2));
+        assert!(Message::of(Ok(())).text.iter().all(|&c| c == 0));
+    }
+
+    #[test]
+    fn every_status_has_words_of_its_own() {
+        let words = Status::ALL.map(|status| Status::words(status as i32));
+        for (at, one) in words.iter().enumerate() {
+            assert!(!words[..at].contains(one) && *one != Status::words(-1), "{one:?}");
+        }
+        assert_eq!(Status::words(i32::MAX), Status::words(-1));
+    }
+}

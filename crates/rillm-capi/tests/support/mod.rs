@@ -1,0 +1,36 @@
+//! What the C interface should give: the engine's own text.
+
+use pollster::block_on;
+use rillm::model::Model;
+use rillm::plan::PlanOptions;
+use rillm::sampler::Sampling;
+use rillm::session::Session;
+use rillm::sources::Bytes;
+use rillm::tokenizer::Decoder;
+
+/// The bundled model, or one small enough for an interpreter.
+#[cfg(not(miri))]
+pub const MODEL: &[u8] = include_bytes!("../../../../models/rill-tales-1m/model.rillm");
+#[cfg(miri)]
+pub const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/llama");
+
+/// What the engine says after a prompt, in memory of its own choice, and all tokens.
+pub fn expected(prompt: &str, tokens: usize, sampling: &Sampling) -> (String, Vec<u32>) {
+    let mut source = Bytes::lent(MODEL);
+    let model = block_on(Model::open(&mut source)).expect("a model");
+    let mut memory = vec![0; 1 << 20];
+    let mut session = Session::new(&model, source, &PlanOptions::new(memory.len()), &mut memory).expect("room");
+    block_on(session.push_text(prompt)).expect("room");
+    let mut decoder = if prompt.is_empty() { model.tokenizer().decoder() } else { Decoder::new(false) };
+    let mut text = String::new();
+    for _ in 0..tokens {
+        let token = block_on(session.next(sampling)).expect("a token");
+        let ended = model.header().is_eos(token.id);
+        text.extend(decoder.push(token.kind, token.text));
+        if ended {
+            text.push_str(decoder.finish());
+            break;
+        }
+    }
+    (text, session.tokens().to_vec())
+}
