@@ -13,16 +13,19 @@ const PREPARED: &str = "RILLM_XTENSA_TOOLCHAIN";
 
 /// The cargo command that builds for the ESP32's instruction set: that of espup's toolchain `esp`, else that of a compiler
 /// prepared from Debian's. `flags` are those that the firmware's `.cargo/config.toml` has for rustc: the prepared compiler,
-/// which needs others besides, is told them here.
+/// which needs others besides, is told them here. `more` are those that it does not have.
 ///
 /// # Errors
 /// There is neither; the error says what to install.
-pub fn cargo(flags: &str) -> Result<Command> {
+pub fn cargo(flags: &str, more: &[String]) -> Result<Command> {
     if espup_was_here() {
         // Not `cargo +esp`: this program may run under a cargo that is not rustup's.
         let mut cargo = Command::new("rustup");
         cargo.args(["run", "esp", "cargo", "build", "--release"]);
         cargo.env_remove("RUSTC");
+        if !more.is_empty() {
+            cargo.args(["--config", &format!("target.'cfg(target_arch = \"xtensa\")'.rustflags={more:?}")]);
+        }
         return Ok(cargo);
     }
     let Some(dir) = prepared()? else {
@@ -43,7 +46,7 @@ pub fn cargo(flags: &str) -> Result<Command> {
     cargo.args(["--config", &format!("paths={crates:?}")]);
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
     cargo.env("CARGO_TARGET_XTENSA_ESP32_NONE_ELF_LINKER", "xtensa-lx106-elf-ld");
-    cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {flags}"));
+    cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {flags} {}", more.join(" ")));
     Ok(cargo)
 }
 

@@ -19,7 +19,7 @@ const LACKING: &str = "-C target-feature=-fp,-mul32high,-bool";
 
 /// The compiler.
 pub fn compiler() -> Result<Command> {
-    xtensa_toolchain::cargo(LACKING)
+    xtensa_toolchain::cargo(LACKING, &[])
 }
 
 /// Builds the firmware and returns its ELF file.

@@ -1,5 +1,6 @@
 //! `cargo xtask esp`: firmware for ESP32 boards.
 
+mod proof;
 mod rom;
 mod simulate;
 

@@ -44,7 +44,7 @@ def main():
     sim = Sim(args.elf, chip="esp32")
     base = sim.symbol("RILLM_SIMULATOR")
     run, read, write = sim._session.run_for, sim._session.read_u32, sim._session.write_u32
-    typed, soon, ended = 0, 0, False
+    typed, soon, ended, to_prompt = 0, 0, False, None
 
     def answer(request):
         """Answers one of the firmware's requests."""
@@ -77,6 +77,8 @@ def main():
             console.write(out)
         room = INPUT_LEN - (typed - read(base + 4 * READ)) % 2**32
         waits = read(base + 4 * WAITS) and room == INPUT_LEN
+        if waits and to_prompt is None:
+            to_prompt = sim.cycles
         if waits and not out and ended:
             break
         # While the firmware waits for a byte, so does its time.
@@ -88,7 +90,7 @@ def main():
                 write(base + 4 * (INPUT + typed % INPUT_LEN), byte)
                 typed = (typed + 1) % 2**32
             write(base + 4 * TYPED, typed)
-    console.write(f"\r\nsimulated: {sim.cycles:,} cycles\r\n".encode())
+    console.write(f"\r\nsimulated: {sim.cycles:,} cycles, {to_prompt:,} to the prompt\r\n".encode())
 
 
 main()

@@ -89,7 +89,7 @@ fn card_reads(path: &Path) -> Result<Vec<trace::Read>> {
 }
 
 /// Tokens and fingerprint in `check: 3 tokens, ids 1 2 3, logits 0254a1de`.
-fn check(line: &str) -> Option<(Vec<u32>, u32)> {
+pub fn check(line: &str) -> Option<(Vec<u32>, u32)> {
     let (count, rest) = line.strip_prefix("check: ")?.split_once(" tokens, ids ")?;
     let (ids, logits) = rest.split_once(", logits ")?;
     let ids: Vec<u32> = ids.split(' ').map(|id| id.parse().ok()).collect::<Option<_>>()?;

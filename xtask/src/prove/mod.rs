@@ -1,10 +1,10 @@
 //! `cargo xtask prove`: the same tokens and logits on emulated boards as on this computer, what the card is asked for, and how
 //! much memory it takes.
 
-mod board;
+pub mod board;
 pub mod cases;
 mod compare;
-mod host;
+pub mod host;
 mod memory;
 pub mod table;
 mod trace;
