@@ -11,7 +11,7 @@
 //!
 //! A breakout for 3.3 V needs no parts; 10 µF between its 3.3 V and GND help where wires are long. Pins 16 and 17 are the PSRAM's.
 //! A board whose slot is wired to the chip's SD host (pins 14, 15, 2, 4, 12 and 13: ESP32-WROVER-KIT) has its lines like the
-//! ESP32-CAM: take them from that example, and read five times as fast.
+//! ESP32-CAM: the card is then read several times as fast.
 #![no_std]
 #![no_main]
 

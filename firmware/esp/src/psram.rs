@@ -18,7 +18,7 @@ const RELIABLE: u8 = 3;
 const STEP: usize = 1 << 10;
 
 /// Why there is none.
-#[cfg_attr(not(feature = "psram"), expect(dead_code, reason = "a chip without any"))]
+#[cfg_attr(not(feature = "esp32"), expect(dead_code, reason = "not every chip has all of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A chip of this revision.
@@ -78,6 +78,15 @@ pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
 
     let config = PsramConfig { ram_frequency: SpiRamFreq::Freq80m, ..PsramConfig::default() };
     Ok(Mapped(Psram::new(psram, config)))
+}
+
+/// Maps it, of the size that it says it has.
+///
+/// # Errors
+/// None.
+#[cfg(feature = "esp32p4")]
+pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
+    Ok(Mapped(Psram::new(psram, PsramConfig::default())))
 }
 
 #[cfg(feature = "psram")]

@@ -38,6 +38,8 @@ const BOUNCE: usize = 16;
 const DMA: Range<usize> = 0x3ffa_e000..0x4000_0000;
 #[cfg(feature = "esp32s3")]
 const DMA: Range<usize> = 0x3fc8_8000..0x3fd0_0000;
+#[cfg(feature = "esp32p4")]
+const DMA: Range<usize> = 0x4ff4_0000..0x4ffa_dfc0;
 
 const ONE_LINE: &str = "1 bit";
 const FOUR_LINES: &str = "4 bits";
@@ -71,12 +73,7 @@ impl<'d, const SLOT: u8> Sdmmc<'d, SLOT> {
         let slot = slot.into_async();
         let modes: &[Mode] = if matches!(slot.supports_bus_width(), BusWidth::W1) { &ONE } else { &FOUR };
         let bus = Bus { slot, unfinished: false };
-        Self {
-            card: BlockDevice::new_uninit_sd_card(bus, Pause),
-            modes,
-            hz: modes[0].hz,
-            bounce: BOUNCE_BLOCKS.take(),
-        }
+        Self { card: BlockDevice::new_uninit_sd_card(bus, Pause), modes, hz: modes[0].hz, bounce: BOUNCE_BLOCKS.take() }
     }
 }
 
@@ -203,11 +200,7 @@ impl<const SLOT: u8> MmcBus for Bus<'_, SLOT> {
         Ok(answer)
     }
 
-    async fn write_blocks<'a, C: BlockWriteCommand + 'a>(
-        &mut self,
-        _: C,
-        _: bool,
-    ) -> Result<C::Resp<'a>, MmcError> {
+    async fn write_blocks<'a, C: BlockWriteCommand + 'a>(&mut self, _: C, _: bool) -> Result<C::Resp<'a>, MmcError> {
         Err(MmcError::Unsupported)
     }
 

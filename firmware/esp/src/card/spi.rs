@@ -52,8 +52,7 @@ impl<'d> SpiCard<'d> {
         let miso = Input::new(miso, InputConfig::default().with_pull(Pull::Up)).peripheral_input();
         let bus = Spi::new(spi, config(SLOW_KHZ)).expect("a clock that all chips make");
         let bus = bus.with_sck(sck).with_mosi(mosi).with_miso(miso);
-        let Ok(device) =
-            ExclusiveDevice::new(bus, Output::new(cs, Level::High, OutputConfig::default()), Delay::new());
+        let Ok(device) = ExclusiveDevice::new(bus, Output::new(cs, Level::High, OutputConfig::default()), Delay::new());
         let options = AcquireOpts { use_crc: true, acquire_retries: ACQUIRE_RETRIES };
         let driver = SdCard::new_with_options(device, Delay::new(), options);
         Self { card: Blocking::new(driver, |_| ()), mode: MODES[0] }
