@@ -45,6 +45,7 @@
 extern crate std;
 
 mod answer;
+mod bandwidth;
 mod bench;
 pub mod boards;
 mod commands;

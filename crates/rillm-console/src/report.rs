@@ -120,20 +120,31 @@ impl fmt::Display for StatsReport<'_> {
             Bytes(traffic.resident_bytes)
         )?;
         if let Some(clock) = &self.board.clock {
-            split(f, clock, ticks)?;
+            split(f, clock, ticks, *tokens)?;
         }
         writeln!(f, "{}", self.memory)?;
         (self.board.stats)(f)
     }
 }
 
-fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks) -> fmt::Result {
+fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) -> fmt::Result {
     let total = ticks.total();
+    let (compute, wait, read) = (ticks.compute(), ticks.wait, ticks.read);
     match clock.unit {
         Unit::Time { per_second } => {
-            writeln!(f, "{} s computing and reading:", Tenths { of: total, by: per_second.into() })?;
+            let per_second = u64::from(per_second);
+            let ms = |ticks: u64| Tenths { of: ticks.saturating_mul(1000), by: tokens.saturating_mul(per_second) };
+            let speed = Tenths { of: tokens.saturating_mul(per_second), by: total };
+            write!(f, "{speed} tokens/s, {} ms a token: ", ms(total))?;
+            writeln!(f, "{} computing, {} waiting for reads, which took {}", ms(compute), ms(wait), ms(read))?;
+            writeln!(f, "{} s computing and waiting:", Tenths { of: total, by: per_second })?;
         }
-        Unit::Count(unit) => writeln!(f, "{} {unit} computing and reading:", Grouped(total))?,
+        Unit::Count(unit) => {
+            let each = |ticks: u64| Grouped(ticks.checked_div(tokens).unwrap_or(0));
+            write!(f, "{} {unit} a token: ", each(total))?;
+            writeln!(f, "{} computing, {} waiting for reads, which took {}", each(compute), each(wait), each(read))?;
+            writeln!(f, "{} {unit} computing and waiting:", Grouped(total))?;
+        }
     }
     let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, wait, checksum, .. } = *ticks;
     for (name, ticks) in [

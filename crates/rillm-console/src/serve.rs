@@ -11,6 +11,7 @@ use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::Board;
 use crate::answer::{Answer, answer};
+use crate::bandwidth;
 use crate::bench::BenchReport;
 use crate::commands::{Command, HELP};
 use crate::line::Line;
@@ -100,24 +101,39 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
         let options =
             PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..(board.plan)(&model) };
-        let mut session = match Session::with_large(&model, source, &options, fast, large) {
-            Ok(session) => session,
-            Err(error) => return self.failed(error),
-        };
-        if let Some(clock) = board.clock {
-            session.set_clock(clock.ticks);
-        }
-        if let Some(dot) = board.dot {
-            session.set_dot(dot);
-        }
         let bench = Bench { board, model: &model, given, lent };
-        let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
-        let expected = fmt::from_fn(|f| (board.expect)(f, &model, session.plan()));
-        self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
-        self.screen.print("Type the beginning of a text, or /help.\n")?;
-        let next = self.serve(bench, &mut session).await?;
-        self.totals = self.totals.and(session.stats());
-        Ok(next)
+        let mut reported = false;
+        loop {
+            let mut session = match Session::with_large(&model, source, &options, fast, large) {
+                Ok(session) => session,
+                Err(error) => return self.failed(error),
+            };
+            if let Some(clock) = board.clock {
+                session.set_clock(clock.ticks);
+            }
+            if let Some(dot) = board.dot {
+                session.set_dot(dot);
+            }
+            if !reported {
+                let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
+                let expected = fmt::from_fn(|f| (board.expect)(f, &model, session.plan()));
+                self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
+                self.screen.print("Type the beginning of a text, or /help.\n")?;
+                reported = true;
+            }
+            let next = self.serve(bench, &mut session).await?;
+            self.totals = self.totals.and(session.stats());
+            match next {
+                Some(next) => return Ok(next),
+                // The session's memory is what the source is read through, and what is timed. Between two texts there is nothing
+                // in it but weights, which the next text reads again.
+                None => source = session.into_source(),
+            }
+            if let Some(clock) = board.clock {
+                let len = model.header().file_len();
+                bandwidth::bench(&mut self.screen, clock, &mut source, len, fast, large).await?;
+            }
+        }
     }
 
     fn failed(&mut self, error: impl fmt::Display) -> Result<Next, C::Error> {
@@ -137,7 +153,8 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Next::Ended)
     }
 
-    async fn serve<S>(&mut self, bench: Bench<'_>, session: &mut Session<'_, S>) -> Result<Next, C::Error>
+    /// Serves lines until another model is wanted, or, which is `None`, the memory, for the rest of `/bench`.
+    async fn serve<S>(&mut self, bench: Bench<'_>, session: &mut Session<'_, S>) -> Result<Option<Next>, C::Error>
     where
         S: WeightSource<Error: fmt::Display>,
     {
@@ -154,7 +171,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 Command::Nothing => {}
                 Command::Prompt(prompt) => {
                     if answer(screen, settings, bench, session, prompt).await? == Answer::GivenUp {
-                        return Ok(Next::OpenAgain);
+                        return Ok(Some(Next::OpenAgain));
                     }
                 }
                 Command::Show(setting) => screen.say(format_args!("{}\n", settings.show(setting)))?,
@@ -175,17 +192,20 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     *settings = Settings::new();
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
-                Command::Bench => screen.say(format_args!("{}", BenchReport(board.clock)))?,
+                Command::Bench => {
+                    screen.say(format_args!("{}", BenchReport(board.clock)))?;
+                    return Ok(None);
+                }
                 Command::Help => screen.print(HELP)?,
                 Command::Model => screen.say(format_args!("{}\n", ModelFacts(bench.model.header())))?,
                 Command::Open(name) => {
                     if let Some(next) = open(screen, name)? {
-                        return Ok(next);
+                        return Ok(Some(next));
                     }
                 }
             }
         }
-        Ok(Next::Ended)
+        Ok(Some(Next::Ended))
     }
 }
 

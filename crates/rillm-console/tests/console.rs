@@ -11,7 +11,7 @@ use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use rillm::sources::{Bytes, Faulty};
 use rillm::{model::Model, plan::PlanOptions};
 use rillm_console::Board;
-use rillm_console::summary::Check;
+use rillm_console::summary::{Check, Unit};
 use rillm_console::text::Text;
 use support::{MODEL, RAM, Script, block_on, board, bundled, converse, run};
 
@@ -177,7 +177,7 @@ fn statistics_since_the_start() {
     assert!(seen.contains("> /stats\r\n0 tokens in 0 passes"), "{seen}");
     let last = seen.rsplit("> /stats\r\n").next().unwrap();
     assert!(last.contains(" bytes in ") && last.contains(" reads and ") && last.contains(" seeks; "), "{last}");
-    assert!(last.contains(" steps computing and reading:\r\n  tokenizer ") && last.contains(" %\r\n"), "{last}");
+    assert!(last.contains(" steps computing and waiting:\r\n  tokenizer ") && last.contains(" %\r\n"), "{last}");
     assert!(last.contains("\r\nstack: 1,234 bytes at most\r\n"), "{last}");
 }
 
@@ -444,4 +444,80 @@ fn the_bench_proves_the_kernel_and_times_it() {
     let seen = run(&mut Script::new("/bench\r"), bundled);
     assert!(seen.contains("kernel: 500 of 500 random matrices"), "{seen}");
     assert!(seen.contains("rows of 1024:") && seen.contains("steps a weight"), "{seen}");
+}
+
+#[test]
+fn the_bench_reads_the_file_and_the_memories_and_gives_them_back() {
+    let bench = |file: Bytes<'static>, fast: usize, large: usize, unit| {
+        let mut script = Script::new("/temp 0\r/max 3\rOnce\r/bench\rOnce\r/stats\r");
+        let clock = board().clock.map(|clock| rillm_console::Clock { unit, ..clock });
+        let board = Board { clock, ..board() };
+        let open = async |_: Option<&str>| Ok::<_, &str>((file, "a file"));
+        block_on(rillm_console::run(&mut script, &board, open, &mut vec![0; fast], &mut vec![1; large])).unwrap();
+        let seen = script.seen();
+        let texts: Vec<&str> = seen.lines().filter(|line| line.starts_with("Once")).collect();
+        assert!(texts.len() == 2 && texts[0] == texts[1] && texts[0].len() > 8, "{seen}");
+        // What the bench reads is no token's, and the report is printed once.
+        assert!(seen.contains("\r\n6 tokens in ") || seen.contains("\r\n8 tokens in "), "{seen}");
+        assert_eq!(seen.matches("weights: ").count(), 2, "{seen}");
+        let lines = seen.lines().filter(|line| line.starts_with("model file, ") || line.starts_with("large memory"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let micros = Unit::Time { per_second: 1_000_000 };
+    // A thousand ticks for each read, of which there are 64, 128, 32 and 8.
+    assert_eq!(
+        bench(Bytes::copied(MODEL), 128 << 10, 0, micros),
+        [
+            "model file, 512 B at random places: 0.51 MB/s",
+            "model file, 4.00 KiB at a time: 4.10 MB/s",
+            "model file, 16.00 KiB at a time: 16.38 MB/s",
+            "model file, 64.00 KiB at a time: 65.54 MB/s",
+        ]
+    );
+    let steps = Unit::Count("steps");
+    assert_eq!(
+        bench(Bytes::copied(MODEL), 60_000, 4000, steps),
+        [
+            "model file, 512 B at random places: 1.95 steps a byte",
+            "model file, 4.00 KiB at a time: 0.24 steps a byte",
+            "model file, 16.00 KiB at a time: 0.06 steps a byte",
+            "large memory: 0.25 steps a byte",
+        ]
+    );
+    let lent = bench(Bytes::lent(MODEL), 128 << 10, 0, steps);
+    assert!(lent.len() == 1 && lent[0].starts_with("model file, where it lies: 0.00 steps"), "{lent:?}");
+}
+
+#[test]
+fn a_card_that_fails_while_it_is_timed_is_told() {
+    let mut script = Script::new("/bench\r/max 1\rA\r");
+    let seen = run(&mut script, async |_| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), 100), "faulty")));
+    assert!(seen.contains("cannot read the model: a planned fault\r\n> /max 1\r\n"), "{seen}");
+    assert!(seen.contains("\r\n1 tokens at "), "{seen}");
+}
+
+#[test]
+fn a_board_says_what_it_is_and_what_it_expects() {
+    let mut script = Script::new("");
+    let board = Board {
+        start: &|out| writeln!(out, "chip: one of many"),
+        expect: &|out, model, plan| writeln!(out, "{} layers, {} positions", model.header().n_layers, plan.context),
+        ..board()
+    };
+    block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
+    let seen = script.seen();
+    assert!(seen.contains("rillm 0.1.0 on a test\r\nchip: one of many\r\nmodel: "), "{seen}");
+    assert!(seen.contains(" kept\r\n6 layers, 109 positions\r\nType the beginning"), "{seen}");
+}
+
+#[test]
+fn statistics_tell_what_a_token_takes() {
+    let seen = converse("/temp 0\r/max 4\rOnce\r/stats\r");
+    let line = seen.lines().find(|line| line.contains(" steps a token: ")).filter(|line| line.contains("computing"));
+    let line = line.unwrap();
+    let number = |text: &str| text.replace(',', "").parse::<i64>().unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!([words[5], words[7], words[8], words[9], words[11]], ["computing,", "waiting", "for", "reads,", "took"]);
+    let [total, compute, wait, read] = [words[0], words[4], words[6], words[12]].map(number);
+    assert!((total - compute - wait).abs() <= 1 && read > 0 && wait >= read, "{line}");
 }

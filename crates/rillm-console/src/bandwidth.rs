@@ -1,0 +1,147 @@
+//! `/bench`: how fast the model file, and the memories that weights are multiplied from, can be read.
+
+use core::fmt;
+use core::hint::black_box;
+
+use embedded_io::{Read, ReadReady, Write};
+use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+
+use crate::Clock;
+use crate::number::{Bytes, Hundredths};
+use crate::screen::Screen;
+use crate::summary::Unit;
+
+/// Bytes that are read for a figure, where there are so many: a slow card takes a second for a half of them.
+const MOST: usize = 512 * 1024;
+/// Reads of a sector each.
+const RANDOM_READS: u32 = 64;
+/// Bytes of longer reads.
+const RUNS: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
+
+/// Reads `source`, the first `len` bytes of the file of which are there, through `fast`, and reads `large`. Prints a line for
+/// each figure as it comes.
+pub async fn bench<C, S>(
+    screen: &mut Screen<C>,
+    clock: Clock,
+    source: &mut S,
+    len: u64,
+    fast: &mut [u8],
+    large: &[u8],
+) -> Result<(), C::Error>
+where
+    C: Read + ReadReady + Write,
+    S: WeightSource<Error: fmt::Display>,
+{
+    if let Some(file) = source.memory() {
+        screen.say(format_args!("model file, where it lies: {}\n", words(clock, file)))?;
+    } else {
+        // As the engine's buffers are aligned.
+        let start = fast.as_ptr().align_offset(8).min(fast.len());
+        let buffer = &mut fast[start..];
+        match random(clock, source, len, buffer).await {
+            Ok(Some(rate)) => screen.say(format_args!("model file, 512 B at random places: {rate}\n"))?,
+            Ok(None) => {}
+            Err(error) => return screen.say(format_args!("cannot read the model: {error}\n")),
+        }
+        for run in RUNS {
+            match in_order(clock, source, len, buffer, run).await {
+                Ok(Some(rate)) => screen.say(format_args!("model file, {} at a time: {rate}\n", Bytes(run as u64)))?,
+                Ok(None) => {}
+                Err(error) => return screen.say(format_args!("cannot read the model: {error}\n")),
+            }
+        }
+    }
+    if !large.is_empty() {
+        screen.say(format_args!("large memory: {}\n", words(clock, large)))?;
+    }
+    Ok(())
+}
+
+/// Reads sectors anywhere in the file; none where there is no room for one.
+async fn random<S: WeightSource>(
+    clock: Clock,
+    source: &mut S,
+    len: u64,
+    buffer: &mut [u8],
+) -> Result<Option<Rate>, S::Error> {
+    let sectors = (len / SECTOR_LEN as u64) as u32;
+    let (Some(buffer), 1..) = (buffer.get_mut(..SECTOR_LEN), sectors) else { return Ok(None) };
+    let (mut sector, mut ticks) = (1u32, 0);
+    for _ in 0..RANDOM_READS {
+        // Of a linear congruence the upper bits (Knuth, The Art of Computer Programming, 3.3.4).
+        sector = sector.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let place = (u64::from(sector) * u64::from(sectors)) >> 32;
+        let start = (clock.ticks)();
+        source.read(Sector(place as u32), buffer).await?;
+        ticks += u64::from((clock.ticks)().wrapping_sub(start));
+    }
+    Ok(Some(Rate { bytes: u64::from(RANDOM_READS) * SECTOR_LEN as u64, ticks, clock }))
+}
+
+/// Reads the file from its start, `run` bytes at a time; none where there is no room for a run, or the file is shorter.
+async fn in_order<S: WeightSource>(
+    clock: Clock,
+    source: &mut S,
+    len: u64,
+    buffer: &mut [u8],
+    run: usize,
+) -> Result<Option<Rate>, S::Error> {
+    let Some(buffer) = buffer.get_mut(..run) else { return Ok(None) };
+    let runs = len.min(MOST as u64) / run as u64;
+    let mut ticks = 0;
+    for first in (0..runs as u32).map(|index| index * (run / SECTOR_LEN) as u32) {
+        let start = (clock.ticks)();
+        source.read(Sector(first), buffer).await?;
+        ticks += u64::from((clock.ticks)().wrapping_sub(start));
+    }
+    Ok((runs > 0).then_some(Rate { bytes: runs * run as u64, ticks, clock }))
+}
+
+/// Sums up the words of a memory.
+fn words(clock: Clock, memory: &[u8]) -> Rate {
+    let (_, words, _) = bytemuck::pod_align_to::<u8, u32>(&memory[..memory.len().min(MOST)]);
+    let start = (clock.ticks)();
+    black_box(black_box(words).iter().fold(0u32, |sum, word| sum.wrapping_add(*word)));
+    let ticks = (clock.ticks)().wrapping_sub(start);
+    Rate { bytes: 4 * words.len() as u64, ticks: ticks.into(), clock }
+}
+
+/// Bytes, and the ticks that reading them took.
+struct Rate {
+    bytes: u64,
+    ticks: u64,
+    clock: Clock,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, ticks, clock } = *self;
+        match clock.unit {
+            // Fewer than 2^20 bytes and 2^32 ticks a second: below 2^52. Ticks of a minute and more, at that rate, are cut.
+            Unit::Time { per_second } => {
+                let by = ticks.saturating_mul(1_000_000).min(1 << 54);
+                write!(f, "{} MB/s", Hundredths { of: bytes.min(1 << 20) * u64::from(per_second), by })
+            }
+            Unit::Count(unit) => write!(f, "{} {unit} a byte", Hundredths { of: ticks, by: bytes }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn rates() {
+        let clock = |unit| Clock { ticks: || 0, unit };
+        let rate = |bytes, ticks, unit| Rate { bytes, ticks, clock: clock(unit) }.to_string();
+        let micros = Unit::Time { per_second: 1_000_000 };
+        assert_eq!(rate(512 * 64, 64 * 600, micros), "0.85 MB/s");
+        assert_eq!(rate(MOST as u64, 60_000, micros), "8.74 MB/s");
+        assert_eq!(rate(MOST as u64, 0, micros), "0.00 MB/s");
+        assert_eq!(rate(MOST as u64, u64::from(u32::MAX), Unit::Time { per_second: u32::MAX }), "0.52 MB/s");
+        assert_eq!(rate(MOST as u64, u64::MAX, Unit::Time { per_second: 1 }), "0.00 MB/s");
+        assert_eq!(rate(1000, 7_250, Unit::Count("instructions")), "7.25 instructions a byte");
+    }
+}
