@@ -84,7 +84,8 @@ pub struct Chip {
     pub mhz: u32,
     /// Cores that share the rows of a matrix.
     pub cores: u32,
-    /// Bytes of internal RAM that the firmware gives to the engine.
+    /// Bytes of internal RAM that the firmware gives to the engine, in one piece: more, and the linker refuses it for the 32
+    /// KiB of stack that are left.
     pub sram: usize,
     /// Bytes of internal RAM that are not in one piece with it: the engine's second memory where there is no PSRAM.
     pub spare: usize,
@@ -210,7 +211,7 @@ pub const ESP32_C3: Chip = Chip {
     cpu: &Cpu::RV32,
     mhz: 160,
     cores: 1,
-    sram: 192 << 10,
+    sram: 248 << 10,
     spare: 63 << 10,
     // esp-hal's `DROM`.
     mapped: 4 << 20,
@@ -218,7 +219,7 @@ pub const ESP32_C3: Chip = Chip {
 };
 
 /// One RISC-V core. esp-hal's `RAM` has 452,112 bytes, code in RAM included.
-pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 320 << 10, ..ESP32_C3 };
+pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, ..ESP32_C3 };
 
 /// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 581,568 bytes beside 128 KiB of cache.
 pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C3 };
