@@ -5,7 +5,7 @@ use core::fmt;
 use rillm::clock::Ticks;
 use rillm::format::Header;
 use rillm::model::Model;
-use rillm::plan::{Place, Plan, Stats};
+use rillm::plan::{Pinning, Place, Plan, Stats};
 
 use crate::number::{Bytes, Grouped, Tenths};
 use crate::summary::{Ram, Unit};
@@ -62,7 +62,8 @@ impl fmt::Display for Memory<'_> {
             f.write_str("\nweights: all in memory")
         } else {
             let (streamed, chunk) = (Bytes(streamed), Bytes(plan.chunk as u64));
-            write!(f, "\nweights: {streamed} a token, read in pieces of {chunk}; {} kept", Bytes(plan.pinned as u64))
+            write!(f, "\nweights: {streamed} a token, read in pieces of {chunk}; {} kept", Bytes(plan.pinned as u64))?;
+            if plan.pinning == Pinning::Front { Ok(()) } else { f.write_str(", spread among them") }
         }
     }
 }

@@ -5,11 +5,12 @@ mod support;
 use std::fmt::Write;
 
 use rillm::format::{Header, SectionKind};
+use rillm::model::Model;
+use rillm::plan::{Pinning, PlanOptions};
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use rillm::sources::{Bytes, Faulty};
-use rillm::{model::Model, plan::PlanOptions};
 use rillm_console::Board;
 use rillm_console::summary::{Check, Unit};
 use rillm_console::text::Text;
@@ -75,9 +76,11 @@ fn the_report_says_where_the_user_is() {
 #[test]
 fn a_board_may_plan_for_a_context() {
     let mut script = Script::new("/max 99\rOnce upon a time\r");
-    let board = Board { plan: &|_| PlanOptions { context: Some(10), ..PlanOptions::new(0) }, ..board() };
+    let pinning = Pinning::Spread { most: 20_000 };
+    let board = Board { plan: &|_| PlanOptions { context: Some(10), pinning, ..PlanOptions::new(0) }, ..board() };
     block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
+    assert!(seen.contains("; 19.50 KiB kept, spread among them\r\n"), "{seen}");
     assert!(seen.contains(", context 10, batches of ") && seen.contains(", context of 10 full"), "{seen}");
 }
 

@@ -289,7 +289,7 @@ impl Plan {
         }
         if plan.chunk == 0 && plan.pinned_place == Place::Large && plan.pinned > 0 {
             // What is kept there is read through the buffers, once.
-            let grown = (plan.sizes.buffers + spare(&plan) / 4).min(CHUNK_MAX) / 8 * 8;
+            let grown = (plan.sizes.buffers + spare(&plan)).min(CHUNK_MAX) / 8 * 8;
             plan.sizes.buffers = plan.sizes.buffers.max(grown);
         }
         Ok(plan)

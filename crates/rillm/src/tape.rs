@@ -91,26 +91,27 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
     runs: impl Iterator<Item = Range<u64>>,
 ) -> Result<(), S::Error> {
     let Room { head, chunk } = ring.room;
-    let mut chunks = runs.flat_map(|run| (run.start..run.end).step_by(chunk).map(move |at| (at, run.end - at)));
-    let mut buffer = Some(buffer);
-    while let Some((at, left)) = chunks.next() {
-        let buffer = match buffer.take() {
-            Some(buffer) => buffer,
-            None => ring.take_from(&ring.free).await,
-        };
-        let len = left.min(chunk as u64).next_multiple_of(SECTOR_LEN as u64) as usize;
-        source.read(Sector::of(at).0, &mut buffer[head..][..len]).await?;
-        // One filled buffer waits at a time; the layers take it when they are through with theirs.
-        poll_fn(|_| match ring.full.take() {
-            None => Poll::Ready(()),
-            waiting => {
-                ring.full.set(waiting);
-                Poll::Pending
-            }
-        })
-        .await;
-        ring.full.set(Some((buffer, len)));
-        ring.moved.set(true);
+    let mut first = Some(buffer);
+    for run in runs {
+        for at in (run.start..run.end).step_by(chunk) {
+            let buffer = match first.take() {
+                Some(buffer) => buffer,
+                None => ring.take_from(&ring.free).await,
+            };
+            let len = (run.end - at).min(chunk as u64).next_multiple_of(SECTOR_LEN as u64) as usize;
+            source.read(Sector::of(at).0, &mut buffer[head..][..len]).await?;
+            // One filled buffer waits at a time; the layers take it when they are through with theirs.
+            poll_fn(|_| match ring.full.take() {
+                None => Poll::Ready(()),
+                waiting => {
+                    ring.full.set(waiting);
+                    Poll::Pending
+                }
+            })
+            .await;
+            ring.full.set(Some((buffer, len)));
+            ring.moved.set(true);
+        }
     }
     ring.finished.set(true);
     ring.moved.set(true);

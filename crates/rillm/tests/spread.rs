@@ -30,8 +30,11 @@ static FILES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     [model_file(&long, 1), model_file(&shapes()[0], 2)]
 });
 
+/// Tokens, and the logits of the position after them.
+type Written = (Vec<u32>, Vec<(u32, i32, i32)>);
+
 /// The tokens of a prompt and three more, and every logit after them.
-fn run<S: WeightSource<Error: std::fmt::Debug>>(source: S, options: &PlanOptions) -> (Vec<u32>, Vec<(u32, i32, i32)>) {
+fn run<S: WeightSource<Error: std::fmt::Debug>>(source: S, options: &PlanOptions) -> Written {
     let (model, source) = open(source);
     let (mut memory, mut large) = (vec![0; options.ram], vec![0; options.large]);
     let mut session = Session::with_large(&model, source, options, &mut memory, &mut large).unwrap();
@@ -51,7 +54,7 @@ proptest! {
     fn spread_weights_give_the_same_bits(
         file in 0usize..2, chunk in 1usize..9000, most in 0usize..400_000, batch in 1usize..9, large in prop::option::of(0usize..300_000),
     ) {
-        static EXPECTED: LazyLock<[(Vec<u32>, Vec<(u32, i32, i32)>); 2]> =
+        static EXPECTED: LazyLock<[Written; 2]> =
             LazyLock::new(|| [0, 1].map(|file| run(Bytes::lent(&FILES[file]), &options())));
         let ram = if large.is_some() { 120_000 } else { 1 << 20 };
         let options = PlanOptions { batch: Some(batch), ram, large: large.unwrap_or(0), ..spread(most, chunk) };

@@ -58,6 +58,9 @@ impl WeightSource for Card {
     type Error = <Bytes<'static> as WeightSource>::Error;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
+        // As DMA does not reach it everywhere.
+        let in_large = LARGE.with_borrow(|large| large.contains(&(buf.as_ptr() as usize)));
+        assert!(!in_large, "a read into the large memory");
         let ready = NOW.get() + self.nanos_a_command + buf.len() as u64 * 1_000_000 / self.bytes_a_ms;
         if self.blocks {
             NOW.set(ready);
