@@ -17,8 +17,6 @@ const FAST_LEN: usize = 224 << 10;
 const FAST_LEN: usize = 248 << 10;
 #[cfg(feature = "esp32c6")]
 const FAST_LEN: usize = 376 << 10;
-#[cfg(feature = "esp32p4")]
-const FAST_LEN: usize = 288 << 10;
 /// Bytes of the second core's stack, on which it multiplies, and nothing else.
 #[cfg(feature = "second-core")]
 const CORE_STACK_LEN: usize = 8 << 10;
