@@ -56,6 +56,13 @@ pub use usb_console::{Both, UsbConsole};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
+/// What some compilers call where a program cannot go on. The ROM of the ESP32 has one.
+#[cfg(feature = "esp32s3")]
+#[unsafe(no_mangle)]
+extern "C" fn abort() -> ! {
+    panic!("the program came to where it cannot go on")
+}
+
 /// Starts the chip at its full clock.
 pub fn init() -> Peripherals {
     esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()))

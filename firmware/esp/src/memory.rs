@@ -10,15 +10,13 @@ use static_cell::ConstStaticCell;
 
 /// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
 #[cfg(feature = "esp32")]
-const FAST_LEN: usize = 152 << 10;
+const FAST_LEN: usize = 144 << 10;
 #[cfg(feature = "esp32s3")]
 const FAST_LEN: usize = 224 << 10;
 #[cfg(feature = "esp32c3")]
 const FAST_LEN: usize = 248 << 10;
 #[cfg(feature = "esp32c6")]
 const FAST_LEN: usize = 376 << 10;
-#[cfg(feature = "esp32p4")]
-const FAST_LEN: usize = 288 << 10;
 /// Bytes of the second core's stack, on which it multiplies, and nothing else.
 #[cfg(feature = "second-core")]
 const CORE_STACK_LEN: usize = 8 << 10;
