@@ -7,6 +7,8 @@ use core::fmt;
 pub enum Error<E> {
     /// The driver's error, after [`RETRIES`](crate::RETRIES) more attempts.
     Device(E),
+    /// Nothing in the slot answers.
+    NoCard,
     /// The first block is neither a partition table nor the start of a FAT file system.
     Unformatted,
     /// The card has a GUID partition table.
@@ -116,6 +118,10 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(error) => write!(f, "the card cannot be read: {error}; is it pushed in fully?"),
+            Self::NoCard => f.write_str(
+                "no card answers; push one in fully, and look at its power, 3.3 V, and at the wires of the clock and of the \
+                 command line (CMD or MOSI)",
+            ),
             Self::Unformatted => write!(f, "the card has no partition table and no FAT file system; {FORMAT}"),
             Self::Gpt => write!(f, "the card has a GUID partition table (GPT) instead of an MBR; {FORMAT}"),
             Self::ExFat => write!(f, "the card is formatted as exFAT; {FORMAT}"),

@@ -53,6 +53,9 @@
 //! # }
 //! ```
 //!
+//! A driver that also implements [`Slot`] is brought up by [`insert`]: in the fastest way in which the card can be read, which is
+//! measured, and with a slower one where that fails.
+//!
 //! There is no allocator and no write: a card is read only. `Blocking` comes with the feature `embedded-sdmmc`, `Async`
 //! with `block-device-driver`; both are on by default. A driver of another kind implements [`Blocks`].
 #![no_std]
@@ -65,6 +68,7 @@ mod error;
 mod file;
 mod name;
 mod runs;
+mod slot;
 mod volume;
 #[cfg(feature = "block-device-driver")]
 mod waiting;
@@ -76,5 +80,6 @@ pub use directory::{File, for_each_model};
 pub use error::Error;
 pub use file::{CardFile, DEFAULT_RUNS};
 pub use name::Name;
+pub use slot::{Facts, Found, Mode, Slot, insert};
 #[cfg(feature = "block-device-driver")]
 pub use waiting::Async;

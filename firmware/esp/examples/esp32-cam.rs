@@ -1,16 +1,40 @@
 //! AI-Thinker's ESP32-CAM: an ESP32 with 4 MiB of PSRAM and a slot for an SD card.
+//!
+//! | line of the slot | pin | besides |
+//! | --- | --- | --- |
+//! | CLK | 14 | |
+//! | CMD | 15 | |
+//! | DATA0 | 2 | |
+//! | DATA1 | 4 | the white flash LED: it glimmers while the card is read with 4 bits |
+//! | DATA2 | 12 | low while the chip starts, or it takes its flash for one of 1.8 V: nothing else on this pin |
+//! | DATA3 | 13 | |
+//!
+//! The slot is on the board, at 3.3 V; no parts are needed. Leave out the lines of DATA1 to DATA3, but not the pull-up of pin 13, to
+//! read with 1 bit: the LED stays dark, and the card is half as fast or less.
 #![no_std]
 #![no_main]
 
 use esp_hal::main;
+use esp_hal::sdmmc::{Config, SdHostController, SlotConfig};
+use rillm_esp::card::{Sdmmc, pull_up};
 use rillm_esp::{Console, Firmware};
 
 #[main]
 fn main() -> ! {
-    let p = rillm_esp::init();
+    let mut p = rillm_esp::init();
+    pull_up(p.GPIO15.reborrow());
+    pull_up(p.GPIO2.reborrow());
+    pull_up(p.GPIO4.reborrow());
+    pull_up(p.GPIO12.reborrow());
+    pull_up(p.GPIO13.reborrow());
+    let host = SdHostController::new(p.SDHOST, Config::default()).expect("the default is valid");
+    let slot = host.slot::<1>(SlotConfig::default()).expect("its first use");
+    let slot = slot.with_clk(p.GPIO14).with_cmd(p.GPIO15).with_data0(p.GPIO2);
+    let slot = slot.with_data1(p.GPIO4).with_data2(p.GPIO12).with_data3(p.GPIO13);
     Firmware {
         name: "ESP32-CAM",
         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
+        card: Sdmmc::new(slot),
         psram: Some(p.PSRAM),
         second_core: Some(p.CPU_CTRL),
     }

@@ -36,3 +36,9 @@ pub fn cycles() -> u64 {
     LAST.store(low, Relaxed);
     u64::from(rounds) << u32::BITS | u64::from(low)
 }
+
+/// Cycles of this core's since its reset, by a timer of microseconds: these cores count none where a program may look.
+#[cfg(target_arch = "riscv32")]
+pub fn cycles() -> u64 {
+    esp_hal::time::Instant::now().duration_since_epoch().as_micros() * u64::from(cpu_clock().as_mhz())
+}

@@ -7,6 +7,7 @@
 //!     Firmware {
 //!         name: "my board",
 //!         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
+//!         card: SpiCard::new(p.SPI2, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
 //!         psram: Some(p.PSRAM),
 //!         second_core: Some(p.CPU_CTRL),
 //!     }
@@ -16,6 +17,7 @@
 #![no_std]
 #![cfg_attr(target_arch = "xtensa", feature(asm_experimental_arch))]
 
+pub mod card;
 mod clock;
 mod console_io;
 mod flash;
@@ -23,19 +25,34 @@ mod memory;
 mod model;
 mod psram;
 mod report;
+#[cfg(feature = "second-core")]
 mod second_core;
 #[cfg(feature = "simulator")]
 mod simulator;
+#[cfg(feature = "usb")]
+mod usb_console;
+
+use core::cell::RefCell;
+use core::convert::Infallible;
+use core::fmt;
 
 use embassy_futures::block_on;
+use embedded_io::{Read, ReadReady, Write};
 // The panic handler.
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;
-use esp_hal::peripherals::{CPU_CTRL, PSRAM, Peripherals};
+#[cfg(feature = "second-core")]
+use esp_hal::peripherals::CPU_CTRL;
+#[cfg(feature = "psram")]
+use esp_hal::peripherals::PSRAM;
+use esp_hal::peripherals::Peripherals;
 use rillm::plan::PlanOptions;
+use rillm_card::Slot;
 use rillm_console::Board;
 
 pub use console_io::Console;
+#[cfg(feature = "usb")]
+pub use usb_console::{Both, UsbConsole};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
@@ -45,34 +62,62 @@ pub fn init() -> Peripherals {
 }
 
 /// A board, as an example wires it.
-pub struct Firmware {
+pub struct Firmware<C, S> {
     /// Its name, for the console.
     pub name: &'static str,
     /// The serial line.
-    pub console: Console,
+    pub console: C,
+    /// The slot for a card.
+    pub card: S,
     /// External memory, if the board has some.
+    #[cfg(feature = "psram")]
     pub psram: Option<PSRAM<'static>>,
     /// The second core, to share the multiplications with. The feature `one-core` leaves it alone.
+    #[cfg(feature = "second-core")]
     pub second_core: Option<CPU_CTRL<'static>>,
 }
 
-impl Firmware {
+impl<C, S> Firmware<C, S>
+where
+    C: Read + ReadReady + Write<Error = Infallible>,
+    S: Slot<Error: fmt::Display>,
+{
     /// Serves the console for good.
     pub fn run(self) -> ! {
         let stack = memory::stack();
-        let Self { name, mut console, psram, second_core } = self;
+        let Self {
+            name,
+            mut console,
+            card,
+            #[cfg(feature = "psram")]
+            psram,
+            #[cfg(feature = "second-core")]
+            second_core,
+        } = self;
+        #[cfg(feature = "second-core")]
         let second_core = second_core.filter(|_| !cfg!(feature = "one-core"));
         #[cfg(feature = "simulator")]
         let (psram, second_core) = simulator::wanted(psram, second_core);
 
         let (spare, core_stack) = memory::spare();
+        #[cfg(feature = "second-core")]
+        let two_cores = second_core.is_some();
+        #[cfg(not(feature = "second-core"))]
+        let two_cores = false;
         // The two cores' caches are one to the PSRAM: it is mapped before the second core starts, and looked at after it.
-        let mapped = psram.map(|psram| psram::map(psram, second_core.is_some())).transpose();
+        #[cfg(feature = "psram")]
+        let mapped = psram.map(|psram| psram::map(psram, two_cores)).transpose();
+        #[cfg(feature = "second-core")]
         let dot = second_core.map(|core| second_core::start(core, core_stack));
+        #[cfg(not(feature = "second-core"))]
+        let (dot, ()) = (None, *core_stack);
+        #[cfg(feature = "psram")]
         let psram = mapped.and_then(|mapped| mapped.map(psram::Mapped::memory).transpose());
+        #[cfg(not(feature = "psram"))]
+        let psram: Result<Option<&'static mut [u8]>, psram::Error> = Ok(None);
         let report = report::Report {
             psram: psram.as_ref().map(|psram| psram.as_ref().map(|memory| memory.len())).map_err(|&error| error),
-            two_cores: dot.is_some(),
+            two_cores,
             stack,
         };
         let large = psram.ok().flatten().unwrap_or(spare);
@@ -87,9 +132,16 @@ impl Firmware {
             stats: &|out| report.stats(out),
         };
         let fast = memory::fast();
+        #[cfg(feature = "simulator")]
+        let card = {
+            drop(card);
+            simulator::Card
+        };
+        let card = RefCell::new(card);
+        let open = async |name: Option<&str>| model::open(&card, name).await;
         loop {
             // A serial line has no end, and what goes wrong on it is passed over.
-            let Ok(()) = block_on(rillm_console::run(&mut console, &board, model::open, fast, large));
+            let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, fast, large));
         }
     }
 }

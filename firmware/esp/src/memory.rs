@@ -5,16 +5,28 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use esp_hal::ram;
-use esp_hal::system::Stack as CoreStack;
 use rillm_painted::Stack;
 use static_cell::ConstStaticCell;
 
 /// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
+#[cfg(feature = "esp32")]
 const FAST_LEN: usize = 152 << 10;
+#[cfg(feature = "esp32s3")]
+const FAST_LEN: usize = 224 << 10;
+#[cfg(feature = "esp32c3")]
+const FAST_LEN: usize = 248 << 10;
+#[cfg(feature = "esp32c6")]
+const FAST_LEN: usize = 376 << 10;
 /// Bytes of the second core's stack, on which it multiplies, and nothing else.
+#[cfg(feature = "second-core")]
 const CORE_STACK_LEN: usize = 8 << 10;
 /// Bytes of the block of memory that the bootloader has had, but for that stack.
-const SPARE_LEN: usize = 86 << 10;
+const SPARE_LEN: usize = if cfg!(feature = "esp32") { 86 << 10 } else { 63 << 10 };
+
+#[cfg(feature = "second-core")]
+type CoreStack = esp_hal::system::Stack<CORE_STACK_LEN>;
+#[cfg(not(feature = "second-core"))]
+type CoreStack = ();
 
 /// As DMA and caches like it.
 #[repr(C, align(64))]
@@ -23,7 +35,7 @@ struct Aligned<T>(T);
 /// What lies in the memory that the bootloader has had.
 #[repr(C, align(16))]
 struct Reclaimed {
-    stack: CoreStack<CORE_STACK_LEN>,
+    stack: CoreStack,
     spare: [u8; SPARE_LEN],
 }
 
@@ -45,7 +57,7 @@ pub fn fast() -> &'static mut [u8] {
 
 /// Memory that is not next to the engine's, where there is no PSRAM in its place; and the second core's stack. To be called
 /// once.
-pub fn spare() -> (&'static mut [u8], &'static mut CoreStack<CORE_STACK_LEN>) {
+pub fn spare() -> (&'static mut [u8], &'static mut CoreStack) {
     let start = (&raw mut RECLAIMED).cast::<u8>();
     // SAFETY: nobody else uses it, as this is called once; all bytes of it are written before it is lent, and those of a stack
     // need not be.

@@ -1,47 +1,41 @@
 //! The model's file, wherever it lies: one type, so that the program has the engine once.
 
+use core::cell::RefCell;
 use core::fmt;
 
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::{Bytes, PastTheEnd};
-use rillm_card::CardFile;
-use rillm_console::number::Grouped;
+use rillm_card::{Blocks, Error as CardError, Slot};
 
-use crate::flash;
-#[cfg(feature = "simulator")]
-use crate::simulator::{self as card, Card};
+use crate::{card, flash};
 
 /// What the model in flash is called.
 const FLASH: &str = "flash";
 
-type CardError = rillm_card::Error<<Card as rillm_card::Blocks>::Error>;
-
 /// The file.
 #[expect(clippy::large_enum_variant, reason = "there is one of it, and no allocator")]
-pub enum Model {
+pub enum Model<'s, S: Blocks> {
     /// On the card.
-    Card(CardFile<Card>),
+    Card(card::File<'s, S>),
     /// In flash.
     Flash(Bytes<'static>),
 }
 
 /// What the console says of it.
-pub enum About {
-    /// So many bytes on the card, in so many pieces.
-    Card { len: u32, runs: usize },
-    /// In flash, the card being what it is.
-    Flash { card: Option<CardError> },
+pub enum About<E> {
+    /// On the card.
+    Card(card::About<E>),
+    /// In flash, with what is wrong with the card, if that was looked at.
+    Flash(Option<CardError<E>>),
 }
 
-impl fmt::Display for About {
+impl<E: fmt::Display> fmt::Display for About<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Card { len, runs } => {
-                write!(f, "card: {} bytes, {runs} {}", Grouped((*len).into()), if *runs == 1 { "run" } else { "runs" })
-            }
-            Self::Flash { card } => {
-                if let Some(error) = card {
-                    writeln!(f, "card: {error}")?;
+            Self::Card(about) => about.fmt(f),
+            Self::Flash(error) => {
+                if let Some(error) = error {
+                    writeln!(f, "card: {error}; once that is done, /model NAME opens a file of the card")?;
                 }
                 f.write_str("flash, memory-mapped")
             }
@@ -50,14 +44,14 @@ impl fmt::Display for About {
 }
 
 /// Why it cannot be read.
-pub enum Error {
+pub enum Error<E> {
     /// The card's error.
-    Card(CardError),
+    Card(CardError<E>),
     /// Flash has less of it than its header says.
     Flash(PastTheEnd),
 }
 
-impl fmt::Display for Error {
+impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Card(error) => error.fmt(f),
@@ -71,25 +65,25 @@ impl fmt::Display for Error {
 ///
 /// # Errors
 /// The card's, for a file that was named.
-pub async fn open(name: Option<&str>) -> Result<(Model, About), Error> {
-    let in_flash = |card| (Model::Flash(flash::model()), About::Flash { card });
-    if name == Some(FLASH) || (name.is_none() && !card::has_card()) {
+pub async fn open<'s, S: Slot>(
+    slot: &'s RefCell<S>,
+    name: Option<&str>,
+) -> Result<(Model<'s, S>, About<S::Error>), Error<S::Error>> {
+    let in_flash = |error| (Model::Flash(flash::model()), About::Flash(error));
+    if name == Some(FLASH) {
         return Ok(in_flash(None));
     }
-    match CardFile::open(Card, name).await {
-        Ok(file) => {
-            let about = About::Card { len: file.len(), runs: file.runs() };
-            Ok((Model::Card(file), about))
-        }
+    match card::open(slot, name).await {
+        Ok((file, about)) => Ok((Model::Card(file), About::Card(about))),
         Err(error) if name.is_none() => Ok(in_flash(Some(error))),
         Err(error) => Err(Error::Card(error)),
     }
 }
 
-impl WeightSource for Model {
-    type Error = Error;
+impl<S: Blocks> WeightSource for Model<'_, S> {
+    type Error = Error<S::Error>;
 
-    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Error> {
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
         match self {
             Self::Card(file) => file.read(first, buf).await.map_err(Error::Card),
             Self::Flash(bytes) => bytes.read(first, buf).await.map_err(Error::Flash),

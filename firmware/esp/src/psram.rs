@@ -1,20 +1,24 @@
 //! External memory: the large one of the engine.
 
+#[cfg(feature = "psram")]
 use core::slice;
 
+#[cfg(feature = "esp32")]
 use esp_hal::efuse::chip_revision;
+#[cfg(feature = "psram")]
 use esp_hal::peripherals::PSRAM;
-use esp_hal::psram::{Psram, PsramConfig, PsramSize, PsramVaddrMode};
+#[cfg(feature = "psram")]
+use esp_hal::psram::{Psram, PsramConfig};
 
-/// Bytes that the chip can map.
-const MAPPED: usize = 4 << 20;
 /// The first revision that can rely on it, as its major number. Chips before it need other instructions around reads and
 /// writes, which only Espressif's GCC makes.
 const RELIABLE: u8 = 3;
 /// From one word that is tried to the next. Between the writing and the reading of one the cache, of 32 KiB, has to go round.
+#[cfg(feature = "psram")]
 const STEP: usize = 1 << 10;
 
 /// Why there is none.
+#[cfg_attr(not(feature = "esp32"), expect(dead_code, reason = "not every chip has all of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A chip of this revision.
@@ -39,13 +43,20 @@ impl core::fmt::Display for Error {
 }
 
 /// External memory at its address, whatever of it there really is.
+#[cfg(feature = "psram")]
 pub struct Mapped(Psram);
 
 /// Maps it, for both cores' caches or one. The second core must not run.
 ///
 /// # Errors
 /// The chip is too old.
+#[cfg(feature = "esp32")]
 pub fn map(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
+    use esp_hal::psram::{PsramSize, PsramVaddrMode};
+
+    /// Bytes that the chip can map.
+    const MAPPED: usize = 4 << 20;
+
     let revision = chip_revision().major;
     if revision < RELIABLE && !cfg!(feature = "simulator") {
         return Err(Error::Unreliable { revision });
@@ -57,6 +68,19 @@ pub fn map(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
     Ok(Mapped(Psram::new(psram, config)))
 }
 
+/// Maps it, of the size that it says it has, eight lines wide or four, at 80 MHz. The cores share a cache.
+///
+/// # Errors
+/// None.
+#[cfg(feature = "esp32s3")]
+pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
+    use esp_hal::psram::SpiRamFreq;
+
+    let config = PsramConfig { ram_frequency: SpiRamFreq::Freq80m, ..PsramConfig::default() };
+    Ok(Mapped(Psram::new(psram, config)))
+}
+
+#[cfg(feature = "psram")]
 impl Mapped {
     /// As much of it as holds what is written to it. The second core, if there is to be one, must run.
     ///

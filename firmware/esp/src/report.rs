@@ -57,3 +57,9 @@ fn flash_mhz() -> Option<u32> {
     let divisor = (u32::from(clock.clkdiv_pre().bits()) + 1) * (u32::from(clock.clkcnt_n().bits()) + 1);
     Some(if clock.clk_equ_sysclk().bit() { BUS_MHZ } else { BUS_MHZ / divisor })
 }
+
+/// Other chips have it elsewhere.
+#[cfg(not(feature = "esp32"))]
+fn flash_mhz() -> Option<u32> {
+    None
+}

@@ -104,11 +104,6 @@ pub fn read_ready() -> bool {
 #[derive(Clone, Copy, Debug)]
 pub struct Card;
 
-/// Whether there is a card.
-pub fn has_card() -> bool {
-    ask(COUNT, [0; 2]) > 0
-}
-
 impl Blocks for Card {
     type Error = Infallible;
 
@@ -129,6 +124,21 @@ impl Blocks for Card {
 
     async fn recover(&mut self) -> Result<(), Infallible> {
         Ok(())
+    }
+}
+
+impl Slot for Card {
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode { lines: "simulated", hz: 0 }]
+    }
+
+    async fn begin(&mut self, _: Mode) -> Result<Found, Infallible> {
+        Ok(if ask(COUNT, [0; 2]) > 0 { Found::Card { high_capacity: true } } else { Found::Nothing })
+    }
+
+    async fn sample(&mut self, first: u32) -> Result<u32, Infallible> {
+        self.read(first, &mut [0; BLOCK_LEN]).await?;
+        Ok(1)
     }
 }
 

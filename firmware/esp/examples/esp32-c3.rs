@@ -1,0 +1,32 @@
+//! Any board with an ESP32-C3, and a card over SPI. There is no PSRAM: what does not fit the chip's 400 KiB is read for each token.
+//!
+//! | line of the card, SPI | line of the card, SD | pin |
+//! | --- | --- | --- |
+//! | SCK | CLK | 4 |
+//! | MISO | DATA0 | 5 |
+//! | MOSI | CMD | 6 |
+//! | CS | DATA3 | 7 |
+//! | 3.3 V, GND | VDD, VSS | 3V3, GND |
+//!
+//! These four lie side by side on most boards. Others would do but 2, 8 and 9, which tell the chip how to start, 11 to 17, which are the
+//! flash's, and 18 and 19 (USB).
+//! A breakout for 3.3 V needs no parts; 10 µF between its 3.3 V and GND help where wires are long.
+//!
+//! The console is in the USB port, and on pins 21 (TX) and 20 (RX) at 115,200 baud.
+#![no_std]
+#![no_main]
+
+use esp_hal::main;
+use rillm_esp::card::SpiCard;
+use rillm_esp::{Both, Console, Firmware, UsbConsole};
+
+#[main]
+fn main() -> ! {
+    let p = rillm_esp::init();
+    Firmware {
+        name: "ESP32-C3",
+        console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO20, p.GPIO21)),
+        card: SpiCard::new(p.SPI2, p.GPIO4, p.GPIO6, p.GPIO5, p.GPIO7),
+    }
+    .run()
+}

@@ -1,0 +1,30 @@
+//! Seeed's XIAO ESP32S3 Sense: an ESP32-S3 with 8 MiB of PSRAM, and a slot for a microSD card on the small board with the camera.
+//!
+//! | line of the slot | pin |
+//! | --- | --- |
+//! | CS | 21, the orange LED's, too: it glimmers while the card is read |
+//! | SCK | 7 (D8) |
+//! | MISO | 8 (D9) |
+//! | MOSI | 9 (D10) |
+//!
+//! No parts are needed: the slot is wired, at 3.3 V, as long as the pads J3 under the small board are whole. The console is in the
+//! USB port, and on pins 43 (D6, TX) and 44 (D7, RX) at 115,200 baud.
+#![no_std]
+#![no_main]
+
+use esp_hal::main;
+use rillm_esp::card::SpiCard;
+use rillm_esp::{Both, Console, Firmware, UsbConsole};
+
+#[main]
+fn main() -> ! {
+    let p = rillm_esp::init();
+    Firmware {
+        name: "XIAO ESP32S3 Sense",
+        console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO44, p.GPIO43)),
+        card: SpiCard::new(p.SPI2, p.GPIO7, p.GPIO9, p.GPIO8, p.GPIO21),
+        psram: Some(p.PSRAM),
+        second_core: Some(p.CPU_CTRL),
+    }
+    .run()
+}
