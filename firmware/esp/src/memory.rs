@@ -10,7 +10,7 @@ use static_cell::ConstStaticCell;
 
 /// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
 #[cfg(feature = "esp32")]
-const FAST_LEN: usize = 152 << 10;
+const FAST_LEN: usize = 144 << 10;
 #[cfg(feature = "esp32s3")]
 const FAST_LEN: usize = 224 << 10;
 #[cfg(feature = "esp32c3")]
