@@ -9,11 +9,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use esp_hal::peripherals::{CPU_CTRL, PSRAM};
 use rillm::source::SECTOR_LEN;
-use rillm_card::Blocks;
+use rillm_card::{Blocks, Found, Mode, Slot};
 
-/// Bytes of input that are kept, and words of a transfer: 4 KiB.
+/// Bytes of input that are kept, and words of a transfer: 1 KiB.
 const INPUT_LEN: usize = 64;
-const TRANSFER_LEN: usize = 1024;
+const TRANSFER_LEN: usize = 256;
 
 /// What is asked of the runner. It answers with 0.
 const DONE: u32 = 0;
@@ -137,7 +137,7 @@ impl Slot for Card {
     }
 
     async fn sample(&mut self, first: u32) -> Result<u32, Infallible> {
-        self.read(first, &mut [0; BLOCK_LEN]).await?;
+        self.read(first, &mut [0; SECTOR_LEN]).await?;
         Ok(1)
     }
 }
