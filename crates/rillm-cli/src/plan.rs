@@ -31,8 +31,8 @@ const FAT32_MAX: u64 = u32::MAX as u64;
   rillm plan --board
   rillm plan --board esp32-cam
   rillm plan --board esp32-s3-devkitc --model tiny-llm.rillm --context 256
-  # One whose chip is too old to rely on its PSRAM
-  rillm plan --board esp32-cam --no-psram
+  # One with an ESP32 before revision 3, whose PSRAM can hold weights alone
+  rillm plan --board esp32-cam --old-chip
   # Without a card: the model lies in the board's flash
   rillm plan --board esp32-c3 --source flash
   rillm plan --board esp32-cam --json | jq .tokens_per_second")]
@@ -40,9 +40,12 @@ pub struct Args {
     /// The board; without one, the boards are listed
     #[arg(long, value_name = "BOARD", num_args = 0..=1, value_parser = board)]
     board: Option<Option<&'static Board>>,
-    /// As if the board had no PSRAM: some have none, and an ESP32 before revision 3 does not use it
+    /// As if the board had no PSRAM: some have none
     #[arg(long)]
     no_psram: bool,
+    /// As if the chip were an ESP32 before revision 3: its PSRAM holds weights alone
+    #[arg(long)]
+    old_chip: bool,
     /// A .rillm file; the bundled model if absent
     #[arg(long, short, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -92,8 +95,9 @@ pub fn run(args: &Args) -> Result<()> {
         ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
     }
     let pace = Pace::of(board);
-    let options =
-        PlanOptions { context: args.context.map(|context| context as usize), ..options(board, &pace, &model, weights) };
+    let options = options(board, &pace, &model, weights);
+    let cache_in_large = board.psram.is_none() || !args.old_chip;
+    let options = PlanOptions { context: args.context.map(|context| context as usize), cache_in_large, ..options };
     let plan = Plan::new(&model, &source, &options).with_context(|| format!("on {}", board.name))?;
     let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every };
     let report = Report { board, source: args.source, file_len: source.len(), estimate };

@@ -148,8 +148,8 @@ impl Board {
 }
 
 /// Bytes of flash for bootloader, partition table and program: the program starts at 64 KiB (espflash's partition table)
-/// and has less than 384 KiB itself (`cargo xtask esp size`).
-const FIRMWARE_LEN: usize = 448 << 10;
+/// and has less than 576 KiB itself (`cargo xtask esp size`).
+const FIRMWARE_LEN: usize = 640 << 10;
 /// Bytes of constants that are mapped with a model: 33 KB (docs/performance.md, firmware) in pages of 64 KiB.
 const CONSTANTS_LEN: usize = 64 << 10;
 
@@ -193,7 +193,7 @@ pub const ESP32: Chip = Chip {
     cpu: &Cpu::LX6,
     mhz: 240,
     cores: 2,
-    sram: 152 << 10,
+    sram: 144 << 10,
     spare: 86 << 10,
     // esp-hal's `drom_seg`.
     mapped: 4 << 20,

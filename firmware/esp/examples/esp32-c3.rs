@@ -18,13 +18,13 @@
 
 use esp_hal::main;
 use rillm_esp::card::SpiCard;
-use rillm_esp::{Both, Console, Firmware, UsbConsole};
+use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
 fn main() -> ! {
     let p = rillm_esp::init();
     Firmware {
-        name: "ESP32-C3",
+        board: &boards::ESP32_C3_SPI,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO20, p.GPIO21)),
         card: SpiCard::new(p.SPI2, p.GPIO4, p.GPIO6, p.GPIO5, p.GPIO7),
     }

@@ -17,13 +17,13 @@
 
 use esp_hal::main;
 use rillm_esp::card::SpiCard;
-use rillm_esp::{Both, Console, Firmware, UsbConsole};
+use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
 fn main() -> ! {
     let p = rillm_esp::init();
     Firmware {
-        name: "ESP32-C6",
+        board: &boards::ESP32_C6_SPI,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO17, p.GPIO16)),
         card: SpiCard::new(p.SPI2, p.GPIO6, p.GPIO7, p.GPIO2, p.GPIO3),
     }

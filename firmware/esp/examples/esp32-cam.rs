@@ -17,7 +17,7 @@
 use esp_hal::main;
 use esp_hal::sdmmc::{Config, SdHostController, SlotConfig};
 use rillm_esp::card::{Sdmmc, pull_up};
-use rillm_esp::{Console, Firmware};
+use rillm_esp::{Console, Firmware, boards};
 
 #[main]
 fn main() -> ! {
@@ -32,7 +32,7 @@ fn main() -> ! {
     let slot = slot.with_clk(p.GPIO14).with_cmd(p.GPIO15).with_data0(p.GPIO2);
     let slot = slot.with_data1(p.GPIO4).with_data2(p.GPIO12).with_data3(p.GPIO13);
     Firmware {
-        name: "ESP32-CAM",
+        board: &boards::ESP32_CAM,
         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
         card: Sdmmc::new(slot),
         psram: Some(p.PSRAM),

@@ -23,7 +23,7 @@
 use esp_hal::main;
 use esp_hal::sdmmc::{Config, SdHostController, SlotConfig};
 use rillm_esp::card::Sdmmc;
-use rillm_esp::{Both, Console, Firmware, UsbConsole};
+use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
 fn main() -> ! {
@@ -33,7 +33,7 @@ fn main() -> ! {
     let slot = slot.with_clk(p.GPIO12).with_cmd(p.GPIO11).with_data0(p.GPIO13);
     let slot = slot.with_data1(p.GPIO14).with_data2(p.GPIO9).with_data3(p.GPIO10);
     Firmware {
-        name: "ESP32-S3-DevKitC-1",
+        board: &boards::ESP32_S3_DEVKITC,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO44, p.GPIO43)),
         card: Sdmmc::new(slot),
         psram: Some(p.PSRAM),

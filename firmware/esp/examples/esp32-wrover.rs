@@ -17,13 +17,13 @@
 
 use esp_hal::main;
 use rillm_esp::card::SpiCard;
-use rillm_esp::{Console, Firmware};
+use rillm_esp::{Console, Firmware, boards};
 
 #[main]
 fn main() -> ! {
     let p = rillm_esp::init();
     Firmware {
-        name: "ESP32-WROVER",
+        board: &boards::ESP32_WROVER,
         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
         card: SpiCard::new(p.SPI3, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
         psram: Some(p.PSRAM),

@@ -14,13 +14,13 @@
 
 use esp_hal::main;
 use rillm_esp::card::SpiCard;
-use rillm_esp::{Both, Console, Firmware, UsbConsole};
+use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
 fn main() -> ! {
     let p = rillm_esp::init();
     Firmware {
-        name: "XIAO ESP32S3 Sense",
+        board: &boards::XIAO_ESP32S3_SENSE,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO44, p.GPIO43)),
         card: SpiCard::new(p.SPI2, p.GPIO7, p.GPIO9, p.GPIO8, p.GPIO21),
         psram: Some(p.PSRAM),

@@ -5,7 +5,7 @@
 //! fn main() -> ! {
 //!     let p = rillm_esp::init();
 //!     Firmware {
-//!         name: "my board",
+//!         board: &boards::ESP32_CAM,
 //!         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
 //!         card: SpiCard::new(p.SPI2, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
 //!         psram: Some(p.PSRAM),
@@ -32,7 +32,7 @@ mod simulator;
 #[cfg(feature = "usb")]
 mod usb_console;
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
 use core::fmt;
 
@@ -49,8 +49,11 @@ use esp_hal::peripherals::Peripherals;
 use rillm::plan::PlanOptions;
 use rillm_card::Slot;
 use rillm_console::Board;
+use rillm_console::boards::Board as BoardFacts;
+use rillm_console::estimate::{self, Estimate, Pace, Range, Weights};
 
 pub use console_io::Console;
+pub use rillm_console::boards;
 #[cfg(feature = "usb")]
 pub use usb_console::{Both, UsbConsole};
 
@@ -70,8 +73,8 @@ pub fn init() -> Peripherals {
 
 /// A board, as an example wires it.
 pub struct Firmware<C, S> {
-    /// Its name, for the console.
-    pub name: &'static str,
+    /// What it is. One that nobody has described is the nearest of them, with another name: `Board { name: "my board", ..ESP32_CAM }`.
+    pub board: &'static BoardFacts,
     /// The serial line.
     pub console: C,
     /// The slot for a card.
@@ -93,7 +96,7 @@ where
     pub fn run(self) -> ! {
         let stack = memory::stack();
         let Self {
-            name,
+            board: facts,
             mut console,
             card,
             #[cfg(feature = "psram")]
@@ -127,15 +130,29 @@ where
             two_cores,
             stack,
         };
-        let large = psram.ok().flatten().unwrap_or(spare);
+        let large = psram.ok().flatten();
+        let facts = BoardFacts { psram: facts.psram.filter(|_| large.is_some()), ..*facts };
+        let cache_in_large = large.is_none() || !psram::for_weights_alone();
+        let large = large.unwrap_or(spare);
+        let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&facts) };
+        // Of the model that is opened: where it is, and how fast the card is.
+        let found = Cell::new((Weights::Flash, published));
 
+        let check_every = PlanOptions::new(0).check_every;
         let board = Board {
-            name,
+            name: facts.name,
             clock: Some(clock::clock()),
-            plan: &|_| PlanOptions::new(0),
+            plan: &|model| {
+                let (weights, pace) = found.get();
+                PlanOptions { cache_in_large, check_every, ..estimate::options(&facts, &pace, model, weights) }
+            },
             dot,
             start: &|out| report.start(out),
-            expect: &|out, _, _| report.ready(out),
+            expect: &|out, model, plan| {
+                let (weights, pace) = found.get();
+                writeln!(out, "{}", Estimate { model, plan, pace, weights, check_every })?;
+                report.ready(out)
+            },
             stats: &|out| report.stats(out),
         };
         let fast = memory::fast();
@@ -145,7 +162,17 @@ where
             simulator::Card
         };
         let card = RefCell::new(card);
-        let open = async |name: Option<&str>| model::open(&card, name).await;
+        let open = async |name: Option<&str>| {
+            let opened = model::open(&card, name).await;
+            if let Ok((_, about)) = &opened {
+                let (weights, rate) = about.pace();
+                // What a command takes is in what was measured.
+                let card =
+                    rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
+                found.set((weights, card.unwrap_or(published)));
+            }
+            opened
+        };
         loop {
             // A serial line has no end, and what goes wrong on it is passed over.
             let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, fast, large));

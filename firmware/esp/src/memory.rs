@@ -5,23 +5,25 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use esp_hal::ram;
+use rillm_console::boards::{self, Chip};
 use rillm_painted::Stack;
 use static_cell::ConstStaticCell;
 
-/// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
 #[cfg(feature = "esp32")]
-const FAST_LEN: usize = 144 << 10;
+const CHIP: Chip = boards::ESP32;
 #[cfg(feature = "esp32s3")]
-const FAST_LEN: usize = 224 << 10;
+const CHIP: Chip = boards::ESP32_S3;
 #[cfg(feature = "esp32c3")]
-const FAST_LEN: usize = 248 << 10;
+const CHIP: Chip = boards::ESP32_C3;
 #[cfg(feature = "esp32c6")]
-const FAST_LEN: usize = 376 << 10;
+const CHIP: Chip = boards::ESP32_C6;
+/// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
+const FAST_LEN: usize = CHIP.sram;
 /// Bytes of the second core's stack, on which it multiplies, and nothing else.
 #[cfg(feature = "second-core")]
 const CORE_STACK_LEN: usize = 8 << 10;
 /// Bytes of the block of memory that the bootloader has had, but for that stack.
-const SPARE_LEN: usize = if cfg!(feature = "esp32") { 86 << 10 } else { 63 << 10 };
+const SPARE_LEN: usize = CHIP.spare;
 
 #[cfg(feature = "second-core")]
 type CoreStack = esp_hal::system::Stack<CORE_STACK_LEN>;

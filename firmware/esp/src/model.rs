@@ -6,6 +6,7 @@ use core::fmt;
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::{Bytes, PastTheEnd};
 use rillm_card::{Blocks, Error as CardError, Slot};
+use rillm_console::estimate::Weights;
 
 use crate::{card, flash};
 
@@ -27,6 +28,16 @@ pub enum About<E> {
     Card(card::About<E>),
     /// In flash, with what is wrong with the card, if that was looked at.
     Flash(Option<CardError<E>>),
+}
+
+impl<E> About<E> {
+    /// Where the weights are; and bytes a second of the card, if they are there.
+    pub fn pace(&self) -> (Weights, Option<u64>) {
+        match self {
+            Self::Card(about) => (Weights::Card, Some(about.bytes_per_second())),
+            Self::Flash(_) => (Weights::Flash, None),
+        }
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for About<E> {

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "psram")]
 use core::slice;
+#[cfg(feature = "psram")]
+use core::sync::atomic::{Ordering, fence};
 
 #[cfg(feature = "esp32")]
 use esp_hal::efuse::chip_revision;
@@ -10,9 +12,13 @@ use esp_hal::peripherals::PSRAM;
 #[cfg(feature = "psram")]
 use esp_hal::psram::{Psram, PsramConfig};
 
-/// The first revision that can rely on it, as its major number. Chips before it need other instructions around reads and
-/// writes, which only Espressif's GCC makes.
-const RELIABLE: u8 = 3;
+/// The first revision that may use it for anything, as its major number, and the first for weights alone. In between, a read
+/// of what one of the last instructions has written may get something else (docs.espressif.com, ESP32 errata, CPU-3.9): fine
+/// for what is written once and only read from then on. Before, ESP-IDF leaves it alone, too.
+#[cfg(feature = "esp32")]
+const FOR_ANYTHING: u8 = 3;
+#[cfg(feature = "esp32")]
+const FOR_WEIGHTS: u8 = 1;
 /// From one word that is tried to the next. Between the writing and the reading of one the cache, of 32 KiB, has to go round.
 #[cfg(feature = "psram")]
 const STEP: usize = 1 << 10;
@@ -33,13 +39,24 @@ pub enum Error {
 impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Unreliable { revision } => write!(
-                f,
-                "left alone: chips of revision {revision}, before {RELIABLE}, get wrong bytes from it now and then"
-            ),
+            Self::Unreliable { revision } => {
+                write!(f, "left alone: chips of revision {revision} get wrong bytes from it now and then")
+            }
             Self::Silent => write!(f, "none that answers; fine if this board has none"),
         }
     }
+}
+
+/// Whether nothing but weights may lie in it.
+#[cfg(feature = "esp32")]
+pub fn for_weights_alone() -> bool {
+    chip_revision().major < FOR_ANYTHING && !cfg!(feature = "simulator")
+}
+
+/// Whether nothing but weights may lie in it.
+#[cfg(not(feature = "esp32"))]
+pub fn for_weights_alone() -> bool {
+    false
 }
 
 /// External memory at its address, whatever of it there really is.
@@ -58,7 +75,7 @@ pub fn map(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
     const MAPPED: usize = 4 << 20;
 
     let revision = chip_revision().major;
-    if revision < RELIABLE && !cfg!(feature = "simulator") {
+    if revision < FOR_WEIGHTS && !cfg!(feature = "simulator") {
         return Err(Error::Unreliable { revision });
     }
     // With a cache for each core, neither would see what the other has written; in this mode each cache is for half of the
@@ -95,6 +112,7 @@ impl Mapped {
         let len = unsafe {
             // From the top down: where a smaller memory appears several times, its own addresses are written last.
             places().rev().for_each(|place| words.byte_add(place).write_volatile(mark(place)));
+            fence(Ordering::SeqCst);
             places().find(|&place| words.byte_add(place).read_volatile() != mark(place)).unwrap_or(mapped)
         };
         if len == 0 {

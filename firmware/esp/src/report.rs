@@ -30,7 +30,14 @@ impl Report {
         }
         match self.psram {
             Ok(None) => writeln!(out),
-            Ok(Some(len)) => writeln!(out, "\nPSRAM: {}", Bytes(len as u64)),
+            Ok(Some(len)) => {
+                let alone = if psram::for_weights_alone() {
+                    ", for weights alone: this chip is older than revision 3"
+                } else {
+                    ""
+                };
+                writeln!(out, "\nPSRAM: {}{alone}", Bytes(len as u64))
+            }
             Err(error) => writeln!(out, "\nPSRAM: {error}"),
         }
     }

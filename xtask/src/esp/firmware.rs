@@ -55,6 +55,11 @@ impl Firmware {
         let mut cargo = cargo(target(&chip))?;
         let features: Vec<&str> = [chip.as_str()].into_iter().chain(features.iter().copied()).collect();
         cargo.args(["--example", self.board.id, "--features", &features.join(",")]);
+        // What only this chip can be built with.
+        let own = format!(".cargo/{chip}.toml");
+        if dir().join(&own).is_file() {
+            cargo.args(["--config", &own]);
+        }
         Ok(cargo)
     }
 

@@ -44,6 +44,13 @@ pub struct About<E> {
     facts: Facts<E>,
 }
 
+impl<E> About<E> {
+    /// What was measured of the card.
+    pub fn bytes_per_second(&self) -> u64 {
+        self.facts.bytes_per_second()
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for About<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { len, runs, facts } = self;
