@@ -117,7 +117,7 @@ mod tests {
     fn an_unknown_board_is_told_the_known_ones() {
         let told = board("esp8266").expect_err("there is no such board");
         assert!(told.lines().any(|line| line.starts_with("  esp32-cam ")), "{told}");
-        assert_eq!(board("esp32-cam").map(|board| chip(board)), Ok("esp32".to_owned()));
+        assert_eq!(board("esp32-cam").map(chip), Ok("esp32".to_owned()));
     }
 
     #[test]
