@@ -149,9 +149,9 @@ impl Slot for Card {
 /// labwired 0.25.0 has no exceptions of windows here: it keeps callers' registers beside the chip. Where a call comes to windows
 /// that are marked as taken, as it does once all 64 registers are, it keeps those, too, and puts them back at the `retw`, over
 /// what the function has returned: of that only the first word is spared (`exec_retw` in `call_window.rs`). The second word of a
-/// u64 is lost once eight calls of eight registers are nested. Where nothing is marked nothing is put back, and the callers' own registers come
-/// back all the same. So this is called wherever the engine and the console come to the firmware's code, deep in their calls. A
-/// chip would lose the callers' registers here.
+/// u64 is lost once eight calls of eight registers are nested. Where nothing is marked nothing is put back, and the callers' own
+/// registers come back all the same. So this is called wherever the engine and the console come to the firmware's code, deep in
+/// their calls. A chip would lose the callers' registers here.
 #[inline(always)]
 pub fn forget_windows() {
     use core::arch::asm;
