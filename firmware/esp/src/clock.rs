@@ -13,6 +13,8 @@ pub fn clock() -> Clock {
 }
 
 fn ticks() -> u32 {
+    #[cfg(feature = "simulator")]
+    crate::simulator::forget_windows();
     (cycles() >> CYCLES_LOG2) as u32
 }
 

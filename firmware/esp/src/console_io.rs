@@ -56,6 +56,8 @@ impl ReadReady for Console {
 
 impl Write for Console {
     fn write(&mut self, buf: &[u8]) -> Result<usize, Infallible> {
+        #[cfg(feature = "simulator")]
+        crate::simulator::forget_windows();
         loop {
             if let Ok(len) = self.uart.write(buf) {
                 return Ok(len);

@@ -94,6 +94,8 @@ where
 {
     /// Serves the console for good.
     pub fn run(self) -> ! {
+        #[cfg(feature = "simulator")]
+        simulator::forget_windows();
         let stack = memory::stack();
         let Self {
             board: facts,

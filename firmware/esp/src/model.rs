@@ -95,6 +95,8 @@ impl<S: Blocks> WeightSource for Model<'_, S> {
     type Error = Error<S::Error>;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
+        #[cfg(feature = "simulator")]
+        crate::simulator::forget_windows();
         match self {
             Self::Card(file) => file.read(first, buf).await.map_err(Error::Card),
             Self::Flash(bytes) => bytes.read(first, buf).await.map_err(Error::Flash),
@@ -102,6 +104,8 @@ impl<S: Blocks> WeightSource for Model<'_, S> {
     }
 
     fn memory(&self) -> Option<&[u8]> {
+        #[cfg(feature = "simulator")]
+        crate::simulator::forget_windows();
         match self {
             Self::Card(file) => file.memory(),
             Self::Flash(bytes) => bytes.memory(),

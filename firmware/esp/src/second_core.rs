@@ -43,6 +43,8 @@ fn work() {
         // SAFETY: the first core has given it a job that is there, with all that it borrows, until it is null again; and that
         // core uses none of it meanwhile but what it shares.
         let Job { rows, x, sums } = unsafe { &mut *job };
+        #[cfg(feature = "simulator")]
+        crate::simulator::forget_windows();
         rows.dot(x, sums);
         JOB.store(ptr::null_mut(), Ordering::Release);
     }
@@ -51,6 +53,8 @@ fn work() {
 /// Multiplies the first half of the rows while the second core multiplies the others. Each row's sum is computed by one core,
 /// from beginning to end: the bits are those of one core.
 fn dot(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    #[cfg(feature = "simulator")]
+    crate::simulator::forget_windows();
     let half = rows.len().div_ceil(2);
     let (first, second) = rows.split_at(half);
     let (first_sums, second_sums) = sums.split_at_mut(half);

@@ -56,6 +56,7 @@ static RILLM_SIMULATOR: Mailbox = Mailbox {
 
 /// Asks the runner and waits for its answer.
 fn ask(request: u32, argument: [u32; 2]) -> u32 {
+    forget_windows();
     let mailbox = &RILLM_SIMULATOR;
     mailbox.argument[0].store(argument[0], Ordering::Relaxed);
     mailbox.argument[1].store(argument[1], Ordering::Relaxed);
@@ -97,6 +98,7 @@ pub fn read(buf: &mut [u8]) -> usize {
 
 /// Whether there is a byte to read.
 pub fn read_ready() -> bool {
+    forget_windows();
     RILLM_SIMULATOR.typed.load(Ordering::Acquire) != RILLM_SIMULATOR.read.load(Ordering::Relaxed)
 }
 
@@ -139,6 +141,26 @@ impl Slot for Card {
     async fn sample(&mut self, first: u32) -> Result<u32, Infallible> {
         self.read(first, &mut [0; SECTOR_LEN]).await?;
         Ok(1)
+    }
+}
+
+/// Tells the simulated core that no window of registers is taken but the one in use.
+///
+/// labwired 0.25.0 has no exceptions of windows here: it keeps callers' registers beside the chip. Where a call comes to windows
+/// that are marked as taken, as it does once all 64 registers are, it keeps those, too, and puts them back at the `retw`, over
+/// what the function has returned: of that only the first word is spared (`exec_retw` in `call_window.rs`). The second word of a
+/// u64 is lost once eight calls of eight registers are nested. Where nothing is marked nothing is put back, and the callers' own
+/// registers come back all the same. So this is called wherever the engine and the console come to the firmware's code, deep in
+/// their calls. A chip would lose the callers' registers here.
+#[inline(always)]
+pub fn forget_windows() {
+    use core::arch::asm;
+
+    let base: u32;
+    // SAFETY: the simulated chip has what this forgets a second time.
+    unsafe {
+        asm!("rsr {}, windowbase", out(reg) base, options(nostack));
+        asm!("wsr {}, windowstart", "rsync", in(reg) 1u32 << base, options(nostack));
     }
 }
 
