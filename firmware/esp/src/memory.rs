@@ -17,6 +17,8 @@ const CHIP: Chip = boards::ESP32_S3;
 const CHIP: Chip = boards::ESP32_C3;
 #[cfg(feature = "esp32c6")]
 const CHIP: Chip = boards::ESP32_C6;
+#[cfg(feature = "esp32p4")]
+const CHIP: Chip = boards::ESP32_P4;
 /// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
 const FAST_LEN: usize = CHIP.sram;
 /// Bytes of the second core's stack, on which it multiplies, and nothing else.

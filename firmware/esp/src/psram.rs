@@ -97,6 +97,15 @@ pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
     Ok(Mapped(Psram::new(psram, config)))
 }
 
+/// Maps it, of the size that it says it has.
+///
+/// # Errors
+/// None.
+#[cfg(feature = "esp32p4")]
+pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
+    Ok(Mapped(Psram::new(psram, PsramConfig::default())))
+}
+
 #[cfg(feature = "psram")]
 impl Mapped {
     /// As much of it as holds what is written to it. The second core, if there is to be one, must run.

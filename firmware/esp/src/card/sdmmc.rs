@@ -38,6 +38,8 @@ const BOUNCE: usize = 16;
 const DMA: Range<usize> = 0x3ffa_e000..0x4000_0000;
 #[cfg(feature = "esp32s3")]
 const DMA: Range<usize> = 0x3fc8_8000..0x3fd0_0000;
+#[cfg(feature = "esp32p4")]
+const DMA: Range<usize> = 0x4ff4_0000..0x4ffa_dfc0;
 
 const ONE_LINE: &str = "1 bit";
 const FOUR_LINES: &str = "4 bits";
