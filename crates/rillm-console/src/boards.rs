@@ -221,7 +221,7 @@ pub const ESP32_C3: Chip = Chip {
 /// One RISC-V core. esp-hal's `RAM` has 452,112 bytes, code in RAM included.
 pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, ..ESP32_C3 };
 
-/// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 581,568 bytes beside 128 KiB of cache.
+/// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 450,496 bytes beside 256 KiB of cache.
 pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C3 };
 
 /// A camera board with a card slot and PSRAM: 8 MB of it on many, of which the chip maps 4 MiB.
