@@ -45,7 +45,9 @@ static int generate(FILE *file, const char *prompt, const rillm_config_t *config
 
   status = rillm_plan(&setup, &plan, &message);
   if (status != RILLM_OK) {
-    fprintf(stderr, "this model needs %lu bytes of memory\n", (unsigned long)plan.smallest);
+    if (status == RILLM_ERROR_MEMORY) {
+      fprintf(stderr, "this model needs %lu bytes of memory\n", (unsigned long)plan.smallest);
+    }
     return failed("rillm_plan", status, &message);
   }
   status = rillm_init(&setup, &rillm, &message);

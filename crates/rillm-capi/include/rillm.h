@@ -278,7 +278,7 @@ extern "C" {
 
 /**
  * Says where the memory of a setup would go, and how much of it is needed at least: fills `plan`, also where the memory is
- * too small. Reads a few kilobytes of the model. `message` may be NULL.
+ * too small; with zeros where the model cannot be opened. Reads a few kilobytes of the model. `message` may be NULL.
  *
  * # Safety
  * Pointers are NULL or valid, and `setup.model` is so many bytes.

@@ -42,18 +42,20 @@ use status::Failure;
 pub type OnText = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, len: usize) -> c_int>;
 
 /// Says where the memory of a setup would go, and how much of it is needed at least: fills `plan`, also where the memory is
-/// too small. Reads a few kilobytes of the model. `message` may be NULL.
+/// too small; with zeros where the model cannot be opened. Reads a few kilobytes of the model. `message` may be NULL.
 ///
 /// # Safety
 /// Pointers are NULL or valid, and `setup.model` is so many bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_plan(setup: *const Setup, plan: *mut MemoryPlan, message: *mut Message) -> Status {
     let run = || {
-        // SAFETY: null or valid, by our own contract.
-        let setup = unsafe { setup.as_ref() }.ok_or(Failure::Null("setup"))?;
         if plan.is_null() {
             return Err(Failure::Null("plan"));
         }
+        // SAFETY: not null, so valid.
+        unsafe { plan.write(MemoryPlan::default()) };
+        // SAFETY: null or valid, by our own contract.
+        let setup = unsafe { setup.as_ref() }.ok_or(Failure::Null("setup"))?;
         // SAFETY: by our own contract.
         let mut source = unsafe { setup.source()? };
         let model = block_on(Model::open(&mut source))?;
@@ -114,7 +116,8 @@ pub unsafe extern "C" fn rillm_generate(
 ) -> Status {
     let run = || {
         // SAFETY: null or valid, by our own contract.
-        let (handle, config) = unsafe { (rillm.as_ref(), config.as_ref()) };
+        // The settings are copied: a callback may change the caller's.
+        let (handle, config) = unsafe { (rillm.as_ref(), config.as_ref().copied()) };
         let handle = handle.ok_or(Failure::Null("rillm"))?;
         let config = config.ok_or(Failure::Null("config"))?;
         let on_text = on_text.ok_or(Failure::Null("on_text"))?;
@@ -127,7 +130,7 @@ pub unsafe extern "C" fn rillm_generate(
         };
         // SAFETY: the caller's function, which takes what we promise it.
         let print = |text: &str| unsafe { on_text(user, text.as_ptr().cast(), text.len()) } == 0;
-        handle.with(|engine| engine.generate(prompt, config, print))
+        handle.with(|engine| engine.generate(prompt, &config, print))
     };
     // SAFETY: null or valid, by our own contract.
     unsafe { report(run(), message) }

@@ -43,7 +43,7 @@ impl fmt::Display for SourceError {
             Self::Read { code, first, len } => write!(
                 f,
                 "the read function returned {code} instead of 0 for {len} bytes from sector {first} on; once it can read \
-                 again, call rillm_generate with a prompt of NULL to go on"
+                 again, call rillm_generate with NULL to go on, or with the prompt if it was not taken"
             ),
             Self::Memory(error) => error.fmt(f),
         }

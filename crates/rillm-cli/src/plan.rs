@@ -23,7 +23,8 @@ const FAT32_MAX: u64 = u32::MAX as u64;
 
 /// Show what a model would do on a board: memory, reads, and tokens a second
 ///
-/// The memory is divided as the firmware of `firmware/esp` divides it. Speeds are those of a model of the board, not a
+/// The memory is divided as the firmware of `firmware/esp` divides it, but that a board plans with its card's rate as it has
+/// measured it, and for as long a context as fits. Speeds are those of a model of the board, not a
 /// measurement: ranges from published bandwidths and from instructions that were counted on emulated processors.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -77,9 +78,18 @@ fn board(id: &str) -> Result<&'static Board, String> {
 pub fn run(args: &Args) -> Result<()> {
     let mut out = stdout().lock();
     let Some(board) = args.board.flatten() else {
+        let others = args.model.is_some() || args.context.is_some() || args.no_psram || args.old_chip;
+        ensure!(!others, "which board? name one with --board; `rillm plan` alone lists them");
         let listed = if args.json { writeln!(out, "{}", boards_json()) } else { print_boards(&mut out) };
         return Ok(listed?);
     };
+    ensure!(
+        !args.old_chip || board.chip.name == boards::ESP32.name,
+        "--old-chip is about the {}, and {} has an {}; leave it out",
+        boards::ESP32.name,
+        board.name,
+        board.chip.name
+    );
     let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
         Source::Card => (Access::File, Weights::Card),
@@ -158,6 +168,11 @@ struct Report<'a> {
     source: Source,
     file_len: u64,
     estimate: Estimate<'a>,
+}
+
+/// `1 read`, `51 reads`.
+fn counted(count: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// Seconds for people: to a millisecond, a hundredth or a tenth.
@@ -276,10 +291,10 @@ impl Report<'_> {
         if self.source == Source::Flash {
             return writeln!(out, "{} bytes used where they lie in flash", grouped(resident));
         }
-        let (reads, bytes, seeks) = (grouped(reads), grouped(bytes), grouped(seeks));
+        let (reads, bytes, seeks) = (counted(reads, "read"), grouped(bytes), counted(seeks, "seek"));
         let chunk = self.plan().chunk as u64;
         let pieces = if chunk > 0 { format!(", of up to {} bytes", grouped(chunk)) } else { String::new() };
-        writeln!(out, "{bytes} bytes from the card in {reads} reads{pieces}, and {seeks} seeks")?;
+        writeln!(out, "{bytes} bytes from the card in {reads}{pieces}, and {seeks}")?;
         writeln!(out, "{} bytes of weights pinned", grouped(resident))
     }
 
@@ -287,14 +302,17 @@ impl Report<'_> {
         let (estimate, prompt) = (&self.estimate, self.prompt_tokens());
         writeln!(out, "\n{} by a model of the board, not a measurement", style("expected").bold())?;
         let answer = rates(1, estimate.token(self.estimate.positions()));
-        writeln!(out, "answer        {answer}, {} positions into the text", self.estimate.positions())?;
+        let positions = counted(self.estimate.positions(), "position");
+        writeln!(out, "answer        {answer}, {positions} into the text")?;
         let first = estimate.prompt(prompt);
-        writeln!(out, "prompt        {}, of {prompt} tokens and the first of the answer", rates(prompt, first))?;
+        let tokens = counted(prompt, "token");
+        writeln!(out, "prompt        {}, of {tokens} and the first of the answer", rates(prompt, first))?;
         writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
         let start = estimate.start();
+        let pinned = if self.plan().pinned > 0 { "what is pinned is read, " } else { "" };
         writeln!(
             out,
-            "              {} to {} s more after power-on: what is pinned is read, all weights are checked",
+            "              {} to {} s more after power-on: {pinned}all weights are checked",
             seconds(start.low),
             seconds(start.high)
         )

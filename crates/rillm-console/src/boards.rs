@@ -84,8 +84,8 @@ pub struct Chip {
     pub mhz: u32,
     /// Cores that share the rows of a matrix.
     pub cores: u32,
-    /// Bytes of internal RAM that the firmware gives to the engine, in one piece: more, and the linker refuses it for the 32
-    /// KiB of stack that are left.
+    /// Bytes of internal RAM that the firmware gives to the engine, in one piece. The linker refuses what leaves less than 32 KiB
+    /// for the stack; docs/performance.md has what is left.
     pub sram: usize,
     /// Bytes of internal RAM that are not in one piece with it: the engine's second memory where there is no PSRAM.
     pub spare: usize,
