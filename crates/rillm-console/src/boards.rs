@@ -218,11 +218,11 @@ pub const ESP32_C3: Chip = Chip {
     flash_rate: FLASH_DIO_40,
 };
 
-/// One RISC-V core. esp-hal's `RAM` has 452,112 bytes, code in RAM included.
-pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, ..ESP32_C3 };
+/// One RISC-V core. esp-hal's `RAM` has 452,112 bytes, code in RAM included. Its `ROM` is mapped for code and constants together.
+pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, mapped: (4 << 20) - (576 << 10), ..ESP32_C3 };
 
 /// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 450,496 bytes beside 256 KiB of cache.
-pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C3 };
+pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C6 };
 
 /// A camera board with a card slot and PSRAM: 8 MB of it on many, of which the chip maps 4 MiB.
 pub const ESP32_CAM: Board = Board {
@@ -269,7 +269,7 @@ pub const ESP32_C3_SPI: Board = Board {
 
 /// No PSRAM, no SD host.
 pub const ESP32_C6_SPI: Board =
-    Board { id: "esp32-c6", name: "ESP32-C6 with a card slot", chip: &ESP32_C6, flash: 8 << 20, ..ESP32_C3_SPI };
+    Board { id: "esp32-c6", name: "ESP32-C6 with a card slot", chip: &ESP32_C6, ..ESP32_C3_SPI };
 
 /// Espressif's evaluation board.
 pub const ESP32_P4_EV: Board = Board {

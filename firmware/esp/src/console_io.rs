@@ -13,6 +13,9 @@ const BAUD: u32 = if cfg!(feature = "simulator") { 5_000_000 } else { 115_200 };
 /// The serial line. A byte that is lost, because the line was noisy or its buffer full, is passed over.
 pub struct Console {
     uart: Uart<'static, Blocking>,
+    /// A byte that has come.
+    #[cfg(not(feature = "simulator"))]
+    next: Option<u8>,
 }
 
 impl Console {
@@ -24,7 +27,20 @@ impl Console {
     ) -> Self {
         let config = Config::default().with_baudrate(BAUD);
         let uart = Uart::new(uart, config).expect("every chip's clock can make that");
-        Self { uart: uart.with_rx(rx).with_tx(tx) }
+        Self {
+            uart: uart.with_rx(rx).with_tx(tx),
+            #[cfg(not(feature = "simulator"))]
+            next: None,
+        }
+    }
+
+    /// Takes a byte, if there is one. A buffer that overflowed is empty afterwards: only a byte at hand can be promised.
+    #[cfg(not(feature = "simulator"))]
+    fn poll(&mut self) {
+        let mut byte = [0];
+        if self.next.is_none() && self.uart.read_buffered(&mut byte) == Ok(1) {
+            self.next = Some(byte[0]);
+        }
     }
 }
 
@@ -37,9 +53,14 @@ impl Read for Console {
         #[cfg(feature = "simulator")]
         return Ok(crate::simulator::read(buf));
         #[cfg(not(feature = "simulator"))]
-        loop {
-            if let Ok(len) = self.uart.read(buf) {
-                return Ok(len);
+        {
+            let Some(slot) = buf.first_mut() else { return Ok(0) };
+            loop {
+                self.poll();
+                if let Some(byte) = self.next.take() {
+                    *slot = byte;
+                    return Ok(1);
+                }
             }
         }
     }
@@ -50,7 +71,10 @@ impl ReadReady for Console {
         #[cfg(feature = "simulator")]
         return Ok(crate::simulator::read_ready());
         #[cfg(not(feature = "simulator"))]
-        Ok(self.uart.read_ready())
+        {
+            self.poll();
+            Ok(self.next.is_some())
+        }
     }
 }
 

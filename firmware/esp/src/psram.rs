@@ -22,6 +22,11 @@ const FOR_WEIGHTS: u8 = 1;
 /// From one word that is tried to the next. Between the writing and the reading of one the cache, of 32 KiB, has to go round.
 #[cfg(feature = "psram")]
 const STEP: usize = 1 << 10;
+/// Twice as much as the cache holds, and bytes of one of its lines.
+#[cfg(feature = "psram")]
+const UPPER: usize = 64 << 10;
+#[cfg(feature = "psram")]
+const LINE: usize = 32;
 
 /// Why there is none.
 #[cfg_attr(not(feature = "esp32"), expect(dead_code, reason = "not every chip has all of them"))]
@@ -32,6 +37,8 @@ pub enum Error {
         /// Its major number.
         revision: u8,
     },
+    /// A chip in a package whose pins for it are not known.
+    Package,
     /// What is written to it does not come back.
     Silent,
 }
@@ -42,6 +49,7 @@ impl core::fmt::Display for Error {
             Self::Unreliable { revision } => {
                 write!(f, "left alone: chips of revision {revision} get wrong bytes from it now and then")
             }
+            Self::Package => f.write_str("left alone: nobody knows which pins it has in this chip's package"),
             Self::Silent => write!(f, "none that answers; fine if this board has none"),
         }
     }
@@ -69,7 +77,8 @@ pub struct Mapped(Psram);
 /// The chip is too old.
 #[cfg(feature = "esp32")]
 pub fn map(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
-    use esp_hal::psram::{PsramSize, PsramVaddrMode};
+    use esp_hal::efuse::{ChipType, chip_type};
+    use esp_hal::psram::{PsramCacheSpeed, PsramSize, PsramVaddrMode};
 
     /// Bytes that the chip can map.
     const MAPPED: usize = 4 << 20;
@@ -78,10 +87,16 @@ pub fn map(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
     if revision < FOR_WEIGHTS && !cfg!(feature = "simulator") {
         return Err(Error::Unreliable { revision });
     }
+    // esp-hal knows no pins of theirs, and would panic.
+    if matches!(chip_type(), ChipType::Esp32Picod4 | ChipType::Unknown) && !cfg!(feature = "simulator") {
+        return Err(Error::Package);
+    }
     // With a cache for each core, neither would see what the other has written; in this mode each cache is for half of the
     // addresses, and both cores use both.
     let psram_vaddr_mode = if two_cores { PsramVaddrMode::LowHigh } else { PsramVaddrMode::Normal };
-    let config = PsramConfig { size: PsramSize::Size(MAPPED), psram_vaddr_mode, ..PsramConfig::default() };
+    // The flash stays at the clock that espflash has chosen; esp-hal's default would double it from here on.
+    let cache_speed = PsramCacheSpeed::PsramCacheF40mS40m;
+    let config = PsramConfig { size: PsramSize::Size(MAPPED), cache_speed, psram_vaddr_mode };
     Ok(Mapped(Psram::new(psram, config)))
 }
 
@@ -91,9 +106,11 @@ pub fn map(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
 /// None.
 #[cfg(feature = "esp32s3")]
 pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
-    use esp_hal::psram::SpiRamFreq;
+    use esp_hal::psram::{FlashFreq, SpiRamFreq};
 
-    let config = PsramConfig { ram_frequency: SpiRamFreq::Freq80m, ..PsramConfig::default() };
+    // The flash stays at the clock that espflash has chosen.
+    let (ram_frequency, flash_frequency) = (SpiRamFreq::Freq80m, FlashFreq::FlashFreq40m);
+    let config = PsramConfig { ram_frequency, flash_frequency, ..PsramConfig::default() };
     Ok(Mapped(Psram::new(psram, config)))
 }
 
@@ -103,7 +120,18 @@ pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
 /// None.
 #[cfg(feature = "esp32p4")]
 pub fn map(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
-    Ok(Mapped(Psram::new(psram, PsramConfig::default())))
+    // For the PSRAM's sake esp-hal sets all regulators, and turns the card's off, which the SD host had turned on.
+    let pmu = esp_hal::peripherals::PMU::regs();
+    let [card, analog] = [pmu.ext_ldo_p1_0p2a().read().bits(), pmu.ext_ldo_p1_0p2a_ana().read().bits()];
+    let psram = Psram::new(psram, PsramConfig::default());
+    // SAFETY: what these registers have held before.
+    unsafe {
+        pmu.ext_ldo_p1_0p2a_ana().write(|w| w.bits(analog));
+        pmu.ext_ldo_p1_0p2a().write(|w| w.bits(card));
+    }
+    // What a card wants that has power again.
+    esp_hal::delay::Delay::new().delay_millis(2);
+    Ok(Mapped(psram))
 }
 
 #[cfg(feature = "psram")]
@@ -116,11 +144,16 @@ impl Mapped {
         let (start, mapped) = self.0.raw_parts();
         let words = start.cast::<u32>();
         let places = || (0..mapped).step_by(STEP);
+        let is_high = |&place: &usize| place >= mapped / 2;
         let mark = |place: usize| place as u32 ^ 0x5aa5_c33c;
         // SAFETY: the words lie in what is mapped, which only this function knows of.
         let len = unsafe {
             // From the top down: where a smaller memory appears several times, its own addresses are written last.
-            places().rev().for_each(|place| words.byte_add(place).write_volatile(mark(place)));
+            places().rev().filter(is_high).for_each(|place| words.byte_add(place).write_volatile(mark(place)));
+            // On the ESP32 each half has a cache of its own: what that of the upper one holds goes out before the lower is written.
+            (mapped - UPPER..mapped).step_by(LINE).for_each(|place| _ = words.byte_add(place).read_volatile());
+            let low = places().rev().filter(|place| !is_high(place));
+            low.for_each(|place| words.byte_add(place).write_volatile(mark(place)));
             fence(Ordering::SeqCst);
             places().find(|&place| words.byte_add(place).read_volatile() != mark(place)).unwrap_or(mapped)
         };

@@ -23,10 +23,9 @@ static JOB: AtomicPtr<Job<'static>> = AtomicPtr::new(ptr::null_mut());
 pub fn start<const LEN: usize>(core: CPU_CTRL<'static>, stack: &'static mut Stack<LEN>) -> Dot {
     #[cfg(feature = "simulator")]
     crate::simulator::before_second_core();
-    // It could only be running already.
     let guard = CpuControl::new(core).start_app_core(stack, work);
     // Dropping the guard would stop it.
-    mem::forget(guard);
+    mem::forget(guard.expect("a core that a reset has stopped; switch the power off and on"));
     #[cfg(feature = "simulator")]
     crate::simulator::after_second_core();
     dot

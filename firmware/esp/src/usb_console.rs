@@ -83,7 +83,9 @@ impl Write for UsbConsole {
     }
 
     fn flush(&mut self) -> Result<(), Infallible> {
-        self.try_for_long(|usb| usb.flush_tx_nb().is_ok());
+        // Once: again, after the computer has fetched the bytes, it would send an empty packet and wait for that.
+        let _ = self.usb.flush_tx_nb();
+        self.try_for_long(|_| USB_DEVICE::regs().ep1_conf().read().serial_in_ep_data_free().bit_is_set());
         Ok(())
     }
 }
