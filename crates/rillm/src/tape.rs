@@ -22,8 +22,8 @@ use crate::verify::Verifier;
 
 /// The place where two buffers change hands.
 pub(crate) struct Ring<'b> {
-    /// A buffer to fill.
-    free: Cell<Option<&'b mut [u8]>>,
+    /// Buffers to fill. Both are where the layers come to a pinned span before the reader has had its turn.
+    free: [Cell<Option<&'b mut [u8]>>; 2],
     /// A filled one, with the number of its bytes.
     full: Cell<Option<(&'b mut [u8], usize)>>,
     /// The reader has handed over its last buffer.
@@ -48,7 +48,7 @@ impl<'b> Ring<'b> {
     /// A ring of one buffer; the reader starts with the other one.
     pub fn new(free: &'b mut [u8], room: Room) -> Self {
         Self {
-            free: Cell::new(Some(free)),
+            free: [Cell::new(Some(free)), Cell::new(None)],
             full: Cell::new(None),
             finished: Cell::new(false),
             moved: Cell::new(false),
@@ -57,9 +57,9 @@ impl<'b> Ring<'b> {
         }
     }
 
-    /// What `cell` holds, as soon as it holds something.
-    async fn take_from<T>(&self, cell: &Cell<Option<T>>) -> T {
-        poll_fn(|_| match cell.take() {
+    /// A buffer to fill, as soon as there is one.
+    async fn take_free(&self) -> &'b mut [u8] {
+        poll_fn(|_| match self.free.iter().find_map(Cell::take) {
             Some(value) => {
                 self.moved.set(true);
                 Poll::Ready(value)
@@ -67,6 +67,16 @@ impl<'b> Ring<'b> {
             None => Poll::Pending,
         })
         .await
+    }
+
+    /// Gives a buffer back to be filled.
+    fn give_back(&self, buffer: &'b mut [u8]) {
+        let [first, second] = &self.free;
+        match first.replace(Some(buffer)) {
+            None => {}
+            // There are two in all.
+            before => second.set(before),
+        }
     }
 
     /// Lets the reader have a turn.
@@ -96,7 +106,7 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
         for at in (run.start..run.end).step_by(chunk) {
             let buffer = match first.take() {
                 Some(buffer) => buffer,
-                None => ring.take_from(&ring.free).await,
+                None => ring.take_free().await,
             };
             let len = (run.end - at).min(chunk as u64).next_multiple_of(SECTOR_LEN as u64) as usize;
             source.read(Sector::of(at).0, &mut buffer[head..][..len]).await?;
@@ -271,7 +281,7 @@ impl<'r, 'b> Tape<'r, 'b> {
     /// Gives the buffer of the window before back to the reader.
     fn change_window(&mut self, ring: &Ring<'b>, window: Window<'b>) {
         if let Window::Chunk(chunk, _) = core::mem::replace(&mut self.window, window) {
-            ring.free.set(Some(chunk));
+            ring.give_back(chunk);
         }
     }
 

@@ -16,14 +16,21 @@ use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 
+/// More polls than any future of these tests wants.
+const POLLS: u32 = 10_000_000;
+
 /// Polls a future until it is ready.
+///
+/// # Panics
+/// It never will be.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    loop {
+    for _ in 0..POLLS {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return output;
         }
     }
+    panic!("nothing goes on any more")
 }
 
 fn shape(
