@@ -47,10 +47,7 @@ impl Firmware {
     }
 
     /// The cargo command that builds it with more of the package's features.
-    ///
-    /// # Errors
-    /// There is no compiler for the board's chip.
-    pub fn cargo(&self, features: &[&str]) -> Result<Command> {
+    fn cargo(&self, features: &[&str]) -> Result<Command> {
         let chip = chip(self.board);
         let mut cargo = cargo(target(&chip))?;
         let features: Vec<&str> = [chip.as_str()].into_iter().chain(features.iter().copied()).collect();

@@ -29,7 +29,7 @@ pub enum Chore {
   cargo xtask esp build --board esp32-cam
   # With a model of your own in flash
   cargo xtask esp build --board esp32-s3-devkitc --model my-model.rillm")]
-    Build(Build),
+    Build(Firmware),
     /// Build it and write it into a board's flash
     #[command(after_help = "Examples:
   cargo xtask esp flash --board esp32-cam --monitor
@@ -44,13 +44,6 @@ afterwards. docs/boards has the wiring.")]
     Size(SizeArgs),
     /// Boot it in a simulated ESP32, and prove that it computes what this computer does
     Simulate(simulate::Args),
-}
-
-/// What is built.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Build {
-    #[command(flatten)]
-    firmware: Firmware,
 }
 
 /// What is written, and through which port.
@@ -93,7 +86,7 @@ pub struct SizeArgs {
 /// Something to build or to flash with is missing, or does not work.
 pub fn run(chore: &Chore) -> Result<ExitCode> {
     match chore {
-        Chore::Build(args) => build(&args.firmware),
+        Chore::Build(firmware) => build(firmware),
         Chore::Flash(args) => {
             espflash::look()?;
             let elf = args.firmware.build()?;
