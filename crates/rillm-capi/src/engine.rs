@@ -1,8 +1,6 @@
 //! A model that runs, behind the handle.
 
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
-
+use rillm::block_on;
 use rillm::model::Model;
 use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
@@ -199,14 +197,4 @@ fn q16(field: &'static str, value: f32) -> Result<Q16, Failure> {
         return Err(Failure::Number(field, "negative"));
     }
     Ok(Q16((value * 65536.0 + 0.5) as u32))
-}
-
-/// Polls a future to its end, which with these sources it has reached at once.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-    }
 }

@@ -32,8 +32,9 @@ pub use setup::{MemoryPlan, Setup};
 pub use source::ReadSectors;
 pub use status::{Message, Status};
 
-use engine::{Engine, block_on};
+use engine::Engine;
 use place::Region;
+use rillm::block_on;
 use status::Failure;
 
 /// Takes the text as it comes: `len` bytes of UTF-8, whole characters, without a zero after them. Before each pass over the

@@ -10,11 +10,9 @@
 use std::env::args;
 use std::error::Error;
 use std::fs::File;
-use std::future::Future;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
+use rillm::block_on;
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
 use rillm::sampler::Sampling;
@@ -71,14 +69,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         options.ram
     );
     Ok(())
-}
-
-/// Files are ready at once.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return value;
-        }
-    }
 }

@@ -42,7 +42,8 @@ pub enum ChatError<E> {
     NoSystem,
     /// A text does not fit the context, even with nothing before it but the system text.
     TooLong {
-        /// Tokens that there would be, the first one of an answer included.
+        /// Tokens that there would be, the first one of an answer included; of a text with more than the model was made for,
+        /// some of them.
         tokens: usize,
         /// Tokens that the plan has room for.
         context: usize,
@@ -69,7 +70,8 @@ impl<E: fmt::Display> fmt::Display for ChatError<E> {
             Self::NoSystem => f.write_str("this model's chat template has no place for a system prompt; leave it out"),
             Self::TooLong { tokens, context } => write!(
                 f,
-                "the text makes {tokens} tokens of a context of {context}; shorten it or plan a larger context"
+                "the context of {context} has no room for the {tokens} tokens or more that the text makes; shorten it or plan a \
+                 larger context"
             ),
             Self::NotAChat => f.write_str("the saved session is not one of a chat; start without it"),
             Self::Session(error) => error.fmt(f),

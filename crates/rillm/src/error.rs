@@ -14,7 +14,8 @@ pub enum Error<E> {
     Format(FormatError),
     /// There is no room for more tokens.
     ContextFull {
-        /// Tokens that there would be.
+        /// Tokens that there would be. Of a text they are counted up to one more than the model was made for, and no
+        /// further: then it has so many or more.
         tokens: usize,
         /// Tokens that the plan has room for.
         context: usize,
@@ -51,7 +52,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::ContextFull { tokens, context } => {
                 write!(
                     f,
-                    "{tokens} tokens do not fit the context of {context}; shorten the prompt or plan a larger context"
+                    "the context of {context} has no room for {tokens} tokens; shorten the prompt or plan a larger context"
                 )
             }
             Self::NoSuchToken { id, vocab_size } => {

@@ -30,7 +30,7 @@
 //!
 //! There is no allocator and no floating-point arithmetic in here, and no unsafe code but in the kernels of single processors; the
 //! same input gives the same bits everywhere.
-//! With a source that blocks every future is ready at once: any `block_on` runs a session, embassy-futures' for example.
+//! With a source that blocks every future is ready at once: [`block_on`] is all the executor that a session needs.
 //!
 //! The feature `mac16` multiplies with MAC16 on Xtensa processors that have it (ESP32, ESP32-S3). It wants Espressif's
 //! compiler, for `asm!` on Xtensa is not stable, and rows at multiples of four bytes: a model in flash is to be aligned so.
@@ -46,9 +46,11 @@
 extern crate std;
 
 mod attention;
+mod block_on;
 pub mod chat;
 pub mod clock;
 pub mod counted;
+mod double_buffer;
 pub mod error;
 pub mod fingerprint;
 mod fixed;
@@ -75,3 +77,5 @@ pub mod tokenizer;
 mod traffic;
 mod vector;
 mod verify;
+
+pub use block_on::block_on;

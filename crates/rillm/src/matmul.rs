@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::clock::Stopwatch;
 use crate::fixed::round_shift;
-use crate::format::{FormatError, Quantisation, TensorHeader};
+use crate::format::{FormatError, TensorHeader};
 use crate::kernels::{Dot, Rows};
 use crate::tape::Tape;
 use crate::vector::Narrow;
@@ -19,14 +19,15 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Takes the row at the start of `bytes` apart, `None` if the tensor's rows are no such rows.
-    pub fn new(bytes: &'a [u8], tensor: &TensorHeader) -> Option<Self> {
-        let Quantisation::Int8 { group } = tensor.quantisation else {
-            return None;
-        };
+    /// Takes the row at the start of `bytes` apart.
+    ///
+    /// # Errors
+    /// [`FormatError::Tensor`]: the tensor's rows are no such rows.
+    pub fn new(bytes: &'a [u8], tensor: &TensorHeader) -> Result<Self, FormatError> {
+        let group = tensor.int8_group()?;
         let (q, rest) = bytes.split_at(tensor.cols as usize);
-        let (scales, rest) = rest.split_at(tensor.cols.div_ceil(group) as usize);
-        Some(Self { q: bytemuck::cast_slice(q), scales, exponent: i32::from(rest[0] as i8), group: group as usize })
+        let (scales, rest) = rest.split_at((tensor.cols as usize).div_ceil(group));
+        Ok(Self { q: bytemuck::cast_slice(q), scales, exponent: i32::from(rest[0] as i8), group })
     }
 }
 
@@ -55,16 +56,14 @@ pub(crate) async fn matmul(
     tokens: Range<usize>,
     mut emit: impl FnMut(usize, usize, i32),
 ) -> Result<Spent, FormatError> {
-    let Quantisation::Int8 { group } = tensor.quantisation else {
-        return Err(FormatError::Truncated);
-    };
+    let group = tensor.int8_group()?;
     let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
     let mut spent = Spent::default();
     let mut first = 0;
     while first < rows {
         let block = tape.rows(row_len, rows - first).await?;
         for strip in block.chunks(STRIP * row_len) {
-            let rows = Rows::new(strip, row_len, cols, group as usize).ok_or(FormatError::Truncated)?;
+            let rows = Rows::new(strip, row_len, cols, group).ok_or(FormatError::Truncated)?;
             let mut sums = [0; STRIP];
             let sums = &mut sums[..rows.len()];
             for token in tokens.clone() {
@@ -73,7 +72,7 @@ pub(crate) async fn matmul(
                 let multiplied = watch.now();
                 for (index, &sum) in sums.iter().enumerate() {
                     // A row's exponent above the tensor's occurs in damaged files only; it then counts as the tensor's.
-                    let exponent = rows.row(index)[cols + cols.div_ceil(group as usize)] as i8;
+                    let exponent = rows.row(index)[cols + cols.div_ceil(group)] as i8;
                     let below = (i32::from(tensor.exponent) - i32::from(exponent)).max(0);
                     emit(token, first + index, round_shift(sum, (x.excess[token] + below) as u32) as i32);
                 }

@@ -174,11 +174,7 @@ impl Model {
         let (start, mut head) = (self.record_offset(id) + row_len as u64, [0; 2]);
         reader.read(start, &mut head).await.map_err(Error::Source)?;
         let [len, kind] = head;
-        let room = (self.embedding.record_len as usize).saturating_sub(row_len + head.len());
-        let text = &mut text[..len.into()];
-        if text.len() > room {
-            return Err(FormatError::Text { field: "a token's text" }.into());
-        }
+        let text = &mut text[..self.embedding.text_len(len)?];
         reader.read(start + head.len() as u64, text).await.map_err(Error::Source)?;
         Ok(Token { id, kind: TokenKind::parse(kind)?, text })
     }

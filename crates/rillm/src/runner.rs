@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use crate::clock::{Clock, Stopwatch, Ticks};
 use crate::counted::{Counted, SectorReader, lent};
+use crate::double_buffer::{Ring, Room, drive, read_ahead};
 use crate::error::Error;
 use crate::format::{FormatError, TokenKind};
 use crate::forward::Pass;
@@ -15,7 +16,7 @@ use crate::plan::{Place, Plan, Stats};
 use crate::rope::Frequencies;
 use crate::snapshot::{self, RestoreError};
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
-use crate::tape::{Ring, Room, Tape, drive, read_ahead};
+use crate::tape::Tape;
 use crate::tokenizer::{Encoder, Scratch, Tokenizer};
 use crate::verify::Verifier;
 
@@ -104,24 +105,32 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         self.dot = dot;
     }
 
-    /// How many tokens of `kind` [`push_text`](Self::push_text) would append.
+    /// The number of tokens at which counting stops: one more than the model was made for. No plan has room for a text of so
+    /// many, and the end of it may be megabytes away.
+    fn most_counted(&self) -> usize {
+        self.model.header().context_length as usize + 1
+    }
+
+    /// How many tokens of `kind` [`push_text`](Self::push_text) would append, one more than the model was made for at most.
     pub async fn count_text(&mut self, text: &str, kind: TextKind) -> Result<usize, Error<S::Error>> {
+        let most = self.most_counted();
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
-        kind.encoder(self.model.tokenizer(), text, self.len == 0, scratch).count(&mut self.source).await
+        kind.encoder(self.model.tokenizer(), text, self.len == 0, scratch).count(&mut self.source, most).await
     }
 
     /// Appends the tokens of `text`, all or none.
     pub async fn push_text(&mut self, text: &str, kind: TextKind) -> Result<usize, Error<S::Error>> {
         let (started, read_before) = (self.watch.now(), self.source.watch().ticks.read);
         let start = self.len;
-        let context = self.plan.context;
+        let (context, most) = (self.plan.context, self.most_counted());
         let scratch: &mut Scratch = bytemuck::from_bytes_mut(&mut self.memory.buffers[..size_of::<Scratch>()]);
         let mut encoder = kind.encoder(self.model.tokenizer(), text, start == 0, scratch);
         let room = &mut self.memory.history[start..];
         let mut tokens = start + encoder.fill(&mut self.source, room).await?;
-        // Where the room was not enough, the rest is counted, for the message.
+        // Where the room was not enough, the rest is counted, for the message: as far as a larger plan could have room for it.
+        // A text of exactly as many tokens as there are places is not refused, as no more are found.
         if tokens >= context {
-            tokens += encoder.count(&mut self.source).await?;
+            tokens += encoder.count(&mut self.source, most - tokens).await?;
         }
         if tokens > context {
             return Err(Error::ContextFull { tokens, context });
@@ -280,7 +289,7 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         };
         let start = self.watch.now();
         let (row, text) = record.split_at(embedding.tensor.row_len());
-        let row = Row::new(row, &embedding.tensor).ok_or(FormatError::Truncated)?;
+        let row = Row::new(row, &embedding.tensor)?;
         let x = &mut self.memory.work.x;
         // |q · scale| ≤ 127 · 255 < 2^15: exact, and below 2^29.
         for ((x, q), scale) in
@@ -293,9 +302,8 @@ impl<'m, S: WeightSource> Runner<'m, S> {
         x.exponents[place] = row.exponent - 14;
         self.watch.ticks.embedding += self.watch.since(start);
 
-        let (len, kind) = (usize::from(text[0]), TokenKind::parse(text[1])?);
-        let text = text.get(2..2 + len).ok_or(FormatError::Text { field: "a token's text" })?;
-        self.text[..len].copy_from_slice(text);
+        let (len, kind) = (embedding.text_len(text[0])?, TokenKind::parse(text[1])?);
+        self.text[..len].copy_from_slice(&text[2..2 + len]);
         Ok((kind, len))
     }
 

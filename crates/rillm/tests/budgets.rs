@@ -261,6 +261,32 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_text_is_counted_as_far_as_a_plan_could_have_room_for_it() {
+    let file = model_file(&shapes()[0], 1);
+    let (model, source) = open(Bytes::copied(&file));
+    let most = model.header().context_length as usize;
+    let mut memory = vec![0; 4 << 20];
+    let mut push = |context: usize, text: &str| {
+        let options = PlanOptions { context: Some(context), ..PlanOptions::new(memory.len()) };
+        let mut session = session(&model, source, &options, &mut memory);
+        block_on(session.push_text(text))
+    };
+    let text = "a text of some tokens";
+    let tokens = push(most, text).unwrap();
+    assert_eq!(push(tokens, text), Ok(tokens));
+    assert_eq!(push(tokens - 1, text), Err(Error::ContextFull { tokens, context: tokens - 1 }));
+    // Nor is one of exactly as many as the model was made for.
+    let (fits, longer) =
+        (1..).map(|n| ("a".repeat(n), "a".repeat(n + 1))).find(|(_, b)| push(most, b).is_err()).unwrap();
+    assert!(push(most, &fits).is_ok());
+    for text in [longer, "some words ".repeat(1 << 17)] {
+        for context in [most, tokens] {
+            assert_eq!(push(context, &text), Err(Error::ContextFull { tokens: most + 1, context }));
+        }
+    }
+}
+
+#[test]
 fn more_candidates_than_tokens_are_all_of_them() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));

@@ -287,6 +287,20 @@ impl TensorHeader {
         Ok(())
     }
 
+    /// Values that share a scale.
+    ///
+    /// # Errors
+    /// [`FormatError::Tensor`]: the tensor is not quantised to 8 bits.
+    pub(crate) fn int8_group(&self) -> Result<usize, FormatError> {
+        match self.quantisation {
+            Quantisation::Int8 { group } => Ok(group as usize),
+            Quantisation::Fixed32 => {
+                let (expected, found) = (self.kind, self.quantisation.emit()[0].into());
+                Err(FormatError::Tensor { expected, layer: self.layer, field: "quantisation", found })
+            }
+        }
+    }
+
     /// Bytes of a row.
     pub fn row_len(&self) -> usize {
         self.quantisation.row_len(self.cols)
@@ -398,6 +412,16 @@ impl EmbeddingHeader {
         Ok(Self { tensor, record_len: record_len as u32 })
     }
 
+    /// The length of a token's text, which a record states as `len`.
+    ///
+    /// # Errors
+    /// [`FormatError::OutOfRange`]: a record has no room for so much.
+    pub(crate) fn text_len(&self, len: u8) -> Result<usize, FormatError> {
+        // `parse` has seen to at least 4 bytes after the row, of which 2 are not the text's.
+        let room = u64::from(self.record_len) - self.tensor.row_len() as u64 - 2;
+        in_range("length of a token's text", len.into(), 0, room).map(|len| len as usize)
+    }
+
     /// The bytes that [`parse`](Self::parse) reads back.
     pub fn emit(&self) -> [u8; EMBEDDING_HEADER_LEN] {
         let mut bytes = [0; EMBEDDING_HEADER_LEN];
@@ -409,5 +433,31 @@ impl EmbeddingHeader {
     /// Bytes of the section.
     pub fn byte_len(&self) -> u64 {
         EMBEDDING_HEADER_LEN as u64 + u64::from(self.tensor.rows) * u64::from(self.record_len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(quantisation: Quantisation) -> TensorHeader {
+        TensorHeader { kind: TensorKind::Embedding, layer: 0, quantisation, exponent: 0, rows: 3, cols: 32 }
+    }
+
+    #[test]
+    fn a_text_that_a_record_has_no_room_for_is_out_of_range() {
+        // A row of 32 values, a scale and an exponent takes 36 bytes.
+        let embedding = EmbeddingHeader { tensor: tensor(Quantisation::Int8 { group: 32 }), record_len: 44 };
+        assert_eq!(embedding.text_len(6), Ok(6));
+        let error = FormatError::OutOfRange { field: "length of a token's text", value: 7, min: 0, max: 6 };
+        assert_eq!(embedding.text_len(7), Err(error));
+    }
+
+    #[test]
+    fn a_matrix_that_is_not_quantised_is_named() {
+        assert_eq!(tensor(Quantisation::Int8 { group: 64 }).int8_group(), Ok(64));
+        let (expected, layer) = (TensorKind::Embedding, 0);
+        let error = FormatError::Tensor { expected, layer, field: "quantisation", found: 1 };
+        assert_eq!(tensor(Quantisation::Fixed32).int8_group(), Err(error));
     }
 }

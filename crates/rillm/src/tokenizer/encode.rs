@@ -98,10 +98,17 @@ impl<'a> Encoder<'a> {
         Ok(filled)
     }
 
-    /// How many tokens there are to come, which are then gone.
-    pub(crate) async fn count<S: WeightSource>(mut self, source: &mut S) -> Result<usize, Error<S::Error>> {
+    /// How many tokens there are to come, `most` of more; so many are then gone.
+    ///
+    /// A token that was given out is never taken back, whatever text comes after it: a text has at least the tokens that were
+    /// counted when this stops.
+    pub(crate) async fn count<S: WeightSource>(
+        &mut self,
+        source: &mut S,
+        most: usize,
+    ) -> Result<usize, Error<S::Error>> {
         let mut tokens = 0;
-        while self.fill(source, &mut [0]).await? > 0 {
+        while tokens < most && self.fill(source, &mut [0]).await? > 0 {
             tokens += 1;
         }
         Ok(tokens)
