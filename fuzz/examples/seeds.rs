@@ -5,6 +5,7 @@
 mod gguf;
 
 use std::fs;
+use std::io::{Cursor, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
 use rillm::session::Session;
+use rillm::source::SECTOR_LEN;
 use rillm::sources::Bytes;
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
@@ -24,7 +26,7 @@ const TOKENIZER: &str = "../crates/rillm-convert/tests/tiny_tokenizer.json";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed = |target: &str, name: &str| Path::new("corpus").join(target).join(name);
-    for target in ["rillm_file", "saved_session", "prompt", "tokenizer_json", "gguf"] {
+    for target in ["rillm_file", "saved_session", "prompt", "tokenizer_json", "gguf", "card"] {
         fs::create_dir_all(Path::new("corpus").join(target))?;
     }
     let llama = AttentionExtras::default();
@@ -43,6 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         fs::copy(small(name), seed("tokenizer_json", name))?;
     }
     fs::write(seed("saved_session", "five"), saved_session(&seed("rillm_file", "llama"))?)?;
+    fs::write(seed("card", "whole"), blocks(&volume(4200)?))?;
+    fs::write(seed("card", "partitions"), blocks(&partitions()?))?;
     let texts = ["Once upon a time", "don't\r\n\t  1987 été", "👩‍👩‍👧‍👦 שלום <s>", "e\u{301}\u{323} 한국어 日本語"];
     for (text, words) in texts.into_iter().enumerate() {
         for tokenizer in 0..6 {
@@ -130,4 +134,54 @@ fn gguf_file(attention: AttentionExtras) -> Vec<u8> {
     }
     file.set("tokenizer.ggml.tokens", Value::Texts(tokens));
     file.to_bytes()
+}
+
+/// A file system of so many clusters of one block, with two files.
+fn volume(clusters: usize) -> std::io::Result<Vec<u8>> {
+    let mut volume = vec![0; (clusters + 1200) * SECTOR_LEN];
+    fatfs::format_volume(Cursor::new(&mut volume[..]), fatfs::FormatVolumeOptions::new().bytes_per_cluster(512))?;
+    let files = fatfs::FileSystem::new(Cursor::new(&mut volume[..]), fatfs::FsOptions::new())?;
+    for name in ["Ein größeres Modell.rillm", "b.rillm"] {
+        files.root_dir().create_file(name)?.write_all(&[b'x'; 1500])?;
+    }
+    files.unmount()?;
+    Ok(volume)
+}
+
+/// FAT16 and FAT32 on partitions of an MBR, in a chain of logical ones, and in a GPT.
+fn partitions() -> std::io::Result<Vec<u8>> {
+    let (fat16, fat32) = (volume(4200)?, volume(67_000)?);
+    let starts = [64, 6000, 80_000];
+    let mut card = vec![0; starts[2] * SECTOR_LEN + fat16.len()];
+    for (start, volume) in starts.into_iter().zip([&fat16, &fat32, &fat16]) {
+        card[start * SECTOR_LEN..][..volume.len()].copy_from_slice(volume);
+    }
+    for (table, index, kind, start) in [
+        (0, 0, 0x0c, 64),
+        (0, 1, 0x0f, 50),
+        (0, 2, 0xee, 1),
+        (50, 0, 0x0c, 5950),
+        (50, 1, 0x05, 5),
+        (55, 0, 0x06, 79_945),
+    ] {
+        let at = table * SECTOR_LEN;
+        card[at + 446 + 16 * index + 4] = kind;
+        card[at + 446 + 16 * index + 8..][..4].copy_from_slice(&u32::to_le_bytes(start));
+        card[at + 510..at + 512].copy_from_slice(&[0x55, 0xaa]);
+    }
+    // The header's name, where its entries are, how many, and how long; then the last of them.
+    card[SECTOR_LEN..][..8].copy_from_slice(b"EFI PART");
+    for (at, value) in [(72, 2), (80, 8), (84, 128)] {
+        card[SECTOR_LEN + at] = value;
+    }
+    let last = 2 * SECTOR_LEN + 7 * 128;
+    card[last] = 1;
+    card[last + 32..last + 36].copy_from_slice(&u32::to_le_bytes(starts[1] as u32));
+    Ok(card)
+}
+
+/// The blocks of a card that are not zeros, each after its number.
+fn blocks(card: &[u8]) -> Vec<u8> {
+    let blocks = card.chunks(SECTOR_LEN).enumerate().filter(|(_, block)| block.iter().any(|&byte| byte != 0));
+    blocks.flat_map(|(number, block)| [&(number as u32).to_le_bytes(), block].concat()).collect()
 }

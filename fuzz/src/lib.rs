@@ -2,6 +2,7 @@
 //!
 //! Each takes what a stranger may give to rillm and panics where rillm does, or where it breaks a promise.
 
+pub mod card;
 mod encode;
 
 use std::io::Write;
@@ -26,12 +27,13 @@ use encode::Encoding;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("rillm_file", rillm_file),
     ("saved_session", saved_session),
     ("prompt", prompt),
     ("tokenizer_json", tokenizer_json),
     ("gguf", gguf),
+    ("card", card::card),
 ];
 
 /// A `.rillm` file: opened, planned and run, streamed and lent. The header's checksum is made right first, so that what

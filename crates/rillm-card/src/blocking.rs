@@ -48,17 +48,22 @@ impl<D: BlockDevice, R: FnMut(&D)> Blocks for Blocking<D, R> {
 /// Tells a card over SPI to stop sending, where it does. To be called before the card is initialised anew.
 ///
 /// A read of several blocks that ends with an error, as a block with a wrong CRC does, leaves the card sending the next one.
-/// `SdCard` does not stop it, and takes what it sends for answers.
+/// `SdCard` does not stop it, and takes what it sends for answers. So it does where a program was reset in the middle of a
+/// single block, which a card sends to its end: that passes by.
 pub fn stop_sending<SPI: SpiDevice>(spi: &mut SPI) {
     const STOP_TRANSMISSION: [u8; 6] = [0x40 | 12, 0, 0, 0, 0, 0x61];
-    // A byte of nothing, the answer, which has up to 8 bytes of time, and some of being busy.
-    let mut answer = [0xff; 16];
+    /// A block with its token and its checksum.
+    const PASSING: usize = 1 + Block::LEN + 2;
     // What is wrong with the bus, the next command meets again.
-    let _ = spi.transaction(&mut [Operation::Write(&STOP_TRANSMISSION), Operation::TransferInPlace(&mut answer)]);
+    let _ = spi.write(&STOP_TRANSMISSION);
+    // A byte of nothing, the answer, which has up to 8 bytes of time, and some of being busy; or the rest of a block.
+    for _ in 0..PASSING.div_ceil(16) {
+        let _ = spi.transaction(&mut [Operation::TransferInPlace(&mut [0xff; 16])]);
+    }
 }
 
 /// The whole blocks of `buf`.
-fn as_blocks(buf: &mut [u8]) -> &mut [Block] {
+pub(crate) fn as_blocks(buf: &mut [u8]) -> &mut [Block] {
     // `Block` has one field and no `repr`. A compiler that put anything but the field's bytes into it would end here.
     const { assert!(size_of::<Block>() == Block::LEN && align_of::<Block>() == 1 && offset_of!(Block, contents) == 0) };
     let (blocks, _) = buf.as_chunks_mut::<{ Block::LEN }>();

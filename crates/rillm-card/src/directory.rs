@@ -5,6 +5,7 @@ use core::ops::ControlFlow;
 use crate::blocks::{Blocks, Window};
 use crate::error::Error;
 use crate::name::{LongName, Name, Names, ShortName};
+use crate::search::{Place, Searched, search};
 use crate::volume::{Kind, Root, Volume, u16_at, u32_at};
 
 const ENTRY_LEN: usize = 32;
@@ -18,12 +19,12 @@ pub(crate) struct Entry<'a> {
     pub len: u32,
 }
 
-/// Shows `visit` every file until it breaks.
+/// Shows `visit` every file until it breaks; whether it did.
 pub(crate) async fn walk<B: Blocks>(
     window: &mut Window<'_, B>,
     volume: &Volume,
     mut visit: impl FnMut(&Entry<'_>) -> ControlFlow<()>,
-) -> Result<(), Error<B::Error>> {
+) -> Result<ControlFlow<()>, Error<B::Error>> {
     let mut long = LongName::new();
     let (mut first, mut count, mut cluster) = match volume.root {
         Root::Blocks { first, count } => (first, count, None),
@@ -36,12 +37,12 @@ pub(crate) async fn walk<B: Blocks>(
             let (entries, _) = window.block(block).await?.as_chunks::<ENTRY_LEN>();
             for entry in entries {
                 match look_at(entry, volume.kind, &mut long) {
-                    Found::End => return Ok(()),
+                    Found::End => return Ok(ControlFlow::Continue(())),
                     Found::Other => {}
                     Found::File { cluster, len, short } => {
                         let names = Names { long: long.of(short.checksum()), short: short.name() };
                         if visit(&Entry { names, cluster, len }).is_break() {
-                            return Ok(());
+                            return Ok(ControlFlow::Break(()));
                         }
                         long.clear();
                     }
@@ -49,10 +50,10 @@ pub(crate) async fn walk<B: Blocks>(
             }
         }
         let Some(this) = cluster else {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         };
         let Some(next) = volume.next(window, this).await? else {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         };
         (first, count, cluster) = (volume.block_of(next), volume.blocks_per_cluster, Some(next));
     }
@@ -87,29 +88,34 @@ fn look_at(entry: &[u8; ENTRY_LEN], kind: Kind, long: &mut LongName) -> Found {
     Found::Other
 }
 
-/// A file of the root directory.
+/// A file of a root directory.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
     /// Its name.
     pub name: Name<'a>,
     /// Its bytes.
     pub len: u32,
+    /// The partition that it lies on.
+    pub place: Place,
 }
 
-/// Shows `visit` every `*.rillm` of a card's root directory in its order: a menu of models, for example. The name of one is
-/// what [`CardFile::open`](crate::CardFile::open) takes.
+/// Shows `visit` every `*.rillm` of a card's root directories in their order: a menu of models, for example. The name of one
+/// is what [`CardFile::open`](crate::CardFile::open) takes; of several files of one name that opens the first. Returns
+/// where it has looked.
 ///
 /// # Errors
-/// The driver's, or what is wrong with the card; some files may have been shown by then.
-pub async fn for_each_model<B: Blocks>(blocks: B, mut visit: impl FnMut(File<'_>)) -> Result<(), Error<B::Error>> {
+/// The driver's, or what is wrong with the card where nothing of it can be read; some files may have been shown by then.
+pub async fn for_each_model<B: Blocks>(
+    blocks: B,
+    mut visit: impl FnMut(File<'_>),
+) -> Result<Searched, Error<B::Error>> {
     let mut card = crate::blocks::Card::new(blocks);
     let mut window = Window::new(&mut card);
-    let volume = Volume::open(&mut window).await?;
-    let each = |entry: &Entry<'_>| {
+    let each = |place, _: &Volume, entry: &Entry<'_>| {
         if entry.names.is_model() {
-            visit(File { name: entry.names.best(), len: entry.len });
+            visit(File { name: entry.names.best(), len: entry.len, place });
         }
         ControlFlow::Continue(())
     };
-    walk(&mut window, &volume, each).await
+    search(&mut window, each).await
 }

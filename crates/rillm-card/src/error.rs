@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::search::{Place, Searched};
+
 /// Why a file could not be opened or read. The message says what was found and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<E> {
@@ -9,9 +11,9 @@ pub enum Error<E> {
     Device(E),
     /// Nothing in the slot answers.
     NoCard,
-    /// The first block is neither a partition table nor the start of a FAT file system.
+    /// The first block is neither a partition table (MBR) nor the start of a FAT file system.
     Unformatted,
-    /// The card has a GUID partition table.
+    /// The card's GUID partition table (GPT) is damaged.
     Gpt,
     /// The card, or its partition, is formatted as exFAT, as cards above 32 GB are sold.
     ExFat,
@@ -19,14 +21,18 @@ pub enum Error<E> {
     Ntfs,
     /// The card, or its partition, is formatted as FAT12, as very small cards are.
     Fat12,
-    /// The partition table has no FAT partition.
-    NoFatPartition {
-        /// The type of the first partition, as the table has it; none where the table is empty.
-        found: Option<u8>,
+    /// The partition table is empty.
+    NoPartition,
+    /// The card has several partitions, and none of them a FAT32 or FAT16 file system that can be read.
+    NoFat {
+        /// What they are instead.
+        searched: Searched,
     },
-    /// A partition starts with something else than a FAT file system.
+    /// The card's only partition starts with something else than a FAT file system.
     NotFat {
-        /// The partition's first block.
+        /// The partition.
+        place: Place,
+        /// Its first block.
         block: u32,
     },
     /// Sectors of the file system are not 512 bytes long.
@@ -55,10 +61,16 @@ pub enum Error<E> {
     },
     /// The root directory has more entries than a FAT directory can: its chain of clusters is a loop.
     EndlessDirectory,
-    /// The root directory has no file of the name asked for.
-    NoSuchFile,
-    /// The root directory has no `*.rillm`.
-    NoModel,
+    /// No root directory has a file of the name asked for.
+    NoSuchFile {
+        /// Where it was looked for.
+        searched: Searched,
+    },
+    /// No root directory has a `*.rillm`.
+    NoModel {
+        /// Where one was looked for.
+        searched: Searched,
+    },
     /// The file has no bytes.
     EmptyFile,
     /// The chain of clusters comes back to where it was.
@@ -123,16 +135,16 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
                  command line (CMD or MOSI)",
             ),
             Self::Unformatted => write!(f, "the card has no partition table and no FAT file system; {FORMAT}"),
-            Self::Gpt => write!(f, "the card has a GUID partition table (GPT) instead of an MBR; {FORMAT}"),
+            Self::Gpt => write!(f, "the card's GUID partition table (GPT) is damaged; {FORMAT}"),
             Self::ExFat => write!(f, "the card is formatted as exFAT; {FORMAT}"),
             Self::Ntfs => write!(f, "the card is formatted as NTFS; {FORMAT}"),
             Self::Fat12 => write!(f, "the card is formatted as FAT12; {FORMAT}"),
-            Self::NoFatPartition { found: Some(found) } => {
-                write!(f, "the card has a partition of type {found:#04x} and none that is FAT; {FORMAT}")
+            Self::NoPartition => write!(f, "the card's partition table is empty; {FORMAT}"),
+            Self::NoFat { searched } => {
+                write!(f, "the card has no FAT32 or FAT16 file system that can be read ({searched}); {FORMAT}")
             }
-            Self::NoFatPartition { found: None } => write!(f, "the card's partition table is empty; {FORMAT}"),
-            Self::NotFat { block } => {
-                write!(f, "the partition at block {block} does not start with a FAT file system; {FORMAT}")
+            Self::NotFat { place, block } => {
+                write!(f, "{place}, at block {block}, does not start with a FAT file system; {FORMAT}")
             }
             Self::SectorLen { found } => {
                 write!(f, "the file system has sectors of {found} bytes and they must be 512; {FORMAT}")
@@ -151,11 +163,12 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::EndlessDirectory => {
                 write!(f, "the file system is damaged: its root directory has no end; {FORMAT}")
             }
-            Self::NoSuchFile => {
-                f.write_str("the card's root directory has no file of that name; copy it there, not into a folder")
-            }
-            Self::NoModel => {
-                f.write_str("the card's root directory has no .rillm file; copy one there, not into a folder")
+            Self::NoSuchFile { searched } => write!(
+                f,
+                "the card's root directory has no file of that name ({searched}); copy it there, not into a folder"
+            ),
+            Self::NoModel { searched } => {
+                write!(f, "the card's root directory has no .rillm file ({searched}); copy one there, not into a folder")
             }
             Self::EmptyFile => write!(f, "the file has no bytes; {COPY}"),
             Self::ChainLoop { cluster } => {

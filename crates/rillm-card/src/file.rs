@@ -5,9 +5,10 @@ use core::ops::ControlFlow;
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::blocks::{Blocks, Card, Window};
-use crate::directory::{Entry, walk};
+use crate::directory::Entry;
 use crate::error::Error;
 use crate::runs::Runs;
+use crate::search::search;
 use crate::volume::Volume;
 
 /// Runs that a [`CardFile`] has room for unless its type says otherwise, 8 bytes each.
@@ -25,28 +26,31 @@ pub struct CardFile<B, const RUNS: usize = DEFAULT_RUNS> {
 }
 
 impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
-    /// Opens the file of that name in the root directory, by its long name or its 8.3 one, upper and lower case of A to Z
-    /// alike; without a name the first `*.rillm` in the directory's order. What it holds is not looked at:
-    /// [`Model::open`](rillm::model::Model::open) does that.
+    /// Opens the file of that name in a root directory, by its long name or its 8.3 one, upper and lower case alike; without a
+    /// name the first `*.rillm` in the directory's order. Of several partitions the first one that has it counts. What it
+    /// holds is not looked at: [`Model::open`](rillm::model::Model::open) does that.
     ///
-    /// Its future takes 1.5 KB, with an asynchronous driver 2 KB. `blocks` may be a `&mut`, to be tried again with another card.
+    /// Its future takes less than 2 KB, with an asynchronous driver 2.5 KB. `blocks` may be a `&mut`, to be tried again with another card.
     ///
     /// # Errors
     /// Any [`Error`] but those of a read.
     pub async fn open(blocks: B, name: Option<&str>) -> Result<Self, Error<B::Error>> {
         let mut card = Card::new(blocks);
         let mut window = Window::new(&mut card);
-        let volume = Volume::open(&mut window).await?;
         let mut found = None;
-        let find = |entry: &Entry<'_>| {
+        let find = |_, volume: &Volume, entry: &Entry<'_>| {
             if name.map_or_else(|| entry.names.is_model(), |name| entry.names.is(name)) {
-                found = Some((entry.cluster, entry.len));
+                found = Some((*volume, entry.cluster, entry.len));
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         };
-        walk(&mut window, &volume, find).await?;
-        let (cluster, len) = found.ok_or(if name.is_some() { Error::NoSuchFile } else { Error::NoModel })?;
+        let searched = search(&mut window, find).await?;
+        let (volume, cluster, len) = match found {
+            Some(found) => found,
+            None if name.is_some() => return Err(Error::NoSuchFile { searched }),
+            None => return Err(Error::NoModel { searched }),
+        };
         if len == 0 {
             return Err(Error::EmptyFile);
         }

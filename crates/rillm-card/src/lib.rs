@@ -1,7 +1,7 @@
 //! A `.rillm` file on an SD card, as the engine's [`WeightSource`](rillm::source::WeightSource).
 //!
-//! The card is formatted as FAT32 or FAT16, with a partition table (MBR) or without one. [`CardFile::open`] finds the file in
-//! its root directory and notes where its blocks lie; from then on every read goes straight to them, as many blocks by one
+//! The card is formatted as FAT32 or FAT16, with a partition table (MBR or GPT) or without one. [`CardFile::open`] finds the
+//! file in the root directory of the first partition that has it and notes where its blocks lie; from then on every read goes straight to them, as many blocks by one
 //! command as lie together, and no file system is in between. What is wrong with a card is a typed [`Error`] that
 //! says what to do. Reads that fail are tried again, [`RETRIES`] times.
 //!
@@ -31,33 +31,31 @@
 //! # }
 //! ```
 //!
-//! A card on an SD host with DMA, with `sdio`, which esp-hal's and embassy's hosts implement the bus of:
+//! A card on an SD host with DMA is an [`Sdmmc`], which initialises it with `sdio`. esp-hal's and embassy's hosts implement that
+//! crate's bus; what a [`Host`] adds to it is a few registers and a clock.
 //!
 //! ```
-//! # #[cfg(feature = "block-device-driver")]
+//! # #[cfg(feature = "sdio")]
 //! # mod example {
-//! use embedded_hal_async::delay::DelayNs;
 //! use rillm::{error::Error, model::Model};
-//! use rillm_card::{Async, Blocks, CardFile};
-//! use sdio::{BlockDevice, MmcBus, MmcError, sd::Card};
+//! use rillm_card::{AlignedBlock, CardFile, Host, Sdmmc, SlotError, insert};
+//! use sdio::MmcError;
 //!
-//! const FREQUENCY: u32 = 40_000_000;
-//!
-//! async fn model<B: MmcBus, D: DelayNs>(bus: B, delay: D) -> Result<Model, Error<rillm_card::Error<MmcError>>> {
-//!     // The first read fails, and initialises the card.
-//!     let device = BlockDevice::<Card, B, D, 512>::new_uninit_sd_card(bus, delay);
-//!     let card = Async::new(device, async |device: &mut BlockDevice<_, _, _, 512>| device.reacquire(FREQUENCY).await);
+//! async fn model<H: Host>(host: H, bounce: &mut [AlignedBlock]) -> Result<Model, Error<rillm_card::Error<SlotError<MmcError>>>> {
+//!     let mut card = Sdmmc::new(host, bounce);
+//!     insert(&mut card, H::micros).await.map_err(Error::Source)?;
 //!     let mut file: CardFile<_> = CardFile::open(card, None).await.map_err(Error::Source)?;
 //!     Model::open(&mut file).await
 //! }
 //! # }
 //! ```
 //!
-//! A driver that also implements [`Slot`] is brought up by [`insert`]: in the fastest way in which the card can be read, which is
-//! measured, and with a slower one where that fails.
+//! `Sdmmc`, and its like over SPI, `SpiCard`, implement [`Slot`]. [`insert`] initialises a card in the fastest way in which it can be
+//! read, which is measured, and in a slower one where that fails; it may be called again at any time. Every wait for a card
+//! or a host ends by a clock of the caller's.
 //!
 //! There is no allocator and no write: a card is read only. `Blocking` comes with the feature `embedded-sdmmc`, `Async`
-//! with `block-device-driver`; both are on by default. A driver of another kind implements [`Blocks`].
+//! with `block-device-driver`, `Sdmmc` with `sdio`, `SpiCard` with `spi`; all are on by default. A driver of another kind implements [`Blocks`].
 #![no_std]
 
 #[cfg(feature = "embedded-sdmmc")]
@@ -67,8 +65,18 @@ mod directory;
 mod error;
 mod file;
 mod name;
+mod partitions;
+#[cfg(any(feature = "sdio", feature = "spi"))]
+mod pause;
 mod runs;
+#[cfg(feature = "sdio")]
+mod sd_bus;
+#[cfg(feature = "sdio")]
+mod sdmmc;
+mod search;
 mod slot;
+#[cfg(feature = "spi")]
+mod spi;
 mod volume;
 #[cfg(feature = "block-device-driver")]
 mod waiting;
@@ -80,6 +88,13 @@ pub use directory::{File, for_each_model};
 pub use error::Error;
 pub use file::{CardFile, DEFAULT_RUNS};
 pub use name::Name;
-pub use slot::{Facts, Found, Mode, Slot, insert};
+#[cfg(feature = "sdio")]
+pub use sd_bus::Host;
+#[cfg(feature = "sdio")]
+pub use sdmmc::{AlignedBlock, Sdmmc};
+pub use search::{Content, Place, Searched};
+pub use slot::{Facts, Found, Mode, Slot, SlotError, insert};
+#[cfg(feature = "spi")]
+pub use spi::{SpiCard, SpiHost};
 #[cfg(feature = "block-device-driver")]
 pub use waiting::Async;

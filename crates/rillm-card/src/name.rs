@@ -11,10 +11,13 @@ pub struct Name<'a> {
 }
 
 impl Name<'_> {
-    /// Upper and lower case of A to Z are the same.
+    fn chars(&self) -> impl Iterator<Item = char> {
+        char::decode_utf16(self.units.iter().copied()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    /// Upper and lower case are the same, and a replacement character is what is printed as one.
     pub(crate) fn is(&self, name: &str) -> bool {
-        let fold = |unit: u16| if (0x41..=0x5a).contains(&unit) { unit + 0x20 } else { unit };
-        self.units.iter().copied().map(fold).eq(name.encode_utf16().map(fold))
+        self.chars().map(fold).eq(name.chars().map(fold))
     }
 
     fn ends_with(&self, end: &str) -> bool {
@@ -29,9 +32,40 @@ impl Name<'_> {
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        char::decode_utf16(self.units.iter().copied())
-            .try_for_each(|c| f.write_char(c.unwrap_or(char::REPLACEMENT_CHARACTER)))
+        self.chars().try_for_each(|c| f.write_char(c))
     }
+}
+
+/// The lower case of a letter, and anything else as it is.
+///
+/// Systems that write FAT compare names by tables of all of Unicode's lower basic plane, of 12 KB in `core`. These ranges are
+/// those of Europe's alphabets, where the cases lie a constant apart or next to each other; every other letter is compared
+/// as it is written.
+fn fold(c: char) -> char {
+    let distance = match c {
+        'A'..='Z'
+        | '\u{c0}'..='\u{d6}'
+        | '\u{d8}'..='\u{de}'
+        | '\u{391}'..='\u{3a1}'
+        | '\u{3a3}'..='\u{3ab}'
+        | '\u{410}'..='\u{42f}' => 0x20,
+        '\u{386}' => 0x26,
+        '\u{388}'..='\u{38a}' => 0x25,
+        '\u{38c}' => 0x40,
+        '\u{38e}' | '\u{38f}' => 0x3f,
+        '\u{400}'..='\u{40f}' => 0x50,
+        '\u{531}'..='\u{556}' => 0x30,
+        // Latin Extended-A and Cyrillic: the capital letter is the even one, or the odd one.
+        '\u{100}'..='\u{12f}'
+        | '\u{132}'..='\u{137}'
+        | '\u{14a}'..='\u{177}'
+        | '\u{460}'..='\u{481}'
+        | '\u{48a}'..='\u{4bf}'
+        | '\u{4d0}'..='\u{52f}' => !(c as u32) & 1,
+        '\u{139}'..='\u{148}' | '\u{179}'..='\u{17e}' | '\u{4c1}'..='\u{4ce}' => c as u32 & 1,
+        _ => 0,
+    };
+    char::from_u32(c as u32 + distance).unwrap_or(c)
 }
 
 /// What a file is called.
@@ -84,9 +118,9 @@ impl ShortName {
     /// Appends a part, at most 12 bytes in all.
     fn push(&mut self, part: &[u8], lower_case: bool) {
         for &byte in part.trim_ascii_end() {
-            // What lies above ASCII depends on a code page that nobody notes.
+            // What lies above ASCII depends on a code page that nobody notes; 5 is its 0xe5, which marks a deleted file.
             self.units[self.len] = match byte {
-                byte if !byte.is_ascii() => char::REPLACEMENT_CHARACTER as u16,
+                byte if !byte.is_ascii() || byte == 5 => char::REPLACEMENT_CHARACTER as u16,
                 byte if lower_case => byte.to_ascii_lowercase().into(),
                 byte => byte.into(),
             };
@@ -154,5 +188,33 @@ impl LongName {
     pub fn of(&self, checksum: u8) -> Option<Name<'_>> {
         let complete = self.piece == Some(1) && self.checksum == checksum;
         complete.then_some(Name { units: &self.units[..self.len] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::String;
+
+    use super::fold;
+
+    #[test]
+    fn letters_are_folded_as_unicode_has_them_or_not_at_all() {
+        let mut folded = 0;
+        for c in (0..0x11_0000).filter_map(char::from_u32) {
+            if fold(c) != c {
+                assert!(c.to_lowercase().eq([fold(c)]), "{c} {:04x}", c as u32);
+                folded += 1;
+            }
+        }
+        // Every capital of these blocks but two, whose partners lie elsewhere.
+        let left: String = ('\u{80}'..'\u{17f}')
+            .chain('\u{391}'..='\u{3ab}')
+            .chain('\u{400}'..='\u{556}')
+            .filter(|&c| c.to_lowercase().len() == 1 && !c.to_lowercase().eq([c]) && fold(c) == c)
+            .collect();
+        assert_eq!(left, "\u{178}\u{4c0}");
+        assert!(folded > 300, "{folded}");
     }
 }

@@ -48,6 +48,35 @@ pub enum Found {
     },
 }
 
+/// Why a card in a slot cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotError<E> {
+    /// The driver's error.
+    Driver(E),
+    /// The card was not initialised, or an error came since, from which nobody has recovered.
+    NotInitialised,
+    /// Another card answers than the one that was initialised last.
+    OtherCard,
+}
+
+impl<E> From<E> for SlotError<E> {
+    fn from(error: E) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for SlotError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(error) => error.fmt(f),
+            Self::NotInitialised => f.write_str("it is not initialised"),
+            Self::OtherCard => f.write_str("it is not the card whose file is open"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for SlotError<E> {}
+
 /// A card, and how it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts<E> {
@@ -119,6 +148,21 @@ impl<E> Facts<E> {
     }
 }
 
+/// Bytes in units of 1,000, as cards are sold.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, name) = match self.0 {
+            1_000_000_000.. => (1_000_000_000, "GB"),
+            1_000_000.. => (1_000_000, "MB"),
+            _ => (1000, "kB"),
+        };
+        let tenths = self.0 / (unit / 10);
+        write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for Facts<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { high_capacity, blocks, mode, faster, bytes_per_second } = self;
@@ -128,9 +172,8 @@ impl<E: fmt::Display> fmt::Display for Facts<E> {
             (true, 0) => "SDHC",
             (true, _) => "SDXC",
         };
-        let [size, speed] = [u64::from(*blocks) * BLOCK_LEN as u64 / 100_000_000, bytes_per_second / 100_000];
-        let [size, speed] = [size, speed].map(|tenths| (tenths / 10, tenths % 10));
-        write!(f, "{kind}, {}.{} GB, {mode}, {}.{} MB/s", size.0, size.1, speed.0, speed.1)?;
+        let [size, speed] = [u64::from(*blocks) * BLOCK_LEN as u64, *bytes_per_second].map(Size);
+        write!(f, "{kind}, {size}, {mode}, {speed}/s")?;
         if let Some((faster, error)) = faster {
             write!(f, "\n{faster} failed: {error}; look at the wires, short ones of one length are best")?;
         }

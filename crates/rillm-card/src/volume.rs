@@ -1,7 +1,9 @@
-//! The FAT file system on a card: where it starts, and where its parts lie.
+//! A FAT file system on a card: where its parts lie.
 
 use crate::blocks::{Blocks, Window};
 use crate::error::Error;
+use crate::partitions::GPT;
+use crate::search::Place;
 
 /// Bytes of a block.
 pub(crate) const BLOCK_LEN: usize = 512;
@@ -35,24 +37,28 @@ pub(crate) enum Root {
 }
 
 impl Volume {
-    /// Finds the file system: the whole card, or the first FAT partition.
-    pub async fn open<B: Blocks>(window: &mut Window<'_, B>) -> Result<Self, Error<B::Error>> {
-        let block = window.block(0).await?;
-        let start = if starts_file_system(block) { 0 } else { partition(block)? };
-        let found = window.count().await?;
-        if start >= found {
-            return Err(Error::CardTooSmall { needed: u64::from(start) + 1, found });
-        }
+    /// The file system that starts at a block of a card of `count` blocks.
+    pub async fn open<B: Blocks>(
+        window: &mut Window<'_, B>,
+        start: u64,
+        place: Place,
+        count: u32,
+    ) -> Result<Self, Error<B::Error>> {
+        let start = match u32::try_from(start) {
+            Ok(start) if start < count => start,
+            _ => return Err(Error::CardTooSmall { needed: start.saturating_add(1), found: count }),
+        };
         let block = window.block(start).await?;
         match &block[3..11] {
             b"EXFAT   " => return Err(Error::ExFat),
             b"NTFS    " => return Err(Error::Ntfs),
-            _ if !starts_file_system(block) => return Err(Error::NotFat { block: start }),
-            _ => {}
+            _ if starts_file_system(block) => {}
+            _ if matches!(place, Place::Mbr { kind: GPT, .. }) => return Err(Error::Gpt),
+            _ => return Err(Error::NotFat { block: start, place }),
         }
         let (volume, end) = Self::parse(block, start)?;
-        if end > u64::from(found) {
-            return Err(Error::CardTooSmall { needed: end, found });
+        if end > u64::from(count) {
+            return Err(Error::CardTooSmall { needed: end, found: count });
         }
         Ok(volume)
     }
@@ -166,36 +172,14 @@ impl Volume {
 
 /// A jump instruction and a length of sectors, as the first block of a file system has and a partition table has not. The
 /// length of exFAT's is elsewhere.
-fn starts_file_system(block: &[u8; BLOCK_LEN]) -> bool {
+pub(crate) fn starts_file_system(block: &[u8; BLOCK_LEN]) -> bool {
     let jump = matches!(block[0], 0xeb | 0xe9);
     let sector_len = u16_at(block, 11);
     let fat = sector_len.is_power_of_two() && (128..=4096).contains(&sector_len);
     has_signature(block) && jump && (fat || &block[3..11] == b"EXFAT   ")
 }
 
-/// The first block of the first FAT partition, or of one that may tell what it is instead.
-fn partition<E>(block: &[u8; BLOCK_LEN]) -> Result<u32, Error<E>> {
-    let (entries, _) = block[446..510].as_chunks::<16>();
-    // A table's entries are marked as the one to start from, or not; anything else is no table.
-    if !has_signature(block) || entries.iter().any(|entry| entry[0] & 0x7f != 0) {
-        return Err(Error::Unformatted);
-    }
-    let of_type = |types: &[u8]| entries.iter().find(|entry| types.contains(&entry[4])).map(|entry| u32_at(entry, 8));
-    if let Some(start) = of_type(&[0x04, 0x06, 0x0b, 0x0c, 0x0e]) {
-        return Ok(start);
-    }
-    if of_type(&[0xee]).is_some() {
-        return Err(Error::Gpt);
-    }
-    if of_type(&[0x01]).is_some() {
-        return Err(Error::Fat12);
-    }
-    // exFAT and NTFS share a type: the partition's first block says which it is.
-    let found = entries.iter().map(|entry| entry[4]).find(|&found| found != 0);
-    of_type(&[0x07]).ok_or(Error::NoFatPartition { found })
-}
-
-fn has_signature(block: &[u8; BLOCK_LEN]) -> bool {
+pub(crate) fn has_signature(block: &[u8; BLOCK_LEN]) -> bool {
     block[510..] == [0x55, 0xaa]
 }
 
@@ -211,4 +195,9 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
 /// The number at `at`, which lies in `bytes`.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The number at `at`, which lies in `bytes`.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }

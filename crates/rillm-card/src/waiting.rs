@@ -21,7 +21,8 @@ where
     D: BlockDevice<BLOCK_LEN>,
     R: AsyncFnMut(&mut D) -> Result<(), D::Error>,
 {
-    /// `recover` brings the card back after an error: `reacquire` of `sdio`'s `BlockDevice`.
+    /// `recover` brings the card back after an error. For a card on an SD host there is `Sdmmc`: `reacquire` of `sdio`'s
+    /// `BlockDevice` cannot, once the card has had an address.
     pub const fn new(device: D, recover: R) -> Self {
         Self { device, recover }
     }

@@ -32,42 +32,6 @@ fn cards_that_are_not_formatted() {
 }
 
 #[test]
-fn partition_tables() {
-    let table = |kinds: &[u8]| {
-        let mut card = card(FAT32);
-        card[446..510].fill(0);
-        for (index, &kind) in kinds.iter().enumerate() {
-            partition(&mut card, index, kind, FAT32.start as u32, 1000);
-        }
-        card
-    };
-    for (kinds, expected) in [
-        (&[][..], Error::NoFatPartition { found: None }),
-        (&[0x83, 0x82], Error::NoFatPartition { found: Some(0x83) }),
-        (&[0xee], Error::Gpt),
-        (&[0x01], Error::Fat12),
-    ] {
-        let mut card = table(kinds);
-        card[510..512].copy_from_slice(&[0x55, 0xaa]);
-        assert_eq!(error(card), expected);
-    }
-    for kind in [0x04, 0x06, 0x0b, 0x0c, 0x0e] {
-        for kinds in [&[kind][..], &[0, 0, 0x83, kind], &[0xee, kind]] {
-            let mut file = open(Memory::new(table(kinds)), None).expect("a file");
-            assert!(read_all(&mut file, LEN, &[4]).expect("bytes") == content(LEN, 1));
-        }
-    }
-    // A partition beyond the card, and one with something else in it.
-    let mut beyond = table(&[]);
-    partition(&mut beyond, 0, 0x0c, u32::MAX, 1);
-    let found = (beyond.len() / BLOCK) as u32;
-    assert_eq!(error(beyond), Error::CardTooSmall { needed: 1 << 32, found });
-    let mut nothing = table(&[]);
-    partition(&mut nothing, 0, 0x0c, 10, 1000);
-    assert_eq!(error(nothing), Error::NotFat { block: 10 });
-}
-
-#[test]
 fn other_file_systems() {
     for (name, expected) in [(b"EXFAT   ", Error::ExFat), (b"NTFS    ", Error::Ntfs)] {
         for layout in [FAT16, FAT32] {

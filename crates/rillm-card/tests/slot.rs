@@ -116,9 +116,11 @@ fn words() {
     assert_eq!(said(Wired { blocks: 124_735_488, ..GOOD }), "SDXC, 63.8 GB, 4 bits at 40 MHz, 10.2 MB/s");
     assert_eq!(
         said(Wired { works: 1, block_micros: 600, ..GOOD }),
-        "SDHC, 31.9 GB, 4 bits at 20 MHz, 0.8 MB/s\n\
+        "SDHC, 31.9 GB, 4 bits at 20 MHz, 853.3 kB/s\n\
          4 bits at 40 MHz failed: no answer; look at the wires, short ones of one length are best\n\
          the card is slow: below 1 MB/s; try another one, with a class of 10 or U1"
     );
+    let small = said(Wired { blocks: 125_056, block_micros: 20_000, ..GOOD });
+    assert!(small.starts_with("SD, 64.0 MB, 4 bits at 40 MHz, 25.6 kB/s\n"), "{small}");
     assert!(said(Wired { present: false, ..GOOD }).starts_with("no card answers; push one in"));
 }

@@ -1,13 +1,13 @@
 //! Cards in memory, formatted by the crate `fatfs`, and what can go wrong with them.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod registers;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Cursor, Write};
 use std::ops::Range;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
 use rillm::source::{Sector, WeightSource};
@@ -16,15 +16,7 @@ use rillm_card::{Blocks, CardFile, Error};
 pub const BLOCK: usize = 512;
 const MIB: usize = 1 << 20;
 
-/// Polls a future until it is ready.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-    }
-}
+pub use rillm::block_on;
 
 /// Bytes that tell where they are.
 pub fn content(len: usize, seed: u32) -> Vec<u8> {

@@ -1,0 +1,29 @@
+//! Waiting by a clock of microseconds.
+
+/// Waits where it is.
+pub(crate) struct Pause(pub fn() -> u32);
+
+impl Pause {
+    fn nanos(&self, nanos: u32) {
+        let start = (self.0)();
+        // The first microsecond may be nearly over.
+        let least = nanos.div_ceil(1000) + 1;
+        while (self.0)().wrapping_sub(start) < least {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+#[cfg(feature = "spi")]
+impl embedded_hal::delay::DelayNs for Pause {
+    fn delay_ns(&mut self, nanos: u32) {
+        self.nanos(nanos);
+    }
+}
+
+#[cfg(feature = "sdio")]
+impl embedded_hal_async::delay::DelayNs for Pause {
+    async fn delay_ns(&mut self, nanos: u32) {
+        self.nanos(nanos);
+    }
+}
