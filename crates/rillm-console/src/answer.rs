@@ -8,6 +8,7 @@ use rillm::session::Session;
 use rillm::source::WeightSource;
 
 use crate::Clock;
+use crate::number::Count;
 use crate::screen::Screen;
 use crate::serve::Bench;
 use crate::settings::Settings;
@@ -121,7 +122,9 @@ impl Failures {
         self.0 += 1;
         Ok(match error {
             Error::ContextFull { tokens, context } => {
-                let line = format_args!("the text has {tokens} tokens and there is room for {context}; shorten it\n");
+                // Of a text that no plan has room for, not all tokens were counted.
+                let tokens = Count(tokens as u64, "token");
+                let line = format_args!("the text has at least {tokens} and there is room for {context}; shorten it\n");
                 screen.say(line)?;
                 Some(Answer::Done)
             }

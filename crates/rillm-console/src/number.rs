@@ -14,8 +14,12 @@ const HIGHEST: Q16 = Q16(100 << 16);
 /// # Errors
 /// What was expected instead.
 pub fn q16(text: &str) -> Result<Q16, &'static str> {
+    within(text, Q16::ZERO, HIGHEST, "it must be 0 to 100")
+}
+
+/// A decimal number from `lowest` to `highest`, at most 100; `range` is the message for one outside.
+fn within(text: &str, lowest: Q16, highest: Q16, range: &'static str) -> Result<Q16, &'static str> {
     const NO_NUMBER: &str = "it is no number; write it as 1 or 0.8";
-    const OUT_OF_RANGE: &str = "it must be 0 to 100";
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -28,14 +32,15 @@ pub fn q16(text: &str) -> Result<Q16, &'static str> {
     };
     let whole = whole.trim_start_matches('0');
     if whole.len() > 3 {
-        return Err(OUT_OF_RANGE);
+        return Err(range);
     }
     // 10^14 · 2^16 is below 2^63.
     let unit = 10u64.pow(FRACTION_DIGITS as u32);
     let fraction = ((value(fraction, FRACTION_DIGITS) << 16) + unit / 2) / unit;
     // Below 1,000 · 2^16 + 2^16: it fits.
     let number = Q16((value(whole, whole.len()) << 16) as u32 + fraction as u32);
-    if number > HIGHEST || (negative && number > Q16::ZERO) { Err(OUT_OF_RANGE) } else { Ok(number) }
+    let negative = negative && number > Q16::ZERO;
+    if negative || !(lowest..=highest).contains(&number) { Err(range) } else { Ok(number) }
 }
 
 /// A probability, rounded to 1/65,536.
@@ -43,15 +48,15 @@ pub fn q16(text: &str) -> Result<Q16, &'static str> {
 /// # Errors
 /// What was expected instead.
 pub fn probability(text: &str) -> Result<Q16, &'static str> {
-    q16(text).and_then(|p| if p <= Q16::ONE { Ok(p) } else { Err("it must be 0 to 1") })
+    within(text, Q16::ZERO, Q16::ONE, "it must be 0 to 1")
 }
 
-/// A repetition penalty, rounded to 1/65,536.
+/// A repetition penalty, 1 to 100, rounded to 1/65,536.
 ///
 /// # Errors
 /// What was expected instead.
 pub fn penalty(text: &str) -> Result<Q16, &'static str> {
-    q16(text).and_then(|p| if p >= Q16::ONE { Ok(p) } else { Err("it must be 1 or more; 1 is none") })
+    within(text, Q16::ONE, HIGHEST, "it must be 1 to 100; 1 is no penalty")
 }
 
 /// Shows a [`Q16`] in as few digits as [`q16`] reads back as the same number.
@@ -108,6 +113,33 @@ impl fmt::Display for Grouped {
             write!(text, ",{:03}", rest / unit)?;
         }
         f.pad(&text)
+    }
+}
+
+/// Shows a number of things: `1 token`, `2,000 tokens`, `1 pass`, `2 passes`.
+#[derive(Clone, Copy, Debug)]
+pub struct Count(pub u64, pub &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, thing) = *self;
+        write!(f, "{} {}", Grouped(number), Word(number, thing))
+    }
+}
+
+/// Shows the word for so many things: `token`, `tokens`.
+#[derive(Clone, Copy, Debug)]
+pub struct Word(pub u64, pub &'static str);
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, thing) = *self;
+        let ending = match number {
+            1 => "",
+            _ if thing.ends_with('s') => "es",
+            _ => "s",
+        };
+        write!(f, "{thing}{ending}")
     }
 }
 
@@ -171,10 +203,19 @@ mod tests {
         for wrong in ["", ".", "x", "NaN", "1e3", "0,8", "1.2.3", "--1", "²"] {
             assert!(q16(wrong).unwrap_err().contains("no number"), "{wrong}");
         }
-        for wrong in ["-0.1", "1.1", "101", "99999999999999999999999"] {
-            assert!(probability(wrong).unwrap_err().contains("0 to 1"), "{wrong}");
+        // Each has one range, on whichever side of it a number is.
+        for (parse, range, inside) in [
+            (q16 as fn(&str) -> _, "it must be 0 to 100", ["0", "100"]),
+            (probability, "it must be 0 to 1", ["0", "1"]),
+            (penalty, "it must be 1 to 100; 1 is no penalty", ["1", "100"]),
+        ] {
+            for wrong in ["-1", "-0.1", "100.1", "101", "99999999999999999999999"] {
+                assert_eq!(parse(wrong), Err(range), "{wrong}");
+            }
+            assert!(inside.iter().all(|number| parse(number).is_ok()), "{range}");
         }
-        assert!(penalty("0.9").is_err());
+        assert_eq!(probability("1.1"), Err("it must be 0 to 1"));
+        assert_eq!(penalty("0.9"), Err("it must be 1 to 100; 1 is no penalty"));
     }
 
     #[test]
@@ -196,6 +237,13 @@ mod tests {
                 assert_eq!(Bytes(bytes).to_string(), BinaryBytes(bytes).to_string(), "{bytes}");
             }
         }
+    }
+
+    #[test]
+    fn one_thing_and_several() {
+        let said = [0, 1, 2, 1000].map(|number| Count(number, "token").to_string());
+        assert_eq!(said, ["0 tokens", "1 token", "2 tokens", "1,000 tokens"]);
+        assert_eq!([1, 2].map(|number| Count(number, "pass").to_string()), ["1 pass", "2 passes"]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use rillm::format::Header;
 use rillm::model::Model;
 use rillm::plan::{Pinning, Place, Plan, Stats};
 
-use crate::number::{Bytes, Grouped, Tenths};
-use crate::summary::{Ram, Unit};
+use crate::number::{Bytes, Count, Grouped, Tenths};
+use crate::summary::{Ram, Unit, micros};
 use crate::{Board, Clock};
 
 /// The model's dimensions.
@@ -19,10 +19,10 @@ impl fmt::Display for ModelFacts<'_> {
         let header = self.0;
         write!(
             f,
-            "model: {}, {} parameters, {} layers, vocabulary {}, context {}",
+            "model: {}, {}, {}, vocabulary {}, context {}",
             header.source_name().unwrap_or("without a name"),
-            Grouped(header.parameters()),
-            header.n_layers,
+            Count(header.parameters(), "parameter"),
+            Count(header.n_layers.into(), "layer"),
             Grouped(header.vocab_size.into()),
             Grouped(header.context_length.into()),
         )
@@ -111,13 +111,13 @@ pub struct StatsReport<'a> {
 impl fmt::Display for StatsReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { tokens, passes, traffic, ticks, .. } = &self.totals.done;
-        writeln!(f, "{} tokens in {} passes, prompts included", Grouped(*tokens), Grouped(*passes))?;
+        writeln!(f, "{} in {}, prompts included", Count(*tokens, "token"), Count(*passes, "pass"))?;
         writeln!(
             f,
-            "{} bytes in {} reads and {} seeks; {} used in memory",
-            Grouped(traffic.bytes),
-            Grouped(traffic.reads),
-            Grouped(traffic.seeks),
+            "{} in {} and {}; {} used in memory",
+            Count(traffic.bytes, "byte"),
+            Count(traffic.reads, "read"),
+            Count(traffic.seeks, "seek"),
             Bytes(traffic.resident_bytes)
         )?;
         if let Some(clock) = &self.board.clock {
@@ -133,12 +133,11 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) 
     let (compute, wait, read) = (ticks.compute(), ticks.wait, ticks.read);
     match clock.unit {
         Unit::Time { per_second } => {
-            let per_second = u64::from(per_second);
-            let ms = |ticks: u64| Tenths { of: ticks.saturating_mul(1000), by: tokens.saturating_mul(per_second) };
-            let speed = Tenths { of: tokens.saturating_mul(per_second), by: total };
+            let ms = |ticks| Tenths { of: micros(ticks, per_second), by: tokens.saturating_mul(1000) };
+            let speed = Tenths { of: tokens.saturating_mul(1_000_000), by: micros(total, per_second) };
             write!(f, "{speed} tokens/s, {} ms a token: ", ms(total))?;
             writeln!(f, "{} computing, {} waiting for reads, which took {}", ms(compute), ms(wait), ms(read))?;
-            writeln!(f, "{} s computing and waiting:", Tenths { of: total, by: per_second })?;
+            writeln!(f, "{} s computing and waiting:", Tenths { of: micros(total, per_second), by: 1_000_000 })?;
         }
         Unit::Count(unit) => {
             let each = |ticks: u64| Grouped(ticks.checked_div(tokens).unwrap_or(0));
@@ -161,7 +160,13 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) 
         ("checksum", checksum),
     ] {
         let percent = Tenths { of: ticks.saturating_mul(100), by: total };
-        writeln!(f, "  {name:<10} {:>20} {:>6} %", Grouped(ticks), percent)?;
+        match clock.unit {
+            Unit::Time { per_second } => {
+                let ms = Tenths { of: micros(ticks, per_second), by: 1000 };
+                writeln!(f, "  {name:<10} {ms:>14} ms {percent:>6} %")?;
+            }
+            Unit::Count(unit) => writeln!(f, "  {name:<10} {:>20} {unit} {percent:>6} %", Grouped(ticks))?,
+        }
     }
     Ok(())
 }

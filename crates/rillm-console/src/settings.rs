@@ -5,7 +5,7 @@ use core::fmt;
 use heapless::String;
 use rillm::sampler::{Q16, Sampling};
 
-use crate::number::{Decimal, probability, q16};
+use crate::number::{Decimal, Word, probability, q16};
 use crate::stop::LONGEST;
 
 /// Tokens that a session can choose among, and the largest top-k.
@@ -117,7 +117,7 @@ impl fmt::Display for Shown<'_> {
             Setting::TopP => write!(f, "top_p {}", Decimal(sampling.top_p)),
             Setting::Seed if settings.seed_is_set => write!(f, "seed {}, for every text", sampling.seed),
             Setting::Seed => write!(f, "seed {}, then one more for each text", sampling.seed),
-            Setting::Max => write!(f, "max {} tokens", settings.max_tokens),
+            Setting::Max => write!(f, "max {} {}", settings.max_tokens, Word(settings.max_tokens as u64, "token")),
             Setting::Stop => match &settings.stop {
                 Some(stop) => write!(f, "stop before `{stop}`"),
                 None => f.write_str("stop before no string"),

@@ -4,7 +4,7 @@ use core::fmt;
 
 use rillm::counted::Traffic;
 
-use crate::number::{Bytes, Grouped, Tenths};
+use crate::number::{Bytes, Grouped, Tenths, Word};
 use crate::text::Stop;
 
 /// Averages over the tokens of a text, of which the first one comes with the prompt and is not counted with the others.
@@ -79,6 +79,14 @@ pub enum Unit {
     Count(&'static str),
 }
 
+/// Microseconds of so many ticks of a clock.
+pub(crate) fn micros(ticks: u64, per_second: u32) -> u64 {
+    const MICROS: u64 = 1_000_000;
+    let per_second = u64::from(per_second.max(1));
+    // The rest is below 2^32.
+    (ticks / per_second).saturating_mul(MICROS).saturating_add(ticks % per_second * MICROS / per_second)
+}
+
 /// One line for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
@@ -105,7 +113,7 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Averages { tokens, ticks, traffic, .. } = self.averages;
-        write!(f, "{} tokens", self.tokens)?;
+        write!(f, "{} {}", self.tokens, Word(self.tokens as u64, "token"))?;
         match self.unit {
             None => {}
             Some(Unit::Time { per_second }) => {
@@ -160,7 +168,8 @@ pub struct Check<'a> {
 
 impl fmt::Display for Check<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "check: {} tokens, ids", self.ids.len())?;
+        let tokens = self.ids.len();
+        write!(f, "check: {tokens} {}, ids", Word(tokens as u64, "token"))?;
         for id in self.ids {
             write!(f, " {id}")?;
         }
@@ -175,6 +184,16 @@ mod tests {
 
     fn traffic(reads: u64, bytes: u64, seeks: u64) -> Traffic {
         Traffic { reads, bytes, seeks, resident_bytes: 0 }
+    }
+
+    #[test]
+    fn ticks_of_any_length() {
+        assert_eq!(micros(3, 1_000_000), 3);
+        assert_eq!(micros(937_500, 937_500), 1_000_000);
+        assert_eq!(micros(1, 3), 333_333);
+        assert_eq!(micros(u64::MAX, u32::MAX), 4_294_967_297_000_000);
+        assert_eq!(micros(u64::MAX, 1), u64::MAX);
+        assert_eq!(micros(5, 0), 5_000_000);
     }
 
     #[test]
@@ -226,6 +245,9 @@ mod tests {
         let line = Summary { unit, has_read: false, ram: [(1024, 2048), (3072, 4096)], ..summary }.to_string();
         let ram = "RAM 1.00 KiB of 2.00 KiB and 3.00 KiB of 4.00 KiB";
         assert_eq!(line, std::format!("3 tokens at 1,500,000 instructions a token · {ram} · nothing read · seed 7"));
+        let line = Summary { tokens: 1, unit: None, ..summary }.to_string();
+        assert!(line.starts_with("1 token · "), "{line}");
+        assert_eq!(Check { ids: &[7], logits: 0 }.to_string(), "check: 1 token, ids 7, logits 00000000");
         let none = Averages { tokens: 0, ticks: 0, ..averages };
         let line = Summary { tokens: 0, averages: none, unit, ..summary }.to_string();
         assert!(line.starts_with("0 tokens at 0 instructions a token · "), "{line}");

@@ -4,6 +4,7 @@ mod support;
 
 use std::fmt::Write;
 
+use rillm::block_on;
 use rillm::format::{Header, SectionKind};
 use rillm::model::Model;
 use rillm::plan::{Pinning, PlanOptions};
@@ -14,7 +15,7 @@ use rillm::sources::{Bytes, Faulty};
 use rillm_console::Board;
 use rillm_console::summary::{Check, Unit};
 use rillm_console::text::Text;
-use support::{MODEL, RAM, Script, block_on, board, bundled, converse, run};
+use support::{MODEL, RAM, Script, board, bundled, converse, run};
 
 /// The text and the check line that a session gives directly.
 fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, String) {
@@ -369,7 +370,7 @@ fn no_model_at_the_start_waits_for_enter() {
     assert_eq!(names, [None, None, Some("GOOD".to_owned())]);
     let refused = "cannot open a model: there is no .rillm file; copy one to the card\r\nEnter tries again, /model";
     assert_eq!(seen.matches(refused).count(), 2, "{seen}");
-    assert!(seen.contains("1 tokens at "), "{seen}");
+    assert!(seen.contains("1 token at "), "{seen}");
 }
 
 #[test]
@@ -496,7 +497,7 @@ fn a_card_that_fails_while_it_is_timed_is_told() {
     let mut script = Script::new("/bench\r/max 1\rA\r");
     let seen = run(&mut script, async |_| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), 100), "faulty")));
     assert!(seen.contains("cannot read the model: a planned fault\r\n> /max 1\r\n"), "{seen}");
-    assert!(seen.contains("\r\n1 tokens at "), "{seen}");
+    assert!(seen.contains("\r\n1 token at "), "{seen}");
 }
 
 #[test]

@@ -17,7 +17,7 @@
 #![no_main]
 
 use esp_hal::main;
-use rillm_esp::card::SpiCard;
+use rillm_esp::card::spi;
 use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
@@ -26,7 +26,7 @@ fn main() -> ! {
     Firmware {
         board: &boards::ESP32_C3_SPI,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO20, p.GPIO21)),
-        card: SpiCard::new(p.SPI2, p.GPIO4, p.GPIO6, p.GPIO5, p.GPIO7),
+        card: spi(p.SPI2, p.GPIO4, p.GPIO6, p.GPIO5, p.GPIO7),
     }
     .run()
 }

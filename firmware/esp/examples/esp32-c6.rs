@@ -16,7 +16,7 @@
 #![no_main]
 
 use esp_hal::main;
-use rillm_esp::card::SpiCard;
+use rillm_esp::card::spi;
 use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
@@ -25,7 +25,7 @@ fn main() -> ! {
     Firmware {
         board: &boards::ESP32_C6_SPI,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO17, p.GPIO16)),
-        card: SpiCard::new(p.SPI2, p.GPIO6, p.GPIO7, p.GPIO2, p.GPIO3),
+        card: spi(p.SPI2, p.GPIO6, p.GPIO7, p.GPIO2, p.GPIO3),
     }
     .run()
 }

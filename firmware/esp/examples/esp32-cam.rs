@@ -16,7 +16,7 @@
 
 use esp_hal::main;
 use esp_hal::sdmmc::{Config, SdHostController, SlotConfig};
-use rillm_esp::card::{Sdmmc, pull_up};
+use rillm_esp::card::{pull_up, sdmmc};
 use rillm_esp::{Console, Firmware, boards};
 
 #[main]
@@ -34,7 +34,7 @@ fn main() -> ! {
     Firmware {
         board: &boards::ESP32_CAM,
         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
-        card: Sdmmc::new(slot),
+        card: sdmmc(slot),
         psram: Some(p.PSRAM),
         second_core: Some(p.CPU_CTRL),
     }

@@ -13,7 +13,7 @@
 
 use esp_hal::main;
 use esp_hal::sdmmc::{Config, SdHostController, SlotConfig};
-use rillm_esp::card::Sdmmc;
+use rillm_esp::card::sdmmc;
 use rillm_esp::{Console, Firmware, boards};
 
 #[main]
@@ -26,7 +26,7 @@ fn main() -> ! {
     Firmware {
         board: &boards::ESP32_P4_EV,
         console: Console::new(p.UART0, p.GPIO38, p.GPIO37),
-        card: Sdmmc::new(slot),
+        card: sdmmc(slot),
         psram: Some(p.PSRAM),
     }
     .run()

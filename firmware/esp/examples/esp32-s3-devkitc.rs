@@ -22,7 +22,7 @@
 
 use esp_hal::main;
 use esp_hal::sdmmc::{Config, SdHostController, SlotConfig};
-use rillm_esp::card::Sdmmc;
+use rillm_esp::card::sdmmc;
 use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
@@ -35,7 +35,7 @@ fn main() -> ! {
     Firmware {
         board: &boards::ESP32_S3_DEVKITC,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO44, p.GPIO43)),
-        card: Sdmmc::new(slot),
+        card: sdmmc(slot),
         psram: Some(p.PSRAM),
         second_core: Some(p.CPU_CTRL),
     }

@@ -16,7 +16,7 @@
 #![no_main]
 
 use esp_hal::main;
-use rillm_esp::card::SpiCard;
+use rillm_esp::card::spi;
 use rillm_esp::{Console, Firmware, boards};
 
 #[main]
@@ -25,7 +25,7 @@ fn main() -> ! {
     Firmware {
         board: &boards::ESP32_WROVER,
         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
-        card: SpiCard::new(p.SPI3, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
+        card: spi(p.SPI3, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
         psram: Some(p.PSRAM),
         second_core: Some(p.CPU_CTRL),
     }

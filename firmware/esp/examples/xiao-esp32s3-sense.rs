@@ -13,7 +13,7 @@
 #![no_main]
 
 use esp_hal::main;
-use rillm_esp::card::SpiCard;
+use rillm_esp::card::spi;
 use rillm_esp::{Both, Console, Firmware, UsbConsole, boards};
 
 #[main]
@@ -22,7 +22,7 @@ fn main() -> ! {
     Firmware {
         board: &boards::XIAO_ESP32S3_SENSE,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO44, p.GPIO43)),
-        card: SpiCard::new(p.SPI2, p.GPIO7, p.GPIO9, p.GPIO8, p.GPIO21),
+        card: spi(p.SPI2, p.GPIO7, p.GPIO9, p.GPIO8, p.GPIO21),
         psram: Some(p.PSRAM),
         second_core: Some(p.CPU_CTRL),
     }

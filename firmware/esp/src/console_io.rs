@@ -82,6 +82,7 @@ impl Write for Console {
     fn write(&mut self, buf: &[u8]) -> Result<usize, Infallible> {
         #[cfg(feature = "simulator")]
         crate::simulator::forget_windows();
+        // There is no flow control: room comes by the chip's own clock, whoever listens.
         loop {
             if let Ok(len) = self.uart.write(buf) {
                 return Ok(len);

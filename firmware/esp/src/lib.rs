@@ -7,7 +7,7 @@
 //!     Firmware {
 //!         board: &boards::ESP32_CAM,
 //!         console: Console::new(p.UART0, p.GPIO3, p.GPIO1),
-//!         card: SpiCard::new(p.SPI2, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
+//!         card: spi(p.SPI2, p.GPIO18, p.GPIO23, p.GPIO19, p.GPIO5),
 //!         psram: Some(p.PSRAM),
 //!         second_core: Some(p.CPU_CTRL),
 //!     }

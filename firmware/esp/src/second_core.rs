@@ -9,12 +9,17 @@ use esp_hal::peripherals::CPU_CTRL;
 use esp_hal::system::{CpuControl, Stack};
 use rillm::kernels::{Dot, Rows};
 
+use crate::clock::cycles;
+
 /// Rows, a vector, and a sum for each row.
 struct Job<'a> {
     rows: Rows<'a>,
     x: &'a [i16],
     sums: &'a mut [i64],
 }
+
+/// Cycles that the second core may take longer than the first one: more than 5 s, where half of the rows takes less than 1 ms.
+const PATIENCE: u64 = 1 << 31;
 
 /// What the second core is to do; null where it has nothing to.
 static JOB: AtomicPtr<Job<'static>> = AtomicPtr::new(ptr::null_mut());
@@ -60,7 +65,10 @@ fn dot(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let mut job = Job { rows: second, x, sums: second_sums };
     JOB.store((&raw mut job).cast(), Ordering::Release);
     first.dot(x, first_sums);
+    let start = cycles();
     while !JOB.load(Ordering::Acquire).is_null() {
         spin_loop();
+        // What it was lent cannot be taken back.
+        assert!(cycles() - start < PATIENCE, "the second core does not end its rows; reset the board");
     }
 }

@@ -10,7 +10,7 @@ use crate::qemu::Emulated;
 pub const PROMPT: &str = "\n> ";
 /// What starts the lines that tell about a text.
 const CHECK: &str = "check: ";
-const SUMMARY: &str = " tokens";
+const SUMMARY: [&str; 2] = [" tokens", " token"];
 
 /// A console that waits for a line.
 pub struct Dialogue {
@@ -155,13 +155,14 @@ impl<F: FnMut(&str)> Parts<F> {
     }
 }
 
-/// A line, perhaps not all of it, is or may become one about the text: `20 tokens at …`, `20 tokens, …`, `check: …`.
+/// A line, perhaps not all of it, is or may become one about the text: `20 tokens at …`, `1 token, …`, `check: …`.
 fn may_be_about_text(line: &[u8]) -> bool {
     let starts_alike = |a: &[u8], b: &str| a.iter().zip(b.as_bytes()).all(|(a, b)| a == b);
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let after = &line[digits..];
-    let goes_on = after.get(SUMMARY.len()).is_none_or(|byte| b" ,".contains(byte));
-    starts_alike(line, CHECK) || (digits > 0 && starts_alike(after, SUMMARY) && goes_on)
+    let (number, after) = line.split_at(digits);
+    let summary = SUMMARY[usize::from(number == b"1")];
+    let goes_on = after.get(summary.len()).is_none_or(|byte| b" ,".contains(byte));
+    starts_alike(line, CHECK) || (digits > 0 && starts_alike(after, summary) && goes_on)
 }
 
 /// The console's words with the line ends of a file.
@@ -195,6 +196,8 @@ mod tests {
     fn a_board_without_a_clock_says_nothing_of_speed() {
         let (_, answer) = parts(&[b"Once\r\n20 tokens, /max reached\r"]);
         assert_eq!((&*answer.text, answer.summary.as_deref()), ("Once\n", Some("20 tokens, /max reached")));
+        let (_, answer) = parts(&[b"1 tokens\r\n1 tok", b"en, /max reached\r"]);
+        assert_eq!((&*answer.text, answer.summary.as_deref()), ("1 tokens\n", Some("1 token, /max reached")));
     }
 
     #[test]

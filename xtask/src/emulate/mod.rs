@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use console::style;
 
 use self::dialogue::Dialogue;
@@ -205,6 +205,11 @@ impl Machine {
 
 /// Runs the chore.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(trace) = &args.setup.trace {
+        let is_model = same_file::is_same_file(trace, &args.model).unwrap_or(false);
+        ensure!(!is_model, "{} is the model, which would be lost; name another file", trace.display());
+        ensure!(trace != Path::new("-"), "QEMU writes the trace into a file; name one with --trace");
+    }
     interrupt::watch()?;
     let machine = Machine::new(args.board, &args.model)?;
     tell(&Sections::of(&machine.firmware)?.to_string());

@@ -1,10 +1,13 @@
 //! Building a board's firmware: which compiler, which example, which model.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use rillm_console::boards::{ALL, Board};
 
 use crate::{root, toolchain, xtensa_toolchain};
@@ -21,7 +24,7 @@ pub fn dir() -> PathBuf {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Firmware {
     /// The board: esp32-cam, for example; `list` names them all
-    #[arg(long, value_name = "BOARD", value_parser = board)]
+    #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
     pub board: &'static Board,
     /// A .rillm file for the flash, in place of the bundled model
     #[arg(long, value_name = "FILE")]
@@ -79,15 +82,33 @@ fn cargo(target: &str) -> Result<Command> {
     if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, FLAGS, &[]) } else { toolchain::cargo(target) }
 }
 
-/// The board that is called `id`.
-///
-/// # Errors
-/// The names that there are.
-pub fn board(id: &str) -> Result<&'static Board, String> {
-    Board::named(id).ok_or_else(|| {
-        let boards = ALL.iter().map(|board| format!("\n  {:<20} {}", board.id, board.name));
-        format!("the boards are{}", boards.collect::<String>())
-    })
+/// Takes a board's name; `list` for the names that there are, which then are all that is told.
+#[derive(Clone)]
+pub struct BoardParser;
+
+impl TypedValueParser for BoardParser {
+    type Value = &'static Board;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let id = value.to_string_lossy();
+        if let Some(board) = Board::named(&id) {
+            return Ok(board);
+        }
+        let boards = ALL.iter().map(|board| format!("  {:<20} {}\n", board.id, board.name));
+        let boards: String = boards.collect();
+        Err(match &*id {
+            "list" => clap::Error::raw(ErrorKind::DisplayHelp, boards),
+            id => {
+                clap::Error::raw(ErrorKind::InvalidValue, format!("there is no board {id}; the boards are\n{boards}"))
+            }
+        }
+        .with_cmd(command))
+    }
 }
 
 /// What a board's chip is called by espflash, and by the package's features: `esp32s3`.
@@ -111,10 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_board_is_told_the_known_ones() {
-        let told = board("esp8266").expect_err("there is no such board");
-        assert!(told.lines().any(|line| line.starts_with("  esp32-cam ")), "{told}");
-        assert_eq!(board("esp32-cam").map(chip), Ok("esp32".to_owned()));
+    fn boards_are_listed_where_that_is_asked_for_and_where_one_is_unknown() {
+        let parse = |id: &str| BoardParser.parse_ref(&clap::Command::new("test"), None, OsStr::new(id));
+        for (id, exit_code) in [("list", 0), ("esp8266", 2)] {
+            let told = parse(id).expect_err("no board");
+            assert_eq!(told.exit_code(), exit_code);
+            assert!(told.to_string().lines().any(|line| line.starts_with("  esp32-cam ")), "{told}");
+        }
+        assert_eq!(parse("esp32-cam").map(chip).ok().as_deref(), Some("esp32"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rillm_console::boards::Board;
 use serde_json::json;
 
 use self::espflash::{Line, Speed};
-use self::firmware::{Firmware, board};
+use self::firmware::{BoardParser, Firmware};
 use self::size::Size;
 use crate::root;
 
@@ -64,7 +64,7 @@ pub struct Flash {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Monitor {
     /// The board: esp32-cam, for example; `list` names them all
-    #[arg(long, value_name = "BOARD", value_parser = board)]
+    #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
     board: &'static Board,
     #[command(flatten)]
     line: Line,

@@ -90,7 +90,8 @@ fn card_reads(path: &Path) -> Result<Vec<trace::Read>> {
 
 /// Tokens and fingerprint in `check: 3 tokens, ids 1 2 3, logits 0254a1de`.
 pub fn check(line: &str) -> Option<(Vec<u32>, u32)> {
-    let (count, rest) = line.strip_prefix("check: ")?.split_once(" tokens, ids ")?;
+    let (count, rest) = line.strip_prefix("check: ")?.split_once(" token")?;
+    let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix(", ids ")?;
     let (ids, logits) = rest.split_once(", logits ")?;
     let ids: Vec<u32> = ids.split(' ').map(|id| id.parse().ok()).collect::<Option<_>>()?;
     let logits = u32::from_str_radix(logits.trim_end(), 16).ok()?;
@@ -135,6 +136,7 @@ mod tests {
     #[test]
     fn a_check_is_taken_apart() {
         assert_eq!(check("check: 3 tokens, ids 1 20 3, logits 0254a1de"), Some((vec![1, 20, 3], 0x0254_a1de)));
+        assert_eq!(check("check: 1 token, ids 7, logits 0254a1de"), Some((vec![7], 0x0254_a1de)));
         assert_eq!(check("check: 4 tokens, ids 1 20 3, logits 0254a1de"), None);
         assert_eq!(check("check: 3 tokens, ids 1 20 x, logits 0254a1de"), None);
         assert_eq!(check("check: 3 tokens, ids 1 20 3"), None);

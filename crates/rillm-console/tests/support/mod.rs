@@ -3,10 +3,9 @@
 use core::fmt::{self, Display};
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
+use rillm::block_on;
 use rillm::plan::PlanOptions;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
@@ -127,13 +126,4 @@ pub fn run<S: WeightSource<Error: Display>, E: Display>(
 /// What is seen where the bundled model is typed at.
 pub fn converse(typed: &str) -> String {
     run(&mut Script::new(typed), bundled)
-}
-
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-    }
 }

@@ -9,11 +9,11 @@ use core::fmt;
 
 use esp_hal::time::Instant;
 use rillm_card::{Blocks, CardFile, Error, Facts, Slot, insert};
-use rillm_console::number::Grouped;
+use rillm_console::number::Count;
 
 #[cfg(feature = "sdmmc")]
-pub use sdmmc::{Sdmmc, pull_up};
-pub use spi::SpiCard;
+pub use sdmmc::{SdHost, SdmmcCard, pull_up, sdmmc};
+pub use spi::{SpiSlot, spi};
 
 /// A slot whose card has a file open, until this is dropped.
 pub struct InUse<'s, S>(RefMut<'s, S>);
@@ -54,8 +54,7 @@ impl<E> About<E> {
 impl<E: fmt::Display> fmt::Display for About<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { len, runs, facts } = self;
-        let plural = if *runs == 1 { "" } else { "s" };
-        write!(f, "card: {} bytes, {runs} run{plural}; {facts}", Grouped((*len).into()))
+        write!(f, "card: {}, {}; {facts}", Count((*len).into(), "byte"), Count(*runs as u64, "run"))
     }
 }
 
