@@ -17,6 +17,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod gguf;
+mod json;
 pub mod quantise;
 pub mod random;
 pub mod reference;

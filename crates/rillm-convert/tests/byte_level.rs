@@ -400,6 +400,22 @@ fn refusals() {
     }
     let mut normalized = qwen2();
     normalized["added_tokens"][2]["normalized"] = json!(true);
+    normalized["added_tokens"][2]["content"] = json!("<|é|>");
     let message = refusal(normalized);
-    assert!(message.contains("normalized of the added token \"<|im_start|>user\""), "{message}");
+    assert!(message.contains("normalized of the added token \"<|é|>\""), "{message}");
+}
+
+/// Tokens of ASCII are not changed by the normalizer, so that they are found whether they are `normalized` or not.
+#[test]
+fn normalized_tokens_beside_nfc() {
+    let mut json = qwen2();
+    json["added_tokens"][2]["normalized"] = json!(true);
+    let bytes = json.to_string().into_bytes();
+    let mut engine = Engine::of(&Vocabulary::from_tokenizer_json(&bytes, None, vocab_size(&json)).unwrap());
+    let reference = Reference::from_bytes(&bytes).unwrap();
+    for text in
+        ["<|im_start|>user", "e\u{301}<|im_start|>usere\u{301} a", "<|im_start|> user<|im_start|>user <|im_end|>"]
+    {
+        assert_eq!(engine.encode(text).unwrap(), reference.encode_fast(text, true).unwrap().get_ids(), "{text:?}");
+    }
 }

@@ -9,7 +9,7 @@ use rillm::source::SECTOR_LEN;
 use rillm::sources::Bytes;
 use rillm::tokenizer::{Scratch, Tokenizer};
 use rillm_convert::chat::{Unfollowable, section};
-use rillm_convert::vocabulary::Vocabulary;
+use rillm_convert::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
 
@@ -136,19 +136,44 @@ fn an_answer_without_a_mark_at_its_end_is_refused() {
     assert_eq!(refused(&turns.replace("'\n'", "'<|end|>'")), None);
 }
 
-/// The default template of several, and one in a file of its own, which goes before the other.
+/// A generation prompt may begin the model's thoughts, which earlier turns do not have: the device has them as they were computed.
 #[test]
-fn templates_are_found_where_checkpoints_have_them() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("a file");
-    let template = || Vocabulary::open(directory.path(), 403).expect("a vocabulary").chat_template;
-    write("tokenizer.json", TINY);
-    assert_eq!(template(), "");
-    let named = json!([{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]);
-    write("tokenizer_config.json", &json!({"chat_template": named}).to_string());
-    assert_eq!(template(), "plain");
-    write("chat_template.jinja", "a file");
-    assert_eq!(template(), "a file");
+fn a_prompt_that_begins_thoughts_is_the_last_part() {
+    for json in tokenizers() {
+        let reference = Reference::from_bytes(json.to_string()).expect("a tokenizer");
+        let turns = "{% for m in messages %}{{ '[' + m.role + ']' + m.content + '<|end|>' }}{% endfor %}";
+        let chat = |prompt: &str| Chat::of(&vocabulary(&json, &format!("{turns}{prompt}"))).expect("a chat");
+        let (plain, thinking) = (chat("[assistant]"), chat("[assistant]{{ '<think>\n' }}"));
+        assert_eq!(
+            (plain.header.end, plain.part(ChatPart::Next)),
+            (thinking.header.end, thinking.part(ChatPart::Next))
+        );
+        let text = |chat: &Chat| reference.decode(&chat.part(ChatPart::Ask), false).expect("a text");
+        assert_eq!(text(&thinking), format!("{}<think>\n", text(&plain)));
+    }
+}
+
+/// An added token that is no special one ends an answer as well; a name makes it a special one, which nobody can type.
+#[test]
+fn the_mark_at_the_end_of_an_answer_may_be_any_added_token() {
+    let mut tokenizer = tokenizers().remove(0);
+    let mark = &mut tokenizer["added_tokens"][3];
+    mark["special"] = false.into();
+    let (id, content) = (mark["id"].as_u64().expect("a number"), mark["content"].as_str().expect("a text").to_owned());
+    let turns = |end: &str| {
+        format!("{{% for m in messages %}}[{{{{ m.role }}}}]{{{{ m.content }}}}{end}{{% endfor %}}[assistant]")
+    };
+    let chat = Chat::of(&vocabulary(&tokenizer, &turns(&content))).expect("a chat");
+    assert_eq!(u64::from(chat.header.end), id);
+
+    let config = json!({"chat_template": turns("{{ eos_token }}"), "eos_token": content}).to_string();
+    let named = Vocabulary::from_tokenizer_json(tokenizer.to_string().as_bytes(), Some(config.as_bytes()), 403);
+    let named = named.expect("a vocabulary");
+    assert_eq!(named.tokens[id as usize].kind, TokenKind::Control);
+    assert_eq!(Chat::of(&named).map(|chat| u64::from(chat.header.end)), Ok(id));
+    // White space is a mark of nothing.
+    tokenizer["added_tokens"][3]["content"] = "\n\n".into();
+    assert_eq!(Chat::of(&vocabulary(&tokenizer, &turns("{{ '\n\n' }}"))).err(), Some(Unfollowable::NoEnd));
 }
 
 /// Templates that are compiled by recursion, a level for every byte or two.

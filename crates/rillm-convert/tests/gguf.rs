@@ -89,10 +89,12 @@ fn open(file: &support::Gguf) -> Result<Opened, String> {
     Ok(Opened { directory, checkpoint })
 }
 
-fn families() -> [LlamaConfig; 4] {
+fn families() -> [LlamaConfig; 5] {
+    let biases = AttentionExtras { qkv_bias: true, o_bias: true, ..AttentionExtras::default() };
     let qwen2 = AttentionExtras { qkv_bias: true, ..AttentionExtras::default() };
     let qwen3 = AttentionExtras { qk_norm: true, ..AttentionExtras::default() };
-    [llama(), config(true, AttentionExtras::default()), config(true, qwen2), config(false, qwen3)]
+    let plain = AttentionExtras::default();
+    [llama(), config(true, plain), config(true, biases), config(true, qwen2), config(false, qwen3)]
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn the_rotary_embedding_is_scaled() {
         file.tensors.push(tensor(&divisors));
         file.set("llama.rope.scaling.factor", Value::F32(4.0));
     });
-    assert!(both.expect_err("a refusal").contains("llama.rope.scaling.factor is 4"));
+    assert_eq!(both.expect("a model").rope_divisors, divisors.map(|divisor| 4.0 * divisor));
 }
 
 #[test]
@@ -267,16 +269,21 @@ fn the_vocabulary_is_found_among_the_keys() {
     assert!(!plain.add_bos && !plain.strip_space && plain.prefix != found.prefix);
 
     let text = |text: &str| Value::Text(text.to_owned());
-    let refusals: [(&str, Option<Value>, &str); 7] = [
+    let refusals: [(&str, Option<Value>, &str); 8] = [
         ("tokenizer.ggml.model", Some(text("bert")), "tokenizer.ggml.model is \"bert\"; expected"),
         ("tokenizer.ggml.model", None, "tokenizer.ggml.model is absent"),
         ("tokenizer.ggml.tokens", None, "tokenizer.ggml.tokens is absent; expected a list of strings"),
         ("tokenizer.ggml.tokens", Some(Value::I32s(vec![1])), "is a list of 1; expected a list of strings"),
         ("tokenizer.ggml.scores", Some(Value::F32s(vec![0.0; 3])), "expected a list of 268 numbers"),
-        ("tokenizer.ggml.token_type", Some(Value::I32s(vec![1; TOKENS as usize])), "of piece \"<0x00>\" is 1"),
+        ("tokenizer.ggml.token_type", Some(Value::I32s(vec![6; TOKENS as usize])), "of piece \"<unk>\" is 6, a byte"),
+        ("general.name", Some(text("Phi-3 mini")), "general.name is \"Phi-3 mini\"; expected another model"),
         ("tokenizer.ggml.add_eos_token", Some(Value::Bool(true)), "add_eos_token is true"),
     ];
-    for (key, value, expected) in refusals {
+    let mut unspelled: Vec<_> = pieces.iter().map(|(piece, ..)| piece.clone()).collect();
+    unspelled[TOKENS as usize - 2] = "xab".to_owned();
+    let unspelled =
+        ("tokenizer.ggml.tokens", Some(Value::Texts(unspelled)), "piece \"xab\" of tokenizer.ggml.tokens is made of");
+    for (key, value, expected) in refusals.into_iter().chain([unspelled]) {
         let mut file = random_file(&llama());
         file.remove(key);
         if let Some(value) = value {
@@ -291,7 +298,7 @@ fn the_vocabulary_is_found_among_the_keys() {
 fn byte_level_pieces() -> (Vec<(String, i32)>, Vec<&'static str>) {
     let letters = ('!'..='~').chain(['Ġ']).map(|c| (c.to_string(), 1));
     let words = ["Ġt", "he", "Ġthe", "ab"].map(|word| (word.to_owned(), 1));
-    let marks = [("<|end|>", 3), ("<|tool|>", 4), ("[PAD]", 5)].map(|(mark, kind)| (mark.to_owned(), kind));
+    let marks = [("<|end|>", 3), ("<|tool|>", 4), ("[pad0]", 5)].map(|(mark, kind)| (mark.to_owned(), kind));
     (letters.chain(words).chain(marks).collect(), vec!["Ġ t", "h e", "Ġt he", "a b"])
 }
 
@@ -356,7 +363,14 @@ fn byte_level_vocabularies_are_those_of_tokenizer_json() {
         found.sections().expect("sections");
     }
 
-    for (pre, alias) in [("llama-bpe", "llama3"), ("llama-bpe", "llama-v3"), ("qwen2", "deepseek-r1-qwen")] {
+    for (pre, alias) in [
+        ("llama-bpe", "llama3"),
+        ("llama-bpe", "llama-v3"),
+        ("qwen2", "deepseek-r1-qwen"),
+        ("gpt-2", "trillion"),
+        ("smollm", "starcoder"),
+        ("llama-bpe", "falcon3"),
+    ] {
         let [one, other] = [pre, alias].map(|pre| {
             set(&mut file, pre);
             vocabulary(&file).expect("a vocabulary")
@@ -380,7 +394,7 @@ fn byte_level_vocabularies_are_those_of_tokenizer_json() {
 #[test]
 fn keys_that_rillm_does_not_compute_are_refused_by_name() {
     let text = |text: &str| Value::Text(text.to_owned());
-    let cases: [(&str, Value, &str); 17] = [
+    let cases: [(&str, Value, &str); 18] = [
         ("general.architecture", text("gpt2"), "is \"gpt2\"; expected \"llama\", \"qwen2\" or \"qwen3\""),
         ("general.architecture", Value::U32(1), "is 1; expected a string"),
         ("split.count", Value::U32(2), "--merge"),
@@ -392,12 +406,13 @@ fn keys_that_rillm_does_not_compute_are_refused_by_name() {
         ("llama.attention.value_length", Value::U32(16), "is 16; expected 8"),
         ("llama.attention.key_length", Value::U32(9), "is 8; expected 9"),
         ("llama.attention.head_count_kv", Value::U32(3), "a divisor"),
-        ("llama.attention.head_count_kv", Value::I32s(vec![2, 2]), "is a list of 2; expected an integer"),
+        ("llama.attention.head_count_kv", Value::I32s(vec![2, 4]), "is a list of 2; expected an integer, the same"),
         ("llama.embedding_length", Value::U32(0), "llama.embedding_length is 0; expected 1 to 65536"),
         ("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN), "is NaN"),
         ("llama.rope.freq_base", Value::F32(0.5), "llama.rope.freq_base is 0.5"),
-        ("tokenizer.ggml.bos_token_id", Value::U32(999), "tokenizer.ggml.bos_token_id is 999; expected a token below"),
+        ("tokenizer.ggml.bos_token_id", text("<s>"), "tokenizer.ggml.bos_token_id is \"<s>\"; expected an integer"),
         ("general.alignment", Value::U32(48), "general.alignment is 48; expected a power of two"),
+        ("general.alignment", Value::U32(0), "general.alignment is 0; expected a power of two"),
     ];
     for (key, value, expected) in cases {
         let mut file = random_file(&llama());
@@ -411,9 +426,88 @@ fn keys_that_rillm_does_not_compute_are_refused_by_name() {
         let error = open(&file).err().expect("a refusal");
         assert!(error.contains(&format!("{key} is absent; expected")), "{error}");
     }
-    let mut file = random_file(&llama());
-    file.remove("llama.vocab_size");
-    assert_eq!(open(&file).expect("as many as there are tokens").checkpoint.config().vocab_size, TOKENS);
+}
+
+#[test]
+fn keys_may_be_absent_or_written_in_other_ways() {
+    let opened = |edit: &dyn Fn(&mut support::Gguf)| {
+        let mut file = random_file(&llama());
+        edit(&mut file);
+        open(&file).map(|opened| opened.checkpoint.config().clone())
+    };
+    let same = [
+        // The table of embeddings says how many tokens there are.
+        ("llama.vocab_size", None),
+        ("llama.vocab_size", Some(Value::U32(TOKENS + 64))),
+        ("llama.rope.dimension_count", None),
+        ("llama.attention.value_length", None),
+        ("llama.attention.head_count_kv", Some(Value::I32s(vec![2, 2]))),
+        ("llama.attention.head_count", Some(Value::I32s(vec![4, 4]))),
+        ("llama.feed_forward_length", Some(Value::I32s(vec![96, 96]))),
+        // As 64 bits, 16 bits and 64 bits of a float.
+        ("llama.block_count", Some(Value::Raw(10, 2u64.to_le_bytes().to_vec()))),
+        ("llama.embedding_length", Some(Value::Raw(3, 64i16.to_le_bytes().to_vec()))),
+        ("llama.rope.freq_base", Some(Value::Raw(12, 20_000.0f64.to_le_bytes().to_vec()))),
+        ("split.count", Some(Value::Raw(2, 1u16.to_le_bytes().to_vec()))),
+        // Ids that no token has are those that llama.cpp takes otherwise: 1 and 2.
+        ("tokenizer.ggml.bos_token_id", Some(Value::U32(999))),
+        ("tokenizer.ggml.eos_token_id", Some(Value::U32(u32::MAX))),
+        ("tokenizer.ggml.eot_token_id", Some(Value::Raw(5, (-1i32).to_le_bytes().to_vec()))),
+        ("tokenizer.ggml.bos_token_id", None),
+        ("tokenizer.ggml.eos_token_id", None),
+    ];
+    for (key, value) in same {
+        let found = opened(&|file| {
+            file.remove(key);
+            if let Some(value) = &value {
+                file.set(key, value.clone());
+            }
+        });
+        assert_eq!(found, Ok(llama()), "{key}");
+    }
+    let theta = opened(&|file| file.remove("llama.rope.freq_base")).expect("a model").rope.theta;
+    assert_eq!(theta, 10_000.0);
+    let heads = opened(&|file| {
+        file.remove("llama.attention.head_count_kv");
+        for layer in 0..2 {
+            for name in ["attn_k", "attn_v"] {
+                let tensor = file.tensor(&format!("blk.{layer}.{name}.weight"));
+                (tensor.kind, tensor.dimensions[1], tensor.bytes) = (0, 32, vec![0; 64 * 32 * 4]);
+            }
+        }
+    });
+    assert_eq!(heads.expect("a model").n_kv_heads, 4);
+    // Tables with more rows than there are tokens.
+    let padded = opened(&|file| {
+        for name in ["token_embd.weight", "output.weight"] {
+            let tensor = file.tensor(name);
+            (tensor.kind, tensor.dimensions[1]) = (0, 320);
+            tensor.bytes = vec![0; 320 * 64 * 4];
+        }
+    });
+    assert_eq!(padded.expect("a model").vocab_size, 320);
+    // A part of a file that was split has no more keys than this one.
+    let part = support::Gguf { version: 3, keys: vec![("split.count".to_owned(), Value::U32(2))], tensors: vec![] };
+    let error = open(&part).err().expect("a refusal");
+    assert!(error.contains("split.count is 2; expected 1: join the parts"), "{error}");
+}
+
+#[test]
+fn biases_may_be_some_of_a_layers() {
+    let attention = AttentionExtras { qkv_bias: true, o_bias: true, ..AttentionExtras::default() };
+    let (mut file, numbers) = support::random(&config(true, attention), 9);
+    let left_out = [(TensorKind::KBias, 0, "blk.0.attn_k.bias"), (TensorKind::OBias, 1, "blk.1.attn_output.bias")];
+    file.tensors.retain(|tensor| left_out.iter().all(|(.., name)| tensor.name != *name));
+    let Opened { checkpoint, .. } = open(&file).expect("a checkpoint");
+    assert_eq!(checkpoint.config().attention, attention);
+    for (kind, layer, numbers) in numbers {
+        let absent = left_out.iter().any(|left_out| (left_out.0, left_out.1) == (kind, layer));
+        let expected = if absent { vec![0.0; numbers.len()] } else { numbers };
+        assert_eq!(checkpoint.tensor(kind, layer), expected, "{kind} of layer {layer}");
+    }
+    file.tensors.retain(|tensor| !tensor.name.ends_with(".bias") || tensor.name.ends_with("attn_output.bias"));
+    let Opened { checkpoint, .. } = open(&file).expect("a checkpoint");
+    assert_eq!(checkpoint.config().attention, AttentionExtras { qkv_bias: false, ..attention });
 }
 
 #[test]
@@ -441,7 +535,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
         let error = refused(&|file| file.tensor(q_proj).dimensions.clone_from(&dimensions));
         assert!(error.contains(q_proj), "{error}");
     }
-    for name in ["blk.0.attn_q.bias", "blk.2.attn_q.weight"] {
+    for name in ["blk.0.ffn_up.bias", "blk.2.attn_q.weight", "blk.2.attn_q.bias"] {
         let error = refused(&|file| {
             let extra = file.tensor("output_norm.weight").clone();
             file.tensors.push(support::Tensor { name: name.to_owned(), ..extra });
@@ -509,7 +603,7 @@ fn the_structure_is_checked() {
     twice.keys.push(again);
     assert!(parse(&twice.to_bytes()).expect_err("a refusal").contains("two keys called \"llama.block_count\""));
 
-    for (version, alignment) in [(2, 32), (3, 8), (3, 4096)] {
+    for (version, alignment) in [(2, 32), (3, 1), (3, 2), (3, 8), (3, 4096)] {
         let mut file = random_file(&llama());
         file.version = version;
         file.set("general.alignment", Value::U32(alignment));

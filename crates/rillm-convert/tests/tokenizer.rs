@@ -8,7 +8,7 @@ use std::time::Instant;
 use rillm::error::Error;
 use rillm::source::SECTOR_LEN;
 use rillm::tokenizer::{Decoder, Scratch, Tokenizer};
-use rillm_convert::vocabulary::Vocabulary;
+use rillm_convert::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
 
@@ -213,19 +213,23 @@ fn other_files() {
         let expected = open("tokenizer.json");
         let mut engine = Engine::of(&expected);
         let by_score = open("tokenizer.model");
-        assert_eq!(by_score.tokens, expected.tokens);
+        // Marks are found in other ways, which `beside.rs` tests.
+        for (token, expected) in by_score.tokens.iter().zip(&expected.tokens) {
+            let is_mark = matches!(expected.kind, TokenKind::Control | TokenKind::Unknown);
+            assert!(token == expected || is_mark && token.kind == expected.kind, "{token:?} {expected:?}");
+        }
         assert_eq!((by_score.bos, by_score.unk), (expected.bos, expected.unk));
         let mut sentencepiece = Engine::of(&by_score);
         let mut llama2c = folder.join("tok512.bin").exists().then(|| Engine::of(&open("tok512.bin")));
         let mut source = Strings::new(&expected.pieces, 0xb1e);
         for _ in 0..strings() / 2 {
             let text = source.next();
+            if ["<s>", "</s>", "<unk>"].iter().any(|mark| text.contains(mark)) {
+                continue;
+            }
             let ids = engine.encode(&text).unwrap();
             assert_eq!(sentencepiece.encode(&text).unwrap(), ids, "{model}: {text:?}");
-            let has_mark = ["<s>", "</s>", "<unk>"].iter().any(|mark| text.contains(mark));
-            if let Some(llama2c) = &mut llama2c
-                && !has_mark
-            {
+            if let Some(llama2c) = &mut llama2c {
                 assert_eq!(llama2c.encode(&text).unwrap(), ids, "{model}: {text:?}");
             }
         }

@@ -288,6 +288,7 @@ fn a_failed_conversion_leaves_no_file() {
     let error = convert(&checkpoint, &vocabulary(1003), Options::default(), |_| ControlFlow::Continue(()), &out);
     let error = error.expect_err("a NaN");
     assert!(matches!(error, WriteError::NotFinite { kind: TensorKind::FinalNorm, column: 39, .. }), "{error}");
+    assert!(error.to_string().starts_with("norm has NaN at row 0, column 39;"), "{error}");
     assert_eq!(files(directory.path()), before);
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Form {
     pub system: Option<System>,
     /// From a user text to where the model goes on.
     pub ask: String,
-    /// From a user text to the answer of an earlier turn: `ask`, or a little more or less of it.
+    /// From a user text to the answer of an earlier turn: `ask`, or more or less of it.
     pub between: String,
     /// From an answer to the next user text.
     pub next: String,
@@ -45,9 +45,9 @@ impl Form {
         if (begin, ask) != (begin_again, ask_again) {
             return Err(Unfollowable::Varies("its first or its last text depends on how many turns there are"));
         }
-        // Llama-2's has a space before earlier answers, which models write themselves. Those of models that think begin the
-        // thoughts of the last answer and leave out earlier ones; the cache keeps them.
-        if between.trim_end() != ask.trim_end() && !ask.starts_with(between) {
+        // What an earlier answer has more is the model's to write: Llama-2's space, or empty thoughts. What it has less are
+        // thoughts that the template begins for the last answer only; the cache keeps them.
+        if !between.starts_with(ask.trim_end()) && !ask.starts_with(between) {
             return Err(Unfollowable::Varies(
                 "what stands before an answer differs from what stood before earlier ones",
             ));
@@ -86,6 +86,12 @@ impl Form {
             }
         }
         Ok(())
+    }
+
+    /// The form of what a device has computed: before an earlier answer stands what stood there when it was written.
+    pub fn computed(&self) -> Self {
+        let between = if self.ask.starts_with(&self.between) { &self.ask } else { &self.between };
+        Self { between: between.clone(), ..self.clone() }
     }
 
     /// A conversation as the template has it, without its treatment of white space.
@@ -164,7 +170,7 @@ mod tests {
     #[test]
     fn forms_of_known_templates_give_what_jinja_gives() {
         let renderings = renderings();
-        assert_eq!(renderings.len(), 16);
+        assert_eq!(renderings.len(), 22);
         for (name, source, expected) in renderings {
             let form = form(&source).unwrap_or_else(|error| panic!("{name}: {error}"));
             let system = name.ends_with(" system").then_some("Be brief.");
@@ -176,6 +182,33 @@ mod tests {
             let users = ["What is a rill?", "Where does it go?", last];
             let answers = ["A small stream.", "To the sea."];
             assert_eq!(form.render(Conversation { system, users: &users, answers: &answers }), expected, "{name}");
+        }
+    }
+
+    /// What stands before earlier answers may be more than what the model goes on from, or less; a device has what stood there when
+    /// the answer was written.
+    #[test]
+    fn a_generation_prompt_and_what_stands_before_earlier_answers_are_of_one_kind() {
+        let with = |between: &str, ask: &str| {
+            format!(
+                "{{% for m in messages %}}{{{{ ('{between}' if m.role == 'assistant' else '<user>') + m.content + '<end>' }}}}\
+                 {{% endfor %}}{ask}"
+            )
+        };
+        let texts = |source: &str| form(source).map(|form| (form.ask.clone(), form.computed().between));
+        for (between, ask, computed) in [
+            ("<bot>", "<bot>", "<bot>"),
+            ("<bot>", "<bot><think>\\n", "<bot><think>\\n"),
+            ("<bot><think>\\n\\n</think>\\n\\n", "<bot><think>\\n", "<bot><think>\\n\\n</think>\\n\\n"),
+            ("<bot><think>\\n\\n</think>\\n\\n", "<bot>", "<bot><think>\\n\\n</think>\\n\\n"),
+            ("<bot>", "<bot>\\n", "<bot>\\n"),
+            ("<bot> ", "<bot>", "<bot> "),
+            ("<bot>", "", "<bot>"),
+        ] {
+            let (ask, computed) = (format!("{{{{ '{ask}' }}}}"), computed.replace("\\n", "\n"));
+            let found = texts(&with(between, &ask)).expect("a form");
+            assert_eq!(found.1, format!("<end>{computed}"), "{between} {ask}");
+            assert!(found.0.starts_with("<end>"), "{found:?}");
         }
     }
 

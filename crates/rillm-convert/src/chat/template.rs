@@ -35,12 +35,20 @@ impl<'a> Template<'a> {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(refusal)?;
         environment.set_syntax(syntax);
         environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.set_unknown_method_callback(|state, value, method, args| {
+            let text = value.as_str().and_then(|text| text_method(text, method, args));
+            text.map_or_else(|| unknown_method_callback(state, value, method, args), Ok)
+        });
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
+        environment.add_function("strftime_now", |format: &str| strftime(format));
         environment.add_filter("tojson", tojson);
-        environment.add_template("chat", source).map_err(refusal)?;
+        // In Python a text is a sequence, and what is not defined has the methods of one.
+        environment.add_test("sequence", |value: &Value| {
+            matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Undefined)
+        });
+        environment.add_template_owned("chat", as_minijinja_has_it(source)).map_err(refusal)?;
         Ok(Self { environment, special_tokens })
     }
 
@@ -69,7 +77,8 @@ impl<'a> Template<'a> {
 fn tojson(value: &Value, _indent: Option<&Value>, _layout: Kwargs) -> Result<Value, Error> {
     Ok(match value.kind() {
         ValueKind::String => serde_json::Value::from(value.as_str()).to_string().into(),
-        ValueKind::Number | ValueKind::Bool => value.to_string().into(),
+        ValueKind::Number => value.to_string().into(),
+        ValueKind::Bool => if value.is_true() { "true" } else { "false" }.into(),
         ValueKind::None => "null".into(),
         kind => {
             return Err(Error::new(ErrorKind::InvalidOperation, format!("rillm writes no {kind} as JSON")));
@@ -77,6 +86,174 @@ fn tojson(value: &Value, _indent: Option<&Value>, _layout: Kwargs) -> Result<Val
     })
 }
 
+/// A template as Jinja reads it, of which minijinja lacks two things: every kind of line break is `\n`, and
+/// `{% generation %}`, which `transformers` adds to find what the model wrote, is a block that does nothing.
+fn as_minijinja_has_it(source: &str) -> String {
+    let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source.as_str();
+    while let Some((before, inside)) = rest.split_once("{%") {
+        out.push_str(before);
+        out.push_str("{%");
+        rest = inside;
+        let Some((tag, after)) = inside.split_once("%}") else { break };
+        let name = tag.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
+        let block = match name {
+            "generation" => "with",
+            "endgeneration" => "endwith",
+            _ => continue,
+        };
+        out.push_str(&tag.replace(name, block));
+        out.push_str("%}");
+        rest = after;
+    }
+    out + rest
+}
+
+/// Today's date for templates that ask for it: a device has no clock, so that it is always the one that Llama 3's templates
+/// give where there is none, 26 July 2024, at midnight.
+fn strftime(format: &str) -> Result<String, Error> {
+    let mut out = String::new();
+    let mut rest = format.chars();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        // A hyphen takes a leading zero away.
+        let mut code = rest.next();
+        let is_bare = code == Some('-');
+        if is_bare {
+            code = rest.next();
+        }
+        let text = match code {
+            Some('Y') => "2024",
+            Some('y') => "24",
+            Some('m') => "07",
+            Some('B') => "July",
+            Some('b' | 'h') => "Jul",
+            Some('d' | 'e') => "26",
+            Some('A') => "Friday",
+            Some('a') => "Fri",
+            Some('j') => "208",
+            Some('F') => "2024-07-26",
+            Some('D' | 'x') => "07/26/24",
+            Some('H' | 'M' | 'S') => "00",
+            Some('I') => "12",
+            Some('p') => "AM",
+            Some('R') => "00:00",
+            Some('T' | 'X') => "00:00:00",
+            Some('c') => "Fri Jul 26 00:00:00 2024",
+            Some('Z' | 'z') => "",
+            Some('%') => "%",
+            _ => {
+                let message = format!("rillm knows no date written as {format:?}");
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+        };
+        let bare = text.strip_prefix('0').filter(|bare| is_bare && bare.len() == 1);
+        out.push_str(bare.unwrap_or(text));
+    }
+    Ok(out)
+}
+
+/// Methods of Python's texts that minijinja does not have; `None` of others and with other arguments.
+fn text_method(text: &str, method: &str, args: &[Value]) -> Option<Value> {
+    let (first, rest) = args.split_first()?;
+    let part = first.as_str().filter(|part| !part.is_empty() || method.starts_with("remove"))?;
+    let list = |parts: &[&str]| Value::from_iter(parts.iter().map(|&part| Value::from(part)));
+    let value = match (method, rest) {
+        ("removeprefix", []) => text.strip_prefix(part).unwrap_or(text).into(),
+        ("removesuffix", []) => text.strip_suffix(part).unwrap_or(text).into(),
+        ("partition", []) => {
+            let (before, after) = text.split_once(part).map_or((text, None), |(before, after)| (before, Some(after)));
+            list(&[before, after.map_or("", |_| part), after.unwrap_or_default()])
+        }
+        ("rpartition", []) => {
+            let (before, after) = text.rsplit_once(part).map_or((None, text), |(before, after)| (Some(before), after));
+            list(&[before.unwrap_or_default(), before.map_or("", |_| part), after])
+        }
+        ("rsplit", []) => list(&text.split(part).collect::<Vec<_>>()),
+        ("rsplit", [most]) => {
+            let most = usize::try_from(most.as_i64()?).map_or(usize::MAX, |most| most.saturating_add(1));
+            let mut parts: Vec<_> = text.rsplitn(most, part).collect();
+            parts.reverse();
+            list(&parts)
+        }
+        _ => return None,
+    };
+    Some(value)
+}
+
 fn refusal(error: Error) -> Unfollowable {
     Unfollowable::Template(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What chat templates have no use for, and minijinja does not have.
+    const OTHER: &[&str] = &[
+        "  {% raw %}\n x {% endraw %}\n b",
+        "{% block a %}x{% endblock %}",
+        "{{ '%s-%d' % ('a', 1) }}",
+        "{{ 'a=b'.partition('=') }}",
+        "{{ '7'.zfill(3) }}{{ 'a'.ljust(3) }}|{{ 'a'.rjust(3) }}|{{ 'a'.center(3) }}|",
+        "{{ 'abc'.index('b') }}",
+        "{{ 'aB'.swapcase() }}",
+        "{{ [1, 2].index(2) }}",
+        "{{ messages[0].copy().role }}",
+        "{{ 'é'.encode() }}",
+        "{{ 'Ab'.casefold() }}",
+        "{{ 'a\\tb'.expandtabs(2) }}",
+        "{{ 'abc'.rindex('c') }}",
+        "{{ 'a b c' | wordcount }}",
+        "{{ 'abcdefghij' | truncate(6) }}",
+        "{{ 'a b' | urlencode }}",
+        "{{ '<b>a</b>' | striptags }}",
+        "{{ 1000 | filesizeformat }}",
+        "{{ 'a' | center(5) }}|",
+        "{{ 'aaa bbb' | wordwrap(3) }}",
+        "{{ {'a': 1} | xmlattr }}",
+        "{{ [1] | random }}",
+        "{{ cycler('a', 'b').next() }}",
+        "{{ joiner(',')() }}",
+        "{{ messages[0] | tojson | length > 5 }}",
+        "{{ lipsum is defined }}",
+    ];
+
+    /// `features.py` beside the file has made it with `transformers`.
+    #[test]
+    fn templates_give_what_transformers_gives() {
+        let rows = include_str!("../../tests/chat_templates/features.json");
+        let rows: Vec<(String, Option<String>)> = serde_json::from_str(rows).expect("JSON");
+        let special = [("bos_token", "<s>"), ("eos_token", "</s>")];
+        let special = special.map(|(name, text)| (name.into(), text.into()));
+        let conversation = Conversation {
+            system: Some("Be brief."),
+            users: &["What is a rill?", " Why?\n"],
+            answers: &["A small stream."],
+        };
+        let mut others = Vec::new();
+        for (source, expected) in rows {
+            let found = Template::new(&source, &special).and_then(|template| template.render(conversation));
+            if found.as_ref().ok() != expected.as_ref() {
+                println!("{source:?}\n    expected {expected:?}\n    found    {found:?}");
+                others.push(source);
+            }
+        }
+        assert_eq!(others, OTHER);
+    }
+
+    #[test]
+    fn the_date_is_that_of_llama_3() {
+        let dated = |format| strftime(format).map_err(|error| error.to_string());
+        assert_eq!(
+            dated("%d %b %Y, %A %-d.%-m.%y %H:%M 100%%"),
+            Ok("26 Jul 2024, Friday 26.7.24 00:00 100%".to_owned())
+        );
+        assert_eq!((dated("%-H"), dated("%e %B")), (Ok("0".to_owned()), Ok("26 July".to_owned())));
+        assert!(dated("%Q").is_err() && dated("%").is_err());
+    }
 }

@@ -37,10 +37,10 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
     }
     // The white space before the mark is the answer's; a model that wants it there writes it.
     let mut next = encoder.around(|user| [form.next.trim_start(), user, &form.ask].concat())?;
-    if next.before.first().is_none_or(|&end| vocabulary.tokens[end as usize].kind != TokenKind::Control) {
+    if !next.before.first().is_some_and(|&end| is_mark(vocabulary, end)) {
         return Err(Unfollowable::NoEnd);
     }
-    let second = form.render(Conversation { system: None, users: &PROBES[..2], answers: &PROBES[2..3] });
+    let second = form.computed().render(Conversation { system: None, users: &PROBES[..2], answers: &PROBES[2..3] });
     let whole = encoder.whole(&second)?;
     let start = [&begin.before, &encoder.content(PROBES[0], begin.space)?, &ask].map(Vec::as_slice).concat();
     let rest = [&next.before, &encoder.content(PROBES[1], next.space)?, &ask].map(Vec::as_slice).concat();
@@ -70,6 +70,14 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
         bytes.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
     }
     Ok([&header.emit()[..], &bytes].concat())
+}
+
+/// Whether a token stands for itself in a text, so that it ends an answer: a special one, or an added one that is more than
+/// white space.
+fn is_mark(vocabulary: &Vocabulary, id: u32) -> bool {
+    let mut added = vocabulary.added.iter();
+    vocabulary.tokens[id as usize].kind == TokenKind::Control
+        || added.any(|added| added.id == id && !added.content.trim().is_empty())
 }
 
 /// What stands around a text in a conversation, as tokens.

@@ -7,6 +7,7 @@ use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use serde_json::{Map, Value};
 
 use super::{CheckpointError, LlamaConfig, io_error};
+use crate::json;
 
 /// The members of Llama's family that rillm runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,18 +51,17 @@ pub(super) struct ConfigJson {
     pub ties_are_explicit: bool,
 }
 
-/// Reads and checks `config.json` of a directory, and the end-of-text tokens of `generation_config.json` if there is
-/// one.
+/// Reads and checks `config.json` of a directory, and the end-of-text tokens of `generation_config.json`, which count more
+/// where that names some.
 pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
     let fields = Fields::read(directory.join("config.json"))?;
     let mut read = config(&fields)?;
     let generation = directory.join("generation_config.json");
     if generation.exists() {
         let generation = Fields::read(generation)?;
-        for token in generation.tokens("eos_token_id", &[])? {
-            if !read.config.eos.contains(&token) {
-                read.config.eos.push(token);
-            }
+        let eos = generation.tokens("eos_token_id", &[], read.config.vocab_size)?;
+        if !eos.is_empty() {
+            read.config.eos = eos;
         }
         // The rest has passed: what fails now are the tokens of this file.
         read.config.check(&generation.path)?;
@@ -86,6 +86,8 @@ pub(super) fn config(fields: &Fields) -> Result<ConfigJson, CheckpointError> {
         }
     };
     let ties = fields.bool("tie_word_embeddings")?;
+    let vocab_size = fields.required_u32("vocab_size")?;
+    let [bos, eos]: [&[u32]; 2] = if family == Family::Llama { [&[1], &[2]] } else { [&[], &[]] };
     let config = LlamaConfig {
         hidden_size,
         intermediate_size: fields.required_u32("intermediate_size")?,
@@ -93,15 +95,15 @@ pub(super) fn config(fields: &Fields) -> Result<ConfigJson, CheckpointError> {
         n_heads,
         n_kv_heads: fields.u32("num_key_value_heads")?.unwrap_or(n_heads),
         head_dim,
-        vocab_size: fields.required_u32("vocab_size")?,
+        vocab_size,
         context_length,
         attention: attention(fields, family)?,
         rope: rope(fields, context_length)?,
         rope_divisors: Vec::new(),
         norm_eps: fields.f32("rms_norm_eps")?.unwrap_or(1e-6),
         tied_embeddings: ties.unwrap_or(false),
-        bos: fields.tokens("bos_token_id", if family == Family::Llama { &[1] } else { &[] })?.first().copied(),
-        eos: fields.tokens("eos_token_id", if family == Family::Llama { &[2] } else { &[] })?,
+        bos: fields.tokens("bos_token_id", bos, vocab_size)?.first().copied(),
+        eos: fields.tokens("eos_token_id", eos, vocab_size)?,
     };
     config.check(&fields.path)?;
     Ok(ConfigJson { config, ties_are_explicit: ties.is_some() })
@@ -112,9 +114,11 @@ fn family(fields: &Fields) -> Result<Family, CheckpointError> {
     let Some((family, _, class)) = FAMILIES.into_iter().find(|(_, name, _)| *name == model_type) else {
         return Err(fields.error("model_type", "\"llama\", \"qwen2\" or \"qwen3\": rillm runs no other architecture"));
     };
+    let base = class.replace("ForCausalLM", "Model");
     match fields.get("architectures") {
         None => Ok(family),
-        Some(Value::Array(names)) if names.iter().all(|name| name == class) => Ok(family),
+        // A model that was saved without its head may have one in the weights all the same, or share the embeddings.
+        Some(Value::Array(names)) if names.iter().all(|name| name == class || name == &base) => Ok(family),
         Some(_) => Err(fields.error("architectures", &format!("[\"{class}\"]: rillm runs models that write text"))),
     }
 }
@@ -215,7 +219,7 @@ pub(super) struct Fields {
 impl Fields {
     pub fn read(path: PathBuf) -> Result<Self, CheckpointError> {
         let text = fs::read(&path).map_err(|source| io_error(&path, source))?;
-        match serde_json::from_slice(&text) {
+        match json::read(&text) {
             Ok(map) => Ok(Self { path, prefix: String::new(), map }),
             Err(source) => Err(CheckpointError::Json { path, source }),
         }
@@ -225,7 +229,7 @@ impl Fields {
         CheckpointError::Field {
             path: self.path.clone(),
             field: format!("{}{name}", self.prefix),
-            found: self.map.get(name).map_or_else(|| "absent".to_owned(), Value::to_string),
+            found: self.map.get(name).map_or_else(|| "absent".to_owned(), json::shown),
             expected: expected.to_owned(),
         }
     }
@@ -272,15 +276,22 @@ impl Fields {
         self.optional(name, "a string", Value::as_str)
     }
 
-    /// A token or a list of tokens; `default` where the field is absent, none where it is null.
-    fn tokens(&self, name: &str, default: &[u32]) -> Result<Vec<u32>, CheckpointError> {
-        let tokens = match self.map.get(name) {
-            None => Some(default.to_vec()),
-            Some(Value::Null) => Some(Vec::new()),
-            Some(Value::Array(list)) => list.iter().map(as_u32).collect(),
-            Some(value) => as_u32(value).map(|token| vec![token]),
+    /// A token or a list of tokens; `default` where the field is absent, none where it is null. Numbers that the model has
+    /// no token for, as -1, stand for none.
+    fn tokens(&self, name: &str, default: &[u32], vocab_size: u32) -> Result<Vec<u32>, CheckpointError> {
+        let list = match self.map.get(name) {
+            None => return Ok(default.iter().copied().filter(|&token| token < vocab_size).collect()),
+            Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(value) => std::slice::from_ref(value),
         };
-        tokens.ok_or_else(|| self.error(name, "a token or a list of tokens, not negative"))
+        let mut tokens = Vec::new();
+        for value in list {
+            let token = value.as_i64().ok_or_else(|| self.error(name, "a token or a list of tokens"))?;
+            let token = u32::try_from(token).ok().filter(|token| *token < vocab_size && !tokens.contains(token));
+            tokens.extend(token);
+        }
+        Ok(tokens)
     }
 
     fn object(&self, name: &str) -> Result<Option<Self>, CheckpointError> {
@@ -404,10 +415,16 @@ mod tests {
         assert_eq!(config.expect("a list").eos, [2, 7, 9]);
         let config = read_changed(|config| config["eos_token_id"] = json!(null));
         assert!(config.expect("none").eos.is_empty());
+        let config = read_changed(|config| {
+            config["bos_token_id"] = json!(512);
+            config["eos_token_id"] = json!(-1);
+            config["pad_token_id"] = json!(-1);
+        });
+        assert_eq!(config.map(|config| (config.bos, config.eos)).expect("none"), (None, vec![]));
     }
 
     #[test]
-    fn generation_config_adds_end_of_text_tokens() {
+    fn generation_config_has_the_end_of_text_tokens() {
         let directory = tempfile::tempdir().expect("a directory");
         let config = json!({
             "model_type": "llama", "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 5,
@@ -422,7 +439,12 @@ mod tests {
         assert_eq!(read.config.eos, [2, 5]);
         assert!(!read.ties_are_explicit);
 
-        for refused in [json!([512]), json!([3, 4, 5, 6]), json!("</s>")] {
+        // Numbers of no token end nothing.
+        write("generation_config.json", &json!({"eos_token_id": [-1, 512, 7, 7]}));
+        assert_eq!(super::read(directory.path()).expect("a configuration").config.eos, [7]);
+        write("generation_config.json", &json!({"eos_token_id": null}));
+        assert_eq!(super::read(directory.path()).expect("a configuration").config.eos, [2]);
+        for refused in [json!([3, 4, 5, 6, 7]), json!("</s>"), json!([[2]]), json!(2.0)] {
             write("generation_config.json", &json!({ "eos_token_id": refused }));
             let error = super::read(directory.path()).err().expect("a refusal").to_string();
             assert!(error.contains("generation_config.json: eos_token_id is"), "{error}");
@@ -457,8 +479,7 @@ mod tests {
             ("vocab_size", json!(1 << 21)),
             ("num_hidden_layers", json!(0)),
             ("max_position_embeddings", json!(1 << 21)),
-            ("bos_token_id", json!(512)),
-            ("eos_token_id", json!(-1)),
+            ("bos_token_id", json!("<s>")),
             ("eos_token_id", json!([1, 2, 3, 4, 5])),
         ];
         for (name, value) in cases {

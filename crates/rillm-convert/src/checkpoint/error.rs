@@ -66,6 +66,13 @@ pub enum CheckpointError {
         /// What is wrong.
         source: safetensors::SafeTensorError,
     },
+    /// An index names a file that is not there.
+    MissingShard {
+        /// The index.
+        path: PathBuf,
+        /// The file.
+        shard: String,
+    },
     /// A tensor that the configuration calls for is not there.
     MissingTensor {
         /// The file or directory.
@@ -163,6 +170,9 @@ impl fmt::Display for CheckpointError {
             Self::Safetensors { path, source } => {
                 write!(f, "{}: not a whole safetensors file ({source}); download it again", path.display())
             }
+            Self::MissingShard { path, shard } => {
+                write!(f, "{}: it names {shard}, which does not lie beside it; download that, too", path.display())
+            }
             Self::MissingTensor { path, name, shape } => write!(
                 f,
                 "{}: no tensor {name} of shape {shape:?}, which the configuration calls for; is a file missing?",
@@ -186,17 +196,19 @@ impl fmt::Display for CheckpointError {
             Self::UnexpectedTensor { path, name } => write!(
                 f,
                 "{}: tensor {name} belongs to no Llama model of this configuration, and leaving it out would change \
-                 the output; rillm converts no adapters, and no biases but those of attention",
+                 the output; rillm converts no adapters, and of biases only those of attention (in a Hugging Face directory \
+                 with attention_bias true in config.json)",
                 path.display()
             ),
             Self::Shape { name, found, expected } => write!(
                 f,
-                "tensor {name} has shape {found:?}, the configuration says {expected:?}; do config.json and the \
-                 weights belong together?"
+                "tensor {name} has shape {found:?}, the configuration says {expected:?}; do it and the weights \
+                 belong together?"
             ),
             Self::Dtype { name, found } => write!(
                 f,
-                "tensor {name} holds {found}; expected F32, F16 or BF16: convert from the unquantised checkpoint"
+                "tensor {name} holds {found}; expected F64, F32, F16 or BF16: convert from the checkpoint as it was before it was \
+                 quantised"
             ),
             Self::TiedHeadDiffers { path } => write!(
                 f,

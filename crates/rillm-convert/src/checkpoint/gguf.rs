@@ -28,9 +28,6 @@ const MUST_BE_ZERO: [&str; 13] = [
     "use_parallel_residual",
     "nextn_predict_layers",
 ];
-/// What tokens that end a text or a turn are called.
-const ENDS: [&str; 8] =
-    ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<EOT>"];
 /// What [`LlamaConfig::check`] calls a field, and the key that it was read from; after the architecture's name, if it
 /// does not say `tokenizer`.
 const KEYS: [(&str, &str); 12] = [
@@ -59,7 +56,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
 
     let mut rest = gguf.tensors().clone();
     if let Some(tensor) = rest.remove(ROPE_FREQS) {
-        config.rope_divisors = divisors(&gguf, &tensor, &file, config.head_dim, key).map_err(in_file)?;
+        config.rope_divisors = divisors(&tensor, &file, &config).map_err(in_file)?;
         config.rope.scaling = RopeScaling::Divisors;
     }
     config.check(path).map_err(|error| named_by_key(error, key))?;
@@ -74,13 +71,17 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let (rows, cols) = config.shape(kind);
         let shape = if kind.is_vector() { vec![cols] } else { vec![rows, cols] };
         let Some(Tensor { dtype, shape: found, offset }) = rest.remove(name.as_str()) else {
+            if kind.is_bias() {
+                continue;
+            }
             return Err(CheckpointError::MissingTensor { path: path.to_owned(), name, shape });
         };
         if found != shape {
             return Err(CheckpointError::Shape { name, found, expected: shape });
         }
         // llama.cpp turns neighbours in this architecture, and its converter orders the rows for that.
-        let interleaved = architecture == "llama" && matches!(kind, TensorKind::QProj | TensorKind::KProj);
+        let rotated = matches!(kind, TensorKind::QProj | TensorKind::KProj | TensorKind::QBias | TensorKind::KBias);
+        let interleaved = architecture == "llama" && rotated;
         let interleaved_head = interleaved.then_some(config.head_dim as usize);
         tensors.insert((kind, layer), LocatedTensor { file: 0, offset, dtype, rows, cols, interleaved_head });
     }
@@ -90,31 +91,30 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     Ok(Checkpoint { path: path.to_owned(), config, files: vec![file], tensors })
 }
 
-/// The architecture, which the names of its keys start with.
+/// The architecture, which the names of its keys start with, of a file that is whole.
 fn architecture<'a>(gguf: &Gguf<'a>) -> Result<&'a str, GgufError> {
-    let key = "general.architecture";
+    let (key, split) = ("general.architecture", "split.count");
+    if gguf.u32(split)?.is_some_and(|count| count > 1) {
+        return Err(gguf.error(split, "1: join the parts with llama-gguf-split --merge"));
+    }
     match gguf.text(key)? {
         Some(known @ ("llama" | "qwen2" | "qwen3")) => Ok(known),
         _ => Err(gguf.error(key, "\"llama\", \"qwen2\" or \"qwen3\": rillm runs no other architecture")),
     }
 }
 
-/// What attention has besides its projections. Biases of `llama`, whose order would be another, are not read.
+/// What attention has besides its projections. Biases are there, as in llama.cpp, where a layer has one.
 fn attention(gguf: &Gguf, architecture: &str) -> AttentionExtras {
-    let has = |kind| architecture != "llama" && gguf.tensors().contains_key(tensor_name(kind, 0).as_str());
+    let any = |biases: &[&str]| gguf.tensors().keys().any(|name| biases.iter().any(|bias| name.ends_with(bias)));
     AttentionExtras {
-        qkv_bias: architecture == "qwen2" || has(TensorKind::QBias),
-        o_bias: has(TensorKind::OBias),
+        qkv_bias: any(&[".attn_q.bias", ".attn_k.bias", ".attn_v.bias"]),
+        o_bias: any(&[".attn_output.bias"]),
         qk_norm: architecture == "qwen3",
     }
 }
 
 /// The configuration, without what attention has besides and divisors of the rotary embedding; `key` puts the architecture before a key's name.
 fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, GgufError> {
-    let split = "split.count";
-    if gguf.u32(split)?.is_some_and(|count| count > 1) {
-        return Err(gguf.error(split, "1: join the parts with llama-gguf-split --merge"));
-    }
     for name in MUST_BE_ZERO.map(&key) {
         if !matches!(gguf.get(&name), None | Some(Value::Integer(0) | Value::Float(0.0) | Value::Bool(false))) {
             return Err(gguf.error(&name, "nothing: rillm does not compute this"));
@@ -122,13 +122,14 @@ fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, Gguf
     }
     let required = |name: &str| gguf.required_u32(&key(name));
     let hidden_size = required("embedding_length")?;
-    let n_heads = required("attention.head_count")?;
+    let of_layers = |name: &str| gguf.u32_of_layers(&key(name))?.ok_or_else(|| gguf.error(&key(name), "an integer"));
+    let n_heads = of_layers("attention.head_count")?;
     Ok(LlamaConfig {
         hidden_size,
-        intermediate_size: required("feed_forward_length")?,
+        intermediate_size: of_layers("feed_forward_length")?,
         n_layers: required("block_count")?,
         n_heads,
-        n_kv_heads: gguf.u32(&key("attention.head_count_kv"))?.unwrap_or(n_heads),
+        n_kv_heads: gguf.u32_of_layers(&key("attention.head_count_kv"))?.unwrap_or(n_heads),
         head_dim: head_dim(gguf, &key, hidden_size, n_heads)?,
         vocab_size: vocab_size(gguf, &key("vocab_size"))?,
         context_length: required("context_length")?,
@@ -140,8 +141,9 @@ fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, Gguf
             gguf.f32(&name)?.ok_or_else(|| gguf.error(&name, "a number"))?
         },
         tied_embeddings: !gguf.tensors().contains_key(tensor_name(TensorKind::Head, 0).as_str()),
-        bos: gguf.bos()?,
-        eos: eos(gguf)?,
+        bos: gguf.special("bos")?,
+        // As many as there is room for, the keys' first.
+        eos: gguf.tokens()?.ends.into_iter().take(MAX_EOS).collect(),
     })
 }
 
@@ -164,10 +166,15 @@ fn head_dim(gguf: &Gguf, key: impl Fn(&str) -> String, hidden_size: u32, n_heads
     Ok(head_dim)
 }
 
-/// The vocabulary's size, or else the number of the tokenizer's tokens.
+/// The vocabulary's size: the rows of the embedding table, which may be more than the tokenizer's tokens and other than
+/// the key says.
 fn vocab_size(gguf: &Gguf, key: &str) -> Result<u32, GgufError> {
-    let tokens = || gguf.len("tokenizer.ggml.tokens").and_then(|len| u32::try_from(len).ok());
-    gguf.u32(key)?.or_else(tokens).ok_or_else(|| gguf.error(key, "an integer, or a list tokenizer.ggml.tokens"))
+    let embedding = gguf.tensors().get(tensor_name(TensorKind::Embedding, 0).as_str());
+    let rows = embedding.filter(|table| table.shape.len() == 2).and_then(|table| u32::try_from(table.shape[0]).ok());
+    match rows {
+        Some(rows) => Ok(rows),
+        None => gguf.required_u32(key),
+    }
 }
 
 /// The rotary embedding. A scaling without a type is linear, and a factor of 0 none, as in llama.cpp.
@@ -189,19 +196,9 @@ fn rope(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<Rope, GgufError> {
     Ok(Rope { theta, scaling })
 }
 
-/// The rotary embedding's divisors, one for each pair, as Llama 3.1's scaling is written.
-fn divisors(
-    gguf: &Gguf,
-    tensor: &Tensor,
-    file: &[u8],
-    head_dim: u32,
-    key: impl Fn(&str) -> String,
-) -> Result<Vec<f32>, GgufError> {
-    let factor = key("rope.scaling.factor");
-    if !matches!(gguf.f32(&factor)?, None | Some(0.0 | 1.0)) {
-        return Err(gguf.error(&factor, format!("nothing beside the tensor {ROPE_FREQS}, which scales, too")));
-    }
-    let pairs = head_dim as usize / 2;
+/// The rotary embedding's divisors, one for each pair, as Llama 3.1's scaling is written. A linear scaling comes on top.
+fn divisors(tensor: &Tensor, file: &[u8], config: &LlamaConfig) -> Result<Vec<f32>, GgufError> {
+    let pairs = config.head_dim as usize / 2;
     if tensor.shape != [pairs] {
         return Err(GgufError::Tensor {
             name: ROPE_FREQS.to_owned(),
@@ -213,24 +210,10 @@ fn divisors(
     let (numbers, bytes) = tensor.dtype.block();
     let mut divisors = vec![0.0; pairs];
     tensor.dtype.to_f32(&file[tensor.offset..][..pairs / numbers * bytes], &mut divisors);
+    if let RopeScaling::Linear { factor } = config.rope.scaling {
+        divisors.iter_mut().for_each(|divisor| *divisor *= factor);
+    }
     Ok(divisors)
-}
-
-/// The tokens that end a text or a turn, of which a chat must not run past either: those of the keys, and as in llama.cpp
-/// those that are named so, as far as there is room for them.
-fn eos(gguf: &Gguf) -> Result<Vec<u32>, GgufError> {
-    let mut eos = Vec::new();
-    let default = gguf.is_sentencepiece()?.then_some(2);
-    for (name, default) in [("eos", default), ("eot", None), ("eom", None)] {
-        let token = gguf.u32(&format!("tokenizer.ggml.{name}_token_id"))?.or(default);
-        eos.extend(token.filter(|token| !eos.contains(token)));
-    }
-    for (id, token) in (0..).zip(gguf.texts("tokenizer.ggml.tokens")?.unwrap_or_default()) {
-        if ENDS.contains(&token) && !eos.contains(&id) && eos.len() < MAX_EOS {
-            eos.push(id);
-        }
-    }
-    Ok(eos)
 }
 
 /// The error with the key in place of the field's name.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::tensor::{Dtype, LocatedTensor};
 use super::{Checkpoint, CheckpointError, LlamaConfig, config_json, io_error, map};
+use crate::json;
 
 /// A tensor as a safetensors header describes it.
 struct Listed {
@@ -26,6 +27,12 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
     let (files, mut listed) = list_tensors(directory)?;
 
     let head_name = tensor_name(TensorKind::Head, 0);
+    // A model that was saved without its head has no `model.` before its names.
+    let embedding_name = tensor_name(TensorKind::Embedding, 0);
+    if !listed.contains_key(&embedding_name) && listed.contains_key(embedding_name.trim_start_matches("model.")) {
+        let whole = |name: String| if name == head_name { name } else { format!("model.{name}") };
+        listed = listed.into_iter().map(|(name, tensor)| (whole(name), tensor)).collect();
+    }
     if !ties_are_explicit {
         config.tied_embeddings = !listed.contains_key(&head_name);
     }
@@ -77,6 +84,7 @@ fn locate(
         return Err(CheckpointError::Shape { name: name.to_owned(), found: tensor.shape, expected: shape });
     }
     let dtype = match tensor.dtype {
+        safetensors::Dtype::F64 => Dtype::F64,
         safetensors::Dtype::F32 => Dtype::F32,
         safetensors::Dtype::F16 => Dtype::F16,
         safetensors::Dtype::BF16 => Dtype::Bf16,
@@ -125,13 +133,19 @@ fn list_tensors(directory: &Path) -> Result<(Vec<Mmap>, HashMap<String, Listed>)
         for (number, shard) in shards.into_iter().enumerate() {
             let belongs = |name: &str| weight_map.get(name) == Some(shard);
             let path = directory.join(shard);
+            if !path.exists() {
+                return Err(CheckpointError::MissingShard { path: index, shard: shard.clone() });
+            }
             files.push(add_file(&path, number, belongs, &mut listed)?);
         }
     } else {
-        return Err(CheckpointError::Unrecognised {
-            path: directory.to_owned(),
-            found: "a directory without model.safetensors and model.safetensors.index.json".to_owned(),
-        });
+        let other =
+            ["pytorch_model.bin", "pytorch_model.bin.index.json"].iter().any(|name| directory.join(name).exists());
+        let found = match other {
+            true => "a directory with pytorch_model.bin, which rillm does not read: save it with safetensors",
+            false => "a directory without model.safetensors and model.safetensors.index.json",
+        };
+        return Err(CheckpointError::Unrecognised { path: directory.to_owned(), found: found.to_owned() });
     }
     Ok((files, listed))
 }
@@ -172,8 +186,7 @@ struct Index {
 
 fn read_index(path: &PathBuf) -> Result<BTreeMap<String, String>, CheckpointError> {
     let text = fs::read(path).map_err(|source| io_error(path, source))?;
-    let index: Index =
-        serde_json::from_slice(&text).map_err(|source| CheckpointError::Json { path: path.clone(), source })?;
+    let index: Index = json::read(&text).map_err(|source| CheckpointError::Json { path: path.clone(), source })?;
     for (tensor, shard) in &index.weight_map {
         // A shard lies beside its index: a path that leads elsewhere is no checkpoint's.
         if Path::new(shard).file_name() != Some(shard.as_ref()) {

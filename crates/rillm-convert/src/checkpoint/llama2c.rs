@@ -14,7 +14,7 @@ const HEADER_LEN: usize = 7 * 4;
 /// What later versions start with, read as the first integer.
 const VERSIONED_MAGIC: i32 = 0x616b_3432;
 
-// Constants of llama2.c: `run.c` has the epsilon and the base, its tokenizer the special tokens.
+// Constants of llama2.c: `run.c` has the epsilon, the base and the special tokens.
 const NORM_EPS: f32 = 1e-5;
 const ROPE_THETA: f32 = 10_000.0;
 const BOS: u32 = 1;
@@ -133,6 +133,8 @@ fn parse_header(path: &Path, file: &[u8]) -> Result<LlamaConfig, CheckpointError
         norm_eps: NORM_EPS,
         tied_embeddings: field(5) > 0,
         bos: Some(BOS),
-        eos: vec![EOS],
+        // `generate` of run.c ends a text at BOS, which stands between the texts that such models learn from, and `chat` ends a
+        // turn at EOS.
+        eos: vec![EOS, BOS],
     })
 }

@@ -34,6 +34,7 @@ pub struct Checkpoint {
     path: PathBuf,
     config: LlamaConfig,
     files: Vec<Mmap>,
+    /// A bias that is not here is zero.
     tensors: HashMap<(TensorKind, u32), LocatedTensor>,
 }
 
@@ -101,12 +102,12 @@ impl Checkpoint {
         header
     }
 
-    /// The type in which the checkpoint stores a tensor.
+    /// The type in which the checkpoint stores a tensor; float32, where it leaves a bias out.
     ///
     /// # Panics
     /// With a tensor that the model does not have.
     pub fn dtype(&self, kind: TensorKind, layer: u32) -> Dtype {
-        self.tensors[&(kind, layer)].dtype
+        self.located(kind, layer).map_or(Dtype::F32, |tensor| tensor.dtype)
     }
 
     /// Writes rows of a tensor to `out`, row-major, as float32. Query and key rows are ordered for rotary pairs that
@@ -115,8 +116,17 @@ impl Checkpoint {
     /// # Panics
     /// With rows or a tensor that the model does not have, or unless `out` has room for exactly these rows.
     pub fn rows(&self, kind: TensorKind, layer: u32, rows: Range<usize>, out: &mut [f32]) {
-        let tensor = &self.tensors[&(kind, layer)];
-        tensor.rows(&self.files[tensor.file], rows, out);
+        match self.located(kind, layer) {
+            Some(tensor) => tensor.rows(&self.files[tensor.file], rows, out),
+            None => out.fill(0.0),
+        }
+    }
+
+    /// A tensor's place, unless it is a bias that the checkpoint leaves out.
+    fn located(&self, kind: TensorKind, layer: u32) -> Option<&LocatedTensor> {
+        let tensor = self.tensors.get(&(kind, layer));
+        assert!(tensor.is_some() || kind.is_bias(), "no tensor {kind} of layer {layer}");
+        tensor
     }
 
     /// A whole tensor, `[rows, columns]`, as float32.

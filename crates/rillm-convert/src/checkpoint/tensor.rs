@@ -11,6 +11,8 @@ use super::blocks;
 pub enum Dtype {
     /// IEEE single precision.
     F32,
+    /// 64-bit floating point, rounded to float32 where it is read.
+    F64,
     /// IEEE half precision.
     F16,
     /// The upper half of a single.
@@ -43,6 +45,7 @@ impl Dtype {
     pub fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
+            Self::F64 => (1, 8),
             Self::F16 | Self::Bf16 => (1, 2),
             Self::I8 { .. } => (1, 1),
             Self::Q4_0 => (32, 18),
@@ -66,6 +69,7 @@ impl Dtype {
     pub(super) fn to_f32(self, bytes: &[u8], out: &mut [f32]) {
         match self {
             Self::F32 => each(bytes, out, |&bytes, [out]| *out = f32::from_le_bytes(bytes)),
+            Self::F64 => each(bytes, out, |&bytes, [out]| *out = f64::from_le_bytes(bytes) as f32),
             Self::F16 => each(bytes, out, |&bytes, [out]| *out = half::f16::from_le_bytes(bytes).to_f32()),
             Self::Bf16 => each(bytes, out, |&bytes, [out]| *out = half::bf16::from_le_bytes(bytes).to_f32()),
             Self::I8 { scale } => each(bytes, out, |&[byte], [out]| *out = f32::from(byte as i8) * scale),
@@ -86,6 +90,7 @@ impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "F32",
+            Self::F64 => "F64",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
             Self::I8 { .. } => "I8",
@@ -125,8 +130,8 @@ pub(super) struct LocatedTensor {
     pub rows: usize,
     /// Columns: inputs.
     pub cols: usize,
-    /// The head width of a `q_proj` or `k_proj` whose rotary pairs are neighbours (0 1)(2 3)…; none where they are a
-    /// half apart, as in Hugging Face checkpoints and in `.rillm` files.
+    /// The head width of a `q_proj` or `k_proj`, or of its bias, whose rotary pairs are neighbours (0 1)(2 3)…; none where
+    /// they are a half apart, as in Hugging Face checkpoints and in `.rillm` files.
     pub interleaved_head: Option<usize>,
 }
 
@@ -147,18 +152,22 @@ impl LocatedTensor {
         );
         let row_len = self.dtype.row_len(self.cols);
         for (row, out) in rows.zip(out.chunks_exact_mut(self.cols)) {
-            let at = self.offset + self.stored_row(row) * row_len;
+            let at = self.offset + self.stored(row) * row_len;
             self.dtype.to_f32(&file[at..at + row_len], out);
+            if self.rows == 1 && self.interleaved_head.is_some() {
+                let stored = out.to_vec();
+                out.iter_mut().enumerate().for_each(|(output, out)| *out = stored[self.stored(output)]);
+            }
         }
     }
 
-    /// Which row of the file is row `row` of the tensor: value *i* of a head's first half is the first of neighbour
-    /// pair *i*, value *i* of its second half is the second.
-    fn stored_row(&self, row: usize) -> usize {
+    /// Which output in the file, a row or a number of a bias, is output `output` of the tensor: value *i* of a head's first
+    /// half is the first of neighbour pair *i*, value *i* of its second half is the second.
+    fn stored(&self, output: usize) -> usize {
         match self.interleaved_head {
-            None => row,
+            None => output,
             Some(head_dim) => {
-                let (head, in_head) = (row / head_dim, row % head_dim);
+                let (head, in_head) = (output / head_dim, output % head_dim);
                 let (half, pair) = (in_head / (head_dim / 2), in_head % (head_dim / 2));
                 head * head_dim + 2 * pair + half
             }

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod error;
+mod tokens;
 mod value;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::path::Path;
 use crate::checkpoint::Dtype;
 use cursor::Cursor;
 pub use error::GgufError;
+pub(crate) use tokens::{TokenType, Tokens};
 pub(crate) use value::Value;
 
 /// Keys, and tensors, that a file may have: the largest models have a few thousand.
@@ -144,25 +146,10 @@ impl<'a> Gguf<'a> {
         &self.tensors
     }
 
-    /// The tokenizer is sentencepiece's: byte-pair encoding over characters, with a score for each piece.
-    pub(crate) fn is_sentencepiece(&self) -> Result<bool, GgufError> {
-        Ok(self.text("tokenizer.ggml.model")? == Some("llama"))
-    }
-
-    /// The token that starts a text; of sentencepiece 1, where the file does not say.
-    pub(crate) fn bos(&self) -> Result<Option<u32>, GgufError> {
-        let default = self.is_sentencepiece()?.then_some(1);
-        Ok(self.u32("tokenizer.ggml.bos_token_id")?.or(default))
-    }
-
     fn alignment(&self) -> Result<u64, GgufError> {
         let key = "general.alignment";
         let alignment = self.u32(key)?.map_or(DEFAULT_ALIGNMENT, u64::from);
-        if alignment.is_power_of_two() && alignment >= 8 {
-            Ok(alignment)
-        } else {
-            Err(self.error(key, "a power of two, at least 8"))
-        }
+        if alignment.is_power_of_two() { Ok(alignment) } else { Err(self.error(key, "a power of two")) }
     }
 
     /// Makes the tensors' offsets those in the file, and checks that the file holds all of them.

@@ -143,6 +143,19 @@ impl<'a> Gguf<'a> {
         self.u32(key)?.ok_or_else(|| self.error(key, "an integer"))
     }
 
+    /// An integer, or a list that has the same one for every layer.
+    pub(crate) fn u32_of_layers(&self, key: &str) -> Result<Option<u32>, GgufError> {
+        let Some(Value::Array(array)) = self.get(key) else { return self.u32(key) };
+        let mut layers = array.elements();
+        let (first, rest) = (layers.next().flatten(), layers);
+        match first {
+            Some(Value::Integer(number)) if rest.into_iter().all(|layer| layer == first) => u32::try_from(number).ok(),
+            _ => None,
+        }
+        .map(Some)
+        .ok_or_else(|| self.error(key, "an integer, the same for every layer"))
+    }
+
     pub(crate) fn f32(&self, key: &str) -> Result<Option<f32>, GgufError> {
         self.convert(key, "a number", number).map(|value| value.map(|value| value as f32))
     }

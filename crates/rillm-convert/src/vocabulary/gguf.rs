@@ -1,7 +1,9 @@
 //! The tokenizer among the keys of a GGUF file, read as llama.cpp reads it.
 
-use super::{AddedToken, ByteLevel, PrefixSpace, Problem, Splits, TokenKind, Vocabulary, unsupported};
-use crate::gguf::{Gguf, GgufError};
+use std::collections::HashSet;
+
+use super::{AddedToken, ByteLevel, PrefixSpace, Problem, Splits, Vocabulary, byte_of, unsupported};
+use crate::gguf::{Gguf, GgufError, TokenType, Tokens};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -10,14 +12,34 @@ const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
-// What `token_type` says of a token.
-const NORMAL: f32 = 1.0;
-const UNKNOWN: f32 = 2.0;
-const CONTROL: f32 = 3.0;
-const USER_DEFINED: f32 = 4.0;
-const UNUSED: f32 = 5.0;
-const BYTE: f32 = 6.0;
+// Names in the `pre` key that llama.cpp takes for one and the same: those of GPT-2's pattern,
+const GPT2: [&str; 11] = [
+    "gpt-2",
+    "phi-2",
+    "gigachat",
+    "a.x-4.0",
+    "mellum",
+    "exaone4",
+    "mpt",
+    "olmo",
+    "jais",
+    "trillion",
+    "granite-docling",
+];
+// of single digits before it,
+const DIGITS_GPT2: [&str; 8] =
+    ["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"];
+// of Llama 3, with whole words first and a token that starts every text,
+const LLAMA3: [&str; 8] = ["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"];
+// of Llama 3's pattern alone,
+const LLAMA3_PATTERN: [&str; 2] = ["dbrx", "smaug-bpe"];
+// of Qwen 2,
+const QWEN2: [&str; 4] = ["qwen2", "deepseek-r1-qwen", "kormo", "megrez"];
+// and of Qwen 2's pattern alone.
+const QWEN2_PATTERN: [&str; 3] = ["stablelm2", "hunyuan", "solar-open"];
 
 impl Vocabulary {
     /// Reads the tokenizer of a GGUF file.
@@ -25,106 +47,134 @@ impl Vocabulary {
     /// # Errors
     /// [`Problem`] names the key.
     pub fn from_gguf(gguf: &Gguf, vocab_size: u32) -> Result<Self, Problem> {
-        let key = "tokenizer.ggml.add_eos_token";
-        if gguf.bool(key)? == Some(true) {
-            return Err(unsupported(key, true, "false: a prompt must not end the text"));
+        if gguf.bool(ADD_EOS)? == Some(true) {
+            return Err(unsupported(ADD_EOS, true, "false: a prompt must not end the text"));
         }
+        strips_no_spaces(gguf)?;
+        gguf.texts(TOKENS)?.ok_or_else(|| gguf.error(TOKENS, "a list of strings"))?;
+        let tokens = gguf.tokens()?;
         let mut vocabulary = match gguf.text(MODEL)? {
-            Some("llama") => sentencepiece(gguf, vocab_size)?,
-            Some("gpt2") => byte_level(gguf, vocab_size)?,
+            Some("llama") => sentencepiece(gguf, &tokens, vocab_size)?,
+            Some("gpt2") => byte_level(gguf, &tokens, vocab_size)?,
             _ => {
                 let expected =
                     "\"llama\" (sentencepiece with byte fallback) or \"gpt2\" (byte-pair encoding over bytes)";
                 return Err(gguf.error(MODEL, expected).into());
             }
         };
-        vocabulary.chat_template = gguf.text("tokenizer.chat_template")?.unwrap_or_default().to_owned();
-        for name in ["bos_token", "eos_token"] {
-            let id = gguf.u32(&format!("tokenizer.ggml.{name}_id"))?;
-            let token = id.and_then(|id| vocabulary.tokens.get(id as usize));
-            let text = token.and_then(|token| String::from_utf8(token.text.clone()).ok());
-            vocabulary.special_tokens.extend(text.map(|text| (name.to_owned(), text)));
+        for (token, kind) in vocabulary.tokens.iter_mut().zip(&tokens.types) {
+            if *kind == TokenType::Unused {
+                token.text.clear();
+            }
+        }
+        let template = gguf.text(CHAT_TEMPLATE)?.or(gguf.text(&format!("{CHAT_TEMPLATE}.default"))?);
+        vocabulary.chat_template = template.unwrap_or_default().to_owned();
+        for (name, key) in [("bos_token", "bos"), ("eos_token", "eos")] {
+            let text = gguf.special(key)?.and_then(|id| tokens.texts.get(id as usize));
+            vocabulary.special_tokens.extend(text.map(|text| (name.to_owned(), (*text).to_owned())));
         }
         Ok(vocabulary)
     }
 }
 
 /// Byte-pair encoding over characters with byte fallback.
-fn sentencepiece(gguf: &Gguf, vocab_size: u32) -> Result<Vocabulary, Problem> {
-    let (pieces, types) = tokens(gguf)?;
-    let scores = numbers(gguf, SCORES, pieces.len())?;
+fn sentencepiece(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabulary, Problem> {
+    for (text, kind) in tokens.texts.iter().zip(&tokens.types) {
+        if *kind == TokenType::Byte && byte_of(text).is_none() {
+            return Err(no_byte(text));
+        }
+    }
+    spells_pieces(tokens)?;
+    let scores = gguf.numbers_of_tokens(SCORES, tokens.texts.len())?.unwrap_or_else(|| vec![0.0; tokens.texts.len()]);
+    let pieces = tokens.texts.iter().map(|&text| text.to_owned()).collect();
     let mut vocabulary = Vocabulary::of_pieces(pieces, vocab_size)?;
-    vocabulary.merge_by_score(&scores, |id| types[id] == NORMAL)?;
-    vocabulary.bos = gguf.bos()?;
-    vocabulary.add_bos = gguf.bool(ADD_BOS)?.unwrap_or(true) && vocabulary.bos.is_some();
-    vocabulary.unk = gguf.u32("tokenizer.ggml.unknown_token_id")?.or(Some(0));
+    // Tokens that are found before anything is merged are met within longer ones, too.
+    vocabulary.merge_by_score(&scores, |id| {
+        let kind = tokens.types[id];
+        matches!(kind, TokenType::Normal | TokenType::UserDefined | TokenType::Unused)
+            && byte_of(tokens.texts[id]).is_none()
+    })?;
+    vocabulary.bos = gguf.special("bos")?;
+    vocabulary.add_bos = gguf.bool(ADD_BOS)?.unwrap_or(true);
+    vocabulary.unk = gguf.special("unk")?;
     // llama.cpp puts the space before every text between two marks.
     let prefix = gguf.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     vocabulary.prefix = if prefix { PrefixSpace::Prepend } else { PrefixSpace::Never };
     vocabulary.strip_space = prefix;
-    for (id, &kind) in types.iter().enumerate() {
-        let is_byte = vocabulary.tokens[id].kind == TokenKind::Byte;
-        if is_byte != (kind == BYTE) {
-            return Err(wrong_type(&vocabulary.pieces[id], kind));
-        }
-    }
-    for token in added(&vocabulary.pieces, &types) {
+    for token in added(tokens) {
         vocabulary.add(token)?;
     }
     Ok(vocabulary)
 }
 
+/// Refuses pieces that llama.cpp merges from a character which is no piece: rillm merges pieces only.
+fn spells_pieces(tokens: &Tokens) -> Result<(), Problem> {
+    let pieces: HashSet<&str> = tokens.texts.iter().copied().collect();
+    let single = |text: &str| text.chars().nth(1).is_none();
+    for (text, kind) in tokens.texts.iter().zip(&tokens.types) {
+        let splits = [text.char_indices().nth(1), text.char_indices().next_back()];
+        let mut splits = splits.into_iter().flatten().filter(|&(at, _)| at > 0).map(|(at, _)| text.split_at(at));
+        let is_met = |part: &str| pieces.contains(part) || single(part);
+        let is_unspelled = |(left, right): (&str, &str)| {
+            is_met(left) && is_met(right) && !(pieces.contains(left) && pieces.contains(right))
+        };
+        if matches!(kind, TokenType::Normal | TokenType::Unused) && splits.any(is_unspelled) {
+            let supported = "pieces whose characters are pieces, too";
+            return Err(unsupported(
+                format!("piece {text:?} of {TOKENS}"),
+                "made of a character that is none",
+                supported,
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Byte-pair encoding over the bytes of words, cut as the `pre` key says.
-fn byte_level(gguf: &Gguf, vocab_size: u32) -> Result<Vocabulary, Problem> {
-    // Names that llama.cpp takes for one and the same are so here.
-    let (splits, llama3) = match gguf.text(PRE)? {
-        Some("gpt-2") => (Splits::Gpt2, false),
-        Some("smollm") => (Splits::DigitsGpt2, false),
-        Some("llama-bpe" | "llama3" | "llama-v3") => (Splits::Llama3, true),
-        Some("qwen2" | "deepseek-r1-qwen") => (Splits::Qwen2, false),
-        _ => return Err(gguf.error(PRE, "\"gpt-2\", \"smollm\", \"llama-bpe\" or \"qwen2\"").into()),
+fn byte_level(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabulary, Problem> {
+    let pre = gguf.text(PRE)?.unwrap_or_default();
+    let known = [
+        (&GPT2[..], Splits::Gpt2),
+        (&DIGITS_GPT2, Splits::DigitsGpt2),
+        (&LLAMA3, Splits::Llama3),
+        (&LLAMA3_PATTERN, Splits::Llama3),
+        (&QWEN2, Splits::Qwen2),
+        (&QWEN2_PATTERN, Splits::Qwen2),
+    ];
+    let Some((_, splits)) = known.into_iter().find(|(names, _)| names.contains(&pre)) else {
+        let expected = "\"gpt-2\", \"smollm\", \"llama-bpe\", \"qwen2\" or another name of these four patterns";
+        return Err(gguf.error(PRE, expected).into());
     };
-    let (pieces, types) = tokens(gguf)?;
-    if let Some(id) = types.iter().position(|&kind| kind == BYTE) {
-        return Err(wrong_type(&pieces[id], BYTE));
+    if let Some(byte) = tokens.types.iter().position(|&kind| kind == TokenType::Byte) {
+        return Err(no_byte(tokens.texts[byte]));
     }
     let merges = gguf.texts(MERGES)?.ok_or_else(|| gguf.error(MERGES, "a list of strings"))?;
-    let merges = merges.into_iter().map(|merge| split_merge(gguf, merge)).collect::<Result<Vec<_>, _>>()?;
+    let mut merges = merges.into_iter().map(|merge| split_merge(gguf, merge)).collect::<Result<Vec<_>, _>>()?;
+    // Of a pair that is there twice llama.cpp takes the first.
+    let mut seen = HashSet::new();
+    merges.retain(|merge| seen.insert(merge.clone()));
+    let llama3 = LLAMA3.contains(&pre);
     // Qwen 2's tokenizer normalises text, which no key says.
-    let algorithm = ByteLevel { splits, prefix_space: false, ignore_merges: llama3, nfc: splits == Splits::Qwen2 };
-    let added = added(&pieces, &types);
-    let mut vocabulary = Vocabulary::byte_level(pieces, &merges, added, algorithm, vocab_size)?;
-    vocabulary.bos = gguf.bos()?;
-    vocabulary.add_bos = gguf.bool(ADD_BOS)?.unwrap_or(llama3) && vocabulary.bos.is_some();
+    let algorithm = ByteLevel { splits, prefix_space: false, ignore_merges: llama3, nfc: QWEN2.contains(&pre) };
+    let pieces = tokens.texts.iter().map(|&text| text.to_owned()).collect();
+    let mut vocabulary = Vocabulary::byte_level(pieces, &merges, added(tokens), algorithm, vocab_size)?;
+    vocabulary.bos = gguf.special("bos")?;
+    vocabulary.add_bos = gguf.bool(ADD_BOS)?.unwrap_or(llama3);
     Ok(vocabulary)
 }
 
-/// The pieces and their types, which are known; unused pieces are empty.
-fn tokens(gguf: &Gguf) -> Result<(Vec<String>, Vec<f32>), Problem> {
-    let pieces = gguf.texts(TOKENS)?.ok_or_else(|| gguf.error(TOKENS, "a list of strings"))?;
-    let types = numbers(gguf, TYPES, pieces.len())?;
-    let used = |(piece, &kind): (&str, &f32)| match kind {
-        NORMAL | UNKNOWN | CONTROL | USER_DEFINED | BYTE => Ok(piece.to_owned()),
-        UNUSED => Ok(String::new()),
-        _ => Err(wrong_type(piece, kind)),
-    };
-    let pieces = pieces.into_iter().zip(&types).map(used).collect::<Result<_, _>>()?;
-    Ok((pieces, types))
-}
-
 /// The tokens that are found as they are written, unless nothing is written of them.
-fn added(pieces: &[String], types: &[f32]) -> Vec<AddedToken> {
-    let tokens = pieces.iter().zip(types).enumerate();
-    let added =
-        tokens.filter(|(_, (piece, kind))| matches!(**kind, UNKNOWN | CONTROL | USER_DEFINED) && !piece.is_empty());
-    added
-        .map(|(id, (piece, &kind))| AddedToken {
-            id: id as u32,
-            content: piece.clone(),
-            normalized: false,
-            special: kind != USER_DEFINED,
-        })
-        .collect()
+fn added(tokens: &Tokens) -> Vec<AddedToken> {
+    let tokens = (0..).zip(tokens.texts.iter().zip(&tokens.types)).filter(|(_, (text, _))| !text.is_empty());
+    let added = tokens.filter_map(|(id, (text, kind))| {
+        let special = match kind {
+            TokenType::Unknown | TokenType::Control => true,
+            TokenType::UserDefined => false,
+            TokenType::Normal | TokenType::Unused | TokenType::Byte => return None,
+        };
+        Some(AddedToken { id, content: (*text).to_owned(), normalized: false, special })
+    });
+    added.collect()
 }
 
 /// The two pieces of a merge, between which stands a space that is not the first character.
@@ -136,13 +186,18 @@ fn split_merge(gguf: &Gguf, merge: &str) -> Result<(String, String), GgufError> 
     Ok((left.to_owned(), right.to_owned()))
 }
 
-fn wrong_type(piece: &str, found: f32) -> Problem {
-    let supported = "1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, and 6 byte of pieces such as <0x41>";
-    unsupported(format!("{TYPES} of piece {piece:?}"), found, supported)
+/// Refuses the models whose marks take the white space after them along, which llama.cpp tells by the name.
+fn strips_no_spaces(gguf: &Gguf) -> Result<(), Problem> {
+    let key = "general.name";
+    let name = gguf.text(key)?.unwrap_or_default().to_lowercase();
+    if name.contains("phi-3") || name.contains("phi3") {
+        let expected = "another model: Phi-3's marks swallow the white space after them, which rillm's do not";
+        return Err(gguf.error(key, expected).into());
+    }
+    Ok(())
 }
 
-/// A list of as many numbers as there are tokens.
-fn numbers(gguf: &Gguf, key: &str, tokens: usize) -> Result<Vec<f32>, Problem> {
-    let numbers = gguf.numbers(key)?.filter(|numbers| numbers.len() == tokens);
-    numbers.ok_or_else(|| gguf.error(key, format!("a list of {tokens} numbers, one for each token")).into())
+fn no_byte(text: &str) -> Problem {
+    let supported = "this type only for pieces such as <0x41>, under tokenizer.ggml.model \"llama\"";
+    unsupported(format!("{TYPES} of piece {text:?}"), "6, a byte", supported)
 }

@@ -6,12 +6,12 @@
 
 mod byte_level;
 mod byte_level_json;
-mod config;
 mod gguf;
 mod llama2c;
 mod normal_forms;
 mod section;
 mod sentencepiece;
+mod settings;
 mod tokenizer_json;
 mod wordpiece;
 
@@ -26,6 +26,7 @@ pub use wordpiece::{Normalizer, WordPiece};
 
 use crate::checkpoint::map_file;
 use crate::gguf::{Gguf, GgufError, is_gguf};
+use settings::Settings;
 
 /// Why a tokenizer was refused, and where.
 #[derive(Debug, thiserror::Error)]
@@ -159,8 +160,8 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// Reads a checkpoint's tokenizer: of a directory, `tokenizer.json` or else `tokenizer.model`; or a file of either
-    /// kind, a GGUF file, or a `tokenizer.bin` of llama2.c. A `tokenizer_config.json` and a `chat_template.jinja` beside it are
-    /// read, too. `vocab_size` is the model's.
+    /// kind, a GGUF file, or a `tokenizer.bin` of llama2.c. What `transformers` keeps beside the first two is read, too.
+    /// `vocab_size` is the model's.
     ///
     /// # Errors
     /// [`VocabularyError`] names the file and the field.
@@ -185,21 +186,10 @@ impl Vocabulary {
             return Self::from_gguf(&gguf, vocab_size).map_err(at(&file));
         }
         let bytes = std::fs::read(&file).map_err(Problem::Io).map_err(at(&file))?;
-        let beside = |name| {
-            let path = file.with_file_name(name);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(at(&path)(error.into())),
-            }
-        };
-        let config = beside("tokenizer_config.json")?;
-        let config = config.as_deref();
-        // Where newer checkpoints have the chat template.
-        let template = beside("chat_template.jinja")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let vocabulary = match file.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => Self::from_tokenizer_json(&bytes, config, vocab_size),
-            Some("model") => Self::from_sentencepiece(&bytes, config, vocab_size),
+        let settings = || Settings::beside(&file);
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Self::from_json(&bytes, &settings()?, vocab_size),
+            Some("model") => Self::from_model(&bytes, &settings()?, vocab_size),
             Some("bin") => Self::from_llama2c(&bytes, vocab_size),
             _ => Err(Problem::Unsupported {
                 field: "the file's extension".into(),
@@ -207,8 +197,7 @@ impl Vocabulary {
                 supported: ".json, .model and .bin",
             }),
         }
-        .map_err(at(&file))?;
-        Ok(Self { chat_template: template.unwrap_or(vocabulary.chat_template), ..vocabulary })
+        .map_err(at(&file))
     }
 
     /// A vocabulary of `pieces` without merges; each of `pieces` is text unless it is spelled as a byte.
@@ -251,11 +240,12 @@ impl Vocabulary {
         // What it is found by, so that a space that belongs to that is printed again.
         let text = match self.algorithm {
             Algorithm::Chars => printed(&self.pattern(&added)),
-            Algorithm::Bytes(byte_level) if byte_level.nfc && added.normalized => {
+            // ASCII is in normalization form C, and so is nearly every text that it stands in: a token is found as it is written.
+            Algorithm::Bytes(byte_level) if byte_level.nfc && added.normalized && !added.content.is_ascii() => {
                 return Err(unsupported(
                     format!("normalized of the added token {:?}, with an NFC normalizer,", added.content),
                     true,
-                    "false",
+                    "false, or true of ASCII",
                 ));
             }
             Algorithm::Bytes(_) => byte_level::spelled(&added.content),

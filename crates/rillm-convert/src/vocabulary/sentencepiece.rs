@@ -1,7 +1,9 @@
 //! `tokenizer.model` of sentencepiece: the few fields of its protocol buffer that a tokenizer needs.
 
-use super::config::TokenizerConfig;
-use super::{PrefixSpace, Problem, TokenKind, Vocabulary, unsupported};
+use std::collections::HashMap;
+
+use super::settings::Settings;
+use super::{AddedToken, PrefixSpace, Problem, SPACE_MARK, TokenKind, Vocabulary, unsupported};
 
 // Field numbers of sentencepiece_model.proto.
 const MODEL_PIECES: u64 = 1;
@@ -15,6 +17,7 @@ const TRAINER_SPACE_AS_SUFFIX: u64 = 24;
 const TRAINER_BYTE_FALLBACK: u64 = 35;
 const TRAINER_UNK: u64 = 40;
 const TRAINER_BOS: u64 = 41;
+const TRAINER_EOS: u64 = 42;
 const NORMALIZER_NAME: u64 = 1;
 const NORMALIZER_CHARSMAP: u64 = 2;
 const NORMALIZER_ADD_PREFIX: u64 = 3;
@@ -25,17 +28,22 @@ const MODEL_TYPE_BPE: u64 = 2;
 const NORMAL: u64 = 1;
 const UNKNOWN: u64 = 2;
 const CONTROL: u64 = 3;
+const USER_DEFINED: u64 = 4;
+const UNUSED: u64 = 5;
 const BYTE: u64 = 6;
 
 impl Vocabulary {
     /// Reads a `tokenizer.model` and, if there is one, the `tokenizer_config.json` beside it. Marks such as `<s>` are
-    /// found in a text only where the latter lists them as added tokens.
+    /// found in a text as `transformers` finds them, although sentencepiece does not.
     ///
     /// # Errors
     /// [`Problem`] names the first field that asks for something else than byte-pair encoding over characters as they
     /// are.
     pub fn from_sentencepiece(bytes: &[u8], config: Option<&[u8]>, vocab_size: u32) -> Result<Self, Problem> {
-        let config = TokenizerConfig::parse(config)?;
+        Self::from_model(bytes, &Settings::of_config(config)?, vocab_size)
+    }
+
+    pub(super) fn from_model(bytes: &[u8], settings: &Settings, vocab_size: u32) -> Result<Self, Problem> {
         let mut pieces = Vec::new();
         let mut scores = Vec::new();
         let mut types = Vec::new();
@@ -57,41 +65,62 @@ impl Vocabulary {
         trainer.check()?;
         normalizer.check()?;
 
+        // Nothing is written of an unused piece.
+        for (piece, _) in pieces.iter_mut().zip(&types).filter(|(_, kind)| **kind == UNUSED) {
+            piece.clear();
+        }
         let mut vocabulary = Self::of_pieces(pieces, vocab_size)?;
         vocabulary.merge_by_score(&scores, |id| types[id] == NORMAL)?;
+        let mut added = Vec::new();
         for (id, &kind) in types.iter().enumerate() {
-            let token = &mut vocabulary.tokens[id];
+            let (piece, token) = (&vocabulary.pieces[id], &mut vocabulary.tokens[id]);
             let is_byte = token.kind == TokenKind::Byte;
             token.kind = match kind {
-                NORMAL if !is_byte => TokenKind::Text,
+                NORMAL | UNUSED if !is_byte => TokenKind::Text,
+                USER_DEFINED if !is_byte && !piece.contains(SPACE_MARK) => TokenKind::Text,
                 UNKNOWN => TokenKind::Unknown,
                 CONTROL => TokenKind::Control,
                 BYTE if is_byte => TokenKind::Byte,
                 _ => {
                     return Err(unsupported(
-                        format!("type of piece {:?}", vocabulary.pieces[id]),
+                        format!("type of piece {piece:?}"),
                         kind,
-                        "1 normal, 2 unknown, 3 control and 6 byte; use the model's tokenizer.json",
+                        "1 normal, 2 unknown, 3 control, 4 user-defined of pieces without a space, 5 unused and 6 byte; use the \
+                         model's tokenizer.json",
                     ));
                 }
             };
+            if matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) && !piece.is_empty() {
+                let special = kind != USER_DEFINED;
+                added.push(AddedToken { id: id as u32, content: piece.clone(), normalized: false, special });
+            }
         }
+        let ids = vocabulary.pieces.iter().enumerate().filter(|(_, piece)| !piece.is_empty());
+        let ids: HashMap<&str, u32> = ids.map(|(id, piece)| (piece.as_str(), id as u32)).collect();
+        settings.complete(&mut added, &ids, false, vocab_size)?;
+
         let token = |id: i32| u32::try_from(id).ok().filter(|&id| id < vocab_size);
         vocabulary.unk = token(trainer.unk);
-        vocabulary.bos = token(trainer.bos);
-        vocabulary.add_bos = config.add_bos.unwrap_or(true) && vocabulary.bos.is_some();
-        vocabulary.prefix = match (normalizer.add_prefix, config.add_prefix_space, config.legacy) {
+        vocabulary.prefix = match (normalizer.add_prefix, settings.add_prefix_space, settings.legacy) {
             (false, ..) | (_, Some(false), _) => PrefixSpace::Never,
             (true, _, Some(false)) => PrefixSpace::First,
             (true, ..) => PrefixSpace::Prepend,
         };
         vocabulary.escaped_marks = vocabulary.prefix != PrefixSpace::First;
         vocabulary.strip_space = vocabulary.prefix != PrefixSpace::Never;
-        for added in config.added()? {
-            vocabulary.add(added)?;
+        for token in added {
+            // sentencepiece has no added tokens: `transformers` looks for them in the text as it is.
+            vocabulary.add(AddedToken { normalized: false, ..token })?;
         }
-        vocabulary.chat_template = config.chat_template.unwrap_or_default();
-        vocabulary.special_tokens = config.special_tokens;
+        vocabulary.special_tokens = settings.special_tokens();
+        for (name, id) in [("bos_token", trainer.bos), ("eos_token", trainer.eos), ("unk_token", trainer.unk)] {
+            let piece = token(id).map(|id| vocabulary.pieces[id as usize].clone());
+            let piece = piece.filter(|_| settings.name(name).is_none());
+            vocabulary.special_tokens.extend(piece.map(|piece| (name.to_owned(), piece)));
+        }
+        vocabulary.bos = settings.name("bos_token").and_then(|bos| vocabulary.find(bos)).or(token(trainer.bos));
+        vocabulary.add_bos = settings.add_bos.unwrap_or(true) && vocabulary.bos.is_some();
+        vocabulary.chat_template = settings.chat_template.clone();
         Ok(vocabulary)
     }
 }
@@ -123,11 +152,12 @@ struct Trainer {
     byte_fallback: bool,
     unk: i32,
     bos: i32,
+    eos: i32,
 }
 
 impl Default for Trainer {
     fn default() -> Self {
-        Self { model_type: 1, space_as_suffix: false, byte_fallback: false, unk: 0, bos: 1 }
+        Self { model_type: 1, space_as_suffix: false, byte_fallback: false, unk: 0, bos: 1, eos: 2 }
     }
 }
 
@@ -144,6 +174,7 @@ impl Trainer {
                 // A negative number, which says that there is no such token, is written with 64 bits.
                 (TRAINER_UNK, Value::Varint(value)) => trainer.unk = value as i32,
                 (TRAINER_BOS, Value::Varint(value)) => trainer.bos = value as i32,
+                (TRAINER_EOS, Value::Varint(value)) => trainer.eos = value as i32,
                 _ => {}
             }
         }

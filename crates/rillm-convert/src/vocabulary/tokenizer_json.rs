@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::byte_level::merge_ids;
 use super::byte_level_json::byte_level;
-use super::config::{TokenizerConfig, added_token};
+use super::settings::{Settings, added_token};
 use super::{AddedToken, Problem, Vocabulary, unsupported};
+use crate::json;
 
 impl Vocabulary {
     /// Reads a `tokenizer.json` and, if there is one, the `tokenizer_config.json` beside it. `truncation` and `padding`
@@ -17,19 +18,38 @@ impl Vocabulary {
     /// # Errors
     /// [`Problem`] names the first field that asks for something else than byte-pair encoding as known models have it.
     pub fn from_tokenizer_json(bytes: &[u8], config: Option<&[u8]>, vocab_size: u32) -> Result<Self, Problem> {
-        let json: Value = serde_json::from_slice(bytes)?;
-        let config = TokenizerConfig::parse(config)?;
+        Self::from_json(bytes, &Settings::of_config(config)?, vocab_size)
+    }
+
+    pub(super) fn from_json(bytes: &[u8], settings: &Settings, vocab_size: u32) -> Result<Self, Problem> {
+        let json: Value = json::read(bytes)?;
         let model = &json["model"];
-        if model["type"] == "WordPiece" {
-            return Self::from_word_pieces(&json, config, vocab_size);
+        let is_word_piece = model["type"] == "WordPiece";
+        let mut vocabulary = match is_word_piece {
+            true => Self::from_word_pieces(&json, settings, vocab_size)?,
+            false => Self::from_merges(&json, settings, vocab_size)?,
+        };
+        let bos = template_bos(&json["post_processor"])?;
+        if let Some(token) = bos.filter(|&bos| bos >= vocab_size) {
+            return Err(Problem::TooManyTokens { token: token as usize, vocab_size });
         }
-        let byte_level = byte_level(&json)?;
+        vocabulary.add_bos = bos.is_some();
+        vocabulary.bos = bos.or_else(|| vocabulary.find(settings.name("bos_token")?));
+        vocabulary.chat_template = settings.chat_template.clone();
+        vocabulary.special_tokens = settings.special_tokens();
+        Ok(vocabulary)
+    }
+
+    /// Byte-pair encoding, over bytes or over characters.
+    fn from_merges(json: &Value, settings: &Settings, vocab_size: u32) -> Result<Self, Problem> {
+        let model = &json["model"];
+        let byte_level = byte_level(json)?;
         check_model(model, byte_level.is_some())?;
 
         let ids = vocab(model)?;
         let pieces = pieces(&ids, vocab_size)?;
         let merges = merges(model)?;
-        let added = added_tokens(&json, false);
+        let added = added_tokens(json, settings, &ids, false, vocab_size);
         let unk = model["unk_token"].as_str();
         let mut vocabulary;
         if let Some(byte_level) = byte_level {
@@ -45,15 +65,6 @@ impl Vocabulary {
             }
             vocabulary.strip_space = strips_space(&json["decoder"])?;
         }
-
-        let bos = template_bos(&json["post_processor"], false)?;
-        vocabulary.add_bos = match &json["post_processor"] {
-            Value::Null => config.add_bos == Some(true),
-            _ => bos.is_some(),
-        };
-        vocabulary.bos = bos.or_else(|| vocabulary.find(&config.bos?));
-        vocabulary.chat_template = config.chat_template.unwrap_or_default();
-        vocabulary.special_tokens = config.special_tokens;
         Ok(vocabulary)
     }
 
@@ -148,15 +159,24 @@ pub(super) fn pieces(ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<Vec<St
     Ok(pieces)
 }
 
-/// The added tokens, which may strip spaces beside them where those are `no_text` anyway.
-pub(super) fn added_tokens(json: &Value, no_text: bool) -> Result<Vec<AddedToken>, Problem> {
+/// The added tokens, those of the files beside the tokenizer included. They may strip spaces beside them where those are
+/// `no_text` anyway.
+pub(super) fn added_tokens(
+    json: &Value,
+    settings: &Settings,
+    pieces: &HashMap<&str, u32>,
+    no_text: bool,
+    vocab_size: u32,
+) -> Result<Vec<AddedToken>, Problem> {
     let tokens = json["added_tokens"].as_array().into_iter().flatten();
     let added = tokens.map(|token| {
         let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
         let id = id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
         added_token(token, id, no_text)
     });
-    added.collect()
+    let mut added = added.collect::<Result<Vec<_>, _>>()?;
+    settings.complete(&mut added, pieces, no_text, vocab_size)?;
+    Ok(added)
 }
 
 pub(super) fn vocab(model: &Value) -> Result<HashMap<&str, u32>, Problem> {
@@ -209,49 +229,45 @@ fn strips_space(decoder: &Value) -> Result<bool, Problem> {
     ))
 }
 
-/// The token that the post-processor puts before every text. One that it puts after every text is left out where
-/// `may_end`.
-pub(super) fn template_bos(post_processor: &Value, may_end: bool) -> Result<Option<u32>, Problem> {
-    let refused = || {
-        unsupported(
-            "post_processor",
-            post_processor,
-            "none, ByteLevel, and a TemplateProcessing with at most one special token before the text, and of a WordPiece \
-             model one after it or a BertProcessing",
-        )
-    };
-    let is_text = |part: &Value| part["Sequence"]["id"] == "A";
-    let token = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some).ok_or_else(refused);
+/// The token that the post-processor puts before every text. What it puts after every text is left out: a prompt is gone
+/// on with.
+fn template_bos(post_processor: &Value) -> Result<Option<u32>, Problem> {
     let steps = match post_processor["processors"].as_array() {
         Some(steps) if post_processor["type"] == "Sequence" => steps.as_slice(),
         _ => std::slice::from_ref(post_processor),
     };
-    // ByteLevel changes no token.
-    let mut steps = steps.iter().filter(|step| !step.is_null() && (may_end || step["type"] != "ByteLevel"));
-    let step = match (steps.next(), steps.next()) {
-        (None, _) => return Ok(None),
-        (Some(step), None) => step,
-        _ => return Err(refused()),
-    };
-    match step["type"].as_str() {
-        Some("BertProcessing") if may_end => return token(&step["cls"][1]),
-        Some("TemplateProcessing") => {}
-        _ => return Err(refused()),
+    let firsts = steps.iter().map(step_firsts).collect::<Option<Vec<_>>>().map(|firsts| firsts.concat());
+    match firsts.as_deref() {
+        Some([]) => Ok(None),
+        Some([id]) => Ok(Some(*id)),
+        _ => Err(unsupported(
+            "post_processor",
+            post_processor,
+            "none, ByteLevel, BertProcessing, RobertaProcessing, and a TemplateProcessing with at most one special token before \
+             the text",
+        )),
     }
-    let single = match step["single"].as_array().ok_or_else(refused)?.as_slice() {
-        [single @ .., last] if may_end && last["SpecialToken"].is_object() => single,
-        single => single,
-    };
-    match single {
-        [text] if is_text(text) => Ok(None),
-        [special, text] if is_text(text) => {
-            let name = special["SpecialToken"]["id"].as_str().ok_or_else(refused)?;
-            let ids = &step["special_tokens"][name]["ids"];
-            match ids.as_array().map(Vec::as_slice) {
-                Some([id]) => token(id),
-                _ => Err(refused()),
-            }
+}
+
+/// The tokens that a step of the post-processor puts before a text; `None` where it does something else.
+fn step_firsts(step: &Value) -> Option<Vec<u32>> {
+    let token = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+    match step["type"].as_str() {
+        None if step.is_null() => Some(Vec::new()),
+        // It changes no token.
+        Some("ByteLevel") => Some(Vec::new()),
+        Some("BertProcessing" | "RobertaProcessing") => Some(vec![token(&step["cls"][1])?]),
+        Some("TemplateProcessing") => {
+            let single = step["single"].as_array()?;
+            let text = single.iter().position(|part| part["Sequence"]["id"] == "A")?;
+            let is_special = |part: &Value| part["SpecialToken"].is_object();
+            let ids = single[..text].iter().map(|part| {
+                let name = part["SpecialToken"]["id"].as_str()?;
+                step["special_tokens"][name]["ids"].as_array()?.iter().map(token).collect::<Option<Vec<_>>>()
+            });
+            let ids = ids.collect::<Option<Vec<_>>>()?.concat();
+            single[text + 1..].iter().all(is_special).then_some(ids)
         }
-        _ => Err(refused()),
+        _ => None,
     }
 }

@@ -23,6 +23,13 @@ pub enum WriteError {
         /// The output.
         path: PathBuf,
     },
+    /// There is something else in the output's place.
+    NoFile {
+        /// The output.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// The directory that the file was to be in does not exist.
     NoDirectory {
         /// The file that was to be.
@@ -80,6 +87,9 @@ impl fmt::Display for WriteError {
                 path.display(),
                 path.join("model.rillm").display()
             ),
+            Self::NoFile { path, what } => {
+                write!(f, "{} is {what}, whose place no file can take; name the file to make", path.display())
+            }
             Self::NoDirectory { path, directory } => write!(
                 f,
                 "cannot make {}: there is no directory {}; make it first",
@@ -99,8 +109,11 @@ impl fmt::Display for WriteError {
             }
             Self::NotFinite { kind, layer, row, column, value } => write!(
                 f,
-                "{kind} of layer {layer} has {value} at row {row}, column {column}; the checkpoint is damaged, download \
-                 or train it again"
+                "{kind}{} has {value} at row {row}, column {column}; the checkpoint is damaged, download or train it again",
+                match kind {
+                    TensorKind::Embedding | TensorKind::FinalNorm | TensorKind::Head => String::new(),
+                    _ => format!(" of layer {layer}"),
+                }
             ),
         }
     }

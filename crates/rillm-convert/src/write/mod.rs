@@ -3,17 +3,16 @@
 mod error;
 mod file;
 mod layout;
+mod new_file;
 mod rows;
 
 pub use error::WriteError;
+pub use new_file::{NewFile, what_else};
 
-use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{KeyBits, TensorHeader, TensorKind};
-use tempfile::NamedTempFile;
 
 use crate::chat::Unfollowable;
 use crate::checkpoint::Checkpoint;
@@ -132,38 +131,11 @@ pub fn convert(
     progress: impl FnMut(Progress) -> ControlFlow<()>,
     out: &Path,
 ) -> Result<Report, WriteError> {
-    let mut temporary = temporary_beside(out)?;
+    // That it cannot be written is found out before the checkpoint is read to its end.
+    drop(NewFile::new(out)?);
     let layout = Layout::new(checkpoint, tokenizer, options)?;
-    let mut output = Output::new(temporary.as_file_mut(), out);
-    let report = file::write(checkpoint, tokenizer, layout, &mut output, progress)?;
-    let io_error = |source| WriteError::Io { path: out.to_owned(), source };
-    temporary.as_file().sync_all().map_err(io_error)?;
-    temporary.persist(out).map_err(|error| io_error(error.error))?;
+    let mut file = NewFile::new(out)?;
+    let report = file::write(checkpoint, tokenizer, layout, &mut Output::new(file.file(), out), progress)?;
+    file.keep()?;
     Ok(report)
-}
-
-/// A file in the directory of `out` that removes itself unless it is renamed to `out`.
-///
-/// # Errors
-/// [`WriteError::IsDirectory`], [`WriteError::NoDirectory`] or [`WriteError::Io`].
-pub fn temporary_beside(out: &Path) -> Result<NamedTempFile, WriteError> {
-    if out.is_dir() {
-        return Err(WriteError::IsDirectory { path: out.to_owned() });
-    }
-    let directory = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Opened here, and not by `tempfile`, so that it is readable by whom the user's settings say, and that errors do not
-    // name it.
-    tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
-        .make_in(directory, |path| File::options().read(true).write(true).create_new(true).open(path))
-        .map_err(|source| match source.kind() {
-            ErrorKind::NotFound if !directory.exists() => {
-                WriteError::NoDirectory { path: out.to_owned(), directory: directory.to_owned() }
-            }
-            _ => WriteError::Io { path: out.to_owned(), source },
-        })
 }

@@ -1,12 +1,13 @@
-"""Writes renderings.json: what Jinja2 makes of the templates beside this file, with the settings of `transformers`.
+"""Writes renderings.json: what `transformers` makes of the templates beside this file.
 
-    pip install jinja2 && python make.py
+    pip install transformers jinja2 && python make.py
 """
 
 import json
 import pathlib
 
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.exceptions import TemplateError
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 HERE = pathlib.Path(__file__).parent
 TURNS = [
@@ -17,16 +18,9 @@ TURNS = [
     ("user", "Why?\n"),
 ]
 
-
-def raise_exception(message):
-    raise ValueError(message)
-
-
-environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-environment.globals["raise_exception"] = raise_exception
 renderings = {}
 for path in sorted(HERE.glob("*.jinja")):
-    template = environment.from_string(path.read_text())
+    template = _compile_jinja_template(path.read_text())
     for name, system in [("plain", []), ("system", [("system", "Be brief.")])]:
         messages = [{"role": role, "content": content} for role, content in system + TURNS]
         try:
@@ -34,7 +28,7 @@ for path in sorted(HERE.glob("*.jinja")):
                 messages=messages, tools=None, documents=None, add_generation_prompt=True,
                 bos_token="<s>", eos_token="</s>",
             )
-        except ValueError:
+        except TemplateError:
             text = None
         renderings[f"{path.stem} {name}"] = text
 (HERE / "renderings.json").write_text(json.dumps(renderings, indent=1) + "\n")

@@ -6,6 +6,7 @@ use rillm_convert::checkpoint::LlamaConfig;
 use rillm_convert::random::{self, SplitMix64};
 
 /// A key's value.
+#[derive(Clone)]
 pub enum Value {
     U32(u32),
     F32(f32),
@@ -112,7 +113,7 @@ pub fn random(config: &LlamaConfig, seed: u64) -> (Gguf, Vec<(TensorKind, u32, V
     let mut file = Gguf { version: 3, keys: Vec::new(), tensors: Vec::new() };
     let architecture = match config.attention {
         AttentionExtras { qk_norm: true, .. } => "qwen3",
-        AttentionExtras { qkv_bias: true, .. } => "qwen2",
+        AttentionExtras { qkv_bias: true, o_bias: false, .. } => "qwen2",
         _ => "llama",
     };
     file.set("general.architecture", Value::Text(architecture.to_owned()));
@@ -149,17 +150,23 @@ pub fn random(config: &LlamaConfig, seed: u64) -> (Gguf, Vec<(TensorKind, u32, V
             3 => (8, (0..rows).map(|_| q8_0_row(&mut random, cols)).collect()),
             _ => (3, (0..rows).map(|_| q4_1_row(&mut random, cols)).collect()),
         };
+        let stored_outputs = |outputs| match architecture {
+            "llama" => interleaved(outputs, config.head_dim as usize),
+            _ => (0..outputs).collect(),
+        };
         let order: Vec<usize> = match kind {
-            TensorKind::QProj | TensorKind::KProj if architecture == "llama" => {
-                interleaved(rows, config.head_dim as usize)
-            }
+            TensorKind::QProj | TensorKind::KProj => stored_outputs(rows),
             _ => (0..rows).collect(),
         };
+        let mut bytes: Vec<u8> = order.iter().flat_map(|&row| stored[row].0.clone()).collect();
+        if matches!(kind, TensorKind::QBias | TensorKind::KBias) {
+            bytes = stored_outputs(cols).into_iter().flat_map(|output| bytes[4 * output..][..4].to_vec()).collect();
+        }
         file.tensors.push(Tensor {
             name: name(kind, layer),
             dimensions: if kind.is_vector() { vec![cols as u64] } else { vec![cols as u64, rows as u64] },
             kind: ggml,
-            bytes: order.iter().flat_map(|&row| stored[row].0.clone()).collect(),
+            bytes,
         });
         numbers.push((kind, layer, stored.into_iter().flat_map(|(_, values)| values).collect()));
     }

@@ -11,8 +11,8 @@ use rillm::tokenizer::layout::wordpiece::{
 use rillm::tokenizer::layout::{MAX_PROBES, TableHeader};
 use serde_json::Value;
 
-use super::config::TokenizerConfig;
-use super::tokenizer_json::{added_tokens, pieces, template_bos, vocab};
+use super::settings::Settings;
+use super::tokenizer_json::{added_tokens, pieces, vocab};
 use super::{Algorithm, Problem, Token, TokenKind, Vocabulary, unsupported};
 pub use characters::Normalizer;
 
@@ -95,7 +95,7 @@ impl WordPiece {
 
 impl Vocabulary {
     /// Reads a `tokenizer.json` of a WordPiece model.
-    pub(super) fn from_word_pieces(json: &Value, config: TokenizerConfig, vocab_size: u32) -> Result<Self, Problem> {
+    pub(super) fn from_word_pieces(json: &Value, settings: &Settings, vocab_size: u32) -> Result<Self, Problem> {
         let word_piece = WordPiece::parse(json)?;
         let model = &json["model"];
         let ids = vocab(model)?;
@@ -111,13 +111,10 @@ impl Vocabulary {
         if vocabulary.unk.is_none() {
             return Err(unsupported("unk_token of model", unk, "a piece of its vocab"));
         }
-        for added in added_tokens(json, true)? {
+        for added in added_tokens(json, settings, &ids, true, vocab_size)? {
             vocabulary.add(added)?;
         }
         vocabulary.check_patterns(word_piece, json)?;
-        vocabulary.bos = template_bos(&json["post_processor"], true)?;
-        vocabulary.add_bos = vocabulary.bos.is_some();
-        vocabulary.chat_template = config.chat_template.unwrap_or_default();
         Ok(vocabulary)
     }
 
