@@ -1,6 +1,6 @@
 //! A text that a model writes, its figures, and both as JSON.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -13,7 +13,7 @@ use rillm_console::text::{Stop, Text};
 use serde::Serialize;
 
 use crate::session_args::SessionArgs;
-use crate::{interrupt, progress};
+use crate::{interrupt, progress, say};
 
 /// What `--json` prints. Scripts rely on these names.
 #[derive(Debug, Serialize)]
@@ -100,7 +100,7 @@ impl Outcome {
 /// Prints a piece of a text at once; nothing where a report as JSON follows.
 pub fn show(piece: &str, json: bool) -> Result<()> {
     if !json {
-        let mut out = stdout().lock();
+        let mut out = say::out();
         out.write_all(piece.as_bytes())?;
         out.flush()?;
     }

@@ -1,7 +1,7 @@
 //! `rillm card`: make an image of a card, or check a card.
 
 use std::fs::File;
-use std::io::{Read, Write, stdout};
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm_convert::write::temporary_beside;
+use rillm_convert::write::{NewFile, what_else};
 use serde_json::json;
 
 use crate::card_check::{self, Checked};
@@ -17,7 +17,7 @@ use crate::card_image::{Content, Layout, write};
 use crate::model_file::{BUNDLED, bundled, from_path};
 use crate::source::{Access, Card};
 use crate::whole::{tensor_table, verify};
-use crate::{interrupt, number, progress};
+use crate::{files, interrupt, number, progress, say};
 
 /// Make an image of an SD card with models on it, or check a card
 #[derive(Clone, Debug, clap::Args)]
@@ -33,20 +33,20 @@ or dd; everything on the card is lost. A card that is FAT32 already takes a file
 copying it.")]
 pub struct Args {
     /// The .rillm files, the one that a device opens first; the bundled model if absent
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", value_parser = files::input())]
     models: Vec<PathBuf>,
     /// The image to make; an older one of that name is replaced at the end, not before
-    #[arg(long, short, value_name = "FILE", required_unless_present = "check")]
+    #[arg(long, short, value_name = "FILE", required_unless_present = "check", value_parser = files::output())]
     out: Option<PathBuf>,
-    /// Bytes of the image, at most what the card has; if absent, the smallest power of two from 64M on that holds the
-    /// models. QEMU wants a power of two
-    #[arg(long, value_name = "BYTES", value_parser = number::bytes)]
+    /// Bytes of the image, 37M to 1024G, and at most what the card has; if absent, the smallest power of two from 64M on
+    /// that holds the models. QEMU wants a power of two
+    #[arg(long, value_name = "BYTES", value_parser = number::image_bytes)]
     size: Option<usize>,
     /// The card's name, up to 11 of A to Z, 0 to 9, - and _
     #[arg(long, value_name = "NAME", default_value = "RILLM", value_parser = label)]
     label: String,
     /// Check a card instead: its device, its image, or the directory that it is mounted at
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["models", "out", "size", "label"])]
+    #[arg(long, value_name = "PATH", value_parser = files::input(), conflicts_with_all = ["models", "out", "size", "label"])]
     check: Option<PathBuf>,
     /// Print one JSON object instead of the table
     #[arg(long)]
@@ -73,25 +73,26 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Makes the image.
 fn make(args: &Args, out: &Path) -> Result<ExitCode> {
-    // Ctrl-C ends the work after the bytes at hand, so that the image in progress is removed.
-    interrupt::watch()?;
     if out.is_dir() {
         let image = out.join("card.img");
         bail!("{} is a directory; name the image to make, as in {}", out.display(), image.display());
     }
-    if out.exists() && !out.is_file() {
-        bail!("{} is a device; make an image, as in -o card.img, and write that to the device", out.display());
+    if let Some(what) = what_else(out) {
+        bail!("{} is {what}; make an image, as in -o card.img, and write that there", out.display());
     }
-    if let Ok(image) = out.canonicalize()
-        && args.models.iter().any(|model| model.canonicalize().is_ok_and(|model| model == image))
-    {
+    if args.models.iter().any(|model| files::same(model, out)) {
         bail!("{} is one of the models; name another image, as in -o card.img", out.display());
+    }
+    if files::starts_as_model(out) {
+        bail!("{} is a model, which would be lost; name another image, as in -o card.img", out.display());
     }
     let mut contents = contents(&args.models)?;
     let layout = Layout::new(args.size.map(|size| size as u64), &contents)?;
-    let mut image = temporary_beside(out)?;
+    // Ctrl-C ends the work after the bytes at hand, so that the image in progress is removed.
+    interrupt::watch()?;
+    let mut image = NewFile::new(out)?;
     let bar = progress::bytes(contents.iter().map(|content| u64::from(content.len)).sum());
-    let written = write(image.as_file_mut(), &layout, &mut contents, &args.label, |name, bytes| {
+    let written = write(image.file(), &layout, &mut contents, &args.label, |name, bytes| {
         bar.set_message(name.to_owned());
         bar.inc(bytes);
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -99,18 +100,17 @@ fn make(args: &Args, out: &Path) -> Result<ExitCode> {
     drop(bar);
     let cannot_write = || format!("cannot write {}", out.display());
     if written.with_context(cannot_write)?.is_break() {
-        eprintln!("{}", style("interrupted; nothing was written").dim().for_stderr());
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        say::note("interrupted; nothing was written");
+        return Ok(ExitCode::from(interrupt::exit_code()));
     }
     // What a device will see.
-    let files = card_check::card(image.as_file())?;
+    let (files, _) = card_check::card(image.file())?;
     let expected = contents.iter().map(|content| (&content.name, Some(1), None));
     let found = files.iter().map(|file| (&file.name, file.runs, file.problem.as_ref()));
     ensure!(found.eq(expected), "the image is not as it should be, and was not kept: {}", json!(files));
-    image.as_file().sync_all().with_context(cannot_write)?;
-    image.persist(out).map_err(|error| error.error).with_context(cannot_write)?;
+    image.keep()?;
 
-    let mut output = stdout().lock();
+    let mut output = say::out();
     if args.json {
         let value = json!({
             "image": out, "image_bytes": layout.size, "label": args.label, "cluster_bytes": layout.cluster_len,
@@ -166,17 +166,22 @@ fn contents(models: &[PathBuf]) -> Result<Vec<Content>> {
 /// Checks a card.
 fn check(args: &Args, path: &Path) -> Result<()> {
     let is_directory = path.is_dir();
-    let files = if is_directory {
-        card_check::directory(path)
+    let checked = if is_directory {
+        card_check::directory(path).map(|files| (files, None))
     } else {
-        open_card(path).and_then(|file| card_check::card(&file))
+        let card = open_card(path).and_then(|file| card_check::card(&file));
+        card.map(|(files, searched)| (files, Some(searched)))
     };
-    let files = files.with_context(|| format!("in {}", path.display()))?;
-    let mut output = stdout().lock();
+    let (files, searched) = checked.with_context(|| format!("in {}", path.display()))?;
+    let mut output = say::out();
     if args.json {
-        writeln!(output, "{}", json!({ "checked": path, "files": files }))?;
+        let searched = searched.map(|searched| searched.to_string());
+        writeln!(output, "{}", json!({ "checked": path, "searched": searched, "files": files }))?;
     } else {
         card_check::print(&files, &mut output)?;
+        if let Some(searched) = searched {
+            writeln!(output, "{}", style(format!("looked at: {searched}")).dim())?;
+        }
         if is_directory {
             let hint = "how many pieces a file lies in, only the device tells: rillm card --check /dev/sdX";
             writeln!(output, "{}", style(hint).dim())?;
@@ -192,6 +197,10 @@ fn check(args: &Args, path: &Path) -> Result<()> {
 
 /// Opens a device or an image.
 fn open_card(path: &Path) -> Result<File> {
+    // Before it is opened: a pipe would wait for somebody to write.
+    if let Some(what @ ("a pipe" | "a socket")) = what_else(path) {
+        bail!("it is {what} and no card; name a device, an image or a directory");
+    }
     File::open(path).map_err(|error| {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let hint = if denied { "a device is its owner's to read: try sudo" } else { "is the card in the reader?" };

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use console::style;
 use rillm::source::SECTOR_LEN;
-use rillm_card::{Blocks, CardFile, DEFAULT_RUNS, for_each_model};
+use rillm_card::{Blocks, CardFile, DEFAULT_RUNS, Place, Searched, for_each_model};
 use serde::Serialize;
 
 use crate::block_on::block_on;
@@ -30,6 +30,9 @@ pub struct Checked {
     pub runs: Option<usize>,
     /// What is wrong with it.
     pub problem: Option<String>,
+    /// The partition that it lies on, where the card has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
 }
 
 impl Checked {
@@ -44,20 +47,29 @@ pub fn is_model(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".rillm") && !name.starts_with("._")
 }
 
-/// Checks every model in the root directory of a card: a device, or an image.
-pub fn card(file: &File) -> Result<Vec<Checked>> {
+/// Checks every model in the root directories of a card: a device, or an image. Beside them, where it was looked.
+pub fn card(file: &File) -> Result<(Vec<Checked>, Searched)> {
     let mut blocks = FileBlocks::new(file)?;
-    let mut names = Vec::new();
-    block_on(for_each_model(&mut blocks, |file| names.push((file.name.to_string(), u64::from(file.len)))))?;
-    if names.is_empty() {
-        bail!("{}", rillm_card::Error::<io::Error>::NoModel);
+    let mut found: Vec<(String, u64, Place)> = Vec::new();
+    let visit = |file: rillm_card::File<'_>| found.push((file.name.to_string(), file.len.into(), file.place));
+    let searched = block_on(for_each_model(&mut blocks, visit))?;
+    if found.is_empty() {
+        bail!("{}", rillm_card::Error::<io::Error>::NoModel { searched });
     }
-    let check = |(name, bytes): (String, u64)| {
+    let mut files: Vec<Checked> = Vec::new();
+    for (index, (name, bytes, place)) in found.iter().enumerate() {
         let mut runs = None;
-        let problem = model_on_card(&mut blocks, &name, &mut runs).err().map(|error| format!("{error:#}"));
-        Checked { name, bytes, runs, problem }
-    };
-    Ok(names.into_iter().map(check).collect())
+        let same_name = |(other, _, _): &&(String, u64, Place)| other.to_lowercase() == name.to_lowercase();
+        let problem = match found[..index].iter().find(same_name) {
+            Some((other, _, first)) => {
+                Some(format!("a device opens {other} of {first} by this name; rename one of them"))
+            }
+            None => model_on_card(&mut blocks, name, &mut runs).err().map(|error| format!("{error:#}")),
+        };
+        let partition = (searched.len() > 1).then(|| place.to_string());
+        files.push(Checked { name: name.clone(), bytes: *bytes, runs, problem, partition });
+    }
+    Ok((files, searched))
 }
 
 fn model_on_card(blocks: &mut FileBlocks<'_>, name: &str, runs: &mut Option<usize>) -> Result<()> {
@@ -90,7 +102,7 @@ pub fn directory(path: &Path) -> Result<Vec<Checked>> {
     names.sort();
     let check = |(name, bytes): (String, u64)| {
         let problem = model_in_directory(&path.join(&name)).err().map(|error| format!("{error:#}"));
-        Checked { name, bytes, runs: None, problem }
+        Checked { name, bytes, runs: None, problem, partition: None }
     };
     Ok(names.into_iter().map(check).collect())
 }
@@ -105,14 +117,15 @@ fn model_in_directory(path: &Path) -> Result<()> {
 pub fn print(files: &[Checked], out: &mut impl Write) -> io::Result<()> {
     let width = files.iter().map(|file| file.name.chars().count()).max().unwrap_or(0).max(24);
     writeln!(out, "{}", style(format!("{:<width$} {:>14} {:>7}", "model", "bytes", "pieces")).bold())?;
-    for Checked { name, bytes, runs, problem } in files {
+    for Checked { name, bytes, runs, problem, partition } in files {
         let pieces = runs.map_or_else(|| "?".to_owned(), |runs| runs.to_string());
         let verdict = match (problem, runs) {
             (Some(_), _) => style("wrong").red().bold(),
             (None, Some(2..)) => style("whole; each piece more is a seek a pass").yellow(),
             (None, _) => style("whole").green().bold(),
         };
-        writeln!(out, "{name:<width$} {:>14} {pieces:>7}  {verdict}", grouped(*bytes))?;
+        let partition = partition.as_ref().map(|partition| format!("  on {partition}")).unwrap_or_default();
+        writeln!(out, "{name:<width$} {:>14} {pieces:>7}  {verdict}{partition}", grouped(*bytes))?;
     }
     Ok(())
 }

@@ -9,9 +9,13 @@ use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions,
 use fscommon::StreamSlice;
 use indicatif::BinaryBytes;
 
+use crate::surrogates::StandIns;
+
 const SECTOR: u64 = 512;
 /// Where the partition starts: cards erase, and formatters align, by so many bytes.
 const PARTITION: u64 = 4 << 20;
+/// What the clusters of a FAT32 file system take, and the partition's place.
+const LEAST: u64 = 37 << 20;
 const SMALLEST: u64 = 64 << 20;
 const LARGEST: u64 = 1 << 40;
 /// FAT32 is what has at least 65,525 clusters; a few more, for those who count otherwise.
@@ -43,8 +47,10 @@ impl Layout {
         match size {
             Some(size) => {
                 ensure!(size <= LARGEST, "an image has 1024G at most; use a smaller --size");
-                let layout = Self::of_size(size / SECTOR * SECTOR).with_context(|| {
-                    format!("FAT32 does not fit into {}; use --size 64M or more", BinaryBytes(size))
+                let layout =
+                    Some(size).filter(|&size| size >= LEAST).and_then(|size| Self::of_size(size / SECTOR * SECTOR));
+                let layout = layout.with_context(|| {
+                    format!("FAT32 takes 37M at least and does not fit into {}; use --size 64M", BinaryBytes(size))
                 })?;
                 let (all, size) = (BinaryBytes(all), BinaryBytes(size));
                 ensure!(layout.holds(contents), "the models, {all}, do not fit into {size}; use a larger --size");
@@ -101,13 +107,16 @@ pub fn write(
         .fat_type(FatType::Fat32)
         .volume_id(id)
         .volume_label(label_bytes);
-    let mut partition = StreamSlice::new(image, PARTITION, layout.size)?;
+    let stand_ins = StandIns::new(contents.iter().map(|content| &*content.name));
+    let stand_ins = stand_ins.context("the names have characters of every kind of private use; rename a file")?;
+    let mut partition = StreamSlice::new(&mut *image, PARTITION, layout.size)?;
     format_volume(&mut partition, options)?;
     let card = FileSystem::new(partition, FsOptions::new().time_provider(&NoClock))?;
     let root = card.root_dir();
     let mut buffer = vec![0; 256 << 10];
     for Content { name, len, bytes } in contents {
-        let mut file = root.create_file(name).with_context(|| format!("a card cannot hold a file called {name}"))?;
+        let created = root.create_file(&stand_ins.instead_of(name));
+        let mut file = created.with_context(|| format!("a card cannot hold a file called {name}; rename it"))?;
         let mut left = *len as usize;
         while left > 0 {
             let piece = &mut buffer[..left.min(256 << 10)];
@@ -122,6 +131,7 @@ pub fn write(
     }
     drop(root);
     card.unmount()?;
+    stand_ins.put_back(image, PARTITION)?;
     Ok(ControlFlow::Continue(()))
 }
 
@@ -204,9 +214,10 @@ mod tests {
     #[test]
     fn sizes_that_do_not_do() {
         let error = |size, lens: &[u32]| Layout::new(Some(size), &contents(lens)).expect_err("an error").to_string();
-        for size in [0, 1, 36 << 20] {
-            assert!(error(size, &[1]).contains("FAT32"), "{size}");
+        for size in [0, 1, LEAST - 1] {
+            assert!(error(size, &[1]).contains("FAT32 takes 37M at least"), "{size}");
         }
+        assert!(Layout::new(Some(LEAST), &contents(&[1])).is_ok());
         assert!(error(2 << 40, &[1]).contains("smaller"));
         assert!(error(64 << 20, &[62 << 20]).contains("larger"));
         // Whatever is said to fit is what the file system has room for: a file of all its clusters but the directory's.

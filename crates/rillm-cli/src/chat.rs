@@ -1,11 +1,10 @@
 //! `rillm chat`: talk with a model, turn by turn.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use console::style;
 use indicatif::BinaryBytes;
 use rillm::chat::{Chat, ChatError};
 use rillm::format::{ChatHeader, ChatPart};
@@ -18,11 +17,13 @@ use serde_json::json;
 
 use crate::answer::{Outcome, generate, show};
 use crate::block_on::block_on;
+use crate::files;
 use crate::interrupt;
-use crate::lines::Lines;
+use crate::lines::{Line, Lines};
 use crate::model_file::ModelArgs;
-use crate::number::{self, grouped};
+use crate::number::{self, Count, Word};
 use crate::prompt_cache;
+use crate::say;
 use crate::session_args::SessionArgs;
 use crate::source::Source;
 use crate::whole::chat_form;
@@ -62,7 +63,7 @@ pub struct Args {
     #[command(flatten)]
     session: SessionArgs,
     /// Go on with the chat in this file, if there is one, and save it there at the end
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = files::output())]
     prompt_cache: Option<PathBuf>,
     /// Print one JSON object for each answer, a line each
     #[arg(long)]
@@ -71,8 +72,6 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    // Ctrl-C ends an answer after the token at hand.
-    interrupt::watch()?;
     let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
     let (model, mut source) = args.model.open()?;
@@ -91,29 +90,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         resume(path, args, &mut chat, &mut session)?;
     }
     let mut talk = Talk { args, model: &model, session, chat, stops };
-    let mut lines = Lines::new()?;
-    talk.greet(lines.is_terminal());
-    let mut exit = ExitCode::SUCCESS;
-    while let Some(line) = lines.next()? {
-        // Not one that ended the answer before.
-        interrupt::clear();
-        match talk.line(&line) {
-            Ok(Next::End) => break,
-            Ok(Next::Line) => {}
-            Err(error) if error.is::<Refusal>() => {
-                eprintln!("{} {error:#}", style("error:").red().bold().for_stderr());
-                // People see it and go on; a script sees it by the exit code.
-                if !lines.is_terminal() {
-                    exit = ExitCode::FAILURE;
-                }
-            }
-            Err(error) => return Err(error),
+    // Ctrl-C ends an answer after the token at hand.
+    interrupt::watch()?;
+    let ended = talk.go_on(Lines::new()?);
+    // Whatever ended it, what was said is not lost.
+    let saved = args.prompt_cache.as_ref().map_or(Ok(()), |path| talk.save(path));
+    match (ended, saved) {
+        (Err(ended), Err(unsaved)) => {
+            say::error(&unsaved);
+            Err(ended)
         }
+        (ended, saved) => saved.and(ended),
     }
-    if let Some(path) = &args.prompt_cache {
-        talk.save(path)?;
-    }
-    Ok(exit)
 }
 
 /// What comes after a line.
@@ -147,16 +135,39 @@ impl Talk<'_, '_> {
     fn greet(&self, is_terminal: bool) {
         if is_terminal {
             let (name, context) = (self.model.header().source_name().unwrap_or_default(), self.session.plan().context);
-            self.note(&format!("{name}, a context of {context}; /help lists the commands, Ctrl-D ends"));
+            say::note(format_args!("{name}, a context of {context}; /help lists the commands, Ctrl-D ends"));
         }
         if self.chat.turns() > 0 {
-            self.note(&format!("going on after {}", turns(self.chat.turns())));
+            say::note(format_args!("going on after {}", turns(self.chat.turns())));
         }
     }
 
-    /// Says something that is no part of the answers.
-    fn note(&self, text: &str) {
-        eprintln!("{}", style(text).dim().for_stderr());
+    /// Answers line after line, to the end of them.
+    fn go_on(&mut self, mut lines: Lines) -> Result<ExitCode> {
+        self.greet(lines.is_terminal());
+        let mut exit = ExitCode::SUCCESS;
+        loop {
+            let next = match lines.next()? {
+                Line::Text(line) => self.line(&line),
+                Line::NotUtf8 => {
+                    Err(Refusal("what was typed is not UTF-8, and was left out; type it again".into()).into())
+                }
+                Line::End => Ok(Next::End),
+            };
+            match next {
+                Ok(Next::End) if interrupt::requested() => return Ok(ExitCode::from(interrupt::exit_code())),
+                Ok(Next::End) => return Ok(exit),
+                Ok(Next::Line) => {}
+                Err(error) if error.is::<Refusal>() => {
+                    say::error(&error);
+                    // People see it and go on; a script sees it by the exit code.
+                    if !lines.is_terminal() {
+                        exit = ExitCode::FAILURE;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn line(&mut self, line: &[u8]) -> Result<Next> {
@@ -166,20 +177,25 @@ impl Talk<'_, '_> {
         let line = line.trim_end_matches(['\r', '\n']);
         let Some(command) = line.strip_prefix('/') else {
             if !line.trim().is_empty() {
-                self.answer(line)?;
+                let answered = self.answer(line);
+                // A Ctrl-C meanwhile was for the answer.
+                interrupt::clear();
+                answered?;
             }
-            return Ok(Next::Line);
+            // A signal ends the chat with it.
+            return Ok(if interrupt::ended() { Next::End } else { Next::Line });
         };
         let (name, value) = command.split_once(' ').unwrap_or((command, ""));
         match (name.trim_end(), value.trim()) {
-            ("help", "") => eprintln!("{HELP}"),
+            ("help", "") => say::line(HELP),
             ("reset", "") => self.chat.reset(&mut self.session),
             ("stats", "") => self.stats(),
             ("save", file) => {
                 let path = Some(Path::new(file)).filter(|_| !file.is_empty()).or(self.args.prompt_cache.as_deref());
+                let path = path.filter(|path| !files::is_dash(path));
                 let path = path.ok_or(Refusal("name a file, as in /save talk.cache".to_owned()))?;
                 self.save(path).map_err(|error| Refusal(format!("{error:#}")))?;
-                self.note(&format!("saved to {}", path.display()));
+                say::note(format_args!("saved to {}", path.display()));
             }
             ("exit", "") => return Ok(Next::End),
             ("help" | "reset" | "stats" | "exit", value) => {
@@ -205,7 +221,7 @@ impl Talk<'_, '_> {
         let outcome = block_on(generate(model, session, writing, Some(chat), &args.session, sampling.seed, print));
         if !args.json {
             // Ends the line of the answer, also where an error did.
-            writeln!(stdout())?;
+            writeln!(say::out())?;
         }
         let outcome = outcome?;
         self.tell(asked + outcome.forgotten, outcome)
@@ -218,29 +234,30 @@ impl Talk<'_, '_> {
             value["context_tokens"] = json!(self.session.tokens().len());
             value["turns"] = json!(self.chat.turns());
             value["forgotten_turns"] = json!(forgotten);
-            return Ok(writeln!(stdout(), "{value}")?);
+            return Ok(writeln!(say::out(), "{value}")?);
         }
-        self.note(&outcome.summary.to_string());
+        say::note(outcome.summary);
         if forgotten > 0 {
             let context = self.session.plan().context;
             let oldest = if forgotten == 1 { "turn".to_owned() } else { turns(forgotten) };
-            self.note(&format!("the context of {context} is full: forgot the oldest {oldest}"));
+            say::note(format_args!("the context of {context} is full: forgot the oldest {oldest}"));
         }
         Ok(())
     }
 
     fn stats(&self) {
         let (stats, context) = (self.session.stats(), self.session.plan().context);
-        self.note(&format!(
-            "{}, {} of {context} tokens · {} tokens computed in {} passes · RAM {} of {} · {} read in {} reads",
+        say::note(format_args!(
+            "{}, {} of {context} {} · {} computed in {} · RAM {} of {} · {} read in {}",
             turns(self.chat.turns()),
             self.session.tokens().len(),
-            grouped(stats.tokens),
-            grouped(stats.passes),
+            Word(context as u64, "token"),
+            Count(stats.tokens, "token"),
+            Count(stats.passes, "pass"),
             BinaryBytes(stats.ram_used as u64),
             BinaryBytes(self.args.session.ram as u64),
             BinaryBytes(stats.traffic.bytes),
-            grouped(stats.traffic.reads),
+            Count(stats.traffic.reads, "read"),
         ));
     }
 
@@ -261,7 +278,8 @@ fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, op
     if context >= needed {
         return Ok(());
     }
-    let takes = format!("this model's chat template takes {template} tokens, besides what is said and answered");
+    let template = Count(template as u64, "token");
+    let takes = format!("this model's chat template takes {template}, besides what is said and answered");
     if context == model.header().context_length as usize {
         bail!("{takes}, and the model was made for {context}: it cannot chat");
     }
@@ -293,13 +311,13 @@ fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, S
 fn refused(error: ChatError<std::io::Error>) -> anyhow::Error {
     match error {
         ChatError::TooLong { tokens, context } => anyhow!(
-            "the text makes {tokens} tokens, with what has to stand before it, and there is room for {context}; shorten it, or \
-             raise --ram or --context"
+            "the text makes {tokens} tokens or more, with what has to stand before it, and there is room for {context}; shorten \
+             it, or raise --ram or --context"
         ),
         error => error.into(),
     }
 }
 
 fn turns(count: u32) -> String {
-    if count == 1 { "1 turn".to_owned() } else { format!("{count} turns") }
+    Count(count.into(), "turn").to_string()
 }

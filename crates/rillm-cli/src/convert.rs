@@ -1,12 +1,12 @@
 //! `rillm convert`: a checkpoint to a `.rillm` file.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
@@ -17,9 +17,9 @@ use rillm_convert::vocabulary::{Problem, Vocabulary};
 use rillm_convert::write::{Options, Progress, Report, TokenizerSections, WriteError, convert};
 use serde_json::json;
 
-use crate::interrupt;
 use crate::number::{grouped, tensor_name};
 use crate::progress;
+use crate::{files, interrupt, say};
 
 /// Make a .rillm file of a Hugging Face directory or a GGUF file
 #[derive(Clone, Debug, clap::Args)]
@@ -38,11 +38,13 @@ tensor, quantization_scales.json if they are int8, and the tokenizer. What the \
 engine does not compute is refused by name.")]
 pub struct Args {
     /// A Hugging Face directory, a GGUF file, a llama2.c checkpoint (.bin) or a weight directory for the ESP32
+    #[arg(value_parser = files::input())]
     source: PathBuf,
     /// The file to make; an older one of that name is replaced at the end, not before
+    #[arg(value_parser = files::output())]
     out: PathBuf,
     /// tokenizer.json, tokenizer.model, a GGUF file or llama2.c's tokenizer.bin, if it does not lie with the checkpoint
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = files::input())]
     tokenizer: Option<PathBuf>,
     /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Fewer are more exact and take more room
     #[arg(long, value_name = "N", default_value = "32", value_parser = ["16", "32", "64", "128", "256", "512"])]
@@ -58,15 +60,14 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let start = Instant::now();
-    // Ctrl-C ends the work after the rows at hand, so that the file in progress is removed.
-    interrupt::watch()?;
-    let checkpoint = Checkpoint::open(&args.source)?;
-    let whole = |path: &Path| path.canonicalize().ok().filter(|path| path.is_file());
-    if whole(&args.source).is_some_and(|source| whole(&args.out) == Some(source)) {
-        bail!("{} is the checkpoint itself, which would be lost; name another file to make", args.out.display());
+    for path in [Some(&args.source), args.tokenizer.as_ref()].into_iter().flatten() {
+        files::check_input(path)?;
     }
+    let checkpoint = Checkpoint::open(&args.source)?;
     let vocab_size = checkpoint.config().vocab_size;
-    let vocabulary = Vocabulary::open(&tokenizer(args, vocab_size)?, vocab_size);
+    let tokenizer = tokenizer(args, vocab_size)?;
+    files::check_output(&args.out, &args.source, &tokenizer)?;
+    let vocabulary = Vocabulary::open(&tokenizer, vocab_size);
     let vocabulary = vocabulary.map_err(|error| match error.problem {
         Problem::NotFound => anyhow!("{error}, or name it with --tokenizer"),
         _ => error.into(),
@@ -75,6 +76,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
     let options = Options { group: args.group_size.parse()?, key_bits };
 
+    // Ctrl-C ends the work after the rows at hand, so that the file in progress is removed.
+    interrupt::watch()?;
     let bar = progress::bytes(0);
     let progress = |progress: Progress| {
         bar.set_length(progress.bytes);
@@ -86,16 +89,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     drop(bar);
     let report = match result {
         Err(error @ WriteError::Interrupted) => {
-            eprintln!("{}", style(error).dim().for_stderr());
-            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+            say::note(error);
+            return Ok(ExitCode::from(interrupt::exit_code()));
         }
         result => result?,
     };
 
     if args.json {
-        writeln!(stdout(), "{}", describe(args, &report, &sections))?;
+        writeln!(say::out(), "{}", describe(args, &report, &sections))?;
     } else {
-        print(args, &report, &sections, start.elapsed().as_secs_f64(), &mut stdout().lock())?;
+        print(args, &report, &sections, start.elapsed().as_secs_f64(), &mut say::out())?;
     }
     Ok(ExitCode::SUCCESS)
 }

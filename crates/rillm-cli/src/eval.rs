@@ -1,6 +1,6 @@
 //! `rillm eval`: how far a file's predictions are from its checkpoint's in float32.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, Read, Write, stdin};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use serde_json::json;
 use crate::block_on::block_on;
 use crate::model_file::from_path;
 use crate::number::grouped;
-use crate::progress;
 use crate::source::{Access, Card, Source};
+use crate::{files, progress, say};
 
 /// Compare a .rillm file with its checkpoint in float32
 ///
@@ -36,12 +36,12 @@ Examples:
 )]
 pub struct Args {
     /// The .rillm file
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = files::input())]
     model: PathBuf,
     /// The checkpoint: whatever `rillm convert` takes
-    #[arg(long, value_name = "CHECKPOINT")]
+    #[arg(long, value_name = "CHECKPOINT", value_parser = files::input())]
     against: PathBuf,
-    /// UTF-8 text to predict
+    /// UTF-8 text to predict; `-` for standard input
     #[arg(long, value_name = "FILE")]
     text: PathBuf,
     /// Use no more than so many tokens of the text
@@ -75,10 +75,10 @@ impl Evaluation {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let text =
-        std::fs::read_to_string(&args.text).with_context(|| format!("cannot read the text {}", args.text.display()))?;
+    let text = text(args)?;
     let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
     let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
+    files::check_input(&args.against)?;
     let checkpoint = Checkpoint::open(&args.against)?;
     let (ours, theirs) = (model.header(), checkpoint.config());
     for (field, ours, theirs) in [
@@ -95,11 +95,22 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     if model.header().source_hash != checkpoint.weights_sha256() {
-        eprintln!("note: {} was made of other weights than {} has now", args.model.display(), args.against.display());
+        let (model, checkpoint) = (args.model.display(), args.against.display());
+        say::line(format_args!("note: {model} was made of other weights than {checkpoint} has now"));
     }
     let tokens = encode(&model, &mut source, &text, args.max_tokens)?;
     let evaluation = evaluate(&model, source, &mut Reference::from_checkpoint(&checkpoint), &tokens)?;
-    Ok(print(args, &evaluation, &mut stdout().lock())?)
+    Ok(print(args, &evaluation, &mut say::out())?)
+}
+
+fn text(args: &Args) -> Result<String> {
+    if !files::is_dash(&args.text) {
+        return std::fs::read_to_string(&args.text)
+            .with_context(|| format!("cannot read the text {}", args.text.display()));
+    }
+    let mut text = String::new();
+    stdin().read_to_string(&mut text).context("cannot read the text from standard input as UTF-8")?;
+    Ok(text)
 }
 
 /// The text's first tokens, without the one that starts a text.

@@ -1,6 +1,6 @@
 //! `rillm inspect`: what a file holds, and whether it is whole.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -14,6 +14,7 @@ use crate::model_file::from_path;
 use crate::number::{grouped, tensor_name};
 use crate::source::{Access, Card};
 use crate::whole::{chat_form, tensor_table, tokenizer, verify};
+use crate::{files, say};
 
 /// Show what a .rillm file holds
 ///
@@ -25,6 +26,7 @@ use crate::whole::{chat_form, tensor_table, tokenizer, verify};
   rillm inspect model.rillm --json | jq .tensors[0]")]
 pub struct Args {
     /// The .rillm file
+    #[arg(value_parser = files::input())]
     file: PathBuf,
     /// Compare every checksum too; a damaged file ends in an error
     #[arg(long)]
@@ -51,12 +53,12 @@ pub fn run(args: &Args) -> Result<()> {
             verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
             value["verified"] = json!(true);
         }
-        return Ok(writeln!(stdout(), "{value}")?);
+        return Ok(writeln!(say::out(), "{value}")?);
     }
-    print(header, &words, &tensors, source.len(), &mut stdout().lock())?;
+    print(header, &words, &tensors, source.len(), &mut say::out())?;
     if args.verify {
         verify(header, &tensors, &mut source).with_context(|| format!("in {}", args.file.display()))?;
-        writeln!(stdout(), "\n{} every checksum matches", style("whole:").green().bold())?;
+        writeln!(say::out(), "\n{} every checksum matches", style("whole:").green().bold())?;
     }
     Ok(())
 }

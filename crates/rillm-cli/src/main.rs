@@ -8,6 +8,7 @@ mod card_image;
 mod chat;
 mod convert;
 mod eval;
+mod files;
 mod inspect;
 mod interrupt;
 mod lines;
@@ -17,14 +18,20 @@ mod plan;
 mod progress;
 mod prompt_cache;
 mod run;
+mod say;
 mod session_args;
 mod source;
+mod surrogates;
 mod tokenize;
+mod usage;
 mod whole;
 
+use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
@@ -48,7 +55,8 @@ use clap::{Parser, Subcommand};
   rillm plan --board esp32-cam --model tiny-llm.rillm
   rillm card tiny-llm.rillm -o card.img
 
-Exit codes: 0 done, 1 failed, 2 arguments that make no sense, 130 ended by Ctrl-C."
+Exit codes: 0 done, 1 failed or nobody reads the output any more, 2 arguments that make no
+sense, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -68,7 +76,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or_else(|| Command::Run(run::Args::story()));
+    let command = match parse() {
+        Ok(cli) => cli.command.unwrap_or_else(|| Command::Run(run::Args::story())),
+        Err(error) => return usage_error(&error),
+    };
     let result = match command {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::run(&args),
@@ -79,16 +90,35 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };
-    result.unwrap_or_else(|error| {
-        // A reader that went away, as in `rillm inspect | head`, is no failure to talk about.
-        let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-            cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-        };
-        if !error.chain().any(broken_pipe) {
-            eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
-        }
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| failure(&error))
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let matches = command.try_get_matches_from_mut(&arguments);
+    let matches = matches.map_err(|error| usage::with_tip(error, &command, &arguments))?;
+    usage::check(&command, &matches)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// Says what is wrong with the arguments, or what was asked for: `--help` and `--version` are no errors to clap's user.
+fn usage_error(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(unwritten) if !error.use_stderr() => failure(&say::of_stdout(unwritten).into()),
+        _ => ExitCode::from(error.exit_code() as u8),
+    }
+}
+
+fn failure(error: &anyhow::Error) -> ExitCode {
+    // A reader that went away, as in `rillm inspect | head`, is no failure to talk about.
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    };
+    if !error.chain().any(is_broken_pipe) {
+        say::error(error);
+    }
+    ExitCode::FAILURE
 }
 
 #[cfg(test)]

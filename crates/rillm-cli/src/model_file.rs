@@ -8,6 +8,7 @@ use rillm::model::Model;
 use rillm::source::WeightSource;
 
 use crate::block_on::block_on;
+use crate::files;
 use crate::number;
 use crate::source::{Access, Card, Source};
 
@@ -22,7 +23,7 @@ const READING: &str = "Reading the model";
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
     /// A .rillm file; the bundled model if absent
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = files::input())]
     pub model: Option<PathBuf>,
     /// How the weights are read
     #[arg(long, value_enum, default_value = "file", help_heading = READING)]
@@ -57,11 +58,13 @@ pub fn bundled(access: Access, card: Card) -> Result<(Model, Source)> {
 /// Opens the file at `path`.
 pub fn from_path(path: &Path, access: Access, card: Card) -> Result<(Model, Source)> {
     if path.is_dir() {
-        bail!(
-            "{} is a directory; make a model file of it with `rillm convert {} model.rillm`",
-            path.display(),
-            path.display()
-        );
+        let path = path.display();
+        bail!("{path} is a directory; make a model file of it with `rillm convert {path} model.rillm`");
+    }
+    files::check_input(path)?;
+    if path.is_file() && files::is_checkpoint(path) && !files::starts_as_model(path) {
+        let (path, checkpoint) = (path.display(), files::checkpoint_of(path).display());
+        bail!("{path} is no model file; make one of the checkpoint with `rillm convert {checkpoint} model.rillm`");
     }
     let source = Source::open(path, access, card)?;
     let len = source.len();

@@ -1,10 +1,19 @@
 //! Numbers and names as people type and read them.
 
 use rillm::format::TensorKind;
-pub use rillm_console::number::{penalty, probability, q16};
+pub use rillm_console::number::{Count, Word, penalty, probability, q16};
 
 /// Bytes: `65536`, `64K`, `4M`, `1G`, in powers of 1,024.
 pub fn bytes(text: &str) -> Result<usize, String> {
+    bytes_of(text, "1 to 900000G")
+}
+
+/// Bytes of the image of a card. Which of them do, the layout tells.
+pub fn image_bytes(text: &str) -> Result<usize, String> {
+    bytes_of(text, "37M to 1024G")
+}
+
+fn bytes_of(text: &str, range: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: f64 = digits.parse().map_err(|_| "it is no number of bytes; write it as 262144 or 256K".to_owned())?;
     let unit = &text[digits.len()..];
@@ -16,7 +25,7 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err(format!("`{unit}` is no unit; use K, M or G, as in 256K")),
     };
     let bytes = number * factor as f64;
-    if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err("it must be 1 to 900000G".to_owned()) }
+    if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err(format!("it must be {range}")) }
 }
 
 /// At least so many bytes, as [`bytes`] reads them: whole K below 1M, tenths of an M below 10M, whole M from there on.

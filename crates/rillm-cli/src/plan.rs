@@ -1,6 +1,6 @@
 //! `rillm plan`: what a model would do on a board.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -13,8 +13,9 @@ use rillm_console::estimate::{Estimate, Pace, Range, Weights, options};
 use serde_json::{Value, json};
 
 use crate::model_file::{bundled, from_path};
-use crate::number::grouped;
+use crate::number::{Count, grouped};
 use crate::source::{Access, Card};
+use crate::{files, say};
 
 /// Tokens of the prompt whose time is told.
 const PROMPT: u64 = 20;
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long)]
     old_chip: bool,
     /// A .rillm file; the bundled model if absent
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = files::input())]
     model: Option<PathBuf>,
     /// Tokens to make room for, prompt and answer together; if absent, as many as the model was made for, or as fit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -76,20 +77,11 @@ fn board(id: &str) -> Result<&'static Board, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let mut out = stdout().lock();
+    let mut out = say::out();
     let Some(board) = args.board.flatten() else {
-        let others = args.model.is_some() || args.context.is_some() || args.no_psram || args.old_chip;
-        ensure!(!others, "which board? name one with --board; `rillm plan` alone lists them");
         let listed = if args.json { writeln!(out, "{}", boards_json()) } else { print_boards(&mut out) };
         return Ok(listed?);
     };
-    ensure!(
-        !args.old_chip || board.chip.name == boards::ESP32.name,
-        "--old-chip is about the {}, and {} has an {}; leave it out",
-        boards::ESP32.name,
-        board.name,
-        board.chip.name
-    );
     let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
         Source::Card => (Access::File, Weights::Card),
@@ -170,11 +162,6 @@ struct Report<'a> {
     estimate: Estimate<'a>,
 }
 
-/// `1 read`, `51 reads`.
-fn counted(count: u64, one: &str) -> String {
-    format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
 /// Seconds for people: to a millisecond, a hundredth or a tenth.
 fn seconds(microseconds: u64) -> String {
     let seconds = microseconds as f64 / 1e6;
@@ -194,17 +181,13 @@ fn rate(count: u64, time: Range) -> [f64; 2] {
 }
 
 fn rates(count: u64, time: Range) -> String {
+    // Three digits that count, two of what is less than 1: below that, two ends of a range may look the same.
     let [low, high] = rate(count, time).map(|rate| {
-        let digits = if rate < 10.0 {
-            2
-        } else if rate < 100.0 {
-            1
-        } else {
-            0
-        };
-        format!("{rate:.digits$}")
+        let digits =
+            if rate < 1.0 { 1 - rate.max(1e-9).log10().floor() as i32 } else { 2 - rate.log10().floor() as i32 };
+        format!("{rate:.*}", digits.max(0) as usize)
     });
-    format!("{low} to {high} tokens/s")
+    if low == high { format!("{low} tokens/s") } else { format!("{low} to {high} tokens/s") }
 }
 
 impl Report<'_> {
@@ -249,15 +232,15 @@ impl Report<'_> {
     fn print_what(&self, out: &mut impl Write) -> io::Result<()> {
         let (board, chip, header) = (self.board, self.board.chip, self.model().header());
         let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<10}")).bold());
-        let cores = if chip.cores == 1 { "1 core".to_owned() } else { format!("{} cores", chip.cores) };
+        let cores = Count(chip.cores.into(), "core");
         field("board", format!("{}: {}, {cores} at {} MHz", board.name, chip.name, chip.mhz))?;
         field(
             "model",
             format!(
-                "{}, {} parameters, {} layers, vocabulary {}, context {}",
+                "{}, {}, {}, vocabulary {}, context {}",
                 header.source_name().unwrap_or("without a name"),
-                grouped(header.parameters()),
-                header.n_layers,
+                Count(header.parameters(), "parameter"),
+                Count(header.n_layers.into(), "layer"),
                 grouped(header.vocab_size.into()),
                 grouped(header.context_length.into())
             ),
@@ -291,7 +274,7 @@ impl Report<'_> {
         if self.source == Source::Flash {
             return writeln!(out, "{} bytes used where they lie in flash", grouped(resident));
         }
-        let (reads, bytes, seeks) = (counted(reads, "read"), grouped(bytes), counted(seeks, "seek"));
+        let (reads, bytes, seeks) = (Count(reads, "read"), grouped(bytes), Count(seeks, "seek"));
         let chunk = self.plan().chunk as u64;
         let pieces = if chunk > 0 { format!(", of up to {} bytes", grouped(chunk)) } else { String::new() };
         writeln!(out, "{bytes} bytes from the card in {reads}{pieces}, and {seeks}")?;
@@ -302,10 +285,10 @@ impl Report<'_> {
         let (estimate, prompt) = (&self.estimate, self.prompt_tokens());
         writeln!(out, "\n{} by a model of the board, not a measurement", style("expected").bold())?;
         let answer = rates(1, estimate.token(self.estimate.positions()));
-        let positions = counted(self.estimate.positions(), "position");
+        let positions = Count(self.estimate.positions(), "position");
         writeln!(out, "answer        {answer}, {positions} into the text")?;
         let first = estimate.prompt(prompt);
-        let tokens = counted(prompt, "token");
+        let tokens = Count(prompt, "token");
         writeln!(out, "prompt        {}, of {tokens} and the first of the answer", rates(prompt, first))?;
         writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
         let start = estimate.start();

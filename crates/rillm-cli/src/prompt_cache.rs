@@ -12,7 +12,7 @@ use rillm::chat::MAX_NUMBERS;
 use rillm::session::Session;
 use rillm::snapshot::RestoreError;
 use rillm::source::WeightSource;
-use rillm_convert::write::temporary_beside;
+use rillm_convert::write::{NewFile, what_else};
 
 /// Bytes read and written at a time: the session's own pieces are as short as two bytes.
 const BUFFER: usize = 1 << 16;
@@ -25,6 +25,13 @@ pub const REMEDY: &str = "name another file, or delete this one";
 /// Opens the saved session at `path`; none where there is no file. One that is no saved
 /// session, or no `what`, as the user knows it, is not to be replaced either.
 fn open(path: &Path, what: &str) -> Result<Option<BufReader<File>>> {
+    if path.is_dir() {
+        bail!("{} is a directory; name a file in it, as in {}", path.display(), path.join("talk.cache").display());
+    }
+    // Before it is opened: a pipe would wait for somebody to write.
+    if let Some(other) = what_else(path) {
+        bail!("{} is {other} and no {what}; name a file", path.display());
+    }
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.with_context(|| format!("cannot open {}", path.display()))?,
@@ -40,8 +47,9 @@ fn open(path: &Path, what: &str) -> Result<Option<BufReader<File>>> {
 ///
 /// That it could not be written afterwards is found out here, before the work.
 pub fn load<S: WeightSource>(path: &Path, session: &mut Session<'_, S>) -> Result<Option<Vec<u32>>> {
-    drop(temporary_beside(path)?);
-    let Some(mut file) = open(path, "prompt cache")? else { return Ok(None) };
+    let file = open(path, "prompt cache")?;
+    drop(NewFile::new(path)?);
+    let Some(mut file) = file else { return Ok(None) };
     read(&mut file, session).map(Some).with_context(|| format!("cannot go on from {}", path.display()))
 }
 
@@ -79,21 +87,18 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
 /// Writes the session, and `numbers`, at most [`MAX_NUMBERS`]. The file is whole or untouched, and one that is
 /// no saved session stays.
 pub fn store<S: WeightSource>(path: &Path, session: &Session<'_, S>, numbers: &[u32]) -> Result<()> {
-    let mut temporary = temporary_beside(path)?;
     open(path, "saved session")?;
+    let mut new = NewFile::new(path)?;
     let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let mut write = || -> io::Result<()> {
-        let mut file = BufWriter::with_capacity(BUFFER, temporary.as_file_mut());
+        let mut file = BufWriter::with_capacity(BUFFER, new.file());
         session.save(|piece| file.write_all(piece))?;
         file.write_all(&numbers)?;
         file.write_all(&crc32fast::hash(&numbers).to_le_bytes())?;
-        file.flush()?;
-        file.get_ref().sync_all()
+        file.flush()
     };
-    let written = write();
-    written
-        .and_then(|()| temporary.persist(path).map_err(|error| error.error).map(|_| ()))
-        .with_context(|| format!("cannot write {}", path.display()))
+    write().with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(new.keep()?)
 }
 
 /// Puts the file's session in the place of the prompt's own, which nothing was computed of yet, as far as the two have the

@@ -1,6 +1,6 @@
 //! `rillm run`: continue a prompt.
 
-use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
+use std::io::{self, IsTerminal, Read, Write, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,10 +16,12 @@ use rillm_console::text::{Stop, Text};
 
 use crate::answer::{generate, show};
 use crate::block_on::block_on;
+use crate::files;
 use crate::interrupt;
 use crate::model_file::ModelArgs;
 use crate::number;
 use crate::prompt_cache;
+use crate::say;
 use crate::session_args::SessionArgs;
 
 const DEFAULT_PROMPT: &str = "Once upon a time";
@@ -48,7 +50,7 @@ pub struct Args {
     session: SessionArgs,
     /// Keep what was computed in this file: what the next prompt has in common with it, from its start on, is not computed
     /// again. Written at the end, also after Ctrl-C
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = files::output())]
     prompt_cache: Option<PathBuf>,
     /// Say in one more line which tokens there are and what their logits add up to, to compare with a board's `/check on`
     #[arg(long)]
@@ -83,8 +85,6 @@ impl Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    // Ctrl-C ends the text after the token at hand.
-    interrupt::watch()?;
     let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
     let prompt = args.prompt()?;
@@ -95,34 +95,32 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;
     }
+    // Ctrl-C ends the text after the token at hand.
+    interrupt::watch()?;
     let print = |piece: &str| show(piece, args.json);
-    print(&style(&prompt).bold().to_string())?;
     let (sampling, max_tokens) = (args.session.sampling(), args.session.max_tokens);
     let text = Text::new(&model, &prompt, sampling, max_tokens, args.check).ending_before(stops);
-    let outcome = block_on(generate(&model, &mut session, text, None, &args.session, sampling.seed, print));
-
-    if !args.json {
+    let outcome = print(&style(&prompt).bold().to_string()).and_then(|()| {
+        let outcome = block_on(generate(&model, &mut session, text, None, &args.session, sampling.seed, print));
         // Ends the line of the text, also where an error did.
-        writeln!(stdout())?;
-    }
+        print("\n").and(outcome)
+    });
+    // Whatever ended the text, what was computed is kept.
+    let stored = args.prompt_cache.as_ref().map_or(Ok(()), |path| prompt_cache::store(path, &session, &[]));
     let outcome = outcome?;
-    if let Some(path) = &args.prompt_cache {
-        prompt_cache::store(path, &session, &[])?;
-    }
+    stored?;
     let (stop, wanted) = (outcome.summary.stop, outcome.prompt_tokens.saturating_add(max_tokens));
     if args.json {
-        writeln!(stdout(), "{}", serde_json::to_string(&outcome.report(&session))?)?;
+        writeln!(say::out(), "{}", serde_json::to_string(&outcome.report(&session))?)?;
     } else {
-        eprintln!("{}", style(outcome.summary).dim().for_stderr());
+        say::note(outcome.summary);
         if let Some(path) = &args.prompt_cache {
             let (cached, all, path) = (outcome.cached_tokens, outcome.prompt_tokens, path.display());
-            eprintln!(
-                "{}",
-                style(format_args!("{cached} of the prompt's {all} tokens from {path}")).dim().for_stderr()
-            );
+            let tokens = number::Word(all as u64, "token");
+            say::note(format_args!("{cached} of the prompt's {all} {tokens} from {path}"));
         }
         if let Some(logits) = outcome.logits {
-            eprintln!("{}", Check { ids: session.tokens(), logits });
+            say::line(Check { ids: session.tokens(), logits });
         }
         let wanted = wanted.min(model.header().context_length as usize);
         if stop == Stop::ContextFull
@@ -130,19 +128,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             && let Some((ram, context)) = args.session.larger_ram(&model, &session.into_source(), wanted)
         {
             let ram = number::exactly(ram);
-            eprintln!("{}", style(format_args!("--ram {ram} has room for a context of {context}")).dim().for_stderr());
+            say::note(format_args!("--ram {ram} has room for a context of {context}"));
         }
     }
-    Ok(if stop == Stop::Interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+    Ok(if stop == Stop::Interrupted { ExitCode::from(interrupt::exit_code()) } else { ExitCode::SUCCESS })
 }
 
 /// Why a prompt was not taken, in terms of the options that mend it.
 fn refused_prompt(error: Error<io::Error>, model: &Model) -> anyhow::Error {
     match error {
-        Error::ContextFull { tokens, context } => anyhow!(
-            "the prompt has {tokens} tokens and there is room for {context}; shorten it{}",
-            if context < model.header().context_length as usize { ", or raise --ram or --context" } else { "" }
-        ),
+        Error::ContextFull { tokens, context } => {
+            let most = model.header().context_length as usize;
+            // They are not counted to the end of a text that no context of this model has room for.
+            let (count, or) =
+                if tokens > most { (format!("more than {most}"), "and") } else { (tokens.to_string(), "or") };
+            let remedy = if context < most { format!(", {or} raise --ram or --context") } else { String::new() };
+            anyhow!("the prompt has {count} tokens and there is room for {context}; shorten it{remedy}")
+        }
         error => error.into(),
     }
 }

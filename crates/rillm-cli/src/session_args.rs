@@ -32,19 +32,19 @@ pub struct SessionArgs {
     /// End after so many tokens
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     pub max_tokens: usize,
-    /// Above 1 bolder, below 1 safer, 0 always the likeliest token
+    /// 0 to 100: above 1 bolder, below 1 safer, 0 always the likeliest token
     #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = number::q16)]
     temperature: Q16,
     /// Choose among so many of the likeliest tokens; 0 for the whole vocabulary
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: u32,
-    /// Choose among the fewest tokens that have this probability together; 1 for all
+    /// Choose among the fewest tokens that have this probability together, 0 to 1; 1 for all
     #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = number::probability)]
     top_p: Q16,
-    /// Choose among tokens with at least this share of the likeliest one's probability; 0 for all
+    /// Choose among tokens with at least this share of the likeliest one's probability, 0 to 1; 0 for all
     #[arg(long, value_name = "P", default_value = "0", allow_negative_numbers = true, value_parser = number::probability)]
     min_p: Q16,
-    /// Make the last 64 tokens less likely to come again; 1 for no penalty
+    /// Make the last 64 tokens less likely to come again, 1 to 100; 1 for no penalty
     #[arg(long, value_name = "R", default_value = "1", allow_negative_numbers = true, value_parser = number::penalty)]
     repeat_penalty: Q16,
     /// End before this string, up to 64 bytes; may be given up to 4 times

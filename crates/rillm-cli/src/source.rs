@@ -126,7 +126,15 @@ impl WeightSource for Source {
         let transfer = Duration::from_secs_f64(buf.len() as f64 / card.bytes_per_second as f64);
         let ready = start + card.latency + transfer;
         // The engine computes meanwhile, as it does while a card's DMA runs.
-        std::future::poll_fn(|_| if Instant::now() >= ready { Poll::Ready(()) } else { Poll::Pending }).await;
+        std::future::poll_fn(|cx| {
+            if Instant::now() >= ready {
+                return Poll::Ready(());
+            }
+            // Nothing else wakes the task: it is to be polled again.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
         Ok(())
     }
 

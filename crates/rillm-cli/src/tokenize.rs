@@ -1,6 +1,6 @@
 //! `rillm tokenize`: what tokens a text becomes, and what that takes.
 
-use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
+use std::io::{self, IsTerminal, Read, Write, stdin};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::block_on::block_on;
 use crate::model_file::ModelArgs;
-use crate::number::grouped;
+use crate::number::{Count, grouped};
+use crate::say;
 use crate::source::Source;
 
 /// Show the tokens of a text, and what finding them takes
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(text) if text != "-" => text.to_owned(),
         _ => {
             if stdin().is_terminal() {
-                eprintln!("reading standard input, Ctrl-D ends");
+                say::line("reading standard input, Ctrl-D ends");
             }
             let mut text = String::new();
             stdin().read_to_string(&mut text).context("cannot read the text from standard input as UTF-8")?;
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     for &id in &encoded.ids {
         tokens.push((id, token_text(&model, &mut source, id)?));
     }
-    Ok(print(args, &encoded, &tokens, &mut stdout().lock())?)
+    Ok(print(args, &encoded, &tokens, &mut say::out())?)
 }
 
 fn encode(model: &Model, source: &mut Counted<Source>, text: &str, plain: bool) -> Result<Encoded> {
@@ -116,10 +117,9 @@ fn print(args: &Args, encoded: &Encoded, tokens: &[(u32, Vec<u8>)], out: &mut im
     let each = |amount: f64| amount / tokens.len().max(1) as f64;
     writeln!(
         out,
-        "{} {} {}; a token: {:.1} reads, {:.1} seeks, {:.0} bytes, {:.1} µs; {} bytes of RAM",
+        "{} {}; a token: {:.1} reads, {:.1} seeks, {:.0} bytes, {:.1} µs; {} bytes of RAM",
         style("encoded:").green().bold(),
-        grouped(tokens.len() as u64),
-        if tokens.len() == 1 { "token" } else { "tokens" },
+        Count(tokens.len() as u64, "token"),
         each(traffic.reads as f64),
         each(traffic.seeks as f64),
         each(traffic.bytes as f64),

@@ -83,6 +83,72 @@ fn models_in_their_order() {
 }
 
 #[test]
+fn names_of_any_characters() {
+    let models = Models::converted();
+    // The last one fills an entry of 13 units but for a half of a character.
+    let names = ["🦊.rillm", "größe モデル 👩\u{200d}🚀.rillm", "\u{e000} and 𝄞.rillm", "twelve units🦊.rillm"];
+    let files: Vec<_> = names
+        .iter()
+        .map(|name| {
+            fs::copy(models.file(), models.at(name)).expect("a file");
+            models.at(name)
+        })
+        .collect();
+    let args: Vec<_> = files.iter().map(|file| path(file)).collect();
+    card(&models, &args).assert().success();
+    let found = json(check(&models).arg("--json"));
+    let found: Vec<_> = found["files"].as_array().expect("files").iter().map(|file| file["name"].clone()).collect();
+    assert_eq!(found, names);
+    let card = mount(&models.at("card.img"));
+    assert_eq!(card.root_dir().iter().map(|entry| entry.expect("an entry").file_name()).collect::<Vec<_>>(), names);
+}
+
+/// A card with a file system that cannot be read and two that can, each with its files.
+fn several_partitions(models: &Models, first: &[(&str, &[u8])], second: &[(&str, &[u8])]) {
+    const LEN: usize = 5 << 20;
+    let starts = [1 << 20, 8 << 20, 16 << 20];
+    let mut card = vec![0; starts[2] + LEN];
+    for (index, start) in starts.into_iter().enumerate() {
+        card[446 + 16 * index + 4] = 0x0e;
+        card[446 + 16 * index + 8..][..4].copy_from_slice(&((start / 512) as u32).to_le_bytes());
+        let mut volume = std::io::Cursor::new(&mut card[start..][..LEN]);
+        fatfs::format_volume(&mut volume, fatfs::FormatVolumeOptions::new().bytes_per_cluster(512)).expect("a volume");
+        let files = FileSystem::new(volume, FsOptions::new()).expect("a volume");
+        for (name, bytes) in [&[], first, second][index] {
+            files.root_dir().create_file(name).and_then(|mut file| file.write_all(bytes)).expect("a file");
+        }
+    }
+    card[starts[0] + 3..][..8].copy_from_slice(b"EXFAT   ");
+    card[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(models.at("card.img"), card).expect("an image");
+}
+
+#[test]
+fn several_file_systems() {
+    let models = Models::converted();
+    let model = &fs::read(models.file()).expect("a file")[..];
+    several_partitions(&models, &[], &[("model.rillm", model)]);
+    let looked_at = "looked at: partition 1 of type 0x0e is exFAT, partition 2 of type 0x0e is FAT16, partition 3 of";
+    let text = stdout(&mut check(&models));
+    assert!(text.contains("whole  on partition 3 of type 0x0e") && text.contains(looked_at), "{text}");
+    let report = json(check(&models).arg("--json"));
+    assert_eq!(report["files"][0]["partition"], "partition 3 of type 0x0e");
+
+    several_partitions(&models, &[], &[]);
+    let message = error(&mut check(&models), 1);
+    assert!(message.contains("no .rillm file (partition 1 of type 0x0e is exFAT, partition 2 of"), "{message}");
+    assert!(message.contains("copy one there"), "{message}");
+
+    // The second one of that name is never opened, and one of another name is.
+    let second = [("MODEL.rillm", model), ("other.rillm", model)];
+    several_partitions(&models, &[("model.rillm", model)], &second);
+    let message = error(&mut check(&models), 1);
+    let expected =
+        "MODEL.rillm: a device opens model.rillm of partition 2 of type 0x0e by this name; rename one of them";
+    assert!(message.contains(expected) && !message.contains("other.rillm"), "{message}");
+}
+
+#[test]
 fn what_no_image_is_made_of() {
     let models = Models::converted();
     let at = |name: &str, bytes: &[u8]| {

@@ -4,19 +4,7 @@ mod support;
 
 use predicates::str::contains;
 use serde_json::Value;
-use support::{Models, error, rillm, stdout, text};
-
-const TEMPLATE: &str =
-    "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content | trim + '<|end|>' }}{% endfor %}assistant:";
-
-/// A random model with a chat template.
-fn chatty(template: &str) -> Models {
-    let models = Models::new();
-    std::fs::write(models.checkpoint().join("chat_template.jinja"), template).expect("a template");
-    std::fs::write(models.checkpoint().join("tokenizer_config.json"), r#"{"bos_token": "<s>"}"#).expect("a file");
-    models.convert(&[]).assert().success();
-    models
-}
+use support::{Models, TEMPLATE, chatty, error, rillm, stdout, text};
 
 fn chat(models: &Models, args: &[&str], lines: &str) -> assert_cmd::Command {
     let mut command = rillm(&["chat", "--model", support::path(&models.file()), "--temperature", "0"]);

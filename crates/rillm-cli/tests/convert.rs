@@ -9,7 +9,7 @@ use std::fs;
 
 use rillm_convert::checkpoint::{Checkpoint, LlamaConfig};
 use serde_json::{Value, json};
-use support::{Models, error, json as json_of, path, rillm, stdout};
+use support::{Models, error, json as json_of, llama2c, path, rillm, stdout};
 
 #[test]
 fn a_checkpoint_becomes_a_file_that_runs() {
@@ -164,21 +164,8 @@ fn what_is_no_checkpoint() {
 fn a_llama2c_file_finds_its_tokenizer_by_either_name() {
     let directory = tempfile::tempdir().unwrap();
     let source = directory.path().join("model.bin");
-    // Hidden size, feed-forward, layers, heads, KV heads, vocabulary, context; the weights and two tables of angles.
-    let (hidden, intermediate, heads, vocab, context) = (8, 12, 2, 259, 16);
-    let header = [hidden, intermediate, 1, heads, heads, vocab, context];
-    let weights =
-        vocab * hidden + 3 * hidden + 4 * hidden * hidden + 3 * hidden * intermediate + context * hidden / heads;
-    let mut bytes: Vec<u8> = header.iter().flat_map(|n: &i32| n.to_le_bytes()).collect();
-    bytes.extend((0..weights).flat_map(|i| ((i % 17 - 8) as f32 / 50.0).to_le_bytes()));
-    fs::write(&source, bytes).unwrap();
-    let mut tokenizer = 4u32.to_le_bytes().to_vec();
-    let pieces = ["<unk>", "\n<s>\n", "\n</s>\n"].map(str::to_owned).into_iter();
-    for piece in pieces.chain((0..256).map(|byte| format!("<0x{byte:02X}>"))) {
-        tokenizer.extend(0f32.to_le_bytes());
-        tokenizer.extend((piece.len() as u32).to_le_bytes());
-        tokenizer.extend(piece.as_bytes());
-    }
+    let (model, tokenizer) = llama2c();
+    fs::write(&source, model).unwrap();
 
     let out = directory.path().join("model.rillm");
     let convert = || rillm(&["convert", path(&source), path(&out)]);

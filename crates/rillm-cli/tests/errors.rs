@@ -13,7 +13,7 @@ fn values_out_of_range_are_usage_errors() {
         ("--temperature", "NaN", "no number"),
         ("--top-p", "2", "0 to 1"),
         ("--min-p", "-0.5", "0 to"),
-        ("--repeat-penalty", "0.5", "1 or more"),
+        ("--repeat-penalty", "0.5", "1 to 100"),
         ("--top-k", "x", "invalid"),
         ("--context", "0", "not in"),
         ("--batch", "0", "not in"),

@@ -2,9 +2,7 @@
 
 mod support;
 
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
+use rillm::block_on;
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
 use rillm::sampler::Sampling;
@@ -15,13 +13,6 @@ use rillm_console::estimate::{Pace, Weights, options};
 use support::{Models, error, json, path, rillm, stdout};
 
 static BUNDLED: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("bytes are there at once"),
-    }
-}
 
 #[test]
 fn a_session_reads_what_the_plan_says() {

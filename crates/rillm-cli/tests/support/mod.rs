@@ -141,3 +141,35 @@ impl Models {
 pub fn path(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
+
+/// The bytes of a llama2.c checkpoint, and of its tokenizer of 259 tokens.
+pub fn llama2c() -> (Vec<u8>, Vec<u8>) {
+    // Hidden size, feed-forward, layers, heads, KV heads, vocabulary, context; the weights and two tables of angles.
+    let (hidden, intermediate, heads, vocab, context) = (8, 12, 2, 259, 16);
+    let header = [hidden, intermediate, 1, heads, heads, vocab, context];
+    let weights =
+        vocab * hidden + 3 * hidden + 4 * hidden * hidden + 3 * hidden * intermediate + context * hidden / heads;
+    let mut model: Vec<u8> = header.iter().flat_map(|n: &i32| n.to_le_bytes()).collect();
+    model.extend((0..weights).flat_map(|i| ((i % 17 - 8) as f32 / 50.0).to_le_bytes()));
+    let mut tokenizer = 4u32.to_le_bytes().to_vec();
+    let pieces = ["<unk>", "\n<s>\n", "\n</s>\n"].map(str::to_owned).into_iter();
+    for piece in pieces.chain((0..256).map(|byte| format!("<0x{byte:02X}>"))) {
+        tokenizer.extend(0f32.to_le_bytes());
+        tokenizer.extend((piece.len() as u32).to_le_bytes());
+        tokenizer.extend(piece.as_bytes());
+    }
+    (model, tokenizer)
+}
+
+/// A random model with a chat template.
+pub fn chatty(template: &str) -> Models {
+    let models = Models::new();
+    fs::write(models.checkpoint().join("chat_template.jinja"), template).expect("a template");
+    fs::write(models.checkpoint().join("tokenizer_config.json"), r#"{"bos_token": "<s>"}"#).expect("a file");
+    models.convert(&[]).assert().success();
+    models
+}
+
+/// A template of few tokens.
+pub const TEMPLATE: &str =
+    "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content | trim + '<|end|>' }}{% endfor %}assistant:";

@@ -1,0 +1,45 @@
+//! Standard output and standard error. Either may be full, or a pipe that nobody reads any more: no reason to panic.
+
+use std::fmt::Display;
+use std::io::{self, StdoutLock, Write, stderr, stdout};
+
+use console::style;
+
+/// Standard output, whose errors say that it is: they are no fault of a file that is worked on.
+pub struct Out(StdoutLock<'static>);
+
+/// Standard output, for whoever holds it.
+pub fn out() -> Out {
+    Out(stdout().lock())
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(of_stdout)
+    }
+}
+
+/// An error of standard output, which says so.
+pub fn of_stdout(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
+}
+
+/// A line on standard error. What cannot be said there is left out: it is for people, and changes neither the output nor the
+/// exit code.
+pub fn line(text: impl Display) {
+    let _ = writeln!(stderr().lock(), "{text}");
+}
+
+/// A line that is no part of the output.
+pub fn note(text: impl Display) {
+    line(style(text).dim().for_stderr());
+}
+
+/// What went wrong.
+pub fn error(error: &anyhow::Error) {
+    line(format_args!("{} {error:#}", style("error:").red().bold().for_stderr()));
+}

@@ -1,0 +1,193 @@
+//! Arguments that make no sense: options that have no effect with the others given, and what somebody may have meant.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, Error};
+use rillm::sampler::Q16;
+use rillm_console::boards::{Board, ESP32};
+
+use crate::files;
+use crate::source::Access;
+
+/// Options that have no effect in some cases.
+struct Useless {
+    command: &'static str,
+    options: &'static [&'static str],
+    /// The case, in words that go on after "has no effect".
+    case: &'static str,
+    is_so: fn(&ArgMatches) -> bool,
+}
+
+const PACE: &[&str] = &["card_rate", "card_latency"];
+// A seed is told in every report, and scripts give one whatever the temperature is.
+const DRAWING: &[&str] = &["top_k", "top_p", "min_p"];
+
+/// What clap itself does not refuse. Only options that were given count, and not their defaults.
+const TABLE: &[Useless] = &[
+    Useless { command: "run", options: PACE, case: UNPACED, is_so: is_unpaced },
+    Useless { command: "chat", options: PACE, case: UNPACED, is_so: is_unpaced },
+    Useless { command: "tokenize", options: PACE, case: UNPACED, is_so: is_unpaced },
+    Useless { command: "run", options: DRAWING, case: GREEDY, is_so: is_greedy },
+    Useless { command: "chat", options: DRAWING, case: GREEDY, is_so: is_greedy },
+    Useless { command: "run", options: &["chunk"], case: MAPPED, is_so: is_mapped },
+    Useless { command: "chat", options: &["chunk"], case: MAPPED, is_so: is_mapped },
+    Useless {
+        command: "plan",
+        options: &["model", "context", "source", "no_psram", "old_chip"],
+        case: "without a board; name one with --board, `rillm plan` alone lists them",
+        is_so: |plan| board(plan).is_none(),
+    },
+    Useless {
+        command: "plan",
+        options: &["no_psram"],
+        case: "with this --board, which has no PSRAM",
+        is_so: |plan| board(plan).is_some_and(|board| board.psram.is_none()),
+    },
+    Useless {
+        command: "plan",
+        options: &["old_chip"],
+        case: "with this --board, which has no ESP32 but a later chip",
+        is_so: |plan| board(plan).is_some_and(|board| board.chip.name != ESP32.name),
+    },
+    Useless {
+        command: "plan",
+        options: &["old_chip"],
+        case: "without PSRAM, which is what such a chip uses differently; leave --old-chip or --no-psram out",
+        is_so: |plan| plan.get_flag("no_psram") || board(plan).is_some_and(|board| board.psram.is_none()),
+    },
+];
+
+const UNPACED: &str = "without --source throttled";
+const GREEDY: &str = "with --temperature 0, which takes the likeliest token";
+const MAPPED: &str = "with --source mmap, which reads nothing";
+
+fn is_unpaced(run: &ArgMatches) -> bool {
+    run.get_one::<Access>("source") != Some(&Access::Throttled)
+}
+
+fn is_mapped(run: &ArgMatches) -> bool {
+    run.get_one::<Access>("source") == Some(&Access::Mmap)
+}
+
+fn is_greedy(run: &ArgMatches) -> bool {
+    run.get_one::<Q16>("temperature") == Some(&Q16::ZERO)
+}
+
+fn board(plan: &ArgMatches) -> Option<&'static Board> {
+    plan.get_one::<&'static Board>("board").copied()
+}
+
+/// Refuses options that have no effect with the others given.
+pub fn check(cli: &Command, matches: &ArgMatches) -> Result<(), Error> {
+    let Some((name, given)) = matches.subcommand() else { return Ok(()) };
+    for Useless { options, case, is_so, .. } in TABLE.iter().filter(|useless| useless.command == name) {
+        let is_given = |option: &&&str| given.value_source(option) == Some(ValueSource::CommandLine);
+        if let Some(option) = options.iter().find(is_given)
+            && is_so(given)
+        {
+            let mut command = cli.find_subcommand(name).unwrap_or(cli).clone();
+            let message = format!("--{} has no effect {case}", option.replace('_', "-"));
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+    }
+    Ok(())
+}
+
+/// Adds to an error what was probably meant.
+pub fn with_tip(mut error: Error, cli: &Command, arguments: &[OsString]) -> Error {
+    let arguments: Vec<String> = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(tip) = tip(&error, cli, &arguments) {
+        // What clap guesses by the letters is further off.
+        for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
+            error.remove(kind);
+        }
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+    }
+    error
+}
+
+fn tip(error: &Error, cli: &Command, arguments: &[String]) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let command = arguments.first()?.as_str();
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand)?;
+            let near = error.get(ContextKind::SuggestedSubcommand).is_some() && !word.contains(char::is_whitespace);
+            if is_file(&word) { Some(file_tip(&word)) } else { (!near).then(|| prompt_tip(&word)) }
+        }
+        ErrorKind::UnknownArgument => {
+            let word = text(ContextKind::InvalidArg)?;
+            let is_option = word.starts_with('-');
+            match command {
+                // An option before the command, or without one.
+                _ if command.starts_with('-') => {
+                    let name = word.trim_start_matches('-').split('=').next()?;
+                    let is_of = |command: &&Command| {
+                        let is_it = |letter: char| letter.to_string() == name;
+                        let mut options = command.get_arguments();
+                        options.any(|option| option.get_long() == Some(name) || option.get_short().is_some_and(is_it))
+                    };
+                    let of = cli.get_subcommands().find(is_of)?.get_name();
+                    let rest: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+                    Some(format!("it is an option of a command: rillm {of} {}", rest.join(" ")))
+                }
+                "run" | "chat" if !is_option && is_file(&word) => Some(file_tip(&word)),
+                "run" if word == "-" => Some("without --prompt the text is read from standard input".to_owned()),
+                "run" if !is_option => Some(prompt_tip(&word)),
+                "chat" if !is_option => {
+                    Some("what is said is typed in the chat, or comes on standard input, a line each".to_owned())
+                }
+                "plan" if Board::named(&word).is_some() => Some(format!("rillm plan --board {word}")),
+                "plan" if !is_option => Some(format!("rillm plan --board BOARD --model {}", quoted(&word))),
+                "inspect" | "card" | "convert" if matches!(word.as_str(), "--model" | "-m") => {
+                    Some(format!("the file is named without an option, as in rillm {command} FILE"))
+                }
+                "tokenize" if matches!(word.as_str(), "--prompt" | "-p") => {
+                    Some("the text is given without an option, as in rillm tokenize \"The little fox\"".to_owned())
+                }
+                _ => None,
+            }
+        }
+        ErrorKind::MissingRequiredArgument if command == "convert" => {
+            let source = arguments[1..].iter().find(|word| !word.starts_with('-'))?;
+            let name = Path::new(source).file_stem()?.to_string_lossy().to_lowercase();
+            let make = format!("the file to make is named, too: rillm convert {} {name}.rillm", quoted(source));
+            Some(files::download(Path::new(source)).unwrap_or(make))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a word is likely to be a file and not a prompt.
+fn is_file(word: &str) -> bool {
+    let path = Path::new(word);
+    path.exists() || files::is_model(path) || files::is_checkpoint(path) || files::download(path).is_some()
+}
+
+fn file_tip(word: &str) -> String {
+    let (path, word) = (Path::new(word), quoted(word));
+    if let Some(download) = files::download(path) {
+        download
+    } else if files::is_checkpoint(path) && !files::starts_as_model(path) {
+        format!("a model file is made of a checkpoint: rillm convert {word} model.rillm")
+    } else {
+        format!("a model is named with --model: rillm run --model {word}")
+    }
+}
+
+fn prompt_tip(word: &str) -> String {
+    format!("a text to continue is given with --prompt: rillm run --prompt {}", quoted(word))
+}
+
+/// A word as it is typed in a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%\\".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("{word:?}") }
+}
