@@ -92,22 +92,42 @@ fn as_minijinja_has_it(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
     let mut rest = source.as_str();
-    while let Some((before, inside)) = rest.split_once("{%") {
+    while let Some((at, close)) = next_tag(rest) {
+        let (before, tag) = rest.split_at(at);
+        let (tag, after) = tag.split_at(tag_len(tag, close));
+        let inside = tag.trim_start_matches("{%").trim_end_matches("%}");
+        let name = inside.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
         out.push_str(before);
-        out.push_str("{%");
-        rest = inside;
-        let Some((tag, after)) = inside.split_once("%}") else { break };
-        let name = tag.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
-        let block = match name {
-            "generation" => "with",
-            "endgeneration" => "endwith",
-            _ => continue,
-        };
-        out.push_str(&tag.replace(name, block));
-        out.push_str("%}");
+        match name {
+            "generation" if close == "%}" => out.push_str(&tag.replace(name, "with")),
+            "endgeneration" if close == "%}" => out.push_str(&tag.replace(name, "endwith")),
+            _ => out.push_str(tag),
+        }
         rest = after;
     }
     out + rest
+}
+
+/// Where the next tag, expression or comment starts, and what ends it.
+fn next_tag(source: &str) -> Option<(usize, &'static str)> {
+    let kinds = [("{%", "%}"), ("{{", "}}"), ("{#", "#}")];
+    kinds.into_iter().filter_map(|(open, close)| Some((source.find(open)?, close))).min()
+}
+
+/// Bytes of the tag that `tag` starts with, up to what closes it outside of texts.
+fn tag_len(tag: &str, close: &str) -> usize {
+    let mut quote = None;
+    let mut chars = tag.char_indices().skip(2);
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (None, _) if tag[at..].starts_with(close) => return at + close.len(),
+            (None, '\'' | '"') if close != "#}" => quote = Some(c),
+            (Some(_), '\\') => drop(chars.next()),
+            (Some(open), _) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    tag.len()
 }
 
 /// Today's date for templates that ask for it: a device has no clock, so that it is always the one that Llama 3's templates

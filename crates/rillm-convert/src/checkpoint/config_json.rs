@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rillm::format::{AttentionExtras, Rope, RopeScaling};
+use rillm::format::{AttentionExtras, MAX_EOS, Rope, RopeScaling};
 use serde_json::{Map, Value};
 
 use super::{CheckpointError, LlamaConfig, io_error};
@@ -29,6 +29,8 @@ const FAMILIES: [(Family, &str, &str); 3] = [
 /// Switches that change the arithmetic when true.
 const MUST_BE_FALSE: [&str; 6] =
     ["mlp_bias", "use_bias", "use_sliding_window", "use_qk_norm", "rope_interleaved", "alibi"];
+/// The most positions of a model in a file.
+const MAX_CONTEXT: u32 = 1 << 20;
 /// Factors that change the arithmetic unless they are one.
 const MUST_BE_ONE: [&str; 5] =
     ["partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];
@@ -51,8 +53,7 @@ pub(super) struct ConfigJson {
     pub ties_are_explicit: bool,
 }
 
-/// Reads and checks `config.json` of a directory, and the end-of-text tokens of `generation_config.json`, which count more
-/// where that names some.
+/// Reads and checks `config.json` of a directory, and the end-of-text tokens of `generation_config.json`, if there is one.
 pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
     let fields = Fields::read(directory.join("config.json"))?;
     let mut read = config(&fields)?;
@@ -60,9 +61,11 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
     if generation.exists() {
         let generation = Fields::read(generation)?;
         let eos = generation.tokens("eos_token_id", &[], read.config.vocab_size)?;
-        if !eos.is_empty() {
-            read.config.eos = eos;
-        }
+        // Those of `config.json` end a text, too, as far as there is room for them.
+        let own = std::mem::replace(&mut read.config.eos, eos);
+        let more = own.into_iter().filter(|token| !read.config.eos.contains(token)).collect::<Vec<_>>();
+        let room = MAX_EOS.saturating_sub(read.config.eos.len());
+        read.config.eos.extend(more.into_iter().take(room));
         // The rest has passed: what fails now are the tokens of this file.
         read.config.check(&generation.path)?;
     }
@@ -96,7 +99,8 @@ pub(super) fn config(fields: &Fields) -> Result<ConfigJson, CheckpointError> {
         n_kv_heads: fields.u32("num_key_value_heads")?.unwrap_or(n_heads),
         head_dim,
         vocab_size,
-        context_length,
+        // No board has room for more positions than the format.
+        context_length: context_length.min(MAX_CONTEXT),
         attention: attention(fields, family)?,
         rope: rope(fields, context_length)?,
         rope_divisors: Vec::new(),
@@ -115,10 +119,14 @@ fn family(fields: &Fields) -> Result<Family, CheckpointError> {
         return Err(fields.error("model_type", "\"llama\", \"qwen2\" or \"qwen3\": rillm runs no other architecture"));
     };
     let base = class.replace("ForCausalLM", "Model");
+    let is_known = |name: &&str| name.eq_ignore_ascii_case(class) || *name == base;
     match fields.get("architectures") {
         None => Ok(family),
-        // A model that was saved without its head may have one in the weights all the same, or share the embeddings.
-        Some(Value::Array(names)) if names.iter().all(|name| name == class || name == &base) => Ok(family),
+        // A model that was saved without its head may have one in the weights all the same, or share the embeddings. The first
+        // conversions wrote LLaMAForCausalLM.
+        Some(Value::Array(names)) if names.iter().filter_map(Value::as_str).filter(is_known).count() == names.len() => {
+            Ok(family)
+        }
         Some(_) => Err(fields.error("architectures", &format!("[\"{class}\"]: rillm runs models that write text"))),
     }
 }
@@ -187,6 +195,9 @@ fn rope_object(
     let partial = rope.f64("partial_rotary_factor")?;
     if partial.is_some_and(|factor| factor != 1.0) {
         return Err(rope.error("partial_rotary_factor", "1: rillm turns all of a head's dimensions"));
+    }
+    if let Some((name, _)) = rope.map.iter().find(|(_, value)| value.is_object()) {
+        return Err(rope.error(name, "nothing: rillm turns the heads of all layers alike"));
     }
     let key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
     let scaling = match rope.str(key)? {
@@ -441,7 +452,9 @@ mod tests {
 
         // Numbers of no token end nothing.
         write("generation_config.json", &json!({"eos_token_id": [-1, 512, 7, 7]}));
-        assert_eq!(super::read(directory.path()).expect("a configuration").config.eos, [7]);
+        assert_eq!(super::read(directory.path()).expect("a configuration").config.eos, [7, 2]);
+        write("generation_config.json", &json!({"eos_token_id": [3, 4, 5, 6]}));
+        assert_eq!(super::read(directory.path()).expect("a configuration").config.eos, [3, 4, 5, 6]);
         write("generation_config.json", &json!({"eos_token_id": null}));
         assert_eq!(super::read(directory.path()).expect("a configuration").config.eos, [2]);
         for refused in [json!([3, 4, 5, 6, 7]), json!("</s>"), json!([[2]]), json!(2.0)] {
@@ -478,7 +491,6 @@ mod tests {
             ("hidden_size", json!(-64)),
             ("vocab_size", json!(1 << 21)),
             ("num_hidden_layers", json!(0)),
-            ("max_position_embeddings", json!(1 << 21)),
             ("bos_token_id", json!("<s>")),
             ("eos_token_id", json!([1, 2, 3, 4, 5])),
         ];

@@ -36,7 +36,12 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
     if !ties_are_explicit {
         config.tied_embeddings = !listed.contains_key(&head_name);
     }
-    if !config.tied_embeddings && !listed.contains_key(&head_name) {
+    if config.tied_embeddings && !listed.contains_key(&embedding_name) {
+        // One table, by the head's name.
+        let head = listed.remove(&head_name);
+        listed.extend(head.map(|head| (embedding_name.clone(), head)));
+    }
+    if !config.tied_embeddings && listed.contains_key(&embedding_name) && !listed.contains_key(&head_name) {
         return Err(CheckpointError::Field {
             path: directory.join("config.json"),
             field: "tie_word_embeddings".to_owned(),
@@ -59,8 +64,8 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
     if config.tied_embeddings && bytes(&embedding) != bytes(&head) {
         return Err(CheckpointError::TiedHeadDiffers { path: directory.join("config.json") });
     }
-    // Older checkpoints carry the rotary embedding's frequencies, which follow from the configuration.
-    let rest = listed.keys().filter(|name| !name.ends_with(".rotary_emb.inv_freq"));
+    // Older checkpoints carry the rotary embedding's frequencies, or what is made of them, which follow from the configuration.
+    let rest = listed.keys().filter(|name| !name.contains(".rotary_emb."));
     if let Some(name) = rest.min() {
         return Err(CheckpointError::UnexpectedTensor { path: directory.to_owned(), name: name.clone() });
     }

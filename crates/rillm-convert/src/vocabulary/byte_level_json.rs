@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::tokenizer_json::alone;
 use super::{ByteLevel, Problem, Splits, unsupported};
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -51,12 +52,12 @@ pub(super) fn byte_level(json: &Value) -> Result<Option<ByteLevel>, Problem> {
     if byte_level["type"] != "ByteLevel" || regex != has_regex || (prefix_space && splits != Splits::Gpt2) {
         return Err(refused());
     }
-    let nfc = match &json["normalizer"] {
+    let nfc = match alone(&json["normalizer"], "normalizers") {
         Value::Null => false,
         nfc if *nfc == json!({"type": "NFC"}) => true,
         other => return Err(unsupported("normalizer", other, "none or NFC, where bytes are merged")),
     };
-    if json["decoder"]["type"] != "ByteLevel" {
+    if alone(&json["decoder"], "decoders")["type"] != "ByteLevel" {
         return Err(unsupported("decoder", &json["decoder"], "ByteLevel, where bytes are merged"));
     }
     let ignore_merges = json["model"]["ignore_merges"] == true;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
+
 use super::settings::Settings;
 use super::{AddedToken, PrefixSpace, Problem, SPACE_MARK, TokenKind, Vocabulary, unsupported};
 
@@ -71,7 +73,7 @@ impl Vocabulary {
         }
         let mut vocabulary = Self::of_pieces(pieces, vocab_size)?;
         vocabulary.merge_by_score(&scores, |id| types[id] == NORMAL)?;
-        let mut added = Vec::new();
+        let mut marks = Vec::new();
         for (id, &kind) in types.iter().enumerate() {
             let (piece, token) = (&vocabulary.pieces[id], &mut vocabulary.tokens[id]);
             let is_byte = token.kind == TokenKind::Byte;
@@ -90,14 +92,13 @@ impl Vocabulary {
                     ));
                 }
             };
-            if matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) && !piece.is_empty() {
-                let special = kind != USER_DEFINED;
-                added.push(AddedToken { id: id as u32, content: piece.clone(), normalized: false, special });
+            if matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) {
+                marks.push(json!({"content": piece, "special": kind != USER_DEFINED}));
             }
         }
         let ids = vocabulary.pieces.iter().enumerate().filter(|(_, piece)| !piece.is_empty());
         let ids: HashMap<&str, u32> = ids.map(|(id, piece)| (piece.as_str(), id as u32)).collect();
-        settings.complete(&mut added, &ids, false, vocab_size)?;
+        let added = settings.added(&marks, (&ids, types.len()), false, vocab_size)?;
 
         let token = |id: i32| u32::try_from(id).ok().filter(|&id| id < vocab_size);
         vocabulary.unk = token(trainer.unk);

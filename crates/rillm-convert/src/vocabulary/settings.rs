@@ -21,12 +21,21 @@ pub(super) struct Settings {
     pub add_prefix_space: Option<bool>,
     pub legacy: Option<bool>,
     pub chat_template: String,
+    /// What `BertTokenizer` does in place of what the normalizer says.
+    pub bert: Option<Bert>,
     /// The special tokens that have names: texts, or objects as in `added_tokens`.
     names: BTreeMap<String, Value>,
     /// Special tokens without names.
     extra: Vec<Value>,
     /// The tokens that are listed with numbers, by these.
     listed: BTreeMap<u32, Value>,
+}
+
+/// The settings of `BertTokenizer`, with its defaults.
+pub(super) struct Bert {
+    pub lowercase: bool,
+    pub strip_accents: Option<bool>,
+    pub split_ideographs: bool,
 }
 
 impl Settings {
@@ -77,7 +86,15 @@ impl Settings {
         self.legacy = flag("legacy")?;
         self.chat_template = chat_template(config.get("chat_template"));
         let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
-        for (name, text) in defaults(class.trim_end_matches("Fast")) {
+        let class = class.trim_end_matches("Fast");
+        if class == "BertTokenizer" {
+            self.bert = Some(Bert {
+                lowercase: flag("do_lower_case")?.unwrap_or(true),
+                strip_accents: flag("strip_accents")?,
+                split_ideographs: flag("tokenize_chinese_chars")?.unwrap_or(true),
+            });
+        }
+        for (name, text) in defaults(class) {
             self.names.insert((*name).to_owned(), json!(text));
         }
         self.read_names(config)?;
@@ -136,18 +153,20 @@ impl Settings {
         known.chain(others).chain(&self.extra)
     }
 
-    /// Completes a tokenizer's own `added` tokens by those that are listed or named here, as `transformers` does: a token has
-    /// the number that the tokenizer has for its text, and a new one the next after all others. Those that a model of
-    /// `vocab_size` tokens has no embedding for are left out. `no_text` as in [`added_token`].
-    pub fn complete(
+    /// The added tokens: a tokenizer's `own`, and those that are listed or named here, with the numbers that `tokenizers` gives
+    /// them whatever the files say. A token has the number of the piece of its text, and a new one the next after all others, of
+    /// which the model's `pieces` are `len`. Those that a model of `vocab_size` tokens has no embedding for are left out. `no_text` as
+    /// in [`added_token`].
+    pub fn added(
         &self,
-        added: &mut Vec<AddedToken>,
-        pieces: &HashMap<&str, u32>,
+        own: &[Value],
+        (pieces, len): (&HashMap<&str, u32>, usize),
         no_text: bool,
         vocab_size: u32,
-    ) -> Result<(), Problem> {
-        let mut next = added.iter().map(|token| token.id + 1).chain([pieces.len() as u32]).max().unwrap_or(0);
-        let listed = self.listed.values().map(|token| (token, true));
+    ) -> Result<Vec<AddedToken>, Problem> {
+        let mut added: Vec<AddedToken> = Vec::new();
+        let mut next = len as u32;
+        let listed = own.iter().chain(self.listed.values()).map(|token| (token, true));
         for (token, is_listed) in listed.chain(self.special().map(|token| (token, false))) {
             let content = text(token).unwrap_or_default();
             let known = added.iter_mut().find(|token| token.content == content);
@@ -166,10 +185,10 @@ impl Settings {
             }
         }
         added.retain(|token| token.id < vocab_size);
-        for token in added {
+        for token in &mut added {
             token.special |= self.special().any(|special| text(special) == Some(&token.content));
         }
-        Ok(())
+        Ok(added)
     }
 
     /// The text of a special token.

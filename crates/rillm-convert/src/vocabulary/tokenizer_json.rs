@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::byte_level::merge_ids;
 use super::byte_level_json::byte_level;
-use super::settings::{Settings, added_token};
+use super::settings::Settings;
 use super::{AddedToken, Problem, Vocabulary, unsupported};
 use crate::json;
 
@@ -168,15 +168,17 @@ pub(super) fn added_tokens(
     no_text: bool,
     vocab_size: u32,
 ) -> Result<Vec<AddedToken>, Problem> {
-    let tokens = json["added_tokens"].as_array().into_iter().flatten();
-    let added = tokens.map(|token| {
-        let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-        let id = id.ok_or_else(|| Problem::Malformed(format!("added token without id: {token}")))?;
-        added_token(token, id, no_text)
-    });
-    let mut added = added.collect::<Result<Vec<_>, _>>()?;
-    settings.complete(&mut added, pieces, no_text, vocab_size)?;
-    Ok(added)
+    let own = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    settings.added(own, (pieces, pieces.len()), no_text, vocab_size)
+}
+
+/// The only step of a Sequence that has one in its `list`; null where it has none, and anything else as it is.
+pub(super) fn alone<'a>(step: &'a Value, list: &str) -> &'a Value {
+    match step[list].as_array().map(Vec::as_slice) {
+        Some([]) if step["type"] == "Sequence" => &Value::Null,
+        Some([only]) if step["type"] == "Sequence" => alone(only, list),
+        _ => step,
+    }
 }
 
 pub(super) fn vocab(model: &Value) -> Result<HashMap<&str, u32>, Problem> {

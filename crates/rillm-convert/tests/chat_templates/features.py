@@ -30,7 +30,7 @@ TEMPLATES = [
     # What `transformers` adds.
     EACH + "{% generation %}{{ m.content }}{% endgeneration %}" + END, EACH + "\n  {%- generation %}\n  {{ m.content }}\n  {%- endgeneration %}\n" + END,
     EACH + "{%- generation -%} {{ loop.index }} {%- endgeneration -%} " + END, "{%generation%}a{%endgeneration%}", "{%\ngeneration\n%}a{% endgeneration %}",
-    "{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}", "{% generation %}a", "{{ raise_exception('no') }}",
+    "{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}", "{% generation %}a", "{{ '{% generation %}' }}{{ \"\\\"{% endgeneration %}\" }}", "{# {% generation %} ' #}{% generation %}a{% endgeneration %}", "it's {% if '%}' %}{% generation %}a{% endgeneration %}{% endif %}", "{{ raise_exception('no') }}",
     EACH + "{% if loop.first %}{% continue %}{% endif %}{{ m.role }}{% if loop.index == 3 %}{% break %}{% endif %}" + END,
     "{{ 'é<\"\\n' | tojson }}", "{{ 1.5 | tojson }}{{ true | tojson }}{{ none | tojson }}", "{{ strftime_now is defined }}", "{{ raise_exception is defined }}",
     "{{ tools is none }}{{ documents is none }}{{ tools }}{{ not tools }}", "{{ add_generation_prompt }}", "{{ enable_thinking is defined }}",

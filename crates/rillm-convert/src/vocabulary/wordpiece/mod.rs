@@ -12,7 +12,7 @@ use rillm::tokenizer::layout::{MAX_PROBES, TableHeader};
 use serde_json::Value;
 
 use super::settings::Settings;
-use super::tokenizer_json::{added_tokens, pieces, vocab};
+use super::tokenizer_json::{added_tokens, alone, pieces, vocab};
 use super::{Algorithm, Problem, Token, TokenKind, Vocabulary, unsupported};
 pub use characters::Normalizer;
 
@@ -32,7 +32,7 @@ pub struct WordPiece {
 
 impl WordPiece {
     /// Reads the parts of a `tokenizer.json` that say what becomes of a text.
-    pub(super) fn parse(json: &Value) -> Result<Self, Problem> {
+    pub(super) fn parse(json: &Value, settings: &Settings) -> Result<Self, Problem> {
         let model = &json["model"];
         if model["continuing_subword_prefix"] != CONTINUES {
             let prefix = &model["continuing_subword_prefix"];
@@ -42,15 +42,22 @@ impl WordPiece {
         let admitted = max_chars.as_u64().filter(|n| (1..=MAX_WORD_CHARS.into()).contains(n));
         let max_chars =
             admitted.ok_or_else(|| unsupported("max_input_chars_per_word of model", max_chars, "1 to 256"))? as u32;
-        let pre_tokenizer = &json["pre_tokenizer"];
+        let pre_tokenizer = alone(&json["pre_tokenizer"], "pretokenizers");
         if pre_tokenizer["type"] != "BertPreTokenizer" {
             return Err(unsupported("pre_tokenizer of a WordPiece model", pre_tokenizer, "BertPreTokenizer"));
         }
-        let decoder = &json["decoder"];
+        let decoder = alone(&json["decoder"], "decoders");
         let cleanup = decoder["cleanup"].as_bool();
         let cleanup = cleanup.filter(|_| decoder["type"] == "WordPiece" && decoder["prefix"] == CONTINUES);
+        let normalizer_json = alone(&json["normalizer"], "normalizers");
+        let mut normalizer = Normalizer::parse(normalizer_json)?;
+        if let Some(bert) = settings.bert.as_ref().filter(|_| !normalizer_json.is_null()) {
+            normalizer.lowercase = bert.lowercase;
+            normalizer.strip_accents = bert.strip_accents.unwrap_or(bert.lowercase);
+            normalizer.split_ideographs = bert.split_ideographs;
+        }
         Ok(Self {
-            normalizer: Normalizer::parse(&json["normalizer"])?,
+            normalizer,
             max_chars,
             cleanup: cleanup.ok_or_else(|| {
                 unsupported("decoder of a WordPiece model", decoder, "WordPiece with the prefix \"##\"")
@@ -96,7 +103,7 @@ impl WordPiece {
 impl Vocabulary {
     /// Reads a `tokenizer.json` of a WordPiece model.
     pub(super) fn from_word_pieces(json: &Value, settings: &Settings, vocab_size: u32) -> Result<Self, Problem> {
-        let word_piece = WordPiece::parse(json)?;
+        let word_piece = WordPiece::parse(json, settings)?;
         let model = &json["model"];
         let ids = vocab(model)?;
         let mut vocabulary = Self::of_pieces(pieces(&ids, vocab_size)?, vocab_size)?;
