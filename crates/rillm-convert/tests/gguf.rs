@@ -269,7 +269,7 @@ fn the_vocabulary_is_found_among_the_keys() {
     assert!(!plain.add_bos && !plain.strip_space && plain.prefix != found.prefix);
 
     let text = |text: &str| Value::Text(text.to_owned());
-    let refusals: [(&str, Option<Value>, &str); 8] = [
+    let refusals: [(&str, Option<Value>, &str); 7] = [
         ("tokenizer.ggml.model", Some(text("bert")), "tokenizer.ggml.model is \"bert\"; expected"),
         ("tokenizer.ggml.model", None, "tokenizer.ggml.model is absent"),
         ("tokenizer.ggml.tokens", None, "tokenizer.ggml.tokens is absent; expected a list of strings"),
@@ -277,7 +277,6 @@ fn the_vocabulary_is_found_among_the_keys() {
         ("tokenizer.ggml.scores", Some(Value::F32s(vec![0.0; 3])), "expected a list of 268 numbers"),
         ("tokenizer.ggml.token_type", Some(Value::I32s(vec![6; TOKENS as usize])), "of piece \"<unk>\" is 6, a byte"),
         ("general.name", Some(text("Phi-3 mini")), "general.name is \"Phi-3 mini\"; expected another model"),
-        ("tokenizer.ggml.add_eos_token", Some(Value::Bool(true)), "add_eos_token is true"),
     ];
     let mut unspelled: Vec<_> = pieces.iter().map(|(piece, ..)| piece.clone()).collect();
     unspelled[TOKENS as usize - 2] = "xab".to_owned();

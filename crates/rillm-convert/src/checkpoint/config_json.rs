@@ -29,8 +29,8 @@ const FAMILIES: [(Family, &str, &str); 3] = [
 /// Switches that change the arithmetic when true.
 const MUST_BE_FALSE: [&str; 6] =
     ["mlp_bias", "use_bias", "use_sliding_window", "use_qk_norm", "rope_interleaved", "alibi"];
-/// The most positions of a model in a file.
-const MAX_CONTEXT: u32 = 1 << 20;
+/// The most positions of a model in a file; a checkpoint may be made for more.
+pub(super) const MAX_CONTEXT: u32 = 1 << 20;
 /// Factors that change the arithmetic unless they are one.
 const MUST_BE_ONE: [&str; 5] =
     ["partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];

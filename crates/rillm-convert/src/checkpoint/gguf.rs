@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rillm::format::{AttentionExtras, MAX_EOS, Rope, RopeScaling, TensorKind};
 
+use super::config_json::MAX_CONTEXT;
 use super::tensor::LocatedTensor;
 use super::{Checkpoint, CheckpointError, LlamaConfig, map};
 use crate::gguf::{Gguf, GgufError, Tensor, Value};
@@ -132,7 +133,7 @@ fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, Gguf
         n_kv_heads: gguf.u32_of_layers(&key("attention.head_count_kv"))?.unwrap_or(n_heads),
         head_dim: head_dim(gguf, &key, hidden_size, n_heads)?,
         vocab_size: vocab_size(gguf, &key("vocab_size"))?,
-        context_length: required("context_length")?,
+        context_length: required("context_length")?.min(MAX_CONTEXT),
         rope: rope(gguf, &key)?,
         attention: AttentionExtras::default(),
         rope_divisors: Vec::new(),

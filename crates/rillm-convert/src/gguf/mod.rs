@@ -57,7 +57,7 @@ const TYPES: [(u32, Result<Dtype, &str>); 34] = [
     (25, Err("I16")),
     (26, Err("I32")),
     (27, Err("I64")),
-    (28, Err("F64")),
+    (28, Ok(Dtype::F64)),
     (29, Err("IQ1_M")),
     (30, Ok(Dtype::Bf16)),
     (34, Err("TQ1_0")),

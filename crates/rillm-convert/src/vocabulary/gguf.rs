@@ -12,12 +12,12 @@ const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
-const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
 // Names in the `pre` key that llama.cpp takes for one and the same: those of GPT-2's pattern,
-const GPT2: [&str; 11] = [
+const GPT2: [&str; 12] = [
     "gpt-2",
+    "jina-v2-code",
     "phi-2",
     "gigachat",
     "a.x-4.0",
@@ -47,9 +47,6 @@ impl Vocabulary {
     /// # Errors
     /// [`Problem`] names the key.
     pub fn from_gguf(gguf: &Gguf, vocab_size: u32) -> Result<Self, Problem> {
-        if gguf.bool(ADD_EOS)? == Some(true) {
-            return Err(unsupported(ADD_EOS, true, "false: a prompt must not end the text"));
-        }
         strips_no_spaces(gguf)?;
         gguf.texts(TOKENS)?.ok_or_else(|| gguf.error(TOKENS, "a list of strings"))?;
         let tokens = gguf.tokens()?;

@@ -110,14 +110,6 @@ fn rows() -> Vec<Row> {
     all
 }
 
-/// Rows on which rillm does not do yet what is expected: the list shrinks, and a row that is in order may not stand in it.
-const OPEN: [&str; 4] = [
-    "GGUF: context_length of four million",
-    "GGUF: float64",
-    "GGUF: add_eos_token is true",
-    "GGUF: pre is jina-v2-code, which is GPT-2's",
-];
-
 #[test]
 fn odd_checkpoints_are_read_as_others_read_them_or_refused() {
     let rows = rows();
@@ -137,11 +129,6 @@ fn odd_checkpoints_are_read_as_others_read_them_or_refused() {
             let problems = match goldens.get(&row.row) {
                 Some(golden) => found::compare(row, golden, &checkpoint::write(row, directory.path())),
                 None => vec!["no golden; run make.py".to_owned()],
-            };
-            let problems = match (OPEN.contains(&row.row.as_str()), problems.is_empty()) {
-                (true, true) => vec!["is in order; take it off the list OPEN".to_owned()],
-                (true, false) => Vec::new(),
-                (false, _) => problems,
             };
             let because = row.because.as_ref().map_or_else(String::new, |because| format!(" ({because})"));
             (!problems.is_empty()).then(|| format!("{}{because}\n    {}", row.row, problems.join("\n    ")))
