@@ -186,7 +186,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
                 write!(f, "the file's cluster {cluster} is marked bad: the card wears out; take another one")
             }
             Self::ChainShort { found, expected } => {
-                write!(f, "the file was not written whole: it has {found} clusters and should have {expected}; {COPY}")
+                write!(f, "the file was not written whole: its clusters are {found} and should be {expected}; {COPY}")
             }
             Self::TooManyRuns { most } => write!(
                 f,
