@@ -9,7 +9,7 @@ use std::io::{Cursor, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use pollster::block_on;
+use rillm::block_on;
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm::model::Model;
 use rillm::plan::PlanOptions;

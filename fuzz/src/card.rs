@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use pollster::block_on;
+use rillm::block_on;
 use rillm::source::{Sector, WeightSource};
 use rillm_card::{Blocks, CardFile, for_each_model};
 

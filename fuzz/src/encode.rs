@@ -1,6 +1,6 @@
 //! A tokenizer without a model.
 
-use pollster::block_on;
+use rillm::block_on;
 use rillm::counted::SectorReader;
 use rillm::error::Error;
 use rillm::format::{Section, SectionKind};

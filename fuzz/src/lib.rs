@@ -8,7 +8,7 @@ mod encode;
 use std::io::Write;
 use std::sync::OnceLock;
 
-use pollster::block_on;
+use rillm::block_on;
 use rillm::chat::Chat;
 use rillm::format::crc32;
 use rillm::model::Model;

@@ -4,6 +4,7 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 
+use rillm::block_on;
 use sdio::common::stop_transmission;
 use sdio::{
     BlockReadCommand, BlockWriteCommand, BusWidth, ByteReadCommand, ByteWriteCommand, Command, ControlCommand, MmcBus,
@@ -53,10 +54,10 @@ impl<H: Host> Bus<H> {
 
     /// After what failed or was dropped: a host may have stopped the card's clock for want of room, and would send no
     /// command, and a card goes on sending blocks until it is told to stop.
-    async fn settle(&mut self) {
+    fn settle(&mut self) {
         if core::mem::take(&mut self.unsettled) {
             self.host.reset();
-            let answer = at_once(within::<H, _>(COMMAND, self.host.send_command(stop_transmission()))).await;
+            let answer = block_on(within::<H, _>(COMMAND, self.host.send_command(stop_transmission())));
             // A card that is not sending does not answer.
             self.unsettled = !matches!(answer, Ok(_) | Err(MmcError::Timeout));
         }
@@ -73,7 +74,7 @@ impl<H: Host> Bus<H> {
 impl<H: Host> MmcBus for Bus<H> {
     /// A command is waited for where it is, and no other future is polled meanwhile.
     async fn send_command<'a, C: ControlCommand + 'a>(&mut self, command: C) -> Result<C::Resp<'a>, MmcError> {
-        let result = at_once(within::<H, _>(COMMAND, self.host.send_command(command))).await;
+        let result = block_on(within::<H, _>(COMMAND, self.host.send_command(command)));
         // The first command has no answer.
         self.answered |= <C as Command>::INDEX != 0 && result.is_ok();
         self.noted(result)
@@ -84,7 +85,7 @@ impl<H: Host> MmcBus for Bus<H> {
         command: C,
         auto_stop: bool,
     ) -> Result<C::Resp<'a>, MmcError> {
-        self.settle().await;
+        self.settle();
         self.unsettled = true;
         let answer = within::<H, _>(READ, self.host.read_blocks(command, auto_stop)).await?;
         self.unsettled = false;
@@ -104,9 +105,9 @@ impl<H: Host> MmcBus for Bus<H> {
     }
 
     async fn init_idle(&mut self, hz: u32) -> Result<(), MmcError> {
-        self.settle().await;
+        self.settle();
         self.host.set_data_timeout(hz);
-        let result = at_once(within::<H, _>(COMMAND, self.host.init_idle(hz))).await;
+        let result = block_on(within::<H, _>(COMMAND, self.host.init_idle(hz)));
         self.noted(result)
     }
 
@@ -145,19 +146,6 @@ async fn within<H: Host, T>(most: u32, work: impl Future<Output = Result<T, MmcE
             // A host that hangs wakes nobody, and an executor that sleeps would not look at the clock again.
             context.waker().wake_by_ref();
             Poll::Pending
-        }
-    })
-    .await
-}
-
-/// Polls `work`, and nothing else, until it has ended.
-async fn at_once<T>(work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        loop {
-            if let Poll::Ready(output) = work.as_mut().poll(context) {
-                return Poll::Ready(output);
-            }
         }
     })
     .await

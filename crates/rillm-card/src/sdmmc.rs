@@ -1,7 +1,7 @@
 //! A card on an SD host: four data lines or one, and DMA.
 //!
-//! The engine polls a read as often as it takes a chunk from the tape, and otherwise multiplies (`drive` and `Tape::rows` in its
-//! `tape.rs`). So a read has to be under way after its first poll: commands, which take microseconds, are waited for, and only the
+//! The engine polls a read as often as it takes a chunk from the tape, and otherwise multiplies (`drive` in its
+//! `double_buffer.rs`, `Tape::rows` in its `tape.rs`). So a read has to be under way after its first poll: commands, which take microseconds, are waited for, and only the
 //! transfer of blocks is left to the host. When it ends, the engine need not know before it is through with its chunk: until
 //! then it has no buffer to fill. Nothing here counts on being woken: a host leaves its result where the next poll finds it.
 

@@ -361,7 +361,6 @@ mod signals {
     use std::thread::sleep;
     use std::time::Instant;
 
-    use rillm::format::{AttentionExtras, Rope, RopeScaling};
     use rillm_convert::checkpoint::{Dtype, LlamaConfig};
 
     const SIGNALS: [(&str, i32); 3] = [("-INT", 130), ("-TERM", 143), ("-HUP", 129)];
@@ -412,15 +411,7 @@ mod signals {
             n_heads: 8,
             n_kv_heads: 8,
             head_dim: 128,
-            vocab_size: support::VOCAB_SIZE,
-            context_length: 64,
-            attention: AttentionExtras::default(),
-            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
-            rope_divisors: Vec::new(),
-            norm_eps: 1e-5,
-            tied_embeddings: true,
-            bos: None,
-            eos: vec![],
+            ..support::config()
         };
         rillm_convert::random::write(&large, &config, Dtype::Bf16, 1).expect("a checkpoint");
         fs::copy(models.checkpoint().join("tokenizer.json"), large.join("tokenizer.json")).expect("a tokenizer");

@@ -69,11 +69,11 @@ impl Chat {
         let whole = Section { kind: SectionKind::Tokenizer, offset: 0, len: self.tokenizer.len() as u64, crc32: 0 };
         let mut sector = [0; SECTOR_LEN];
         let mut reader = SectorReader::new(&mut source, &mut sector);
-        let tokenizer = pollster::block_on(Tokenizer::open(&mut reader, whole, 403)).expect("a tokenizer");
+        let tokenizer = rillm::block_on(Tokenizer::open(&mut reader, whole, 403)).expect("a tokenizer");
         let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
         let mut ids = vec![0; 4 * text.len() + 8];
         let mut encoder = tokenizer.content_encoder(text, self.header.spaces[part as usize], &mut scratch);
-        let len = pollster::block_on(encoder.fill(&mut source, &mut ids)).expect("tokens");
+        let len = rillm::block_on(encoder.fill(&mut source, &mut ids)).expect("tokens");
         [&self.part(part)[..], &ids[..len]].concat()
     }
 }

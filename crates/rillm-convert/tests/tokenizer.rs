@@ -314,7 +314,7 @@ fn damaged_sections() {
         let mut source = Memory(vec![0; (FIRST + sectors) * SECTOR_LEN]);
         source.0[FIRST * SECTOR_LEN..].copy_from_slice(&section[..sectors * SECTOR_LEN]);
         let mut encoder = engine.tokenizer.encoder(text, true, &mut engine.scratch);
-        assert!(pollster::block_on(encoder.fill(&mut source, &mut [0; 99])).is_err());
+        assert!(rillm::block_on(encoder.fill(&mut source, &mut [0; 99])).is_err());
     }
 }
 

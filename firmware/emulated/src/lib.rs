@@ -9,8 +9,8 @@ mod options;
 
 use core::fmt;
 
-use embassy_futures::block_on;
 use embedded_io::{Read, ReadReady, Write};
+use rillm::block_on;
 use rillm::kernels::Dot;
 use rillm::source::WeightSource;
 use rillm_console::number::Grouped;

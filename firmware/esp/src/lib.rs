@@ -36,8 +36,8 @@ use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
 use core::fmt;
 
-use embassy_futures::block_on;
 use embedded_io::{Read, ReadReady, Write};
+use rillm::block_on;
 // The panic handler.
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;

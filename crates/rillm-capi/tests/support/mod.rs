@@ -1,6 +1,6 @@
 //! What the C interface should give: the engine's own text.
 
-use pollster::block_on;
+use rillm::block_on;
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
 use rillm::sampler::Sampling;

@@ -13,46 +13,24 @@ use std::task::{Context, Waker};
 use aligned::Aligned;
 use block_device_driver::BlockDevice as _;
 use host::{Fault, Kind, SimulatedHost, World};
-use rillm_card::{AlignedBlock, Blocks, CardFile, Error, Facts, Sdmmc, SlotError, insert};
+use rillm_card::{AlignedBlock, Blocks, Error, Sdmmc, SlotError, insert};
 use sdio::{BusWidth, MmcError};
 use support::registers::{HighSpeed, Registers, micros, now};
-use support::{BLOCK, FAT16, block_on, content, read_all};
+use support::story::{self, IMAGE, file_bytes, open, registers, standard_capacity};
+use support::{BLOCK, block_on, read_all};
 
 type Card = Sdmmc<'static, SimulatedHost>;
 type SdError = Error<SlotError<MmcError>>;
 
 const LEN: usize = 60 * BLOCK;
-const SEED: u32 = 9;
-
-thread_local! {
-    static IMAGE: Vec<u8> = FAT16.with_model(&content(LEN, SEED), 2);
-}
-
-fn registers() -> Registers {
-    Registers::new(IMAGE.with(Clone::clone), true)
-}
-
-fn standard_capacity() -> Registers {
-    Registers::new(IMAGE.with(Clone::clone), false)
-}
-
 fn slot(world: &Rc<RefCell<World>>) -> Card {
     let bounce: Vec<AlignedBlock> = vec![Aligned([0; BLOCK]); 16];
     Sdmmc::new(SimulatedHost(Rc::clone(world)), bounce.leak())
 }
 
-/// What `/model` does: the card is initialised, and its file opened.
-fn open(card: &mut Card) -> Result<(Facts<SlotError<MmcError>>, CardFile<&mut Card>), SdError> {
-    let facts = block_on(insert(card, micros))?;
-    Ok((facts, block_on(CardFile::open(card, None))?))
-}
-
 /// Opens the file and reads it. What it reads is right.
 fn story(card: &mut Card) -> Result<(), SdError> {
-    let (_, mut file) = open(card)?;
-    let bytes = read_all(&mut file, LEN, &[32, 1, 7])?;
-    assert!(bytes == content(LEN, SEED), "wrong bytes");
-    Ok(())
+    story::story(card, LEN, &[32, 1, 7])
 }
 
 #[test]
@@ -225,7 +203,7 @@ fn a_card_that_is_pulled_out_and_pushed_in_again() {
     assert!(now().wrapping_sub(start) < 4_000_000);
     // The same card, in its first state: the file is read on.
     world.borrow_mut().push(registers());
-    assert!(read_all(&mut file, LEN, &[32]).expect("bytes") == content(LEN, SEED));
+    assert!(read_all(&mut file, LEN, &[32]).expect("bytes") == file_bytes(LEN));
     // Another one: never its bytes for the file's, however often they are asked for.
     world.borrow_mut().push(Registers { serial: 99, ..registers() });
     for _ in 0..3 {

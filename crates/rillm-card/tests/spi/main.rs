@@ -10,28 +10,15 @@ use std::rc::Rc;
 use card::{Card, Fault, State};
 use embedded_hal::spi::{ErrorKind, ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::SdCardError;
-use rillm_card::{Blocks, CardFile, Error, Facts, SlotError, SpiCard, SpiHost, insert};
+use rillm_card::{Blocks, Error, SlotError, SpiCard, SpiHost, insert};
 use support::registers::{Registers, micros, now, pass};
-use support::{BLOCK, FAT16, block_on, content, read_all};
+use support::story::{self, file_bytes, open, registers, standard_capacity};
+use support::{BLOCK, block_on, read_all};
 
 type Slot = SpiCard<Bus>;
 type SpiError = Error<SlotError<SdCardError>>;
 
 const LEN: usize = 30 * BLOCK;
-const SEED: u32 = 4;
-
-thread_local! {
-    static IMAGE: Vec<u8> = FAT16.with_model(&content(LEN, SEED), 2);
-}
-
-fn registers() -> Registers {
-    Registers::new(IMAGE.with(Clone::clone), true)
-}
-
-fn standard_capacity() -> Registers {
-    Registers::new(IMAGE.with(Clone::clone), false)
-}
-
 /// The bus, its wires, and what is in the slot.
 struct World {
     card: Option<Card>,
@@ -129,17 +116,9 @@ fn slot(world: &Rc<RefCell<World>>) -> Slot {
     SpiCard::new(Bus(Rc::clone(world)))
 }
 
-fn open(card: &mut Slot) -> Result<(Facts<SlotError<SdCardError>>, CardFile<&mut Slot>), SpiError> {
-    let facts = block_on(insert(card, micros))?;
-    Ok((facts, block_on(CardFile::open(card, None))?))
-}
-
 /// Opens the file and reads it. What it reads is right.
 fn story(card: &mut Slot) -> Result<(), SpiError> {
-    let (_, mut file) = open(card)?;
-    let bytes = read_all(&mut file, LEN, &[20, 1, 5])?;
-    assert!(bytes == content(LEN, SEED), "wrong bytes");
-    Ok(())
+    story::story(card, LEN, &[20, 1, 5])
 }
 
 #[test]
@@ -207,7 +186,7 @@ fn a_card_that_is_pulled_out_and_pushed_in_again() {
     world.borrow_mut().card = None;
     assert!(matches!(read_all(&mut file, LEN, &[20]), Err(Error::Device(SlotError::Driver(_)))));
     world.borrow_mut().push(registers());
-    assert!(read_all(&mut file, LEN, &[20]).expect("bytes") == content(LEN, SEED));
+    assert!(read_all(&mut file, LEN, &[20]).expect("bytes") == file_bytes(LEN));
     // Another one, of another size.
     for other in [standard_capacity(), Registers::new(vec![0; (20 << 20) + 1], true)] {
         world.borrow_mut().push(other);
@@ -247,7 +226,7 @@ fn at_every_command(stays: bool, registers: &Registers, mut check: impl FnMut(Fa
             check(fault, at, result);
             world.borrow_mut().fault = None;
             let (_, mut file) = open(&mut card).unwrap_or_else(|error| panic!("{fault:?} at {at}, later: {error}"));
-            assert!(read_all(&mut file, BLOCK, &[1]).expect("a block") == content(BLOCK, SEED));
+            assert!(read_all(&mut file, BLOCK, &[1]).expect("a block") == file_bytes(BLOCK));
         }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod registers;
+pub mod story;
 
 use std::collections::BTreeMap;
 use std::fmt;

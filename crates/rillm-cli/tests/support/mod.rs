@@ -53,6 +53,28 @@ pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
 
+/// The configuration of the random checkpoint.
+pub fn config() -> LlamaConfig {
+    LlamaConfig {
+        hidden_size: 48,
+        intermediate_size: 80,
+        n_layers: 2,
+        n_heads: 6,
+        n_kv_heads: 3,
+        head_dim: 8,
+        vocab_size: VOCAB_SIZE,
+        context_length: CONTEXT,
+        attention: AttentionExtras::default(),
+        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        rope_divisors: Vec::new(),
+        norm_eps: 1e-5,
+        tied_embeddings: true,
+        bos: Some(1),
+        // So that no text ends early.
+        eos: vec![],
+    }
+}
+
 /// A directory with the random checkpoint in `checkpoint/`, and places beside it.
 pub struct Models {
     directory: TempDir,
@@ -63,25 +85,7 @@ impl Models {
         let models = Self { directory: tempfile::tempdir().expect("a directory") };
         let checkpoint = models.checkpoint();
         fs::create_dir(&checkpoint).expect("a directory");
-        let config = LlamaConfig {
-            hidden_size: 48,
-            intermediate_size: 80,
-            n_layers: 2,
-            n_heads: 6,
-            n_kv_heads: 3,
-            head_dim: 8,
-            vocab_size: VOCAB_SIZE,
-            context_length: CONTEXT,
-            attention: AttentionExtras::default(),
-            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
-            rope_divisors: Vec::new(),
-            norm_eps: 1e-5,
-            tied_embeddings: true,
-            bos: Some(1),
-            // So that no text ends early.
-            eos: vec![],
-        };
-        random::write(&checkpoint, &config, Dtype::Bf16, 11).expect("a checkpoint");
+        random::write(&checkpoint, &config(), Dtype::Bf16, 11).expect("a checkpoint");
         let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
         fs::copy(tokenizer, checkpoint.join("tokenizer.json")).expect("a tokenizer");
         models

@@ -1,6 +1,6 @@
 //! The texts between what is said as tokens, cut out of whole conversations.
 
-use pollster::block_on;
+use rillm::block_on;
 use rillm::counted::SectorReader;
 use rillm::format::{ChatHeader, ChatPart, Section, SectionKind, TokenKind};
 use rillm::source::SECTOR_LEN;

@@ -202,8 +202,8 @@ impl fmt::Display for CheckpointError {
             ),
             Self::Shape { name, found, expected } => write!(
                 f,
-                "tensor {name} has shape {found:?}, the configuration says {expected:?}; do it and the weights \
-                 belong together?"
+                "tensor {name} has shape {found:?}, the configuration says {expected:?}; is it the configuration of \
+                 these weights?"
             ),
             Self::Dtype { name, found } => write!(
                 f,

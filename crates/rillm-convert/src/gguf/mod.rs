@@ -18,7 +18,7 @@ use std::path::Path;
 use crate::checkpoint::Dtype;
 use cursor::Cursor;
 pub use error::GgufError;
-pub(crate) use tokens::{TokenType, Tokens};
+pub(crate) use tokens::{TOKEN_TYPES, TOKENS, TokenType, Tokens};
 pub(crate) use value::Value;
 
 /// Keys, and tensors, that a file may have: the largest models have a few thousand.

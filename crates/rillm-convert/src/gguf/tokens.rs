@@ -4,8 +4,8 @@
 
 use super::{Gguf, GgufError, Value};
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
-const TYPES: &str = "tokenizer.ggml.token_type";
+pub(crate) const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(crate) const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
 
 /// Tokens that are marks and end a text by their names, whatever their types.
 const ENDS: [&str; 22] = [
@@ -167,7 +167,7 @@ impl<'a> Gguf<'a> {
 
     /// The types of `len` tokens: normal ones, where the file does not say.
     fn types(&self, len: usize) -> Result<Vec<TokenType>, GgufError> {
-        let Some(types) = self.numbers_of_tokens(TYPES, len)? else {
+        let Some(types) = self.numbers_of_tokens(TOKEN_TYPES, len)? else {
             return Ok(vec![TokenType::Normal; len]);
         };
         let known = |number: f32| match number as i64 {

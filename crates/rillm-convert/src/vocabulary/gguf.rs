@@ -3,11 +3,9 @@
 use std::collections::HashSet;
 
 use super::{AddedToken, ByteLevel, PrefixSpace, Problem, Splits, Vocabulary, byte_of, unsupported};
-use crate::gguf::{Gguf, GgufError, TokenType, Tokens};
+use crate::gguf::{Gguf, GgufError, TOKEN_TYPES, TOKENS, TokenType, Tokens};
 
 const MODEL: &str = "tokenizer.ggml.model";
-const TOKENS: &str = "tokenizer.ggml.tokens";
-const TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -48,7 +46,9 @@ impl Vocabulary {
     /// [`Problem`] names the key.
     pub fn from_gguf(gguf: &Gguf, vocab_size: u32) -> Result<Self, Problem> {
         strips_no_spaces(gguf)?;
-        gguf.texts(TOKENS)?.ok_or_else(|| gguf.error(TOKENS, "a list of strings"))?;
+        if gguf.get(TOKENS).is_none() {
+            return Err(gguf.error(TOKENS, "a list of strings").into());
+        }
         let tokens = gguf.tokens()?;
         let mut vocabulary = match gguf.text(MODEL)? {
             Some("llama") => sentencepiece(gguf, &tokens, vocab_size)?,
@@ -196,5 +196,5 @@ fn strips_no_spaces(gguf: &Gguf) -> Result<(), Problem> {
 
 fn no_byte(text: &str) -> Problem {
     let supported = "this type only for pieces such as <0x41>, under tokenizer.ggml.model \"llama\"";
-    unsupported(format!("{TYPES} of piece {text:?}"), "6, a byte", supported)
+    unsupported(format!("{TOKEN_TYPES} of piece {text:?}"), "6, a byte", supported)
 }

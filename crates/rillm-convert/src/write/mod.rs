@@ -131,7 +131,8 @@ pub fn convert(
     progress: impl FnMut(Progress) -> ControlFlow<()>,
     out: &Path,
 ) -> Result<Report, WriteError> {
-    // That it cannot be written is found out before the checkpoint is read to its end.
+    // That it cannot be written is found out before the checkpoint is read to its end, which nothing interrupts: no file in
+    // progress lies there meanwhile.
     drop(NewFile::new(out)?);
     let layout = Layout::new(checkpoint, tokenizer, options)?;
     let mut file = NewFile::new(out)?;

@@ -51,7 +51,7 @@ impl Engine {
         };
         let mut sector = [0; SECTOR_LEN];
         let mut reader = SectorReader::new(&mut source, &mut sector);
-        let tokenizer = pollster::block_on(Tokenizer::open(&mut reader, section, vocab_size))?;
+        let tokenizer = rillm::block_on(Tokenizer::open(&mut reader, section, vocab_size))?;
         Ok(Self { source, tokenizer, scratch: SCRATCH })
     }
 
@@ -84,7 +84,7 @@ impl Engine {
     ) -> Result<Vec<u32>, Error<&'static str>> {
         let (mut ids, mut batch) = (Vec::new(), [0; 7]);
         loop {
-            let len = pollster::block_on(encoder.fill(source, &mut batch))?;
+            let len = rillm::block_on(encoder.fill(source, &mut batch))?;
             ids.extend(&batch[..len]);
             assert!(ids.len() <= 4 * text.len() + 8, "more tokens than bytes");
             if len < batch.len() {

@@ -4,7 +4,7 @@
 
 mod board;
 
-use embassy_futures::block_on;
+use rillm::block_on;
 use rillm::source::{Sector, WeightSource};
 use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session, tokenizer::Decoder};
 

@@ -1,0 +1,44 @@
+//! A card in a slot, from its insertion to the end of a file.
+
+use rillm_card::{Blocks, CardFile, Error, Facts, Slot, insert};
+
+use super::registers::{Registers, micros};
+use super::{BLOCK, FAT16, block_on, content, read_all};
+
+const SEED: u32 = 9;
+
+thread_local! {
+    /// The blocks of the card.
+    pub static IMAGE: Vec<u8> = FAT16.with_model(&file_bytes(60 * BLOCK), 2);
+}
+
+/// The first bytes of the file, 60 blocks at most.
+pub fn file_bytes(len: usize) -> Vec<u8> {
+    content(len, SEED)
+}
+
+/// A card that counts its addresses by blocks.
+pub fn registers() -> Registers {
+    Registers::new(IMAGE.with(Clone::clone), true)
+}
+
+/// One that counts them by bytes.
+pub fn standard_capacity() -> Registers {
+    Registers::new(IMAGE.with(Clone::clone), false)
+}
+
+type Opened<'c, S> = (Facts<<S as Blocks>::Error>, CardFile<&'c mut S>);
+
+/// What `/model` does: the card is initialised, and its file opened.
+pub fn open<S: Slot>(card: &mut S) -> Result<Opened<'_, S>, Error<S::Error>> {
+    let facts = block_on(insert(card, micros))?;
+    Ok((facts, block_on(CardFile::open(card, None))?))
+}
+
+/// Opens the file and reads `len` bytes of it, so many blocks at a time. What it reads is right.
+pub fn story<S: Slot>(card: &mut S, len: usize, reads: &[usize]) -> Result<(), Error<S::Error>> {
+    let (_, mut opened) = open(card)?;
+    let bytes = read_all(&mut opened, len, reads)?;
+    assert!(bytes == file_bytes(len), "wrong bytes");
+    Ok(())
+}
