@@ -1,7 +1,5 @@
 //! The C interface, called as C calls it.
 
-mod support;
-
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::slice;
@@ -12,7 +10,7 @@ use rillm_capi::{
     rillm_init, rillm_plan, rillm_stats, rillm_tokens,
 };
 
-use support::{MODEL, expected};
+use crate::support::{MODEL, expected};
 
 const PROMPT: &str = if cfg!(miri) { "and" } else { "The little fox" };
 /// An interpreter takes its time for each.

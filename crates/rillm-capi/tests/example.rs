@@ -1,14 +1,12 @@
 //! The example in C, compiled as a user compiles it and run: its text is the engine's.
 
-mod support;
-
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rillm::sampler::Sampling;
 
-use support::expected;
+use crate::support::expected;
 
 const DIR: &str = env!("CARGO_MANIFEST_DIR");
 const PROMPT: &str = "The little fox";

@@ -1,12 +1,10 @@
 //! What can be wrong with a card: an error that says it, and never anything but an error or the right bytes.
 
-mod support;
-
 use std::rc::Rc;
 
+use crate::support::{self, BLOCK, FAT16, FAT32, Layout, Memory, content, error, layouts, open, partition, read_all};
 use proptest::prelude::*;
 use rillm_card::Error;
-use support::{BLOCK, FAT16, FAT32, Layout, Memory, content, error, layouts, open, partition, read_all};
 
 const LEN: usize = 6 * 512;
 

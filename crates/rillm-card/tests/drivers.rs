@@ -1,15 +1,13 @@
 //! The drivers' traits, through their adapters.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 
+use crate::support::{BLOCK, FAT16, Failed, block_on, content, read_all};
 use aligned::{A1, A4, A64, Aligned, Alignment};
 use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx};
 use rillm::source::{Sector, WeightSource};
 use rillm_card::{Async, Blocking, CardFile, Error, stop_sending};
-use support::{BLOCK, FAT16, Failed, block_on, content, read_all};
 
 const LEN: usize = 30 * 512;
 

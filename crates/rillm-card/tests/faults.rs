@@ -1,13 +1,11 @@
 //! Cards that do not answer, for a while or for good.
 
-mod support;
-
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
+use crate::support::{BLOCK, FAT32, Failed, Memory, block_on, content, open, read_all};
 use rillm::source::{Sector, WeightSource};
 use rillm_card::{Blocks, CardFile, Error, RETRIES};
-use support::{BLOCK, FAT32, Failed, Memory, block_on, content, open, read_all};
 
 const LEN: usize = 20 * 512;
 

@@ -1,9 +1,7 @@
 //! Which file of a card is opened.
 
-mod support;
-
+use crate::support::{FAT16, FAT32, Failed, Layout, Memory, block_on, create, open, read_all};
 use rillm_card::{Error, for_each_model};
-use support::{FAT16, FAT32, Failed, Layout, Memory, block_on, create, open, read_all};
 
 /// Reads the file of that name, which says who it is.
 fn read(card: &[u8], name: Option<&str>) -> Result<String, Error<Failed>> {

@@ -1,13 +1,11 @@
 //! Cards with several partitions: where files are looked for, in which order, and what is said where none is found.
 
-mod support;
-
 use std::rc::Rc;
 use std::sync::LazyLock;
 
+use crate::support::{BLOCK, FAT16, FAT32, Failed, Layout, Memory, block_on, create, error, open, partition, read_all};
 use proptest::prelude::*;
 use rillm_card::{Blocks, Content, Error, Place, Searched, for_each_model};
-use support::{BLOCK, FAT16, FAT32, Failed, Layout, Memory, block_on, create, error, open, partition, read_all};
 
 /// Blocks of a card on which volumes of FAT16 and FAT32 lie, and where they do.
 const AT: [u32; 3] = [500, 11_000, 80_000];

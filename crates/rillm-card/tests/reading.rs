@@ -1,11 +1,9 @@
 //! Files on cards of every layout, read back.
 
-mod support;
-
+use crate::support::{self, BLOCK, FAT16, FAT32, Memory, block_on, content, layouts, open, read_all};
 use proptest::prelude::*;
 use rillm::source::{Sector, WeightSource};
 use rillm_card::{CardFile, Error};
-use support::{BLOCK, FAT16, FAT32, Memory, block_on, content, layouts, open, read_all};
 
 #[test]
 fn every_layout_gives_the_file_back() {

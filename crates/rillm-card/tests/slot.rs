@@ -1,11 +1,9 @@
 //! Cards that are initialised in the fastest way in which they can be read.
 
-mod support;
-
 use std::cell::Cell;
 
+use crate::support::{BLOCK, Failed, block_on};
 use rillm_card::{Blocks, Error, Found, Mode, Slot, insert};
-use support::{BLOCK, Failed, block_on};
 
 const MODES: [Mode; 3] = [mode("4 bits", 40), mode("4 bits", 20), mode("1 bit", 20)];
 

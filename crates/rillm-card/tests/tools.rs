@@ -1,14 +1,12 @@
 //! Cards made by the tools that people have: dosfstools, mtools, sfdisk and sgdisk. Without them the tests say so and end.
 
-mod support;
-
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
+use crate::support::{BLOCK, Memory, block_on, content, open, partition, read_all};
 use rillm_card::{Place, for_each_model};
-use support::{BLOCK, Memory, block_on, content, open, partition, read_all};
 
 /// Runs a tool; false where it is not installed.
 fn run(tool: &str, args: &[&str]) -> bool {

@@ -1,15 +1,13 @@
 //! `rillm card`.
 
-mod support;
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::{self, Models, error, json, path, rillm, stdout};
 use fatfs::{FileSystem, FsOptions};
 use fscommon::StreamSlice;
-use support::{Models, error, json, path, rillm, stdout};
 
 const PARTITION: u64 = 4 << 20;
 

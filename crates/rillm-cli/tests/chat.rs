@@ -1,10 +1,8 @@
 //! `rillm chat`, through a pipe.
 
-mod support;
-
+use crate::support::{self, Models, TEMPLATE, chatty, error, rillm, stdout, text};
 use predicates::str::contains;
 use serde_json::Value;
-use support::{Models, TEMPLATE, chatty, error, rillm, stdout, text};
 
 fn chat(models: &Models, args: &[&str], lines: &str) -> assert_cmd::Command {
     let mut command = rillm(&["chat", "--model", support::path(&models.file()), "--temperature", "0"]);

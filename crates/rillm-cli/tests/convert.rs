@@ -3,13 +3,12 @@
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "../../rillm-convert/tests/support/gguf.rs"]
 mod gguf;
-mod support;
 
 use std::fs;
 
+use crate::support::{Models, error, json as json_of, llama2c, path, rillm, stdout};
 use rillm_convert::checkpoint::{Checkpoint, LlamaConfig};
 use serde_json::{Value, json};
-use support::{Models, error, json as json_of, llama2c, path, rillm, stdout};
 
 #[test]
 fn a_checkpoint_becomes_a_file_that_runs() {

@@ -1,9 +1,7 @@
 //! Arguments that cannot be, and memory that is not enough.
 
-mod support;
-
+use crate::support::{self, CONTEXT, Models, error, json, rillm, stdout, text, words};
 use predicates::str::contains;
-use support::{CONTEXT, Models, error, json, rillm, stdout, text, words};
 
 #[test]
 fn values_out_of_range_are_usage_errors() {

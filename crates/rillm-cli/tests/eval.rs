@@ -1,11 +1,9 @@
 //! `rillm eval`.
 
-mod support;
-
 use std::fs;
 
+use crate::support::{Models, error, json, path, rillm, stdout};
 use assert_cmd::Command;
-use support::{Models, error, json, path, rillm, stdout};
 
 fn eval(models: &Models, text: &[u8]) -> Command {
     let book = models.at("book.txt");

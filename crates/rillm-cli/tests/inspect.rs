@@ -1,10 +1,8 @@
 //! `rillm inspect`.
 
-mod support;
-
 use std::fs;
 
-use support::{CONTEXT, Models, VOCAB_SIZE, error, json, path, rillm, stdout};
+use crate::support::{CONTEXT, Models, VOCAB_SIZE, error, json, path, rillm, stdout};
 
 #[test]
 fn json_describes_the_file() {

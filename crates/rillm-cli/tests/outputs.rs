@@ -1,13 +1,11 @@
 //! Every command with outputs that cannot be written, with its inputs as its outputs, and with signals.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use support::{Models, TEMPLATE, chatty, llama2c, path, rillm, text};
+use crate::support::{self, Models, TEMPLATE, chatty, llama2c, path, rillm, text};
 
 /// Every file below a directory, and what is in it.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

@@ -1,7 +1,6 @@
 //! `rillm plan`.
 
-mod support;
-
+use crate::support::{Models, error, json, path, rillm, stdout};
 use rillm::block_on;
 use rillm::model::Model;
 use rillm::plan::PlanOptions;
@@ -10,7 +9,6 @@ use rillm::session::Session;
 use rillm::sources::Bytes;
 use rillm_console::boards;
 use rillm_console::estimate::{Pace, Weights, options};
-use support::{Models, error, json, path, rillm, stdout};
 
 static BUNDLED: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
 

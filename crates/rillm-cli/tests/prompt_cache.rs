@@ -1,12 +1,10 @@
 //! `rillm run --prompt-cache`: what was computed is not computed again, and changes no token.
 
-mod support;
-
 use std::fs;
 
+use crate::support::{CONTEXT, Models, error, json, path, text};
 use predicates::str::contains;
 use serde_json::Value;
-use support::{CONTEXT, Models, error, json, path, text};
 
 const PROMPT: &str = "the cat and the dog and the bird";
 

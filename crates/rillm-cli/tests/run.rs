@@ -1,13 +1,11 @@
 //! `rillm run`, and `rillm` alone.
 
-mod support;
-
 use std::process::Stdio;
 
+use crate::support::{self, CONTEXT, Models, json, rillm, stdout, text};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
-use support::{CONTEXT, Models, json, rillm, stdout, text};
 
 fn number(report: &Value, name: &str) -> f64 {
     report[name].as_f64().unwrap_or_else(|| panic!("no number {name} in {report}"))

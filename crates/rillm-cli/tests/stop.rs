@@ -1,9 +1,7 @@
 //! `rillm run --stop`: texts that end before a string.
 
-mod support;
-
+use crate::support::{self, error, json, rillm, stdout};
 use serde_json::Value;
-use support::{error, json, rillm, stdout};
 
 /// The bundled model's report of a greedy text.
 fn story(args: &[&str]) -> Value {

@@ -1,9 +1,5 @@
 //! `rillm chat` on a terminal.
 
-#![cfg(unix)]
-
-mod support;
-
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -12,9 +8,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::{Models, TEMPLATE, chatty, path};
 use nix::pty::openpty;
 use nix::sys::termios::{Termios, tcgetattr};
-use support::{Models, TEMPLATE, chatty, path};
 
 /// A chat, and the other end of its terminal.
 struct Terminal {

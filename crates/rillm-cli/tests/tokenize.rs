@@ -1,8 +1,6 @@
 //! `rillm tokenize`.
 
-mod support;
-
-use support::{Models, error, json, path, rillm, stdout};
+use crate::support::{Models, error, json, path, rillm, stdout};
 
 #[test]
 fn tokens_and_what_they_take() {

@@ -1,10 +1,8 @@
 //! What is said to arguments that make no sense.
 
-mod support;
-
 use std::fs;
 
-use support::{Models, error, path, rillm, stdout};
+use crate::support::{self, Models, error, path, rillm, stdout};
 
 /// Options without effect, and the option or the word that says why.
 const USELESS: &[(&[&str], &str, &str)] = &[

@@ -1,9 +1,8 @@
 //! The console, typed at by a script, with the bundled model behind it.
 
-mod support;
-
 use std::fmt::Write;
 
+use crate::support::{MODEL, RAM, Script, board, bundled, converse, run};
 use rillm::block_on;
 use rillm::format::{Header, SectionKind};
 use rillm::model::Model;
@@ -15,7 +14,6 @@ use rillm::sources::{Bytes, Faulty};
 use rillm_console::Board;
 use rillm_console::summary::{Check, Unit};
 use rillm_console::text::Text;
-use support::{MODEL, RAM, Script, board, bundled, converse, run};
 
 /// The text and the check line that a session gives directly.
 fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, String) {

@@ -1,14 +1,12 @@
 //! What lies beside a tokenizer counts as `transformers` has it.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::support::engine::Engine;
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::{Value, json};
-use support::engine::Engine;
 
 /// A file of `beside/`.
 fn fixture(name: &str) -> Vec<u8> {

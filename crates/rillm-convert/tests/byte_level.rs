@@ -1,7 +1,6 @@
 //! Byte-level tokenizers of every kind that is supported: the engine's tokens and texts are the `tokenizers` library's.
 
-mod support;
-
+use crate::support;
 use std::sync::LazyLock;
 
 use rayon::prelude::*;
@@ -14,8 +13,8 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Model, TokenizerImpl};
 
-use support::engine::{Engine, Random, decode, vocab_size};
-use support::texts::strings;
+use crate::support::engine::{Engine, Random, decode, vocab_size};
+use crate::support::texts::strings;
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 

@@ -1,7 +1,6 @@
 //! Checkpoints that are read, and ones that are refused.
 
-mod support;
-
+use crate::support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -1,12 +1,10 @@
 //! GGUF files that are read, and ones that are refused.
 
-#[path = "support/gguf.rs"]
-mod support;
-
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::support::gguf::{self, Value};
 use proptest::prelude::*;
 use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind, TokenKind};
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
@@ -16,7 +14,6 @@ use rillm_convert::write::{Options, convert};
 use rillm_convert::{random, rope};
 use safetensors::tensor::TensorView;
 use serde_json::json;
-use support::Value;
 
 /// Llama 3's pattern, as its tokenizer.json has it.
 const LLAMA3: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -59,7 +56,7 @@ fn pieces() -> Vec<(String, f32, i32)> {
     marks.into_iter().chain(bytes).chain(texts).collect()
 }
 
-fn add_sentencepiece(file: &mut support::Gguf) {
+fn add_sentencepiece(file: &mut gguf::Gguf) {
     let pieces = pieces();
     file.set("tokenizer.ggml.model", Value::Text("llama".to_owned()));
     file.set("tokenizer.ggml.tokens", Value::Texts(pieces.iter().map(|(piece, ..)| piece.clone()).collect()));
@@ -70,8 +67,8 @@ fn add_sentencepiece(file: &mut support::Gguf) {
     file.set("tokenizer.chat_template", Value::Text("{{ messages }}".to_owned()));
 }
 
-fn random_file(config: &LlamaConfig) -> support::Gguf {
-    let (mut file, _) = support::random(config, 5);
+fn random_file(config: &LlamaConfig) -> gguf::Gguf {
+    let (mut file, _) = gguf::random(config, 5);
     add_sentencepiece(&mut file);
     file
 }
@@ -81,7 +78,7 @@ struct Opened {
     checkpoint: Checkpoint,
 }
 
-fn open(file: &support::Gguf) -> Result<Opened, String> {
+fn open(file: &gguf::Gguf) -> Result<Opened, String> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("model.gguf");
     fs::write(&path, file.to_bytes()).expect("a file");
@@ -100,7 +97,7 @@ fn families() -> [LlamaConfig; 5] {
 #[test]
 fn tensors_are_read_in_the_order_of_rillm() {
     for config in families() {
-        let (mut file, numbers) = support::random(&config, 5);
+        let (mut file, numbers) = gguf::random(&config, 5);
         add_sentencepiece(&mut file);
         let Opened { checkpoint, .. } = open(&file).expect("a checkpoint");
         assert_eq!(*checkpoint.config(), config);
@@ -145,7 +142,7 @@ fn hugging_face(directory: &Path, config: &LlamaConfig, numbers: &[(TensorKind, 
 #[test]
 fn the_file_is_that_of_the_same_numbers_as_a_hugging_face_directory() {
     for config in families() {
-        let (mut file, numbers) = support::random(&config, 7);
+        let (mut file, numbers) = gguf::random(&config, 7);
         add_sentencepiece(&mut file);
         let Opened { directory, checkpoint } = open(&file).expect("a checkpoint");
         let vocabulary = Vocabulary::open(&directory.path().join("model.gguf"), TOKENS).expect("a vocabulary");
@@ -167,7 +164,7 @@ fn the_file_is_that_of_the_same_numbers_as_a_hugging_face_directory() {
 
 #[test]
 fn the_rotary_embedding_is_scaled() {
-    let scaling = |edit: &dyn Fn(&mut support::Gguf)| {
+    let scaling = |edit: &dyn Fn(&mut gguf::Gguf)| {
         let mut file = random_file(&llama());
         edit(&mut file);
         open(&file).map(|opened| opened.checkpoint.config().clone())
@@ -190,7 +187,7 @@ fn the_rotary_embedding_is_scaled() {
 
     // Llama 3.1's scaling comes as what each frequency is divided by.
     let divisors = [1.0f32, 1.0, 2.5, 8.0];
-    let tensor = |divisors: &[f32]| support::Tensor {
+    let tensor = |divisors: &[f32]| gguf::Tensor {
         name: "rope_freqs.weight".to_owned(),
         dimensions: vec![divisors.len() as u64],
         kind: 0,
@@ -237,7 +234,7 @@ fn tokens_that_end_a_text_are_those_of_three_keys_and_of_known_names() {
 
 #[test]
 fn the_vocabulary_is_found_among_the_keys() {
-    let vocabulary = |file: &support::Gguf| {
+    let vocabulary = |file: &gguf::Gguf| {
         let bytes = file.to_bytes();
         Vocabulary::from_gguf(&Gguf::parse(&bytes).expect("a file"), TOKENS).map_err(|error| error.to_string())
     };
@@ -306,7 +303,7 @@ fn byte_level_vocabularies_are_those_of_tokenizer_json() {
     let (pieces, merges) = byte_level_pieces();
     let id = |piece: &str| pieces.iter().position(|(known, _)| known == piece).expect("a piece") as u32;
     let mut file = random_file(&llama());
-    let set = |file: &mut support::Gguf, pre: &str| {
+    let set = |file: &mut gguf::Gguf, pre: &str| {
         file.set("tokenizer.ggml.model", Value::Text("gpt2".to_owned()));
         file.set("tokenizer.ggml.pre", Value::Text(pre.to_owned()));
         file.set("tokenizer.ggml.tokens", Value::Texts(pieces.iter().map(|(piece, _)| piece.clone()).collect()));
@@ -315,7 +312,7 @@ fn byte_level_vocabularies_are_those_of_tokenizer_json() {
         file.remove("tokenizer.ggml.scores");
         file.set("tokenizer.ggml.bos_token_id", Value::U32(id("<|end|>")));
     };
-    let vocabulary = |file: &support::Gguf| {
+    let vocabulary = |file: &gguf::Gguf| {
         let bytes = file.to_bytes();
         Vocabulary::from_gguf(&Gguf::parse(&bytes).expect("a file"), TOKENS).map_err(|error| error.to_string())
     };
@@ -429,7 +426,7 @@ fn keys_that_rillm_does_not_compute_are_refused_by_name() {
 
 #[test]
 fn keys_may_be_absent_or_written_in_other_ways() {
-    let opened = |edit: &dyn Fn(&mut support::Gguf)| {
+    let opened = |edit: &dyn Fn(&mut gguf::Gguf)| {
         let mut file = random_file(&llama());
         edit(&mut file);
         open(&file).map(|opened| opened.checkpoint.config().clone())
@@ -486,7 +483,7 @@ fn keys_may_be_absent_or_written_in_other_ways() {
     });
     assert_eq!(padded.expect("a model").vocab_size, 320);
     // A part of a file that was split has no more keys than this one.
-    let part = support::Gguf { version: 3, keys: vec![("split.count".to_owned(), Value::U32(2))], tensors: vec![] };
+    let part = gguf::Gguf { version: 3, keys: vec![("split.count".to_owned(), Value::U32(2))], tensors: vec![] };
     let error = open(&part).err().expect("a refusal");
     assert!(error.contains("split.count is 2; expected 1: join the parts"), "{error}");
 }
@@ -494,7 +491,7 @@ fn keys_may_be_absent_or_written_in_other_ways() {
 #[test]
 fn biases_may_be_some_of_a_layers() {
     let attention = AttentionExtras { qkv_bias: true, o_bias: true, ..AttentionExtras::default() };
-    let (mut file, numbers) = support::random(&config(true, attention), 9);
+    let (mut file, numbers) = gguf::random(&config(true, attention), 9);
     let left_out = [(TensorKind::KBias, 0, "blk.0.attn_k.bias"), (TensorKind::OBias, 1, "blk.1.attn_output.bias")];
     file.tensors.retain(|tensor| left_out.iter().all(|(.., name)| tensor.name != *name));
     let Opened { checkpoint, .. } = open(&file).expect("a checkpoint");
@@ -511,7 +508,7 @@ fn biases_may_be_some_of_a_layers() {
 
 #[test]
 fn tensors_that_do_not_fit_are_refused_by_name() {
-    let refused = |edit: &dyn Fn(&mut support::Gguf)| {
+    let refused = |edit: &dyn Fn(&mut gguf::Gguf)| {
         let mut file = random_file(&llama());
         edit(&mut file);
         open(&file).err().expect("a refusal")
@@ -537,7 +534,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
     for name in ["blk.0.ffn_up.bias", "blk.2.attn_q.weight", "blk.2.attn_q.bias"] {
         let error = refused(&|file| {
             let extra = file.tensor("output_norm.weight").clone();
-            file.tensors.push(support::Tensor { name: name.to_owned(), ..extra });
+            file.tensors.push(gguf::Tensor { name: name.to_owned(), ..extra });
         });
         assert!(error.contains(&format!("tensor {name} belongs to no")), "{error}");
     }

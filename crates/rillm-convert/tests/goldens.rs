@@ -1,7 +1,6 @@
 //! The reference against transformers.
 
-mod support;
-
+use crate::support;
 use std::fs;
 use std::path::Path;
 

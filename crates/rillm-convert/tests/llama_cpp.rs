@@ -1,21 +1,15 @@
 //! Odd GGUF files against llama.cpp, which `llama_cpp/make.py` has asked.
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/gguf.rs"]
-#[allow(dead_code, reason = "other tests have models")]
-mod support;
-
 use std::fs;
 
-use engine::Engine;
+use crate::support::engine::Engine;
+use crate::support::gguf::{self, Value};
 use rillm::format::MAX_EOS;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::Gguf;
 use rillm_convert::reference::Reference;
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::Value as Json;
-use support::Value;
 
 fn list<T>(json: &Json, element: impl Fn(&Json) -> Option<T>) -> Vec<T> {
     json.as_array().expect("a list").iter().map(|json| element(json).expect("an element")).collect()
@@ -52,8 +46,8 @@ fn number(tensor: usize, index: usize) -> f32 {
 }
 
 /// A model of one layer with these keys, and biases of attention that are named.
-fn model(keys: Vec<(String, Value)>, tokens: usize, biases: &[String]) -> support::Gguf {
-    let mut file = support::Gguf { version: 3, keys, tensors: Vec::new() };
+fn model(keys: Vec<(String, Value)>, tokens: usize, biases: &[String]) -> gguf::Gguf {
+    let mut file = gguf::Gguf { version: 3, keys, tensors: Vec::new() };
     file.set("general.architecture", Value::Text("llama".to_owned()));
     for (key, value) in [
         ("block_count", 1),
@@ -69,7 +63,7 @@ fn model(keys: Vec<(String, Value)>, tokens: usize, biases: &[String]) -> suppor
         let tensor = file.tensors.len();
         let numbers = (0..dimensions.iter().product::<u64>() as usize).map(|index| number(tensor, index));
         let bytes = numbers.flat_map(f32::to_le_bytes).collect();
-        file.tensors.push(support::Tensor { name, dimensions: dimensions.to_vec(), kind: 0, bytes });
+        file.tensors.push(gguf::Tensor { name, dimensions: dimensions.to_vec(), kind: 0, bytes });
     };
     add("token_embd.weight".to_owned(), &[32, tokens as u64]);
     add("output_norm.weight".to_owned(), &[32]);
@@ -83,7 +77,7 @@ fn model(keys: Vec<(String, Value)>, tokens: usize, biases: &[String]) -> suppor
     file
 }
 
-fn open(file: &support::Gguf) -> Result<Checkpoint, String> {
+fn open(file: &gguf::Gguf) -> Result<Checkpoint, String> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("model.gguf");
     fs::write(&path, file.to_bytes()).expect("a file");

@@ -1,7 +1,6 @@
 //! The engine's tokens are those of the `tokenizers` library, through the section's bytes and sector reads.
 
-mod support;
-
+use crate::support;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,8 +11,8 @@ use rillm_convert::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
 
-use support::engine::{Engine, FIRST, Memory, Random, decode, vocab_size};
-use support::texts::{ENGLISH, OTHER, strings};
+use crate::support::engine::{Engine, FIRST, Memory, Random, decode, vocab_size};
+use crate::support::texts::{ENGLISH, OTHER, strings};
 
 const TINY: &str = include_str!("tiny_tokenizer.json");
 

@@ -1,7 +1,5 @@
 //! WordPiece on the device: the engine's tokens are those of the `tokenizers` library.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use rillm::error::Error;
@@ -11,8 +9,8 @@ use serde_json::{Value, json};
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::{NormalizedString, Normalizer, Tokenizer as Reference};
 
-use support::engine::{Engine, Random, decode, vocab_size};
-use support::texts::{ENGLISH, OTHER, strings};
+use crate::support::engine::{Engine, Random, decode, vocab_size};
+use crate::support::texts::{ENGLISH, OTHER, strings};
 
 const CODE: &str = "fn main() {\n\tlet x: Vec<&'static str> = vec![\"don't\", r#\"a\\b\"#]; // 0xFF_u8 != 1e-3\n    \
     if x.len() >= 2 && !x.is_empty() { println!(\"{:?}\", &x[..2]); }\r\n}\n#include <stdio.h>\nint *p = &a[i++]; \

@@ -1,10 +1,9 @@
 //! The engine's integers against the same weights in float32, and against the goldens of `transformers`.
 
-mod support;
-
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use crate::support::{block_on, config, model_file, open, session};
 use proptest::prelude::*;
 use rillm::format::{
     EMBEDDING_HEADER_LEN, KeyBits, SectionKind, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorKind,
@@ -21,7 +20,6 @@ use rillm_convert::reference::Reference;
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 use serde_json::{Value, json};
-use support::{block_on, config, model_file, open, session};
 
 /// A reference that computes with the file's own weights, so that what is left is the engine's arithmetic.
 fn reference_of(file: &[u8], config: &LlamaConfig) -> Reference {

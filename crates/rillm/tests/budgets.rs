@@ -1,9 +1,8 @@
 //! Memory and traffic: a plan's promises, kept.
 
-mod support;
-
 use std::sync::LazyLock;
 
+use crate::support::{block_on, model_file, open, session, shapes};
 use proptest::prelude::*;
 use rillm::clock::Ticks;
 use rillm::counted::Traffic;
@@ -12,7 +11,6 @@ use rillm::plan::{Pinning, Place, Plan, PlanOptions};
 use rillm::sampler::Sampling;
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::Bytes;
-use support::{block_on, model_file, open, session, shapes};
 
 #[test]
 fn a_token_reads_its_row_and_one_run_of_the_tape() {

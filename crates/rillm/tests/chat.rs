@@ -1,10 +1,9 @@
 //! Chats in turns: which tokens a session has, which of them are computed, and what goes when the context is full.
 
-mod support;
-
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
+use crate::support::{self, block_on, open};
 use rillm::chat::{Chat, ChatError, MAX_NUMBERS, MAX_TURNS};
 use rillm::error::Error;
 use rillm::plan::PlanOptions;
@@ -15,7 +14,6 @@ use rillm::sources::{Bytes, Faulty};
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
-use support::{block_on, open};
 
 /// Zephyr's form, a mark after every text, with the tiny tokenizer's `<|end|>`. Texts are trimmed.
 const TEMPLATE: &str =

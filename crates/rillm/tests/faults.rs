@@ -1,7 +1,6 @@
 //! Sources that fail and files that lie: a typed error, no panic, and a session that goes on.
 
-mod support;
-
+use crate::support::{Flipping, block_on, model_file, open, session, shapes};
 use proptest::prelude::*;
 use rillm::error::Error;
 use rillm::format::FormatError;
@@ -10,7 +9,6 @@ use rillm::plan::PlanOptions;
 use rillm::sampler::{Q16, Sampling};
 use rillm::source::WeightSource;
 use rillm::sources::{Bytes, Fault, Faulty};
-use support::{Flipping, block_on, model_file, open, session, shapes};
 
 const PROMPT: &str = "a tale of two";
 const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling::GREEDY };

@@ -1,7 +1,6 @@
 //! The same bits for every chunk size, budget, batch size and source, over random small models of odd shapes.
 
-mod support;
-
+use crate::support::{self, Late, block_on, config, model_file, open, session};
 use proptest::prelude::*;
 use rillm::kernels::{Dot, Rows};
 use rillm::plan::{Pinning, PlanOptions};
@@ -9,7 +8,6 @@ use rillm::sampler::{Q16, Sampling};
 use rillm::session::Session;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
-use support::{Late, block_on, config, model_file, open, session};
 
 /// The tokens that follow a prompt, and every logit of the position after them.
 fn run<S: WeightSource<Error: std::fmt::Debug>>(

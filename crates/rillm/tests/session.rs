@@ -1,13 +1,11 @@
 //! Sessions that forget, and sessions that are saved: the same bits as if they had been there all along.
 
-mod support;
-
+use crate::support::{block_on, model_file, open, session, shapes};
 use rillm::plan::PlanOptions;
 use rillm::sampler::Sampling;
 use rillm::session::Session;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
-use support::{block_on, model_file, open, session, shapes};
 
 fn options() -> PlanOptions {
     PlanOptions { context: Some(32), batch: Some(3), ..PlanOptions::new(1 << 20) }

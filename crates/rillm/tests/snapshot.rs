@@ -1,10 +1,9 @@
 //! Saved sessions: they go on with the same bits wherever they are restored, and damage is an error.
 
-mod support;
-
 use std::io::{self, Read, Write};
 use std::sync::LazyLock;
 
+use crate::support::{block_on, config, model_file, open, session, shapes};
 use proptest::prelude::*;
 use rillm::fingerprint::Fingerprint;
 use rillm::format::{Header, KeyBits, crc32};
@@ -15,7 +14,6 @@ use rillm::session::Session;
 use rillm::snapshot::RestoreError;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
-use support::{block_on, config, model_file, open, session, shapes};
 
 const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling::GREEDY };
 

@@ -1,9 +1,8 @@
 //! Kept weights that lie among those that are read: the same bits, true counts, and less waiting.
 
-mod support;
-
 use std::sync::LazyLock;
 
+use crate::support::{Flipping, Late, block_on, model_file, open, session, shapes};
 use proptest::prelude::*;
 use rillm::error::Error;
 use rillm::plan::{Pinning, Plan, PlanOptions};
@@ -12,7 +11,6 @@ use rillm::session::Session;
 use rillm::source::WeightSource;
 use rillm::sources::{Bytes, Fault, Faulty};
 use rillm_convert::checkpoint::LlamaConfig;
-use support::{Flipping, Late, block_on, model_file, open, session, shapes};
 
 const CONTEXT: usize = 32;
 

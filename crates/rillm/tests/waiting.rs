@@ -1,6 +1,6 @@
 //! What is waited for, on a clock that stands still but for what a source and a multiplication are said to take.
 //!
-//! `cargo test -p rillm --test waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-pins.md`. They are a
+//! `cargo test -p rillm --test all waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-pins.md`. They are a
 //! model: of a card that takes a time for a command and a rate after that, and of memories that a weight is multiplied
 //! from at rates of their own.
 

@@ -1,7 +1,7 @@
 //! An SD card on its own bus: states, addresses, and what it does not answer to.
 
-use super::support::BLOCK;
-use super::support::registers::{HighSpeed, Registers};
+use crate::support::BLOCK;
+use crate::support::registers::{HighSpeed, Registers};
 
 /// SD Physical Layer, figures 4-2 and 4-13, with their numbers in the card's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use sdio::{
 };
 
 use super::card::{Answer, Card};
-use super::support::BLOCK;
-use super::support::registers::{Registers, micros, now, pass};
+use crate::support::BLOCK;
+use crate::support::registers::{Registers, micros, now, pass};
 
 /// What goes wrong with a command, or with what it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::support::BLOCK;
-use super::support::registers::{Registers, crc7, crc16, now};
+use crate::support::BLOCK;
+use crate::support::registers::{Registers, crc7, crc16, now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -1,8 +1,5 @@
 //! The command, and a small random model to use it on.
 
-// Every file of tests is a program of its own and uses a part of this.
-#![allow(dead_code)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

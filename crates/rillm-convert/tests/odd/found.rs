@@ -12,8 +12,8 @@ use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 use serde::Deserialize;
 
-use super::support::engine::{Engine, decode};
 use super::{Look, Row};
+use crate::support::engine::{Engine, decode};
 
 /// What the references say of a row; what they were not asked, or could not say, is absent.
 #[derive(Debug, Deserialize)]

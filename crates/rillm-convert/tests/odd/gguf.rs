@@ -7,8 +7,8 @@ use half::f16;
 use serde_json::{Map, Value as Json, json};
 
 use super::checkpoint::merge;
-use super::gguf_file::{Gguf, Tensor as GgufTensor, Value};
 use super::weights::{self, Edit, Tensor, number};
+use crate::support::gguf::{Gguf, Tensor as GgufTensor, Value};
 
 /// Types of values by number, GGUF's.
 const TYPES: [&str; 13] = ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "str", "array", "u64", "i64", "f64"];

@@ -1,8 +1,5 @@
 //! The engine's tokenizer over a section in memory, and random numbers for strings.
 
-// Every file of tests is a program of its own and uses a part of this.
-#![allow(dead_code)]
-
 use rillm::counted::{Counted, SectorReader};
 use rillm::error::Error;
 use rillm::format::{Section, SectionKind};

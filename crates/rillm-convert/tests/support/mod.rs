@@ -1,11 +1,11 @@
 //! What several tests need.
 
 pub mod engine;
+pub mod gguf;
 pub mod texts;
 
 use std::path::PathBuf;
 
-#[allow(dead_code, reason = "not every file of tests has larger models")]
 /// The folder beside the checkout that has larger models, if it is there.
 pub fn shared() -> Option<PathBuf> {
     let folder = std::env::var_os("RILLM_SHARED")

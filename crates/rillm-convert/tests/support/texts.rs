@@ -1,8 +1,5 @@
 //! Texts for tokenizers.
 
-// Every file of tests is a program of its own and uses a part of this.
-#![allow(dead_code)]
-
 /// Random strings for each tokenizer: 5,000, or what RILLM_STRINGS says. CI says 100,000.
 pub fn strings() -> usize {
     std::env::var("RILLM_STRINGS").map_or(5000, |count| count.parse().expect("RILLM_STRINGS is a number"))

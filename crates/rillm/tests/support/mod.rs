@@ -1,5 +1,4 @@
 //! Random small models in memory, and sources to try them with.
-#![allow(dead_code, reason = "each test uses its part")]
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;

@@ -1,24 +1,24 @@
 //! A card over a simulated SPI bus: every command of its initialisation and of reads, and what can go wrong at each.
 
 mod card;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::support::registers::{Registers, micros, now, pass};
+use crate::support::story::{self, file_bytes, open, registers, standard_capacity};
+use crate::support::{BLOCK, block_on, read_all};
 use card::{Card, Fault, State};
 use embedded_hal::spi::{ErrorKind, ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::SdCardError;
 use rillm_card::{Blocks, Error, SlotError, SpiCard, SpiHost, insert};
-use support::registers::{Registers, micros, now, pass};
-use support::story::{self, file_bytes, open, registers, standard_capacity};
-use support::{BLOCK, block_on, read_all};
 
 type Slot = SpiCard<Bus>;
 type SpiError = Error<SlotError<SdCardError>>;
 
-const LEN: usize = 30 * BLOCK;
+/// More than the first of the two pieces in which the file lies.
+const LEN: usize = 40 * BLOCK;
+
 /// The bus, its wires, and what is in the slot.
 struct World {
     card: Option<Card>,

@@ -2,27 +2,26 @@
 
 mod card;
 mod host;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
+use crate::support::registers::{HighSpeed, Registers, micros, now};
+use crate::support::story::{self, IMAGE, file_bytes, open, registers, standard_capacity};
+use crate::support::{BLOCK, block_on, read_all};
 use aligned::Aligned;
 use block_device_driver::BlockDevice as _;
 use host::{Fault, Kind, SimulatedHost, World};
 use rillm_card::{AlignedBlock, Blocks, Error, Sdmmc, SlotError, insert};
 use sdio::{BusWidth, MmcError};
-use support::registers::{HighSpeed, Registers, micros, now};
-use support::story::{self, IMAGE, file_bytes, open, registers, standard_capacity};
-use support::{BLOCK, block_on, read_all};
 
 type Card = Sdmmc<'static, SimulatedHost>;
 type SdError = Error<SlotError<MmcError>>;
 
 const LEN: usize = 60 * BLOCK;
+
 fn slot(world: &Rc<RefCell<World>>) -> Card {
     let bounce: Vec<AlignedBlock> = vec![Aligned([0; BLOCK]); 16];
     Sdmmc::new(SimulatedHost(Rc::clone(world)), bounce.leak())

@@ -7,12 +7,6 @@ mod found;
 mod gguf;
 mod weights;
 
-#[allow(dead_code, reason = "random models are for other tests")]
-#[path = "../support/gguf.rs"]
-mod gguf_file;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
