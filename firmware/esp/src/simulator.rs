@@ -1,7 +1,7 @@
 //! What `cargo xtask esp simulate` has in place of what the simulated chip lacks: the serial line's input and the card's blocks
 //! come through words of memory, and the second core starts. No board has this.
 //!
-//! The runner, `xtask/src/esp/simulator.py`, knows the words by their order.
+//! The runner, `emulated-tests/src/simulate/simulator.py`, knows the words by their order.
 
 use core::convert::Infallible;
 use core::hint::spin_loop;

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-
-use crate::root;
+use rillm_firmware_builder::root;
 
 /// Writes an SD card's image of this name with `model` on it and returns its path.
 ///
@@ -38,7 +37,7 @@ fn directory() -> Result<PathBuf> {
 fn rillm(arguments: &[&Path]) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["run", "--release", "--package", "rillm-cli", "--"]).args(arguments);
-    // Standard output is the chore's own.
+    // Standard output is the command's own.
     let status = cargo.stdout(Stdio::null()).current_dir(root()).status().context("cannot start cargo")?;
     if !status.success() {
         let words: Vec<_> = arguments.iter().map(|word| word.display().to_string()).collect();

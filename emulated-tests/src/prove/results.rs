@@ -1,11 +1,11 @@
-//! Results as a table, and as JSON.
+//! Results of the cases as tables, and as JSON.
 
-use console::measure_text_width;
 use rillm_console::number::Grouped;
 use serde_json::{Value, json};
 
 use super::compare::Proof;
 use super::trace::Traffic;
+use crate::table::table;
 
 /// A case with its result.
 pub struct Result<'a> {
@@ -112,21 +112,6 @@ fn both(engine: u64, card: Option<u64>) -> String {
         None => Grouped(engine).to_string(),
         Some(card) => format!("{} ≠ {}", Grouped(engine), Grouped(card)),
     }
-}
-
-/// Lines of columns. The first column stands to the left, the others as `sides` says: `l` or `r`.
-pub fn table(rows: &[Vec<String>], sides: &str) -> String {
-    let sides: Vec<char> = std::iter::once('l').chain(sides.chars()).collect();
-    let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..sides.len()).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).zip(&sides).map(|((cell, width), side)| {
-            let space = " ".repeat(width - measure_text_width(cell));
-            if *side == 'l' { format!("{cell}{space}") } else { format!("{space}{cell}") }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]

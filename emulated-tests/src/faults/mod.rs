@@ -11,14 +11,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use console::style;
+use rillm_firmware_builder::root;
 use serde_json::{Value, json};
 
 use self::cards::Card;
 use self::run::{Seen, Unfaulted, play, seeks, setup, unfaulted};
 use self::scenarios::{Places, Scenario};
-use crate::emulate::{Board, Machine, Setup};
-use crate::prove::table::table;
-use crate::{card, interrupt, jobs, prove, root};
+use crate::machine::{Board, Machine, Setup};
+use crate::table::table;
+use crate::{bundled_model, card, interrupt, jobs, say};
 
 /// Have the card of an emulated board fail in every way: each time the text must be that of a card without a fault, or the
 /// console must say what is wrong and go on. The bundled model runs in 64 KiB, so that its weights are read for every token.
@@ -59,7 +60,7 @@ struct Stage {
     places: Places,
 }
 
-/// Runs the chore.
+/// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
     let start = Instant::now();
@@ -102,14 +103,14 @@ impl Stage {
             match Board::Xtensa.look() {
                 Ok(()) => boards.push((Board::Xtensa, Board::Xtensa.build()?)),
                 Err(error) => {
-                    prove::skip(&format!("xtensa: {error:#}"));
+                    say::skipped(&format!("xtensa: {error:#}"));
                     scenarios.retain(|scenario| scenario.board != Board::Xtensa);
                 }
             }
         }
         let directory = root().join("target/emulate/faults");
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let model = root().join("models/rill-tales-1m/model.rillm");
+        let model = bundled_model();
         let path = card::image(&model, "faults/whole")?;
         let image = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let machine = Machine::with_files(Board::Rv32, boards[0].1.clone(), model.clone(), path);

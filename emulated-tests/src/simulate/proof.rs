@@ -12,13 +12,13 @@ use rillm::sampler::Sampling;
 use rillm::sources::Bytes;
 use rillm_console::number::Grouped;
 
-use super::simulate::{Setup, Simulator, bundled_model};
-use crate::emulate::Source;
-use crate::jobs;
+use super::{Setup, Simulator};
+use crate::machine::Source;
 use crate::prove::board::check;
 use crate::prove::cases::Text;
 use crate::prove::host::{self, Written};
-use crate::prove::table::table;
+use crate::table::table;
+use crate::{bundled_model, jobs};
 
 /// What is written: a batch and two tokens more, because the simulation takes its time.
 const TEXT: Text = Text { prompt: "Once upon a time", sampling: Sampling::GREEDY, tokens: 3 };

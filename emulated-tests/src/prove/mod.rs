@@ -1,12 +1,12 @@
 //! `cargo xtask prove`: the same tokens and logits on emulated boards as on this computer, what the card is asked for, and how
 //! much memory it takes.
 
-pub mod board;
-pub mod cases;
+pub(crate) mod board;
+pub(crate) mod cases;
 mod compare;
-pub mod host;
+pub(crate) mod host;
 mod memory;
-pub mod table;
+mod results;
 mod trace;
 
 use std::fs;
@@ -14,15 +14,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
+use anyhow::{Context, Result};
 use console::style;
+use rillm_firmware_builder::root;
 use serde_json::json;
 
 use self::cases::{Case, Model, models};
 use self::compare::prove;
-use crate::emulate::{Board, Machine};
-use crate::{interrupt, jobs, root};
+use crate::machine::{Board, Machine, boards};
+use crate::{interrupt, jobs};
 
 /// Prove on emulated boards that they compute what this computer does: every token and every logit of a few texts, with
 /// several amounts of memory; that a card is asked for what the engine counts; and that memory ends where the plan says.
@@ -53,12 +53,12 @@ struct Job<'a> {
     trace: Option<PathBuf>,
 }
 
-/// Runs the chore.
+/// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
     let start = Instant::now();
     let boards = boards(&args.boards)?;
-    let models = models(skip)?;
+    let models = models()?;
     let traces = root().join("target/emulate");
     fs::create_dir_all(&traces).with_context(|| format!("cannot make {}", traces.display()))?;
     let mut machines = Vec::new();
@@ -73,14 +73,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for (board, machine, model) in &machines {
         for case in model.cases.iter().filter(|case| case.layout.is_for(*board)) {
             let trace = board.has_card().then(|| traces.join(format!("card-{}.log", jobs.len())));
-            jobs.push(Job { board: name(*board), machine, model, case, trace });
+            jobs.push(Job { board: board.name(), machine, model, case, trace });
         }
     }
     // The last ones come first: they are the large models', and nobody is to wait for one of those at the end.
     let results = jobs::run(&jobs, |_, job| {
         let Job { board, machine, model, case, trace } = job;
         let outcome = prove(machine, &model.path, case, trace.as_deref());
-        let result = table::Result { board, model: model.name, plan: case.layout.name, outcome };
+        let result = results::Result { board, model: model.name, plan: case.layout.name, outcome };
         tell(&result);
         result
     })?;
@@ -88,10 +88,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let failed = results.iter().filter(|result| !result.problems().is_empty()).count();
     let seconds = start.elapsed().as_secs();
     if args.json {
-        let cases: Vec<_> = results.iter().map(table::Result::json).collect();
+        let cases: Vec<_> = results.iter().map(results::Result::json).collect();
         println!("{}", json!({ "equal": failed == 0, "seconds": seconds, "cases": cases }));
     } else {
-        println!("\n{}\n{}", table::texts(&results), table::memories(&results));
+        println!("\n{}\n{}", results::texts(&results), results::memories(&results));
         println!("reads, bytes and seeks are the engine's; a card's own stand beside them where they differ\n");
         let verdict = if failed == 0 {
             style(format!("all {} cases are equal", results.len())).green()
@@ -103,29 +103,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The boards named, or those that can be emulated here.
-pub fn boards(named: &[Board]) -> Result<Vec<Board>> {
-    if !named.is_empty() {
-        for board in named {
-            board.look().with_context(|| format!("cannot emulate {}", name(*board)))?;
-        }
-        return Ok(named.to_vec());
-    }
-    let mut boards = Vec::new();
-    for &board in Board::value_variants() {
-        match board.look() {
-            Ok(()) => boards.push(board),
-            Err(error) => skip(&format!("{}: {error:#}", name(board))),
-        }
-    }
-    if boards.is_empty() {
-        bail!("no board can be emulated here")
-    }
-    Ok(boards)
-}
-
 /// A line about a case that is done.
-fn tell(result: &table::Result<'_>) {
+fn tell(result: &results::Result<'_>) {
     let problems = result.problems();
     let verdict = if problems.is_empty() { style("equal  ").green() } else { style("DIFFERS").red() }.for_stderr();
     let seconds = result.outcome.as_ref().map_or(0, |proof| proof.time.as_secs());
@@ -133,14 +112,4 @@ fn tell(result: &table::Result<'_>) {
     for problem in problems {
         eprintln!("        {problem}");
     }
-}
-
-/// Says what is left out.
-pub fn skip(what: &str) {
-    eprintln!("{} {what}", style("skipped").yellow().for_stderr());
-}
-
-/// What the board is called on the command line.
-pub fn name(board: Board) -> String {
-    board.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

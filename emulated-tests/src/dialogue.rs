@@ -4,7 +4,7 @@ use std::mem;
 
 use anyhow::{Result, ensure};
 
-use crate::qemu::Emulated;
+use crate::emulator::Emulated;
 
 /// What the console prints when it waits for a line.
 pub const PROMPT: &str = "\n> ";

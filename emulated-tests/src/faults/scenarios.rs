@@ -1,7 +1,7 @@
 //! Every way in which a card fails, and how it is to end.
 
-use crate::emulate::Board;
 use crate::faults::cards::{Card, PIECES};
+use crate::machine::Board;
 
 /// One way to fail.
 #[derive(Clone, Copy, Debug)]

@@ -9,14 +9,14 @@ use console::style;
 use rillm::format::Header;
 use rillm_console::estimate::{Cpu, Instructions, Range};
 use rillm_console::number::Grouped;
+use rillm_firmware_builder::elf::Sections;
 use serde_json::{Value, json};
 
-use crate::elf::Sections;
-use crate::emulate::dialogue::Dialogue;
-use crate::emulate::{Board, Machine, Setup};
+use crate::dialogue::Dialogue;
+use crate::interrupt;
+use crate::machine::{Board, Machine, Setup, boards};
 use crate::prove::cases::{LONG, models};
-use crate::prove::table::table;
-use crate::{interrupt, prove};
+use crate::table::table;
 
 const SHORT: &str = "Once upon a time";
 /// Tokens over which decoding is averaged.
@@ -133,14 +133,14 @@ struct Measured {
     stack: String,
 }
 
-/// Runs the chore.
+/// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
-    let models = models(prove::skip)?;
+    let models = models()?;
     let mut measured = Vec::new();
-    let mut boards = Vec::new();
-    for board in prove::boards(&args.boards)? {
-        let name = prove::name(board);
+    let mut by_board = Vec::new();
+    for board in boards(&args.boards)? {
+        let name = board.name();
         let firmware = board.build()?;
         for model in &models {
             eprintln!("{} {name} {}", style("measuring").green().for_stderr(), model.name);
@@ -152,7 +152,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let stats = console.command("/stats")?;
             let stack = stats.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or("?").to_owned();
             if model.name == models[0].name {
-                boards.push((name.clone(), Sections::of(&machine.firmware)?, console.command("/bench")?));
+                by_board.push((name.clone(), Sections::of(&machine.firmware)?, console.command("/bench")?));
             }
             console.into_board().hang_up(|_| ())?;
             let mut console = machine.boot(&Setup { generic: true, ..setup }, |_| ())?;
@@ -184,7 +184,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}", instructions(&measured));
-    for (name, sections, bench) in boards {
+    for (name, sections, bench) in by_board {
         println!("{name}: {sections}\n{}", bench.trim_end());
     }
     Ok(ExitCode::SUCCESS)

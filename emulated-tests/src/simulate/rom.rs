@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use rillm_firmware_builder::root;
 use serde_json::Value;
-
-use crate::root;
 
 /// The crate that has the linker's scripts with the routines' addresses.
 const SCRIPTS: &str = "esp-rom-sys";

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cases::Case;
 use super::trace::{self, Traffic};
-use crate::emulate::Machine;
+use crate::machine::Machine;
 
 /// What was seen of a board from the start to the end.
 pub struct Seen {

@@ -1,22 +1,17 @@
-//! `cargo xtask emulate`: a board's firmware in QEMU, from a card image to the text.
+//! The emulated boards: how their firmware is built, and how they are booted.
 
-pub mod dialogue;
 mod rv32;
 mod xtensa;
 
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use console::style;
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
-use self::dialogue::Dialogue;
-use crate::elf::Sections;
-use crate::qemu::{self, Emulated};
-use crate::terminal::Keys;
-use crate::{card, interrupt, root};
+use crate::dialogue::Dialogue;
+use crate::emulator::{self, Emulated};
+use crate::{card, say};
 
 /// Bytes of the boards' PSRAM.
 const PSRAM: u64 = 4 << 20;
@@ -24,43 +19,6 @@ const PSRAM: u64 = 4 << 20;
 const CHECK_EVERY: u32 = 64;
 /// Seconds.
 const TIMEOUT: u64 = 600;
-
-/// Boot a board's firmware in QEMU: with a prompt its text comes on standard output, without one the console is yours.
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Examples:
-  cargo xtask emulate rv32 --prompt \"Once upon a time\" --temperature 0 --max-tokens 20
-  # The same with the ESP32's instructions
-  cargo xtask emulate xtensa --prompt \"Once upon a time\" --temperature 0 --max-tokens 20
-  # Count instructions exactly (slower), and have every SD command in a file
-  cargo xtask emulate rv32 --prompt Hello --icount --trace sd.log
-  # 64 KiB for the engine and no PSRAM; type prompts and commands yourself, Ctrl-D ends
-  cargo xtask emulate rv32 --ram 64K --psram 0
-  # Block 2000 that the card sends has a flipped bit
-  cargo xtask emulate rv32 --prompt Hello --fault flip@2000")]
-pub struct Args {
-    /// The board
-    board: Board,
-    /// The model, a .rillm file
-    #[arg(long, value_name = "FILE", default_value_os_t = root().join("models/rill-tales-1m/model.rillm"))]
-    model: PathBuf,
-    /// Text to continue; if absent, standard input and output are the board's console
-    #[arg(long, value_name = "TEXT")]
-    prompt: Option<String>,
-    /// End after so many tokens
-    #[arg(long, short = 'n', value_name = "N")]
-    max_tokens: Option<u32>,
-    /// Above 1 bolder, below 1 safer, 0 always the likeliest token
-    #[arg(long, value_name = "T")]
-    temperature: Option<String>,
-    /// The same seed gives the same text
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    #[command(flatten)]
-    setup: Setup,
-    /// One more line that tells the tokens and what their logits add up to, to compare with `rillm run --check`
-    #[arg(long)]
-    check: bool,
-}
 
 /// How a board is booted.
 #[derive(Clone, Debug, clap::Args)]
@@ -120,14 +78,19 @@ pub enum Board {
 }
 
 impl Board {
+    /// What it is called on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// Looks whether QEMU and a compiler for the board are here.
     ///
     /// # Errors
     /// What is missing, and how to install it.
     pub fn look(self) -> Result<()> {
         match self {
-            Self::Rv32 => rv32::compiler().and_then(|_| qemu::look(rv32::QEMU)),
-            Self::Xtensa => xtensa::compiler().and_then(|_| qemu::look(xtensa::QEMU)),
+            Self::Rv32 => rv32::compiler().and_then(|_| emulator::look(rv32::QEMU)),
+            Self::Xtensa => xtensa::compiler().and_then(|_| emulator::look(xtensa::QEMU)),
         }
     }
 
@@ -151,6 +114,30 @@ impl Board {
     pub fn has_flash(self) -> bool {
         self == Self::Rv32
     }
+}
+
+/// The boards named, or all that can be emulated here.
+///
+/// # Errors
+/// Something is missing for a board that was named, or for every board.
+pub fn boards(named: &[Board]) -> Result<Vec<Board>> {
+    if !named.is_empty() {
+        for board in named {
+            board.look().with_context(|| format!("cannot emulate {}", board.name()))?;
+        }
+        return Ok(named.to_vec());
+    }
+    let mut boards = Vec::new();
+    for &board in Board::value_variants() {
+        match board.look() {
+            Ok(()) => boards.push(board),
+            Err(error) => say::skipped(&format!("{}: {error:#}", board.name())),
+        }
+    }
+    if boards.is_empty() {
+        bail!("no board can be emulated here")
+    }
+    Ok(boards)
 }
 
 /// A board with its firmware built and its card written: it can be booted again and again.
@@ -203,37 +190,6 @@ impl Machine {
     }
 }
 
-/// Runs the chore.
-pub fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(trace) = &args.setup.trace {
-        let is_model = same_file::is_same_file(trace, &args.model).unwrap_or(false);
-        ensure!(!is_model, "{} is the model, which would be lost; name another file", trace.display());
-        ensure!(trace != Path::new("-"), "QEMU writes the trace into a file; name one with --trace");
-    }
-    interrupt::watch()?;
-    let machine = Machine::new(args.board, &args.model)?;
-    tell(&Sections::of(&machine.firmware)?.to_string());
-    let mut console = machine.boot(&args.setup, |words| eprint!("{}", dim(words)))?;
-    tell("");
-    for (name, value) in args.settings() {
-        tell(&console.set(name, &value)?);
-    }
-
-    let Some(prompt) = &args.prompt else {
-        tell("Ctrl-C ends a text, Ctrl-D the board");
-        let _keys = Keys::new();
-        show(b"> ");
-        console.into_board().interact(show)?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let answer = console.ask(prompt, |text| show(text.as_bytes()))?;
-    for line in answer.summary.iter().chain(&answer.check) {
-        tell(line);
-    }
-    console.into_board().hang_up(|words| eprint!("{}", dim(&String::from_utf8_lossy(words))))?;
-    Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
 impl Default for Setup {
     /// What the options' defaults are.
     fn default() -> Self {
@@ -263,34 +219,6 @@ impl Setup {
         words.push(format!("generic={}", u8::from(self.generic)));
         words
     }
-}
-
-impl Args {
-    /// The console's settings that the arguments ask for.
-    fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let settings = [
-            self.max_tokens.map(|n| ("max", n.to_string())),
-            self.temperature.clone().map(|t| ("temp", t)),
-            self.seed.map(|seed| ("seed", seed.to_string())),
-            self.check.then(|| ("check", "on".to_owned())),
-        ];
-        settings.into_iter().flatten()
-    }
-}
-
-/// What is on standard output.
-fn show(bytes: &[u8]) {
-    // Without a reader there is nobody to tell.
-    let _ = stdout().write_all(bytes).and_then(|()| stdout().flush());
-}
-
-/// A line that is not the text.
-fn tell(line: &str) {
-    eprintln!("{}", dim(line));
-}
-
-fn dim(text: &str) -> console::StyledObject<&str> {
-    style(text).dim().for_stderr()
 }
 
 /// Bytes: `65536`, `64K`, `4M`.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::scenarios::{End, Scenario};
-use crate::emulate::dialogue::{Answer, Dialogue};
-use crate::emulate::{Machine, Setup};
+use crate::dialogue::{Answer, Dialogue};
+use crate::machine::{Machine, Setup};
 
 const PROMPT: &str = "Once upon a time";
 const TOKENS: &str = "6";

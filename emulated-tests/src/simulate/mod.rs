@@ -1,21 +1,22 @@
 //! `cargo xtask esp simulate`: the ESP32's own image in a simulated chip, labwired, which executes its every instruction.
 
+mod proof;
+mod rom;
+
 use std::env;
 use std::ffi::OsString;
-use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use console::style;
+use rillm_firmware_builder::elf::Sections;
+use rillm_firmware_builder::{esp, root, toolchain, xtensa_toolchain};
 
-use super::{firmware, proof, rom};
-use crate::elf::Sections;
-use crate::emulate::Source;
-use crate::emulate::dialogue::Dialogue;
-use crate::qemu::Emulated;
-use crate::{card, interrupt, root, toolchain, xtensa_toolchain};
+use crate::dialogue::Dialogue;
+use crate::emulator::Emulated;
+use crate::machine::Source;
+use crate::{bundled_model, card, interrupt, say};
 
 /// The Python that has labwired, and what installs it.
 const PYTHON: &str = "RILLM_LABWIRED_PYTHON";
@@ -75,28 +76,25 @@ pub struct Simulator {
     card: PathBuf,
 }
 
-/// Runs the chore.
+/// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
     let simulator = Simulator::new()?;
-    eprintln!("{}", dim(&Sections::of(&simulator.firmware)?.to_string()));
+    say::note(&Sections::of(&simulator.firmware)?.to_string());
     let Some(prompt) = &args.prompt else { return proof::run(&simulator) };
     let Args { source, psram, one_core, .. } = *args;
-    let (mut console, _) = simulator.boot(Setup { source, psram, one_core }, |words| eprint!("{}", dim(words)))?;
+    let (mut console, _) = simulator.boot(Setup { source, psram, one_core }, say::words)?;
     eprintln!();
     console.set("temp", "0")?;
     console.set("max", &args.max_tokens.to_string())?;
     if args.check {
         console.set("check", "on")?;
     }
-    let answer = console.ask(prompt, |text| {
-        // Without a reader there is nobody to tell.
-        let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
-    })?;
+    let answer = console.ask(prompt, |text| say::text(text.as_bytes()))?;
     for line in answer.summary.iter().chain(&answer.check) {
-        eprintln!("{}", dim(line));
+        say::note(line);
     }
-    console.into_board().hang_up(|words| eprint!("{}", dim(&String::from_utf8_lossy(words))))?;
+    console.into_board().hang_up(|words| say::words(&String::from_utf8_lossy(words)))?;
     Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -118,7 +116,7 @@ impl Simulator {
     /// The board ends, hangs or traps before its prompt.
     pub fn boot(&self, setup: Setup, mut show: impl FnMut(&str)) -> Result<(Dialogue, String)> {
         let mut runner = Command::new(&self.python);
-        runner.arg(root().join("xtask/src/esp/simulator.py")).arg(&self.firmware);
+        runner.arg(root().join("emulated-tests/src/simulate/simulator.py")).arg(&self.firmware);
         if setup.source == Source::Card {
             runner.arg("--card").arg(&self.card);
         }
@@ -130,11 +128,6 @@ impl Simulator {
         })?;
         Ok((dialogue, report))
     }
-}
-
-/// The model that the firmware has in its flash.
-pub fn bundled_model() -> PathBuf {
-    root().join("models/rill-tales-1m/model.rillm")
 }
 
 /// The Python that has the simulator.
@@ -154,9 +147,9 @@ fn python() -> Result<OsString> {
 
 /// Builds the ESP32-CAM's firmware for the simulator.
 fn build() -> Result<PathBuf> {
-    let dir = firmware::dir();
+    let dir = esp::dir();
     let scripts = format!("-Zpre-link-args=-L{}", rom::shadowed(&dir)?.display());
-    let mut cargo = xtensa_toolchain::cargo(xtensa_toolchain::ESP32, firmware::FLAGS, &[scripts])?;
+    let mut cargo = esp::cargo(xtensa_toolchain::ESP32, &[scripts])?;
     cargo.args(["--example", "esp32-cam", "-Zbuild-std-features=compiler-builtins-mem"]);
     // The simulated core does not have MAC16.
     cargo.args(["--no-default-features", "--features", "esp32,simulator"]);
@@ -164,8 +157,4 @@ fn build() -> Result<PathBuf> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| dir.join("target"), PathBuf::from);
     cargo.env("CARGO_TARGET_DIR", target.join("simulator"));
     toolchain::build(cargo, &dir)
-}
-
-fn dim(text: &str) -> console::StyledObject<&str> {
-    style(text).dim().for_stderr()
 }

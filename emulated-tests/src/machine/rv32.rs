@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use rillm_firmware_builder::{root, toolchain};
 
 use super::{Setup, Source};
-use crate::{qemu, root, toolchain};
+use crate::emulator;
 
 /// The emulator.
 pub const QEMU: &str = "qemu-system-riscv32";
@@ -47,7 +48,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
             words.push(format!("source=flash flash={model_len}"));
             // QEMU loads no file that is larger than DRAM. The firmware sees no more of it than its PSRAM.
             dram = dram.max(model_len.next_multiple_of(1 << 20));
-            let file = qemu::option(model)?;
+            let file = emulator::option(model)?;
             qemu.args(["-device", &format!("loader,file={file},addr={:#x},force-raw=on", FLASH.0)]);
         }
     }
@@ -58,7 +59,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
     qemu.args(["-display", "none", "-monitor", "none", "-no-reboot", "-chardev", "stdio,id=console,signal=off"]);
     qemu.args(["-serial", "chardev:console"]);
     // The card can be booted from twice at a time: what is written to it is dropped.
-    qemu.args(["-snapshot", "-drive", &format!("if=sd,format=raw,file={}", qemu::option(card)?)]);
+    qemu.args(["-snapshot", "-drive", &format!("if=sd,format=raw,file={}", emulator::option(card)?)]);
     let words = words.join(" ").replace(',', ",,");
     qemu.args(["-semihosting-config", &format!("enable=on,target=native,arg=rillm,arg={words}")]);
     if setup.icount {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use rillm_firmware_builder::{root, toolchain, xtensa_toolchain};
 
 use super::{Setup, Source};
-use crate::{qemu, root, toolchain, xtensa_toolchain};
+use crate::emulator;
 
 /// The emulator.
 pub const QEMU: &str = "qemu-system-xtensa";
@@ -36,7 +37,7 @@ pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
     if setup.source != Source::Card || setup.fault.is_some() || setup.crc || setup.trace.is_some() {
         bail!("this board has no card but a file in its place: leave --source, --fault, --crc and --trace out");
     }
-    let model = format!("model={}", qemu::option(model)?);
+    let model = format!("model={}", emulator::option(model)?);
     let words = ["rillm".to_owned(), model].into_iter().chain(setup.words());
     let words: String = words.map(|word| format!(",arg={word}")).collect();
 

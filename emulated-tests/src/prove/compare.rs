@@ -13,7 +13,7 @@ use super::cases::{Case, Layout, Text};
 use super::host::{self, Written};
 use super::memory::{Expected, expected};
 use super::trace::Traffic;
-use crate::emulate::{Machine, Source};
+use crate::machine::{Machine, Source};
 
 /// More memory than any of the models has use for.
 const PLENTY: usize = 1 << 30;

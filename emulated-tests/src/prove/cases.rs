@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rillm::sampler::{Q16, Sampling};
 use rillm_console::number::Decimal;
+use rillm_firmware_builder::root;
 
-use crate::emulate::{Board, Setup, Source};
-use crate::{card, root};
+use crate::machine::{Board, Setup, Source};
+use crate::{bundled_model, card, say};
 
 /// A text to write.
 #[derive(Clone, Copy, Debug)]
@@ -136,20 +137,19 @@ fn tiny_llm_cases() -> Vec<Case> {
     ]
 }
 
-/// The bundled model, and those of the shared data, as far as they are here. `skip` is told of those that are not.
+/// The bundled model, and those of the shared data, as far as they are here.
 ///
 /// # Errors
 /// A checkpoint cannot be converted.
-pub fn models(mut skip: impl FnMut(&str)) -> Result<Vec<Model>> {
-    let path = root().join("models/rill-tales-1m/model.rillm");
-    let mut models = vec![Model { name: "rill-tales-1m", path, cases: small_cases() }];
+pub fn models() -> Result<Vec<Model>> {
+    let mut models = vec![Model { name: "rill-tales-1m", path: bundled_model(), cases: small_cases() }];
     let shared = env::var_os("RILLM_SHARED").map_or(root().join("../shared"), PathBuf::from);
     for (name, cases) in [("stories260K", small_cases()), ("tiny-llm-synth", tiny_llm_cases())] {
         let checkpoint: &Path = &shared.join("models").join(name);
         if checkpoint.is_dir() {
             models.push(Model { name, path: card::convert(checkpoint, name)?, cases });
         } else {
-            skip(&format!("{name}: there is no {} (RILLM_SHARED)", checkpoint.display()));
+            say::skipped(&format!("{name}: there is no {} (RILLM_SHARED)", checkpoint.display()));
         }
     }
     Ok(models)
