@@ -6,7 +6,7 @@ use core::slice;
 
 use esp_hal::ram;
 use rillm_console::boards::{self, Chip};
-use rillm_painted::Stack;
+use rillm_watermark::Stack;
 use static_cell::ConstStaticCell;
 
 #[cfg(feature = "esp32")]

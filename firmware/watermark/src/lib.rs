@@ -1,4 +1,4 @@
-//! Memory that shows how much of it was used.
+//! Memory painted so that its high-water mark shows: how much of it was ever written to.
 #![no_std]
 
 #[cfg(test)]
@@ -15,14 +15,14 @@ const PAINT_LEN: usize = size_of::<u32>();
 /// More words than the painting of a stack takes of it: the loop, and register windows that it may push out.
 const FRAME: usize = 128;
 
-/// A part of memory that was painted.
+/// The high-water mark of memory that was painted.
 #[derive(Clone, Copy, Debug)]
-pub struct Painted {
+pub struct Watermark {
     start: *const u32,
     words: usize,
 }
 
-impl Painted {
+impl Watermark {
     /// Paints the first `painted` of the `words` words from `start` on; the others count as written to.
     ///
     /// # Safety
@@ -63,7 +63,7 @@ impl Painted {
 
 /// The stack, of which what was not in use is painted.
 #[derive(Clone, Copy, Debug)]
-pub struct Stack(Painted);
+pub struct Stack(Watermark);
 
 impl Stack {
     /// Paints what lies from `bottom` to `pointer`, but for a margin that the painting itself may use.
@@ -75,7 +75,7 @@ impl Stack {
         let words = (top.addr() - bottom.addr()) / PAINT_LEN;
         let free = (pointer - bottom.addr()) / PAINT_LEN;
         // SAFETY: the caller's.
-        Self(unsafe { Painted::new(bottom, words, free.saturating_sub(FRAME)) })
+        Self(unsafe { Watermark::new(bottom, words, free.saturating_sub(FRAME)) })
     }
 
     /// Bytes of it.
@@ -90,13 +90,13 @@ impl Stack {
     }
 }
 
-/// Memory for the engine, and a view of it that tells later how much of it was used.
+/// Memory for the engine, and its high-water mark.
 #[derive(Debug)]
 pub struct Arena {
     /// The memory.
     pub bytes: &'static mut [u8],
-    /// The view.
-    pub painted: Painted,
+    /// How far it was written to.
+    pub watermark: Watermark,
 }
 
 impl Arena {
@@ -108,8 +108,8 @@ impl Arena {
         let words = len / PAINT_LEN;
         // SAFETY: the caller's; the bytes were just written.
         unsafe {
-            let painted = Painted::new(start, words, words);
-            Self { bytes: slice::from_raw_parts_mut(start.cast(), words * PAINT_LEN), painted }
+            let watermark = Watermark::new(start, words, words);
+            Self { bytes: slice::from_raw_parts_mut(start.cast(), words * PAINT_LEN), watermark }
         }
     }
 }
@@ -124,9 +124,9 @@ mod tests {
         let words = Box::leak(Box::new([0_u32; 8]));
         // SAFETY: leaked memory, whole words of it, which nothing else uses.
         let arena = unsafe { Arena::paint(words.as_mut_ptr(), 31) };
-        assert_eq!((arena.bytes.len(), arena.painted.len(), arena.painted.touched_from_start()), (28, 28, 0));
+        assert_eq!((arena.bytes.len(), arena.watermark.len(), arena.watermark.touched_from_start()), (28, 28, 0));
         arena.bytes[9] = 1;
-        assert_eq!(arena.painted.touched_from_start(), 12);
+        assert_eq!(arena.watermark.touched_from_start(), 12);
     }
 
     #[test]
