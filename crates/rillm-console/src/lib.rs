@@ -31,6 +31,7 @@
 //!         dot: None,
 //!         start: &|_| Ok(()),
 //!         expect: &|_, _, _| Ok(()),
+//!         stack: &|| None,
 //!         stats: &|_| Ok(()),
 //!     };
 //!     // It comes back at the end of the input.
@@ -85,8 +86,19 @@ pub struct Board<'a> {
     pub start: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
     /// Writes lines after the plan of a model, each with its `\n`: the speed that it promises.
     pub expect: &'a dyn Fn(&mut dyn fmt::Write, &Model, &Plan) -> fmt::Result,
+    /// How much of the stack was used, for `/stats --json`; none where nobody counts it.
+    pub stack: &'a dyn Fn() -> Option<StackUse>,
     /// Writes lines of the board's own at the end of `/stats`, each with its `\n`: the stack's high-water mark, for example.
     pub stats: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
+}
+
+/// How much of the stack was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackUse {
+    /// The most bytes that were in use.
+    pub peak: usize,
+    /// Bytes of the stack.
+    pub len: usize,
 }
 
 /// A counter that shows what a token takes.

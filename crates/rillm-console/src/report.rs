@@ -9,7 +9,7 @@ use rillm::plan::{Pinning, Place, Plan, Stats};
 
 use crate::number::{Bytes, Count, Grouped, Tenths};
 use crate::summary::{Ram, Unit, micros};
-use crate::{Board, Clock};
+use crate::{Board, Clock, StackUse};
 
 /// The model's dimensions.
 pub struct ModelFacts<'a>(pub &'a Header);
@@ -102,6 +102,7 @@ impl Totals {
 }
 
 /// What `/stats` says.
+#[derive(Clone, Copy)]
 pub struct StatsReport<'a> {
     pub totals: Totals,
     pub board: &'a Board<'a>,
@@ -146,19 +147,7 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) 
             writeln!(f, "{} {unit} computing and waiting:", Grouped(total))?;
         }
     }
-    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, wait, checksum, .. } = *ticks;
-    for (name, ticks) in [
-        ("tokenizer", tokenizer),
-        ("embedding", embedding),
-        ("norm", norm),
-        ("matmul", matmul),
-        ("attention", attention),
-        ("mlp", mlp),
-        ("head", head),
-        ("sampler", sampler),
-        ("wait", wait),
-        ("checksum", checksum),
-    ] {
+    for (name, ticks) in stages(ticks) {
         let percent = Tenths { of: ticks.saturating_mul(100), by: total };
         match clock.unit {
             Unit::Time { per_second } => {
@@ -169,4 +158,63 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) 
         }
     }
     Ok(())
+}
+
+/// The stages that are all of the time, with their names.
+fn stages(ticks: &Ticks) -> [(&'static str, u64); 10] {
+    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, wait, checksum, .. } = *ticks;
+    [
+        ("tokenizer", tokenizer),
+        ("embedding", embedding),
+        ("norm", norm),
+        ("matmul", matmul),
+        ("attention", attention),
+        ("mlp", mlp),
+        ("head", head),
+        ("sampler", sampler),
+        ("wait", wait),
+        ("checksum", checksum),
+    ]
+}
+
+/// What `/stats --json` says: the figures of `/stats` as one JSON object, which `docs/console.md` describes.
+pub struct StatsJson<'a>(pub StatsReport<'a>);
+
+impl fmt::Display for StatsJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StatsReport { totals, board, memory } = &self.0;
+        let Stats { tokens, passes, traffic, ticks, .. } = &totals.done;
+        write!(f, r#"{{"tokens":{tokens},"passes":{passes},"reads":{},"bytes":{}"#, traffic.reads, traffic.bytes)?;
+        write!(f, r#","seeks":{},"resident_bytes":{}"#, traffic.seeks, traffic.resident_bytes)?;
+        let [internal, external] = memory.ram().map(|(used, given)| Used { used, given });
+        write!(f, r#","memory":{{"internal":{internal},"external":{external}}},"stack":"#)?;
+        match (board.stack)() {
+            Some(StackUse { peak, len }) => write!(f, "{}", Used { used: peak, given: len })?,
+            None => f.write_str("null")?,
+        }
+        match &board.clock {
+            None => return f.write_str(r#","clock":null,"ticks":null}"#),
+            Some(Clock { unit: Unit::Time { per_second }, .. }) => {
+                write!(f, r#","clock":{{"unit":"ticks","per_second":{per_second}}}"#)?;
+            }
+            Some(Clock { unit: Unit::Count(unit), .. }) => {
+                write!(f, r#","clock":{{"unit":{unit:?},"per_second":null}}"#)?;
+            }
+        }
+        write!(f, r#","ticks":{{"read":{}"#, ticks.read)?;
+        stages(ticks).iter().try_for_each(|(name, ticks)| write!(f, r#","{name}":{ticks}"#))?;
+        f.write_str("}}")
+    }
+}
+
+/// Bytes of a memory, as JSON.
+struct Used {
+    used: usize,
+    given: usize,
+}
+
+impl fmt::Display for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, r#"{{"used":{},"given":{}}}"#, self.used, self.given)
+    }
 }

@@ -15,7 +15,7 @@ use crate::bandwidth;
 use crate::bench::BenchReport;
 use crate::commands::{Command, HELP};
 use crate::line::Line;
-use crate::report::{Memory, ModelFacts, StatsReport, Totals};
+use crate::report::{Memory, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
 use crate::settings::{CANDIDATES, Settings};
 
@@ -182,10 +182,13 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                         screen.say(format_args!("`{value}` cannot be taken: {expected}; still {stays}\n"))?;
                     }
                 },
-                Command::Stats => {
+                Command::Stats | Command::StatsJson => {
                     let totals = totals.and(session.stats());
                     let report = StatsReport { totals, board, memory: bench.memory(session) };
-                    screen.say(format_args!("{report}"))?;
+                    match command {
+                        Command::StatsJson => screen.say(format_args!("{}\n", StatsJson(report)))?,
+                        _ => screen.say(format_args!("{report}"))?,
+                    }
                 }
                 Command::Reset => {
                     session.reset();

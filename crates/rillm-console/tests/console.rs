@@ -13,8 +13,10 @@ use rillm::session::Session;
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use rillm::sources::{Bytes, Faulty};
 use rillm_console::Board;
+use rillm_console::number::{Bytes as Size, Grouped};
 use rillm_console::summary::{Check, Unit};
 use rillm_console::text::Text;
+use serde_json::{Value, json};
 use support::{MODEL, RAM, Script, board, bundled, converse, run};
 
 /// The text and the check line that a session gives directly.
@@ -524,4 +526,40 @@ fn statistics_tell_what_a_token_takes() {
     assert_eq!([words[5], words[7], words[8], words[9], words[11]], ["computing,", "waiting", "for", "reads,", "took"]);
     let [total, compute, wait, read] = [words[0], words[4], words[6], words[12]].map(number);
     assert!((total - compute - wait).abs() <= 1 && read > 0 && wait >= read, "{line}");
+}
+
+#[test]
+fn the_figures_of_stats_as_json() {
+    let typed = |board: &Board<'_>| {
+        let mut script = Script::new("/temp 0\r/max 4\rOnce\r/stats\r/stats --json\r");
+        block_on(rillm_console::run(&mut script, board, bundled, &mut vec![0; RAM], &mut vec![0; 40_000])).unwrap();
+        let seen = script.seen();
+        let line = seen.rsplit("> /stats --json\r\n").next().unwrap().split_once("\r\n> ").unwrap().0.to_owned();
+        (serde_json::from_str::<Value>(&line).expect(&line), seen)
+    };
+    let (json, seen) = typed(&board());
+    let number = |value: &Value| Grouped(value.as_u64().expect("a whole number")).to_string();
+    let of = |name: &str| number(&json[name]);
+    assert!(seen.contains(&format!("\r\n{} tokens in {} passes, ", of("tokens"), of("passes"))), "{seen}");
+    let [bytes, reads, seeks] = ["bytes", "reads", "seeks"].map(of);
+    assert!(seen.contains(&format!("\r\n{bytes} bytes in {reads} reads and {seeks} seeks; ")), "{seen}");
+    let resident = json["resident_bytes"].as_u64().unwrap();
+    assert!(seen.contains(&format!(" seeks; {} used in memory", Size(resident))), "{seen}");
+    let memory = |name: &str| ["used", "given"].map(|of| Size(json["memory"][name][of].as_u64().unwrap()));
+    let ([used, given], [large_used, large_given]) = (memory("internal"), memory("external"));
+    assert!(seen.contains(&format!("RAM {used} of {given} and {large_used} of {large_given}, ")), "{seen}");
+    assert_eq!(json["stack"], json!({ "used": 1234, "given": 4096 }));
+    assert_eq!(json["clock"], json!({ "unit": "steps", "per_second": null }));
+    let Value::Object(ticks) = &json["ticks"] else { panic!("{json}") };
+    assert_eq!(ticks.len(), 11, "{json}");
+    for (name, ticks) in ticks.iter().filter(|(name, _)| *name != "read") {
+        assert!(seen.contains(&format!("\r\n  {name:<10} {:>20} steps ", number(ticks))), "{name}: {seen}");
+    }
+    assert!(ticks["read"].as_u64() > Some(0));
+
+    let clock = board().clock.map(|clock| rillm_console::Clock { unit: Unit::Time { per_second: 1000 }, ..clock });
+    let (json, _) = typed(&Board { clock, stack: &|| None, ..board() });
+    assert_eq!((&json["clock"], &json["stack"]), (&json!({ "unit": "ticks", "per_second": 1000 }), &Value::Null));
+    let (json, _) = typed(&Board { clock: None, ..board() });
+    assert_eq!((&json["clock"], &json["ticks"]), (&Value::Null, &Value::Null));
 }

@@ -15,7 +15,7 @@ use rillm::kernels::Dot;
 use rillm::source::WeightSource;
 use rillm_console::number::Grouped;
 use rillm_console::summary::Unit;
-use rillm_console::{Board, Clock, run};
+use rillm_console::{Board, Clock, StackUse, run};
 
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
 pub use rillm_watermark::{Arena, Stack, Watermark};
@@ -66,6 +66,7 @@ impl Emulated {
             dot: options.generic.then_some(generic),
             start: &|_| Ok(()),
             expect: &|_, _, _| Ok(()),
+            stack: &|| Some(StackUse { peak: stack.peak(), len: stack.len() }),
             stats: &|out| {
                 let [peak, len] = [stack.peak(), stack.len()].map(|bytes| Grouped(bytes as u64));
                 writeln!(out, "stack: {peak} of {len} bytes at most")

@@ -48,9 +48,9 @@ use esp_hal::peripherals::PSRAM;
 use esp_hal::peripherals::Peripherals;
 use rillm::plan::PlanOptions;
 use rillm_card::Slot;
-use rillm_console::Board;
 use rillm_console::boards::Board as BoardFacts;
 use rillm_console::estimate::{self, Estimate, Pace, Range, Weights};
+use rillm_console::{Board, StackUse};
 
 pub use console_io::Console;
 pub use rillm_console::boards;
@@ -155,6 +155,7 @@ where
                 writeln!(out, "{}", Estimate { model, plan, pace, weights, check_every })?;
                 report.ready(out)
             },
+            stack: &|| Some(StackUse { peak: stack.peak(), len: stack.len() }),
             stats: &|out| report.stats(out),
         };
         let fast = memory::fast();

@@ -9,7 +9,7 @@ use rillm::block_on;
 use rillm::plan::PlanOptions;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
-use rillm_console::{Board, Clock, summary::Unit};
+use rillm_console::{Board, Clock, StackUse, summary::Unit};
 
 pub static MODEL: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
@@ -104,6 +104,7 @@ pub fn board() -> Board<'static> {
         dot: None,
         start: &|_| Ok(()),
         expect: &|_, _, _| Ok(()),
+        stack: &|| Some(StackUse { peak: 1234, len: 4096 }),
         stats: &|f: &mut dyn fmt::Write| writeln!(f, "stack: 1,234 bytes at most"),
     }
 }
