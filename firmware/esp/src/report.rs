@@ -11,7 +11,7 @@ use crate::{clock, psram};
 
 /// What was found at the start.
 pub struct Report {
-    /// Bytes of PSRAM, if the board has any.
+    /// Bytes of PSRAM, if the board has any, or why it is not used.
     pub psram: core::result::Result<Option<usize>, psram::Error>,
     /// The second core multiplies.
     pub two_cores: bool,

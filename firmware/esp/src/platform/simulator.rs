@@ -7,9 +7,15 @@ use core::convert::Infallible;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use esp_hal::peripherals::{CPU_CTRL, PSRAM};
+use esp_hal::Blocking;
+use esp_hal::uart::Uart;
 use rillm::source::SECTOR_LEN;
 use rillm_card::{Blocks, Found, Mode, Slot};
+
+use super::Parts;
+
+/// Bits a second of the serial line's output: a simulated line is as slow as a real one.
+pub const BAUD: u32 = 5_000_000;
 
 /// Bytes of input that are kept, and words of a transfer: 1 KiB.
 const INPUT_LEN: usize = 64;
@@ -56,7 +62,7 @@ static RILLM_SIMULATOR: Mailbox = Mailbox {
 
 /// Asks the runner and waits for its answer.
 fn ask(request: u32, argument: [u32; 2]) -> u32 {
-    forget_windows();
+    enter();
     let mailbox = &RILLM_SIMULATOR;
     mailbox.argument[0].store(argument[0], Ordering::Relaxed);
     mailbox.argument[1].store(argument[1], Ordering::Relaxed);
@@ -67,39 +73,57 @@ fn ask(request: u32, argument: [u32; 2]) -> u32 {
     mailbox.argument[0].load(Ordering::Relaxed)
 }
 
-/// What of the board is to be used.
-pub fn wanted(
-    psram: Option<PSRAM<'static>>,
-    second_core: Option<CPU_CTRL<'static>>,
-) -> (Option<PSRAM<'static>>, Option<CPU_CTRL<'static>>) {
+/// What the runner wants used.
+pub fn parts() -> Parts {
     let without = ask(OPTIONS, [0; 2]);
-    (psram.filter(|_| without & NO_PSRAM == 0), second_core.filter(|_| without & ONE_CORE == 0))
+    Parts { psram: without & NO_PSRAM == 0, second_core: without & ONE_CORE == 0 }
 }
 
-/// Reads at least a byte of what was typed.
-pub fn read(buf: &mut [u8]) -> usize {
-    let mailbox = &RILLM_SIMULATOR;
-    if !read_ready() {
-        mailbox.waits.store(1, Ordering::Release);
-        while !read_ready() {
-            spin_loop();
+/// The card's blocks in place of the board's slot.
+pub fn slot<S>(_: S) -> Card {
+    Card
+}
+
+/// The mailbox's input in place of the serial line's.
+#[derive(Default)]
+pub struct Input;
+
+impl Input {
+    /// Whether there is a byte.
+    pub fn is_ready(&mut self, _: &mut Uart<'static, Blocking>) -> bool {
+        enter();
+        RILLM_SIMULATOR.typed.load(Ordering::Acquire) != RILLM_SIMULATOR.read.load(Ordering::Relaxed)
+    }
+
+    /// Takes at least a byte of what was typed.
+    pub fn read(&mut self, uart: &mut Uart<'static, Blocking>, buf: &mut [u8]) -> usize {
+        let mailbox = &RILLM_SIMULATOR;
+        if !self.is_ready(uart) {
+            mailbox.waits.store(1, Ordering::Release);
+            while !self.is_ready(uart) {
+                spin_loop();
+            }
+            mailbox.waits.store(0, Ordering::Release);
         }
-        mailbox.waits.store(0, Ordering::Release);
+        let mut at = mailbox.read.load(Ordering::Relaxed);
+        let mut len = 0;
+        while let Some(slot) = buf.get_mut(len).filter(|_| at != mailbox.typed.load(Ordering::Acquire)) {
+            *slot = mailbox.input[at as usize % INPUT_LEN].load(Ordering::Relaxed) as u8;
+            (at, len) = (at.wrapping_add(1), len + 1);
+        }
+        mailbox.read.store(at, Ordering::Release);
+        len
     }
-    let mut at = mailbox.read.load(Ordering::Relaxed);
-    let mut len = 0;
-    while let Some(slot) = buf.get_mut(len).filter(|_| at != mailbox.typed.load(Ordering::Acquire)) {
-        *slot = mailbox.input[at as usize % INPUT_LEN].load(Ordering::Relaxed) as u8;
-        (at, len) = (at.wrapping_add(1), len + 1);
-    }
-    mailbox.read.store(at, Ordering::Release);
-    len
 }
 
-/// Whether there is a byte to read.
-pub fn read_ready() -> bool {
-    forget_windows();
-    RILLM_SIMULATOR.typed.load(Ordering::Acquire) != RILLM_SIMULATOR.read.load(Ordering::Relaxed)
+/// A revision that may use PSRAM for anything; the simulated chip is of revision 0.
+pub fn revision() -> u8 {
+    u8::MAX
+}
+
+/// The simulated chip's package has no name, and the PSRAM needs no pins.
+pub fn has_known_package() -> bool {
+    true
 }
 
 /// The card's blocks.
@@ -144,7 +168,8 @@ impl Slot for Card {
     }
 }
 
-/// Tells the simulated core that no window of registers is taken but the one in use.
+/// Called where the engine and the console come to the firmware's code: tells the simulated core that no window of registers is
+/// taken but the one in use.
 ///
 /// labwired 0.25.0 has no exceptions of windows here: it keeps callers' registers beside the chip. Where a call comes to windows
 /// that are marked as taken, as it does once all 64 registers are, it keeps those, too, and puts them back at the `retw`, over
@@ -153,7 +178,7 @@ impl Slot for Card {
 /// registers come back all the same. So this is called wherever the engine and the console come to the firmware's code, deep in
 /// their calls. A chip would lose the callers' registers here.
 #[inline(always)]
-pub fn forget_windows() {
+pub fn enter() {
     use core::arch::asm;
 
     let base: u32;
