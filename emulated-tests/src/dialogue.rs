@@ -5,6 +5,7 @@ use std::mem;
 use anyhow::{Result, ensure};
 
 use crate::emulator::Emulated;
+use crate::stats::Stats;
 
 /// What the console prints when it waits for a line.
 pub const PROMPT: &str = "\n> ";
@@ -46,6 +47,14 @@ impl Dialogue {
         self.enter(line)?;
         let reply = self.board.read_until(PROMPT, |_| ())?;
         Ok(plain(&reply))
+    }
+
+    /// Asks for the figures since the board's start.
+    ///
+    /// # Errors
+    /// The console has no model open, or the board ends, hangs or traps.
+    pub fn stats(&mut self) -> Result<Stats> {
+        Stats::parse(self.command("/stats --json")?.trim())
     }
 
     /// Sets one of the console's settings and returns what it says to it.

@@ -16,6 +16,7 @@ pub mod measure;
 pub mod prove;
 mod say;
 pub mod simulate;
+mod stats;
 mod table;
 mod terminal;
 

@@ -16,6 +16,7 @@ use crate::dialogue::Dialogue;
 use crate::interrupt;
 use crate::machine::{Board, Machine, Setup, boards};
 use crate::prove::cases::{LONG, models};
+use crate::stats::Stats;
 use crate::table::table;
 
 const SHORT: &str = "Once upon a time";
@@ -40,7 +41,7 @@ pub struct Args {
     setup: Setup,
 }
 
-/// Instructions by what they go on, as `/stats` names it, and how many tokens they were for.
+/// Instructions by stage, and how many tokens they were for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Spent {
     tokens: u64,
@@ -49,15 +50,13 @@ struct Spent {
 }
 
 impl Spent {
-    /// Reads the answer to `/stats`.
-    fn parse(reply: &str) -> Option<Self> {
-        let number = |text: &str| text.replace(',', "").parse::<i64>().ok();
-        let tokens = reply.lines().find_map(|line| number(line.split_once(" tokens in ")?.0))?.unsigned_abs();
-        let stage = |line: &str| {
-            let [name, count, _, "%"] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
-            Some((name.to_owned(), number(count)?))
-        };
-        Some(Self { tokens, stages: reply.lines().filter_map(stage).collect() })
+    /// What was spent since the board's start.
+    fn of(stats: Stats) -> Result<Self> {
+        let Stats { tokens, mut ticks, .. } = stats;
+        ensure!(!ticks.is_empty(), "the board counts no instructions");
+        // The reads' own, which the stages have in them.
+        ticks.remove("read");
+        Ok(Self { tokens, stages: ticks.into_iter().map(|(stage, count)| (stage, count as i64)).collect() })
     }
 
     /// What was spent since `earlier`.
@@ -149,8 +148,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let mut console = machine.boot(&setup, |_| ())?;
             let Texts { prefill, decode, positions } =
                 spent(&mut console).with_context(|| format!("{name} with {}", model.name))?;
-            let stats = console.command("/stats")?;
-            let stack = stats.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or("?").to_owned();
+            let stack = format!("{} bytes at most", console.stats()?.stack);
             if model.name == models[0].name {
                 by_board.push((name.clone(), Sections::of(&machine.firmware)?, console.command("/bench")?));
             }
@@ -198,12 +196,12 @@ fn header(path: &Path) -> Result<Header> {
 /// What a prompt and an answer take, each as the difference of two texts: what both need once drops out.
 fn spent(console: &mut Dialogue) -> Result<Texts> {
     let text = |console: &mut Dialogue, prompt: &str, tokens: u64| -> Result<Spent> {
-        let before = stats(console)?;
+        let before = Spent::of(console.stats()?)?;
         console.set("max", &tokens.to_string())?;
         console.set("seed", "1")?;
         let answer = console.ask(prompt, |_| ())?;
         ensure!(answer.summary.is_some(), "the board did not finish a text:\n{}", answer.text);
-        Ok(stats(console)?.since(&before))
+        Ok(Spent::of(console.stats()?)?.since(&before))
     };
     // The first one reads what stays in memory, and checks it.
     text(console, SHORT, 1)?;
@@ -215,11 +213,6 @@ fn spent(console: &mut Dialogue) -> Result<Texts> {
         decode: answer.since(&short).per_token(),
         positions: [(short.tokens + long.tokens) / 2, short.tokens + DECODED / 2],
     })
-}
-
-fn stats(console: &mut Dialogue) -> Result<Spent> {
-    let reply = console.command("/stats")?;
-    Spent::parse(&reply).with_context(|| format!("there are no instructions in this:\n{reply}"))
 }
 
 /// A column for each model on each board, a row for each stage, of a prompt's tokens and of an answer's.
@@ -278,12 +271,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stats_are_taken_apart() {
-        let reply = "189 tokens in 185 passes, prompts included\n1,581,411,931 instructions computing and reading:\n  tokenizer               294,339    0.0 %\n  matmul              834,182,320   52.7 %\nstack: 1 of 2 bytes at most\n";
-        let spent = Spent::parse(reply).expect("it is whole");
-        assert_eq!((spent.tokens, spent.stages.len(), spent.stages["matmul"]), (189, 2, 834_182_320));
-        let more = Spent { tokens: 199, stages: [("matmul".to_owned(), 834_182_420)].into() };
-        assert_eq!(more.since(&spent).per_token().of("matmul"), 10.0);
-        assert_eq!(Spent::parse("there is no model"), None);
+    fn what_both_texts_need_drops_out() {
+        let spent = |tokens, matmul| Spent { tokens, stages: [("matmul".to_owned(), matmul)].into() };
+        let more = spent(199, 834_182_420).since(&spent(189, 834_182_320));
+        assert_eq!(more.per_token().of("matmul"), 10.0);
     }
 }

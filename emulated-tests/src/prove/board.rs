@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::cases::Case;
 use super::trace::{self, Traffic};
 use crate::machine::Machine;
+use crate::stats::Stats;
 
 /// What was seen of a board from the start to the end.
 pub struct Seen {
@@ -65,8 +66,8 @@ pub fn run(machine: &Machine, case: &Case, trace: Option<&Path>) -> Result<Seen>
         let answer = console.ask(text.prompt, |_| ())?;
         let line = answer.check.with_context(|| format!("no text but this: {}", answer.text.trim()))?;
         let (ids, logits) = check(&line).with_context(|| format!("this is no line of `/check`: {line}"))?;
-        let reply = console.command("/stats")?;
-        let engine = stats(&reply).with_context(|| format!("there are no reads in this: {reply}"))?;
+        let Stats { reads, bytes, seeks, .. } = console.stats()?;
+        let engine = Traffic { reads, bytes, seeks };
         let card = trace.map(card_reads).transpose()?.map(|reads| trace::traffic(&reads[opening..]));
         texts.push(Text { ids, logits, engine, card });
     }
@@ -96,16 +97,6 @@ pub fn check(line: &str) -> Option<(Vec<u32>, u32)> {
     let ids: Vec<u32> = ids.split(' ').map(|id| id.parse().ok()).collect::<Option<_>>()?;
     let logits = u32::from_str_radix(logits.trim_end(), 16).ok()?;
     (ids.len() == count.parse::<usize>().ok()?).then_some((ids, logits))
-}
-
-/// The reads in the answer to `/stats`: `5,756,928 bytes in 385 reads and 36 seeks; 102.00 KiB used in memory`.
-fn stats(reply: &str) -> Option<Traffic> {
-    reply.lines().find_map(|line| {
-        let (bytes, rest) = line.split_once(" bytes in ")?;
-        let (reads, rest) = rest.split_once(" reads and ")?;
-        let (seeks, _) = rest.split_once(" seeks; ")?;
-        Some(Traffic { reads: number(reads)?, bytes: number(bytes)?, seeks: number(seeks)? })
-    })
 }
 
 /// A memory in a board's last words: `SRAM: 507,732 of 507,900 bytes touched`.
@@ -143,11 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_memory_are_found_among_other_words() {
-        let reply = "8 tokens in 4 passes, prompts included\n5,756,928 bytes in 1,385 reads and 36 seeks; 102.00 KiB used in \
-                     memory\nRAM 495.83 KiB of 496.00 KiB\n";
-        assert_eq!(stats(reply), Some(Traffic { reads: 1385, bytes: 5_756_928, seeks: 36 }));
-        assert_eq!(stats("5.49 MiB in 385 reads and 36 seeks; 102.00 KiB used in memory"), None);
+    fn memory_and_blocks_are_found_among_other_words() {
         let words = "\r\ncard: 11278 blocks sent, initialised 1 times\r\nstack: 16,096 of 24,576 bytes touched\r\nSRAM: 507,732 \
                      of 507,900 bytes touched\r\nPSRAM: 0 of 0 bytes touched\r\n";
         assert_eq!(memory(words, "SRAM"), Some(Memory { touched: 507_732, given: 507_900 }));

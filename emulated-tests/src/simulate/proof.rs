@@ -127,9 +127,7 @@ fn prove(simulator: &Simulator, case: &Case, host: &Written) -> Result<Seen> {
     let (ids, logits) = check(&line).with_context(|| format!("this is no line of `/check`: {line}"))?;
     ensure!(ids == host.ids, "the tokens are {ids:?} on the board and {:?} on this computer", host.ids);
     ensure!(logits == host.logits, "the logits are {logits:08x} on the board and {:08x} on this computer", host.logits);
-    let stats = console.command("/stats")?;
-    let stack = stats.lines().find_map(|line| line.strip_prefix("stack: ")).context("`/stats` has no stack")?;
-    let stack = stack.split_once(" bytes").map_or(stack, |(bytes, _)| bytes).to_owned();
+    let stack = console.stats()?.stack.to_string();
     let bench = console.command("/bench")?;
     let bench = bench.lines().next().unwrap_or_default().to_owned();
     let mut end = String::new();
