@@ -1,10 +1,6 @@
 //! A model that runs, behind the handle.
 
-use rillm::block_on;
-use rillm::model::Model;
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::tokenizer::Decoder;
+use rillm::{Decoder, Memory, MemoryLen, Model, Q16, Sampling, Session, block_on};
 
 use crate::place::Region;
 use crate::setup::Setup;
@@ -91,8 +87,10 @@ impl Engine {
         // There is room: the plan is of what the handle and the model leave, wherever the memory starts.
         let none = Failure::Setup("setup.memory is smaller than setup.memory_len");
         let model: &Model = memory.place(model).ok_or(none)?;
-        let [memory, large] = [memory.bytes(plan.total()).ok_or(none)?, large.bytes(plan.large_total()).ok_or(none)?];
-        let session = Session::with_large(model, source, &setup.options(), memory, large).map_err(Failure::Memory)?;
+        let MemoryLen { internal, external } = plan.memory();
+        let memory =
+            Memory { internal: memory.bytes(internal).ok_or(none)?, external: large.bytes(external).ok_or(none)? };
+        let session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
         let decoder = model.tokenizer().decoder();
         Ok(Self { model, session, decoder, prompt_tokens: 0, generated: 0, end: End::RillmEndNone })
     }
@@ -178,13 +176,9 @@ impl Engine {
 impl Config {
     fn sampling(&self) -> Result<Sampling, Failure> {
         let top_p = q16("top_p", self.top_p)?;
-        Ok(Sampling {
-            temperature: q16("temperature", self.temperature)?,
-            top_k: self.top_k,
-            top_p: if top_p == Q16::ZERO { Q16::ONE } else { top_p },
-            seed: self.seed,
-            ..Sampling::GREEDY
-        })
+        let temperature = q16("temperature", self.temperature)?;
+        let top_p = if top_p == Q16::ZERO { Q16::ONE } else { top_p };
+        Ok(Sampling::GREEDY.temperature(temperature).top_k(self.top_k).top_p(top_p).seed(self.seed))
     }
 }
 

@@ -24,7 +24,7 @@ mod status;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::null_mut;
 
-use rillm::model::Model;
+use rillm::Model;
 
 pub use engine::{Config, End, Stats};
 pub use handle::Handle;

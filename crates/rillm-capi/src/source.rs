@@ -3,8 +3,8 @@
 use core::ffi::{c_int, c_void};
 use core::fmt;
 
-use rillm::source::{Sector, WeightSource};
-use rillm::sources::{Bytes, PastTheEnd};
+use rillm::source::PastTheEnd;
+use rillm::{Bytes, Sector, WeightSource};
 
 /// Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns 0.
 /// `len` is a multiple of 512, and the buffer starts at any address. Anything but 0 means that it failed; the call that

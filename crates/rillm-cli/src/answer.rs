@@ -4,10 +4,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Result;
-use rillm::chat::Chat;
-use rillm::model::Model;
-use rillm::session::Session;
-use rillm::source::WeightSource;
+use rillm::{Chat, Model, Session, WeightSource};
 use rillm_console::summary::{Averages, Meter, Summary, Unit};
 use rillm_console::text::{Stop, Text};
 use serde::Serialize;
@@ -164,7 +161,7 @@ pub async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + '
         stop,
         max_tokens_name: "--max-tokens",
         context: session.plan().context,
-        ram: [(stats.ram_used, args.ram), (0, 0)],
+        ram: [(stats.memory.internal, args.ram), (0, 0)],
         has_read: stats.traffic.bytes > 0,
         seed,
     };

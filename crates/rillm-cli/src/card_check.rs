@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use console::style;
-use rillm::source::SECTOR_LEN;
+use rillm::SECTOR_LEN;
 use rillm_card::{Blocks, CardFile, DEFAULT_RUNS, Place, Searched, for_each_model};
 use serde::Serialize;
 

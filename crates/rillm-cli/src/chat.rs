@@ -6,11 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use indicatif::BinaryBytes;
-use rillm::chat::{Chat, ChatError};
 use rillm::format::{ChatHeader, ChatPart};
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
-use rillm::session::Session;
+use rillm::{Chat, ChatError, Memory, Model, Session};
 use rillm_console::stop::StopStrings;
 use rillm_console::text::Text;
 use serde_json::json;
@@ -82,9 +79,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             args.model.model.as_ref().map_or("the bundled model".into(), |path| path.display().to_string())
         );
     };
-    let (options, mut memory) = args.session.memory(&model, &source)?;
-    check_room(args, &form, &model, &source, &options)?;
-    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    let (plan, mut memory) = args.session.memory(&model, &source)?;
+    check_room(args, &form, &model, &source, plan.context)?;
+    let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
     let mut chat = block_on(Chat::new(&mut session, args.system.as_deref())).map_err(refused)?;
     if let Some(path) = &args.prompt_cache {
         resume(path, args, &mut chat, &mut session)?;
@@ -254,7 +251,7 @@ impl Talk<'_, '_> {
             Word(context as u64, "token"),
             Count(stats.tokens, "token"),
             Count(stats.passes, "pass"),
-            BinaryBytes(stats.ram_used as u64),
+            BinaryBytes(stats.memory.internal as u64),
             BinaryBytes(self.args.session.ram as u64),
             BinaryBytes(stats.traffic.bytes),
             Count(stats.traffic.reads, "read"),
@@ -268,13 +265,13 @@ impl Talk<'_, '_> {
 }
 
 /// Refuses a context that has no room for what the template has around a question, a token of it and one of the answer.
-fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, options: &PlanOptions) -> Result<()> {
+fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, context: usize) -> Result<()> {
     let parts: &[ChatPart] = match args.system {
         None => &[ChatPart::Begin, ChatPart::Ask],
         Some(_) => &[ChatPart::BeginSystem, ChatPart::AfterSystem, ChatPart::Ask],
     };
     let template: usize = parts.iter().map(|&part| form.place(part).1).sum();
-    let (context, needed) = (Plan::new(model, source, options)?.context, template + 2);
+    let needed = template + 2;
     if context >= needed {
         return Ok(());
     }

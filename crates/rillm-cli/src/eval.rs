@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
-use rillm::session::Session;
 use rillm::tokenizer::Scratch;
+use rillm::{Logit, Memory, MemoryLen, Model, Plan, PlanOptions, Session};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::evaluate::{Agreement, negative_log_likelihood};
 use rillm_convert::reference::Reference;
@@ -136,10 +134,10 @@ fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[
         context > usize::from(bos.is_some()),
         "the model's context of {context} has no room for a token to predict"
     );
-    let options = PlanOptions { batch: Some(1), context: Some(context), ..PlanOptions::new(usize::MAX) };
-    let plan = Plan::new(model, &source, &options)?;
-    let mut memory = vec![0; plan.total()];
-    let mut session = Session::new(model, source, &options, &mut memory)?;
+    let options = PlanOptions::default().batch(1).context(context);
+    let plan = Plan::new(model, &source, MemoryLen::internal(usize::MAX), &options)?;
+    let mut memory = vec![0; plan.memory().internal];
+    let mut session = Session::from_plan(model, source, plan, Memory::internal(&mut memory))?;
 
     let bar = progress::tokens(tokens.len() as u64);
     let mut evaluation = Evaluation { agreement: Agreement::default(), nll: 0.0, nll_reference: 0.0, predicted: 0 };
@@ -150,8 +148,8 @@ fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[
         for (position, &token) in window.iter().enumerate() {
             let expected = reference.forward(token, position);
             session.push(&[token])?;
-            block_on(session.logits(|id, mantissa, exponent| {
-                logits[id as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
+            block_on(session.logits(|Logit { token, mantissa, exponent }| {
+                logits[token as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
             }))?;
             evaluation.agreement.add(expected, &logits);
             if let Some(&next) = window.get(position + 1) {

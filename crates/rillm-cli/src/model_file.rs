@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rillm::model::Model;
-use rillm::source::WeightSource;
+use rillm::{Model, WeightSource};
 
 use crate::block_on::block_on;
 use crate::files;

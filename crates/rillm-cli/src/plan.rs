@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::model::Model;
-use rillm::plan::{Place, Plan, PlanOptions};
+use rillm::plan::{Allocation, Region};
+use rillm::{CHECK_EVERY, Model, Plan};
 use rillm_console::boards::{self, Board, Figure};
 use rillm_console::estimate::{Estimate, Pace, Range, Weights, options};
 use serde_json::{Value, json};
@@ -97,11 +97,11 @@ pub fn run(args: &Args) -> Result<()> {
         ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
     }
     let pace = Pace::of(board);
-    let options = options(board, &pace, &model, weights);
-    let cache_in_large = board.psram.is_none() || !args.old_chip;
-    let options = PlanOptions { context: args.context.map(|context| context as usize), cache_in_large, ..options };
-    let plan = Plan::new(&model, &source, &options).with_context(|| format!("on {}", board.name))?;
-    let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every };
+    let options = options(&pace, &model, weights);
+    let cache_in_external = board.psram.is_none() || !args.old_chip;
+    let options = options.context(args.context.map(|context| context as usize)).cache_in_external(cache_in_external);
+    let plan = Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))?;
+    let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: CHECK_EVERY };
     let report = Report { board, source: args.source, file_len: source.len(), estimate };
     let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
     Ok(told?)
@@ -199,10 +199,10 @@ impl Report<'_> {
         self.estimate.plan
     }
 
-    fn name(&self, place: Place) -> &'static str {
-        match place {
-            Place::Fast => "SRAM",
-            Place::Large => self.board.large_name(),
+    fn name(&self, region: Region) -> &'static str {
+        match region {
+            Region::Internal => "SRAM",
+            Region::External => self.board.large_name(),
         }
     }
 
@@ -255,13 +255,13 @@ impl Report<'_> {
     fn print_memory(&self, out: &mut impl Write) -> io::Result<()> {
         let plan = self.plan();
         writeln!(out, "\n{}", style(format!("{:<18} {:>11}  place", "memory", "bytes")).bold())?;
-        for region in plan.regions().into_iter().filter(|region| region.len > 0) {
-            writeln!(out, "{:<18} {:>11}  {}", region.name, grouped(region.len as u64), self.name(region.place))?;
+        for row in plan.allocations().into_iter().filter(|row| row.len > 0) {
+            writeln!(out, "{:<18} {:>11}  {}", row.buffer.name(), grouped(row.len as u64), self.name(row.region))?;
         }
         let board = self.board;
-        let given =
-            [(plan.total(), board.chip.sram, "SRAM"), (plan.large_total(), board.large_len(), board.large_name())];
-        for (used, given, place) in given.into_iter().filter(|(used, ..)| *used > 0) {
+        let (used, given) = (plan.memory(), board.memory());
+        let memories = [(used.internal, given.internal, "SRAM"), (used.external, given.external, board.large_name())];
+        for (used, given, place) in memories.into_iter().filter(|(used, ..)| *used > 0) {
             let (used, given) = (grouped(used as u64), grouped(given as u64));
             writeln!(out, "{:<18} {used:>11}  of {given} bytes of {place}", "used")?;
         }
@@ -292,7 +292,7 @@ impl Report<'_> {
         writeln!(out, "prompt        {}, of {tokens} and the first of the answer", rates(prompt, first))?;
         writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
         let start = estimate.start();
-        let pinned = if self.plan().pinned > 0 { "what is pinned is read, " } else { "" };
+        let pinned = if self.plan().resident > 0 { "what is pinned is read, " } else { "" };
         writeln!(
             out,
             "              {} to {} s more after power-on: {pinned}all weights are checked",
@@ -325,7 +325,7 @@ impl Report<'_> {
             ],
             Source::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
         };
-        if self.plan().large_total() > 0 {
+        if self.plan().memory().external > 0 {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
         }
         constants.extend(board.chip.cpu.figures());
@@ -346,11 +346,9 @@ impl Report<'_> {
                 json!({"name": name, "range": range, "source": source})
             })
             .collect();
-        let regions: Vec<_> = plan
-            .regions()
-            .into_iter()
-            .map(|region| json!({"name": region.name, "bytes": region.len, "place": self.name(region.place)}))
-            .collect();
+        let row =
+            |row: Allocation| json!({"name": row.buffer.name(), "bytes": row.len, "place": self.name(row.region)});
+        let memory: Vec<_> = plan.allocations().into_iter().map(row).collect();
         json!({
             "modelled": true,
             "board": describe(self.board),
@@ -360,10 +358,10 @@ impl Report<'_> {
             "context": plan.context,
             "batch": plan.batch,
             "chunk": plan.chunk,
-            "pinned": plan.pinned,
-            "ram_used": plan.total(),
-            "large_used": plan.large_total(),
-            "memory": regions,
+            "pinned": plan.resident,
+            "ram_used": plan.memory().internal,
+            "large_used": plan.memory().external,
+            "memory": memory,
             "bytes_per_token": bytes,
             "reads_per_token": reads,
             "seeks_per_token": seeks,

@@ -7,9 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args as _, FromArgMatches as _};
 use console::style;
-use rillm::error::Error;
-use rillm::model::Model;
-use rillm::session::Session;
+use rillm::{Error, Memory, Model, Session};
 use rillm_console::stop::StopStrings;
 use rillm_console::summary::Check;
 use rillm_console::text::{Stop, Text};
@@ -89,8 +87,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stops = StopStrings::new(&stops)?;
     let prompt = args.prompt()?;
     let (model, source) = args.model.open()?;
-    let (options, mut memory) = args.session.memory(&model, &source)?;
-    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    let (plan, mut memory) = args.session.memory(&model, &source)?;
+    let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;

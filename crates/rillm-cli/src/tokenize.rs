@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use console::style;
-use rillm::counted::{Counted, Traffic};
 use rillm::format::TokenKind;
-use rillm::model::Model;
+use rillm::source::Counted;
 use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::{Model, Traffic};
 use serde_json::json;
 
 use crate::block_on::block_on;

@@ -7,7 +7,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, Error};
-use rillm::sampler::Q16;
+use rillm::Q16;
 use rillm_console::boards::{Board, ESP32};
 
 use crate::files;

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use rillm::format::{CHAT_HEADER_LEN, ChatHeader, FormatError, Header, SectionKind, TENSOR_ENTRY_LEN, TensorEntry};
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use rillm::tokenizer::layout::{HEADER_LEN as TOKENIZER_HEADER_LEN, TokenizerHeader};
+use rillm::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::block_on::block_on;
 use crate::number::tensor_name;

@@ -3,9 +3,7 @@
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::error::Error;
-use rillm::session::Session;
-use rillm::source::WeightSource;
+use rillm::{Error, Session, WeightSource};
 
 use crate::Clock;
 use crate::number::Count;

@@ -4,7 +4,7 @@ use core::fmt;
 use core::hint::black_box;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::Clock;
 use crate::number::{Bytes, Hundredths};

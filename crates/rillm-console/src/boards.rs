@@ -3,6 +3,8 @@
 //! The firmware takes its memory's size from here, and `rillm plan --board` everything: the two cannot differ. Nobody has
 //! measured any of this on the boards themselves. Each [`Figure`] says where it comes from.
 
+use rillm::MemoryLen;
+
 use crate::estimate::{Cpu, Range};
 
 /// A range, and where it is from.
@@ -125,6 +127,11 @@ impl Board {
     /// The board that is called `id`.
     pub fn named(id: &str) -> Option<&'static Self> {
         ALL.iter().find(|board| board.id == id).copied()
+    }
+
+    /// The memory that the firmware gives to the engine.
+    pub const fn memory(&self) -> MemoryLen {
+        MemoryLen { internal: self.chip.sram, external: self.large_len() }
     }
 
     /// Bytes of the engine's second memory.

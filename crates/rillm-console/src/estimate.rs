@@ -6,10 +6,9 @@
 
 use core::fmt;
 
-use rillm::counted::Traffic;
 use rillm::format::Header;
-use rillm::model::Model;
-use rillm::plan::{Pinning, Place, Plan, PlanOptions};
+use rillm::plan::{Buffer, Region};
+use rillm::{Model, Plan, PlanOptions, Residency, Traffic};
 
 use crate::boards::{Board, Figure};
 use crate::number::Hundredths;
@@ -290,7 +289,7 @@ pub struct Estimate<'a> {
     pub pace: Pace,
     /// Where the weights are.
     pub weights: Weights,
-    /// See [`PlanOptions::check_every`].
+    /// See [`rillm::Session::set_check_every`].
     pub check_every: u32,
 }
 
@@ -332,13 +331,13 @@ impl Estimate<'_> {
     pub fn start(&self) -> Range {
         let checksum = Instructions { rest: self.checksum(), ..Instructions::default() };
         // A span before each of a token's reads, or all of it in pieces.
-        let spans = match self.plan.pinning {
-            Pinning::Front => 0,
-            Pinning::Spread { .. } => self.plan.pass_traffic(self.model, true).reads,
+        let spans = match self.plan.residency {
+            Residency::Front => 0,
+            Residency::Spread { .. } => self.plan.pass_traffic(self.model, true).reads,
         };
-        let reads = spans.max((self.plan.pinned as u64).div_ceil(CHUNK));
-        let kept = Traffic { reads, bytes: self.plan.pinned as u64, ..Traffic::default() };
-        let reading = if self.plan.pinned > 0 { self.pace.reading(kept) } else { Range::default() };
+        let reads = spans.max((self.plan.resident as u64).div_ceil(CHUNK));
+        let kept = Traffic { reads, bytes: self.plan.resident as u64, ..Traffic::default() };
+        let reading = if self.plan.resident > 0 { self.pace.reading(kept) } else { Range::default() };
         self.pace.computing(checksum).plus(reading)
     }
 
@@ -356,13 +355,13 @@ impl Estimate<'_> {
 
     /// Bytes of the cache in the second memory that a token at `positions` reads.
     fn cache(&self, positions: u64) -> u64 {
-        let bytes = self.in_large("kv cache");
+        let bytes = self.in_external(Buffer::KvCache);
         bytes.saturating_mul(positions) / (self.plan.context as u64).max(1)
     }
 
-    fn in_large(&self, name: &str) -> u64 {
-        let there = self.plan.regions().into_iter().find(|region| region.name == name && region.place == Place::Large);
-        there.map_or(0, |region| region.len as u64)
+    fn in_external(&self, buffer: Buffer) -> u64 {
+        let mut rows = self.plan.allocations().into_iter();
+        rows.find(|row| row.buffer == buffer && row.region == Region::External).map_or(0, |row| row.len as u64)
     }
 
     /// A pass of `work` that reads `traffic`, and `cache` bytes of the second memory.
@@ -371,7 +370,7 @@ impl Estimate<'_> {
         // Loads that wait, of what lies outside of internal RAM.
         let lent = match self.weights {
             Weights::Card => {
-                let kept = if self.in_large("pinned weights") > 0 { traffic.resident_bytes } else { 0 };
+                let kept = if self.in_external(Buffer::ResidentWeights) > 0 { traffic.resident_bytes } else { 0 };
                 pace.large.microseconds(kept)
             }
             Weights::Flash => pace.flash.microseconds(traffic.resident_bytes),
@@ -407,16 +406,16 @@ impl fmt::Display for Estimate<'_> {
     }
 }
 
-/// How the engine's memory is planned on `board` for the weights at `weights`. Where the card reads by itself, what is pinned
+/// How a board's memory is planned for the weights at `weights`. Where the card reads by itself, what is pinned
 /// lies among what is read, and is no more than lets both end together.
-pub fn options(board: &Board, pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
-    let options = PlanOptions { large: board.large_len(), candidates: CANDIDATES, ..PlanOptions::new(board.chip.sram) };
+pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
+    let options = PlanOptions::default().candidates(CANDIDATES);
     if weights == Weights::Flash || !pace.reads_by_itself {
         return options;
     }
     let computing = pace.computing(Instructions::of(model.header(), pace.cpu, POSITIONS, true));
     let most = most_pinned(pace, model.tape_len(), computing);
-    PlanOptions { pinning: Pinning::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) }, ..options }
+    options.residency(Residency::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) })
 }
 
 /// How many bytes of a tape of `len` to pin, so that a card that reads the others by itself and a processor that takes
@@ -435,7 +434,7 @@ mod tests {
     use core::pin::pin;
     use core::task::{Context, Poll, Waker};
 
-    use rillm::sources::Bytes;
+    use rillm::{Bytes, CHECK_EVERY};
 
     use super::*;
     use crate::boards;
@@ -455,9 +454,9 @@ mod tests {
     fn estimated(board: &Board, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
         let model = model();
         let source = if weights == Weights::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
-        let options = PlanOptions { context: Some(128), ..options(board, &pace, &model, weights) };
-        let plan = Plan::new(&model, &source, &options).expect("it fits");
-        of(Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every })
+        let options = options(&pace, &model, weights).context(128);
+        let plan = Plan::new(&model, &source, board.memory(), &options).expect("it fits");
+        of(Estimate { model: &model, plan: &plan, pace, weights, check_every: CHECK_EVERY })
     }
 
     #[test]
@@ -479,10 +478,9 @@ mod tests {
         let model = model();
         let board = &boards::ESP32_C3_SPI;
         let pace = Pace::of(board);
-        let options = options(board, &pace, &model, Weights::Card);
-        let plan = Plan::new(&model, &Bytes::copied(FILE), &options).expect("it fits");
-        let estimate =
-            Estimate { model: &model, plan: &plan, pace, weights: Weights::Card, check_every: options.check_every };
+        let options = options(&pace, &model, Weights::Card);
+        let plan = Plan::new(&model, &Bytes::copied(FILE), board.memory(), &options).expect("it fits");
+        let estimate = Estimate { model: &model, plan: &plan, pace, weights: Weights::Card, check_every: CHECK_EVERY };
         let Range { low, high } = estimate.token(64);
         let rate = |time: u64| std::format!("{:.2}", 1e6 / time as f64);
         let line = std::format!("expected: {} to {} tokens/s, by", rate(high), rate(low));

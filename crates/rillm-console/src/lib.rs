@@ -8,8 +8,7 @@
 //! use core::fmt::Display;
 //!
 //! use embedded_io::{Read, ReadReady, Write};
-//! use rillm::plan::PlanOptions;
-//! use rillm::source::WeightSource;
+//! use rillm::{PlanOptions, WeightSource};
 //! use rillm_console::{Board, Clock, summary::Unit};
 //!
 //! fn cycles() -> u32 {
@@ -26,8 +25,8 @@
 //!     let board = Board {
 //!         name: "a board",
 //!         clock: Some(clock),
-//!         // The console fills in how much memory there is.
-//!         plan: &|_| PlanOptions::new(0),
+//!         plan: &|_| PlanOptions::default(),
+//!         check_every: rillm::CHECK_EVERY,
 //!         dot: None,
 //!         start: &|_| Ok(()),
 //!         expect: &|_, _, _| Ok(()),
@@ -65,9 +64,7 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use rillm::kernels::Dot;
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
-use rillm::source::WeightSource;
+use rillm::{Model, Plan, PlanOptions, WeightSource};
 
 use serve::{Console, Next};
 use summary::Unit;
@@ -78,8 +75,10 @@ pub struct Board<'a> {
     pub name: &'a str,
     /// A clock, if there is one.
     pub clock: Option<Clock>,
-    /// How the engine's memory is planned for a model. The bytes of the memories and the candidates are the console's to say.
+    /// How the engine's memory is planned for a model. The candidates are the console's to say.
     pub plan: &'a dyn Fn(&Model) -> PlanOptions,
+    /// How often weights are checked: see [`Session::set_check_every`](rillm::Session::set_check_every).
+    pub check_every: u32,
     /// How rows are multiplied, if not as the engine does of itself: by two cores.
     pub dot: Option<Dot>,
     /// Writes lines of the board's own after the first line of the report, each with its `\n`: chip, clocks, memories.
@@ -106,7 +105,7 @@ pub struct StackUse {
 pub struct Clock {
     /// The counter. It wraps around, and must not go round once between two tokens, nor between a prompt and the first one: a
     /// counter of 160 MHz goes round in 26 s.
-    pub ticks: rillm::clock::Clock,
+    pub ticks: rillm::Clock,
     /// What it counts.
     pub unit: Unit,
 }

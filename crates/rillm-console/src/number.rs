@@ -3,7 +3,7 @@
 use core::fmt::{self, Write as _};
 
 use heapless::String;
-use rillm::sampler::Q16;
+use rillm::Q16;
 
 /// Fraction digits that count; what is below them is far below a [`Q16`]'s last bit.
 const FRACTION_DIGITS: usize = 14;

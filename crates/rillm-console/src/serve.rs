@@ -4,10 +4,7 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::session::Session;
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
 
 use crate::Board;
 use crate::answer::{Answer, answer};
@@ -15,7 +12,7 @@ use crate::bandwidth;
 use crate::bench::BenchReport;
 use crate::commands::{Command, HELP};
 use crate::line::Line;
-use crate::report::{Memory, ModelFacts, StatsJson, StatsReport, Totals};
+use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
 use crate::settings::{CANDIDATES, Settings};
 
@@ -52,15 +49,15 @@ pub struct Bench<'a> {
     pub board: &'a Board<'a>,
     pub model: &'a Model,
     /// Bytes of the two memories.
-    pub given: [usize; 2],
+    pub given: MemoryLen,
     /// The source is memory itself.
     pub lent: bool,
 }
 
 impl<'a> Bench<'a> {
     /// What of the memory is used.
-    pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> Memory<'a> {
-        Memory { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
+    pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> MemoryReport<'a> {
+        MemoryReport { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
     }
 }
 
@@ -98,13 +95,13 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         if let Err(error) = source.read(last, &mut [0; SECTOR_LEN]).await {
             return self.failed(error);
         }
-        let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
-        let options =
-            PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..(board.plan)(&model) };
+        let (board, lent, given) =
+            (self.board, source.memory().is_some(), MemoryLen { internal: fast.len(), external: large.len() });
+        let options = (board.plan)(&model).candidates(CANDIDATES);
         let bench = Bench { board, model: &model, given, lent };
         let mut reported = false;
         loop {
-            let mut session = match Session::with_large(&model, source, &options, fast, large) {
+            let mut session = match Session::new(&model, source, Memory { internal: fast, external: large }, &options) {
                 Ok(session) => session,
                 Err(error) => return self.failed(error),
             };
@@ -114,6 +111,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             if let Some(dot) = board.dot {
                 session.set_dot(dot);
             }
+            session.set_check_every(board.check_every);
             if !reported {
                 let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
                 let expected = fmt::from_fn(|f| (board.expect)(f, &model, session.plan()));

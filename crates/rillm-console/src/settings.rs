@@ -3,7 +3,7 @@
 use core::fmt;
 
 use heapless::String;
-use rillm::sampler::{Q16, Sampling};
+use rillm::{Q16, Sampling};
 
 use crate::number::{Decimal, Word, probability, q16};
 use crate::stop::LONGEST;
@@ -37,7 +37,7 @@ pub enum Setting {
 impl Settings {
     pub const fn new() -> Self {
         Self {
-            sampling: Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 1, ..Sampling::GREEDY },
+            sampling: Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(1),
             seed_is_set: false,
             max_tokens: 256,
             stop: None,

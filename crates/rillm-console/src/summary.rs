@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use rillm::counted::Traffic;
+use rillm::Traffic;
 
 use crate::number::{Bytes, Grouped, Tenths, Word};
 use crate::text::Stop;

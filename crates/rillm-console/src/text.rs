@@ -1,12 +1,6 @@
 //! A text as it is being written: the loop that the console and `rillm run` have in common, one token a call.
 
-use rillm::error::Error;
-use rillm::fingerprint::Fingerprint;
-use rillm::model::Model;
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::source::WeightSource;
-use rillm::tokenizer::Decoder;
+use rillm::{Decoder, Error, Fingerprint, Model, Sampling, Session, WeightSource};
 
 use crate::stop::StopStrings;
 
@@ -76,8 +70,7 @@ impl<'s> Text<'s> {
             Some(fingerprint) => {
                 // What a failed call has shown does not count.
                 let mut observed = fingerprint.clone();
-                let observe = |id, mantissa, exponent| observed.add(id, mantissa, exponent);
-                let token = session.next_observed(&self.sampling, observe).await?;
+                let token = session.next_observed(&self.sampling, |logit| observed.add(logit)).await?;
                 *fingerprint = observed;
                 token
             }

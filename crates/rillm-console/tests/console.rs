@@ -4,14 +4,11 @@ mod support;
 
 use std::fmt::Write;
 
-use rillm::block_on;
 use rillm::format::{Header, SectionKind};
-use rillm::model::Model;
-use rillm::plan::{Pinning, PlanOptions};
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
-use rillm::sources::{Bytes, Faulty};
+use rillm::source::Faulty;
+use rillm::{
+    Bytes, Memory, Model, PlanOptions, Q16, Residency, SECTOR_LEN, Sampling, Sector, Session, WeightSource, block_on,
+};
 use rillm_console::Board;
 use rillm_console::number::{Bytes as Size, Grouped};
 use rillm_console::summary::{Check, Unit};
@@ -24,7 +21,7 @@ fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, Strin
     let mut source = Bytes::copied(MODEL);
     let model = block_on(Model::open(&mut source)).unwrap();
     let mut ram = vec![0; RAM];
-    let mut session = Session::new(&model, source, &PlanOptions::new(RAM), &mut ram).unwrap();
+    let mut session = Session::new(&model, source, Memory::internal(&mut ram), &PlanOptions::default()).unwrap();
     block_on(session.push_text(prompt)).unwrap();
     let mut writing = Text::new(&model, prompt, sampling, max_tokens, true);
     let mut text = prompt.to_owned();
@@ -50,7 +47,7 @@ fn the_text_is_what_a_session_gives() {
     // What `rillm run --temperature 0 -n 12 --check` prints, and `docs/console.md`.
     assert!(check.ends_with(" 338 432, logits e7bafaed"), "{check}");
 
-    let drawn = Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 7, ..Sampling::GREEDY };
+    let drawn = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
     let (text, _) = direct("Anna", drawn, 20);
     let seen = converse("/seed 7\n/max 20\nAnna\nAnna\n");
     assert_eq!(seen.matches(&format!("\r\n{text}\r\n")).count(), 2, "{seen}");
@@ -79,8 +76,8 @@ fn the_report_says_where_the_user_is() {
 #[test]
 fn a_board_may_plan_for_a_context() {
     let mut script = Script::new("/max 99\rOnce upon a time\r");
-    let pinning = Pinning::Spread { most: 20_000 };
-    let board = Board { plan: &|_| PlanOptions { context: Some(10), pinning, ..PlanOptions::new(0) }, ..board() };
+    let pinning = Residency::Spread { most: 20_000 };
+    let board = Board { plan: &|_| PlanOptions::default().context(10).residency(pinning), ..board() };
     block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
     assert!(seen.contains("; 19.50 KiB kept, spread among them\r\n"), "{seen}");

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use rillm::sampler::{Q16, Sampling};
+use rillm::{Q16, Sampling};
 use rillm_console::number::Decimal;
 use rillm_firmware_builder::root;
 
@@ -92,8 +92,8 @@ pub struct Model {
     pub cases: Vec<Case>,
 }
 
-const SAMPLED: Sampling = Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 7, ..Sampling::GREEDY };
-const TOP_K: Sampling = Sampling { temperature: Q16(78_643), top_k: 40, seed: 1 << 40, ..Sampling::GREEDY };
+const SAMPLED: Sampling = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
+const TOP_K: Sampling = Sampling::GREEDY.temperature(Q16(78_643)).top_k(40).seed(1 << 40);
 
 const WORD: &str = "Zoë";
 const SENTENCE: &str = "The little fox wanted to see the sea, but it was far away.";

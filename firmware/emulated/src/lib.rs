@@ -10,9 +10,8 @@ mod options;
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::block_on;
 use rillm::kernels::Dot;
-use rillm::source::WeightSource;
+use rillm::{WeightSource, block_on};
 use rillm_console::number::Grouped;
 use rillm_console::summary::Unit;
 use rillm_console::{Board, Clock, StackUse, run};
@@ -63,6 +62,7 @@ impl Emulated {
             name,
             clock: options.icount.then_some(Clock { ticks: instructions, unit: Unit::Count("instructions") }),
             plan: &|_| options.plan,
+            check_every: options.check_every,
             dot: options.generic.then_some(generic),
             start: &|_| Ok(()),
             expect: &|_, _, _| Ok(()),

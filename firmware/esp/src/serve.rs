@@ -5,9 +5,8 @@ use core::convert::Infallible;
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::block_on;
 use rillm::kernels::Dot;
-use rillm::plan::PlanOptions;
+use rillm::{CHECK_EVERY, block_on};
 use rillm_card::Slot;
 use rillm_console::boards::Board as BoardFacts;
 use rillm_console::estimate::{self, Estimate, Pace, Range, Weights};
@@ -46,25 +45,25 @@ where
     };
     let external = psram.ok().flatten();
     let facts = BoardFacts { psram: facts.psram.filter(|_| external.is_some()), ..*facts };
-    let cache_in_large = external.is_none() || !psram::for_weights_alone();
+    let cache_in_external = external.is_none() || !psram::for_weights_alone();
     let external = external.unwrap_or(spare);
     let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&facts) };
     // Of the model that is opened: where it is, and how fast the card is.
     let found = Cell::new((Weights::Flash, published));
 
-    let check_every = PlanOptions::new(0).check_every;
     let board = Board {
         name: facts.name,
         clock: Some(clock::clock()),
         plan: &|model| {
             let (weights, pace) = found.get();
-            PlanOptions { cache_in_large, check_every, ..estimate::options(&facts, &pace, model, weights) }
+            estimate::options(&pace, model, weights).cache_in_external(cache_in_external)
         },
+        check_every: CHECK_EVERY,
         dot,
         start: &|out| report.start(out),
         expect: &|out, model, plan| {
             let (weights, pace) = found.get();
-            writeln!(out, "{}", Estimate { model, plan, pace, weights, check_every })?;
+            writeln!(out, "{}", Estimate { model, plan, pace, weights, check_every: CHECK_EVERY })?;
             report.ready(out)
         },
         stack: &|| Some(StackUse { peak: stack.peak(), len: stack.len() }),

@@ -20,7 +20,7 @@ mod uart;
 
 use core::fmt::Write;
 
-use rillm::sources::Bytes;
+use rillm::Bytes;
 use rillm_emulated::Emulated;
 
 use crate::model::{About, Error, Model};

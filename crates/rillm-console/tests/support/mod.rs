@@ -5,10 +5,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
-use rillm::block_on;
-use rillm::plan::PlanOptions;
-use rillm::source::WeightSource;
-use rillm::sources::Bytes;
+use rillm::{Bytes, PlanOptions, WeightSource, block_on};
 use rillm_console::{Board, Clock, StackUse, summary::Unit};
 
 pub static MODEL: &[u8] =
@@ -100,7 +97,8 @@ pub fn board() -> Board<'static> {
     Board {
         name: "a test",
         clock: Some(Clock { ticks, unit: Unit::Count("steps") }),
-        plan: &|_| PlanOptions::new(0),
+        plan: &|_| PlanOptions::default(),
+        check_every: rillm::CHECK_EVERY,
         dot: None,
         start: &|_| Ok(()),
         expect: &|_, _, _| Ok(()),
