@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use console::style;
 use rillm::format::Header;
 use rillm_console::estimate::{Cpu, Instructions, Range};
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
 
 use crate::elf::Sections;

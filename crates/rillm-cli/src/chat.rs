@@ -11,8 +11,7 @@ use rillm::format::{ChatHeader, ChatPart};
 use rillm::model::Model;
 use rillm::plan::{Plan, PlanOptions};
 use rillm::session::Session;
-use rillm_console::stop::StopStrings;
-use rillm_console::text::Text;
+use rillm_generate::{Generation, StopStrings};
 use serde_json::json;
 
 use crate::answer::{Outcome, generate, show};
@@ -217,8 +216,11 @@ impl Talk<'_, '_> {
         let print = |piece: &str| show(piece, args.json);
         let sampling = args.session.sampling();
         // Without a prompt: an answer is a text of its own, and the space that it may start with is not printed.
-        let writing = Text::new(model, "", sampling, args.session.max_tokens, false).ending_before(stops.clone());
-        let outcome = block_on(generate(model, session, writing, Some(chat), &args.session, sampling.seed, print));
+        let generation = Generation::new(model, "", sampling)
+            .max_tokens(args.session.max_tokens)
+            .stop_strings(stops.clone())
+            .in_chat(chat);
+        let outcome = block_on(generate(session, generation, &args.session, sampling.seed, print));
         if !args.json {
             // Ends the line of the answer, also where an error did.
             writeln!(say::out())?;

@@ -10,7 +10,7 @@ use rillm::model::Model;
 use rillm::plan::{Plan, PlanError, PlanOptions};
 use rillm::sampler::{Q16, Sampling};
 use rillm::source::WeightSource;
-use rillm_console::stop::{StopError, StopStrings};
+use rillm_generate::{StopError, StopStrings};
 
 use crate::number;
 

@@ -7,9 +7,9 @@ use embedded_io::{Read, ReadReady, Write};
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::Clock;
-use crate::number::{Bytes, Hundredths};
 use crate::screen::Screen;
-use crate::summary::Unit;
+use rillm_generate::Unit;
+use rillm_generate::number::{Bytes, Hundredths};
 
 /// Bytes that are read for a figure, where there are so many: a slow card takes a second for a half of them.
 const MOST: usize = 512 * 1024;

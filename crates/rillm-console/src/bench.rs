@@ -6,8 +6,8 @@ use core::hint::black_box;
 use rillm::kernels::Rows;
 
 use crate::Clock;
-use crate::number::Hundredths;
-use crate::summary::{Unit, micros};
+use rillm_generate::number::Hundredths;
+use rillm_generate::{Unit, micros};
 
 /// Values of the longest row, and how many of such rows there are. Small, because all of it is on the stack.
 const COLS: usize = 1024;

@@ -12,8 +12,8 @@ use rillm::model::Model;
 use rillm::plan::{Pinning, Place, Plan, PlanOptions};
 
 use crate::boards::{Board, Figure};
-use crate::number::Hundredths;
 use crate::settings::CANDIDATES;
+use rillm_generate::number::Hundredths;
 
 /// From the lowest to the highest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

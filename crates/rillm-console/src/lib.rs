@@ -1,8 +1,8 @@
 //! The serial console of a board that runs rillm: a prompt line in, text out as it comes, and commands.
 //!
 //! The firmware hands [`run`] a byte console, a way to open a model, and memory; everything else is the same on every
-//! board. `docs/console.md` is what the user of a board reads. What the console shares with the `rillm` command is public:
-//! [`text`], [`stop`], [`summary`] and [`number`].
+//! board. `docs/console.md` is what the user of a board reads. The text itself comes
+//! from [`rillm_generate`], as that of the `rillm` command does.
 //!
 //! ```
 //! use core::fmt::Display;
@@ -10,7 +10,8 @@
 //! use embedded_io::{Read, ReadReady, Write};
 //! use rillm::plan::PlanOptions;
 //! use rillm::source::WeightSource;
-//! use rillm_console::{Board, Clock, summary::Unit};
+//! use rillm_console::{Board, Clock};
+//! use rillm_generate::Unit;
 //!
 //! fn cycles() -> u32 {
 //! #   0
@@ -52,14 +53,10 @@ pub mod boards;
 mod commands;
 pub mod estimate;
 mod line;
-pub mod number;
 mod report;
 mod screen;
 mod serve;
 mod settings;
-pub mod stop;
-pub mod summary;
-pub mod text;
 
 use core::fmt;
 
@@ -68,9 +65,9 @@ use rillm::kernels::Dot;
 use rillm::model::Model;
 use rillm::plan::{Plan, PlanOptions};
 use rillm::source::WeightSource;
+use rillm_generate::Unit;
 
 use serve::{Console, Next};
-use summary::Unit;
 
 /// What the console has to know of the board.
 pub struct Board<'a> {

@@ -7,9 +7,9 @@ use rillm::format::Header;
 use rillm::model::Model;
 use rillm::plan::{Pinning, Place, Plan, Stats};
 
-use crate::number::{Bytes, Count, Grouped, Tenths};
-use crate::summary::{Ram, Unit, micros};
 use crate::{Board, Clock, StackUse};
+use rillm_generate::number::{Bytes, Count, Grouped, Tenths};
+use rillm_generate::{Ram, Unit, micros};
 
 /// The model's dimensions.
 pub struct ModelFacts<'a>(pub &'a Header);

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::fmt::Write;
-
 use rillm::block_on;
 use rillm::format::{Header, SectionKind};
 use rillm::model::Model;
@@ -13,9 +11,8 @@ use rillm::session::Session;
 use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use rillm::sources::{Bytes, Faulty};
 use rillm_console::Board;
-use rillm_console::number::{Bytes as Size, Grouped};
-use rillm_console::summary::{Check, Unit};
-use rillm_console::text::Text;
+use rillm_generate::number::{Bytes as Size, Grouped};
+use rillm_generate::{Check, Generation, Step, Unit};
 use serde_json::{Value, json};
 use support::{MODEL, RAM, Script, board, bundled, converse, run};
 
@@ -26,16 +23,17 @@ fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, Strin
     let mut ram = vec![0; RAM];
     let mut session = Session::new(&model, source, &PlanOptions::new(RAM), &mut ram).unwrap();
     block_on(session.push_text(prompt)).unwrap();
-    let mut writing = Text::new(&model, prompt, sampling, max_tokens, true);
+    let mut generation = Generation::new(&model, prompt, sampling).max_tokens(max_tokens).with_fingerprint();
     let mut text = prompt.to_owned();
-    let mut print = |piece: &str| text.write_str(piece);
-    while writing.limit(&session).is_none() {
-        if block_on(writing.next(&model, &mut session, &mut print)).unwrap().unwrap().is_some() {
-            break;
+    loop {
+        match block_on(generation.step(&mut session)).unwrap() {
+            Step::Prefill => {}
+            Step::Token(pieces) => text.extend(pieces),
+            Step::Done(_) => break,
         }
     }
-    writing.finish(print).unwrap();
-    let check = Check { ids: session.tokens(), logits: writing.fingerprint().unwrap() }.to_string();
+    text.extend(generation.finish());
+    let check = Check { ids: session.tokens(), logits: generation.fingerprint().unwrap() }.to_string();
     (text.replace('\n', "\r\n"), check)
 }
 

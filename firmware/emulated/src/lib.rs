@@ -13,9 +13,9 @@ use embedded_io::{Read, ReadReady, Write};
 use rillm::block_on;
 use rillm::kernels::Dot;
 use rillm::source::WeightSource;
-use rillm_console::number::Grouped;
-use rillm_console::summary::Unit;
 use rillm_console::{Board, Clock, StackUse, run};
+use rillm_generate::Unit;
+use rillm_generate::number::Grouped;
 
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
 pub use rillm_painted::{Arena, Painted, Stack};

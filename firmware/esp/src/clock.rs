@@ -2,7 +2,7 @@
 
 use esp_hal::clock::cpu_clock;
 use rillm_console::Clock;
-use rillm_console::summary::Unit;
+use rillm_generate::Unit;
 
 /// Cycles of a tick are two to the power of so many: a counter of 32 bits then goes round in an hour and a quarter at 240 MHz.
 const CYCLES_LOG2: u32 = 8;

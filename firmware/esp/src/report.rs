@@ -4,7 +4,7 @@ use core::fmt::{Result, Write};
 
 use esp_hal::clock::cpu_clock;
 use esp_hal::efuse::chip_revision;
-use rillm_console::number::{Bytes, Grouped};
+use rillm_generate::number::{Bytes, Grouped};
 use rillm_painted::Stack;
 
 use crate::{clock, psram};

@@ -6,7 +6,7 @@ use embedded_sdmmc::SdCardError;
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::{Bytes, PastTheEnd};
 use rillm_card::CardFile;
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 
 use crate::card::Card;
 

@@ -10,7 +10,7 @@ use console::style;
 use rillm::plan::PlanOptions;
 use rillm::sampler::Sampling;
 use rillm::sources::Bytes;
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 
 use super::simulate::{Setup, Simulator, bundled_model};
 use crate::emulate::Source;

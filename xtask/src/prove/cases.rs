@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rillm::sampler::{Q16, Sampling};
-use rillm_console::number::Decimal;
+use rillm_generate::number::Decimal;
 
 use crate::emulate::{Board, Setup, Source};
 use crate::{card, root};
@@ -158,7 +158,7 @@ pub fn models(mut skip: impl FnMut(&str)) -> Result<Vec<Model>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rillm_console::number::{probability, q16};
+    use rillm_generate::number::{probability, q16};
 
     #[test]
     fn the_console_takes_a_texts_settings_as_they_are() {

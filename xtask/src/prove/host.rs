@@ -9,7 +9,7 @@ use rillm::model::Model;
 use rillm::plan::{Plan, PlanOptions};
 use rillm::session::Session;
 use rillm::source::WeightSource;
-use rillm_console::text;
+use rillm_generate::{Generation, Step};
 
 use super::cases::Text;
 use super::trace::Traffic;
@@ -44,18 +44,14 @@ where
         session.reset();
         ready(session.push_text(text.prompt))??;
         let prompt_tokens = session.tokens().len();
-        let mut writing = text::Text::new(&model, text.prompt, text.sampling, text.tokens, true);
-        while writing.limit(&session).is_none() {
-            let print = |_: &str| Ok::<_, std::convert::Infallible>(());
-            if ready(writing.next(&model, &mut session, print))???.is_some() {
-                break;
-            }
-        }
+        let generation = Generation::new(&model, text.prompt, text.sampling);
+        let mut generation = generation.max_tokens(text.tokens).with_fingerprint();
+        while !matches!(ready(generation.step(&mut session))??, Step::Done(_)) {}
         let rillm::counted::Traffic { reads, bytes, seeks, .. } = session.stats().traffic;
         all.push(Written {
             ids: session.tokens().to_vec(),
             prompt_tokens,
-            logits: writing.fingerprint().unwrap_or_default(),
+            logits: generation.fingerprint().unwrap_or_default(),
             traffic: Traffic { reads, bytes, seeks },
         });
     }

@@ -1,7 +1,7 @@
 //! Results as a table, and as JSON.
 
 use console::measure_text_width;
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
 
 use super::compare::Proof;

@@ -9,7 +9,8 @@ use rillm::block_on;
 use rillm::plan::PlanOptions;
 use rillm::source::WeightSource;
 use rillm::sources::Bytes;
-use rillm_console::{Board, Clock, StackUse, summary::Unit};
+use rillm_console::{Board, Clock, StackUse};
+use rillm_generate::Unit;
 
 pub static MODEL: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
