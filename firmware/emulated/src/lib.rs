@@ -18,7 +18,7 @@ use rillm_generate::Unit;
 use rillm_generate::number::Grouped;
 
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
-pub use rillm_painted::{Arena, Painted, Stack};
+pub use rillm_watermark::{Arena, Stack, Watermark};
 
 /// A board, switched on.
 pub struct Emulated {
@@ -77,8 +77,8 @@ impl Emulated {
         // The engine no longer has its memory.
         let lines = [
             ("stack", stack.peak(), stack.len()),
-            ("SRAM", sram.painted.touched_from_start(), ram),
-            ("PSRAM", psram.painted.touched_from_start(), psram.painted.len()),
+            ("SRAM", sram.watermark.touched_from_start(), ram),
+            ("PSRAM", psram.watermark.touched_from_start(), psram.watermark.len()),
         ];
         (served, Report { lines })
     }

@@ -5,13 +5,13 @@ use core::fmt::{Result, Write};
 use esp_hal::clock::cpu_clock;
 use esp_hal::efuse::chip_revision;
 use rillm_generate::number::{Bytes, Grouped};
-use rillm_painted::Stack;
+use rillm_watermark::Stack;
 
 use crate::{clock, psram};
 
 /// What was found at the start.
 pub struct Report {
-    /// Bytes of PSRAM, if the board has any.
+    /// Bytes of PSRAM, if the board has any, or why it is not used.
     pub psram: core::result::Result<Option<usize>, psram::Error>,
     /// The second core multiplies.
     pub two_cores: bool,

@@ -10,16 +10,7 @@ use anyhow::{Result, bail};
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use rillm_console::boards::{ALL, Board};
-
-use crate::{root, toolchain, xtensa_toolchain};
-
-/// The flags for rustc that the firmware's `.cargo/config.toml` has, as far as a compiler that is not espup's takes them.
-pub const FLAGS: &str = "-C link-arg=-Tlinkall.x";
-
-/// Where the firmware's sources lie.
-pub fn dir() -> PathBuf {
-    root().join("firmware/esp")
-}
+use rillm_firmware_builder::{esp, toolchain};
 
 /// A board, and what its firmware has.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,18 +38,18 @@ impl Firmware {
         if let Some(model) = self.checked_model()? {
             cargo.env("RILLM_MODEL", model);
         }
-        toolchain::build(cargo, &dir())
+        toolchain::build(cargo, &esp::dir())
     }
 
     /// The cargo command that builds it with more of the package's features.
     fn cargo(&self, features: &[&str]) -> Result<Command> {
         let chip = chip(self.board);
-        let mut cargo = cargo(target(&chip))?;
+        let mut cargo = esp::cargo(target(&chip), &[])?;
         let features: Vec<&str> = [chip.as_str()].into_iter().chain(features.iter().copied()).collect();
         cargo.args(["--example", self.board.id, "--features", &features.join(",")]);
         // What only this chip can be built with.
         let own = format!(".cargo/{chip}.toml");
-        if dir().join(&own).is_file() {
+        if esp::dir().join(&own).is_file() {
             cargo.args(["--config", &own]);
         }
         Ok(cargo)
@@ -76,11 +67,6 @@ impl Firmware {
         }
         Ok(Some(env::current_dir()?.join(model)))
     }
-}
-
-/// The cargo command that builds for `target`.
-fn cargo(target: &str) -> Result<Command> {
-    if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, FLAGS, &[]) } else { toolchain::cargo(target) }
 }
 
 /// Takes a board's name. `list` prints the names that there are, and ends the program.
@@ -147,7 +133,7 @@ mod tests {
     #[test]
     fn every_board_has_an_example() {
         for board in ALL {
-            let example = root().join("firmware/esp/examples").join(board.id).with_extension("rs");
+            let example = esp::dir().join("examples").join(board.id).with_extension("rs");
             assert!(example.is_file(), "{}", example.display());
         }
     }
