@@ -8,8 +8,7 @@ use console::style;
 use indicatif::BinaryBytes;
 use rillm::model::Model;
 use rillm::plan::{Place, Plan, PlanOptions};
-use rillm_console::boards::{self, Board, Figure};
-use rillm_console::estimate::{Estimate, Pace, Range, Weights, options};
+use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, Pace, Range, Weights, options};
 use serde_json::{Value, json};
 
 use crate::model_file::{bundled, from_path};
@@ -41,7 +40,7 @@ const FAT32_MAX: u64 = u32::MAX as u64;
 pub struct Args {
     /// The board; without one, the boards are listed
     #[arg(long, value_name = "BOARD", num_args = 0..=1, value_parser = board)]
-    board: Option<Option<&'static Board>>,
+    board: Option<Option<&'static BoardSpec>>,
     /// As if the board had no PSRAM: some have none
     #[arg(long)]
     no_psram: bool,
@@ -70,9 +69,9 @@ enum Source {
     Flash,
 }
 
-fn board(id: &str) -> Result<&'static Board, String> {
+fn board(id: &str) -> Result<&'static BoardSpec, String> {
     let ids = || boards::ALL.map(|board| board.id).join(", ");
-    Board::named(id).ok_or_else(|| format!("there is no such board; the boards are {}", ids()))
+    BoardSpec::named(id).ok_or_else(|| format!("there is no such board; the boards are {}", ids()))
 }
 
 /// Runs the command.
@@ -82,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         let listed = if args.json { writeln!(out, "{}", boards_json()) } else { print_boards(&mut out) };
         return Ok(listed?);
     };
-    let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
+    let board = &BoardSpec { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
         Source::Card => (Access::File, Weights::Card),
         Source::Flash => (Access::Mmap, Weights::Flash),
@@ -108,7 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Whether the board has a place for so long a file.
-fn check_len(board: &Board, source: Source, len: u64) -> Result<()> {
+fn check_len(board: &BoardSpec, source: Source, len: u64) -> Result<()> {
     let flash = board.flash_model_len() as u64;
     match source {
         Source::Card => ensure!(
@@ -146,17 +145,17 @@ fn boards_json() -> Value {
     Value::Array(boards::ALL.iter().map(|board| describe(board)).collect())
 }
 
-fn describe(board: &Board) -> Value {
+fn describe(board: &BoardSpec) -> Value {
     json!({
         "id": board.id, "name": board.name, "chip": board.chip.name, "mhz": board.chip.mhz, "cores": board.chip.cores,
         "ram": board.chip.sram, "psram": board.psram.map_or(0, |psram| psram.len),
-        "large": board.large_len(), "flash": board.flash, "card": board.card.describe(),
+        "large": board.external_len(), "flash": board.flash, "card": board.card.describe(),
     })
 }
 
 /// What is told.
 struct Report<'a> {
-    board: &'a Board,
+    board: &'a BoardSpec,
     source: Source,
     file_len: u64,
     estimate: Estimate<'a>,
@@ -202,7 +201,7 @@ impl Report<'_> {
     fn name(&self, place: Place) -> &'static str {
         match place {
             Place::Fast => "SRAM",
-            Place::Large => self.board.large_name(),
+            Place::Large => self.board.external_name(),
         }
     }
 
@@ -259,8 +258,10 @@ impl Report<'_> {
             writeln!(out, "{:<18} {:>11}  {}", region.name, grouped(region.len as u64), self.name(region.place))?;
         }
         let board = self.board;
-        let given =
-            [(plan.total(), board.chip.sram, "SRAM"), (plan.large_total(), board.large_len(), board.large_name())];
+        let given = [
+            (plan.total(), board.chip.sram, "SRAM"),
+            (plan.large_total(), board.external_len(), board.external_name()),
+        ];
         for (used, given, place) in given.into_iter().filter(|(used, ..)| *used > 0) {
             let (used, given) = (grouped(used as u64), grouped(given as u64));
             writeln!(out, "{:<18} {used:>11}  of {given} bytes of {place}", "used")?;

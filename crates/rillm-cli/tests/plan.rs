@@ -8,8 +8,7 @@ use rillm::plan::PlanOptions;
 use rillm::sampler::Sampling;
 use rillm::session::Session;
 use rillm::sources::Bytes;
-use rillm_console::boards;
-use rillm_console::estimate::{Pace, Weights, options};
+use rillm_boards::{self as boards, Pace, Weights, options};
 use support::{Models, error, json, path, rillm, stdout};
 
 static BUNDLED: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
@@ -24,7 +23,7 @@ fn a_session_reads_what_the_plan_says() {
             let said = json(&mut rillm(&args));
             let model = block_on(Model::open(&mut source)).expect("the bundled model");
             let options = PlanOptions { context: Some(128), ..options(board, &Pace::of(board), &model, weights) };
-            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.large_len()]);
+            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.external_len()]);
             let mut session = Session::with_large(&model, source, &options, &mut fast, &mut large).expect("it fits");
             for (field, value) in [
                 ("ram_used", session.stats().ram_used),

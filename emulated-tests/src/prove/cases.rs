@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rillm::sampler::{Q16, Sampling};
-use rillm_generate::number::Decimal;
 use rillm_firmware_builder::root;
+use rillm_generate::number::Decimal;
 
 use crate::machine::{Board, Setup, Source};
 use crate::{bundled_model, card, say};

@@ -5,8 +5,8 @@ use core::fmt;
 
 use rillm::source::{Sector, WeightSource};
 use rillm::sources::{Bytes, PastTheEnd};
+use rillm_boards::Weights;
 use rillm_card::{Blocks, Error as CardError, Slot};
-use rillm_console::estimate::Weights;
 
 use crate::{card, flash, platform};
 

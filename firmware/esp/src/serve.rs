@@ -8,9 +8,8 @@ use embedded_io::{Read, ReadReady, Write};
 use rillm::block_on;
 use rillm::kernels::Dot;
 use rillm::plan::PlanOptions;
+use rillm_boards::{BoardSpec, Estimate, Pace, Range, Weights, options};
 use rillm_card::Slot;
-use rillm_console::boards::Board as BoardFacts;
-use rillm_console::estimate::{self, Estimate, Pace, Range, Weights};
 use rillm_console::{Board, StackUse};
 use rillm_watermark::Stack;
 
@@ -32,7 +31,7 @@ pub struct Hardware {
 }
 
 /// Serves the console for good. `facts` are the board's as it is described.
-pub fn serve<C, S>(facts: &BoardFacts, mut console: C, card: S, hardware: Hardware) -> !
+pub fn serve<C, S>(facts: &BoardSpec, mut console: C, card: S, hardware: Hardware) -> !
 where
     C: Read + ReadReady + Write<Error = Infallible>,
     S: Slot<Error: fmt::Display>,
@@ -45,7 +44,7 @@ where
         stack,
     };
     let external = psram.ok().flatten();
-    let facts = BoardFacts { psram: facts.psram.filter(|_| external.is_some()), ..*facts };
+    let facts = BoardSpec { psram: facts.psram.filter(|_| external.is_some()), ..*facts };
     let cache_in_large = external.is_none() || !psram::for_weights_alone();
     let external = external.unwrap_or(spare);
     let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&facts) };
@@ -58,7 +57,7 @@ where
         clock: Some(clock::clock()),
         plan: &|model| {
             let (weights, pace) = found.get();
-            PlanOptions { cache_in_large, check_every, ..estimate::options(&facts, &pace, model, weights) }
+            PlanOptions { cache_in_large, check_every, ..options(&facts, &pace, model, weights) }
         },
         dot,
         start: &|out| report.start(out),
