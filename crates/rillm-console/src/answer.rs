@@ -57,7 +57,7 @@ where
     if settings.check {
         generation = generation.with_fingerprint();
     }
-    let mut elapsed = Elapsed::new(bench.board.clock);
+    let mut elapsed = Elapsed::new(bench.board.clock());
     let mut metrics = Metrics::new(0, session.stats().traffic);
     screen.print(prompt)?;
     let stop = loop {
@@ -86,7 +86,7 @@ where
     let summary = Summary {
         tokens: generation.generated(),
         averages: metrics.averages(elapsed.now(), traffic),
-        unit: bench.board.clock.map(|clock| clock.unit),
+        unit: bench.board.clock().map(|clock| clock.unit),
         stop,
         max_tokens_name: "/max",
         context: session.plan().context,

@@ -105,7 +105,7 @@ impl Totals {
 #[derive(Clone, Copy)]
 pub struct StatsReport<'a> {
     pub totals: Totals,
-    pub board: &'a Board<'a>,
+    pub board: &'a dyn Board,
     pub memory: Memory<'a>,
 }
 
@@ -121,11 +121,11 @@ impl fmt::Display for StatsReport<'_> {
             Count(traffic.seeks, "seek"),
             Bytes(traffic.resident_bytes)
         )?;
-        if let Some(clock) = &self.board.clock {
+        if let Some(clock) = &self.board.clock() {
             split(f, clock, ticks, *tokens)?;
         }
         writeln!(f, "{}", self.memory)?;
-        (self.board.stats)(f)
+        self.board.stats(f)
     }
 }
 
@@ -188,11 +188,11 @@ impl fmt::Display for StatsJson<'_> {
         write!(f, r#","seeks":{},"resident_bytes":{}"#, traffic.seeks, traffic.resident_bytes)?;
         let [internal, external] = memory.ram().map(|(used, given)| Used { used, given });
         write!(f, r#","memory":{{"internal":{internal},"external":{external}}},"stack":"#)?;
-        match (board.stack)() {
+        match board.stack() {
             Some(StackUse { peak, len }) => write!(f, "{}", Used { used: peak, given: len })?,
             None => f.write_str("null")?,
         }
-        match &board.clock {
+        match board.clock() {
             None => return f.write_str(r#","clock":null,"ticks":null}"#),
             Some(Clock { unit: Unit::Time { per_second }, .. }) => {
                 write!(f, r#","clock":{{"unit":"ticks","per_second":{per_second}}}"#)?;

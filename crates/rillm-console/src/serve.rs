@@ -43,13 +43,13 @@ pub struct Console<'a, C> {
     line: Line,
     settings: Settings,
     totals: Totals,
-    board: &'a Board<'a>,
+    board: &'a dyn Board,
 }
 
 /// A model that runs.
 #[derive(Clone, Copy)]
 pub struct Bench<'a> {
-    pub board: &'a Board<'a>,
+    pub board: &'a dyn Board,
     pub model: &'a Model,
     /// Bytes of the two memories.
     pub given: [usize; 2],
@@ -66,10 +66,10 @@ impl<'a> Bench<'a> {
 
 impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     /// Says where the user is.
-    pub fn new(io: C, board: &'a Board<'a>) -> Result<Self, C::Error> {
+    pub fn new(io: C, board: &'a dyn Board) -> Result<Self, C::Error> {
         let mut screen = Screen::new(io);
-        let start = fmt::from_fn(|f| (board.start)(f));
-        screen.say(format_args!("\nrillm {} on {}\n{start}", env!("CARGO_PKG_VERSION"), board.name))?;
+        let start = fmt::from_fn(|f| board.describe(f));
+        screen.say(format_args!("\nrillm {} on {}\n{start}", env!("CARGO_PKG_VERSION"), board.name()))?;
         Ok(Self { screen, line: Line::new(), settings: Settings::new(), totals: Totals::default(), board })
     }
 
@@ -100,7 +100,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         }
         let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
         let options =
-            PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..(board.plan)(&model) };
+            PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..board.plan_options(&model) };
         let bench = Bench { board, model: &model, given, lent };
         let mut reported = false;
         loop {
@@ -108,15 +108,15 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 Ok(session) => session,
                 Err(error) => return self.failed(error),
             };
-            if let Some(clock) = board.clock {
+            if let Some(clock) = board.clock() {
                 session.set_clock(clock.ticks);
             }
-            if let Some(dot) = board.dot {
+            if let Some(dot) = board.dot() {
                 session.set_dot(dot);
             }
             if !reported {
                 let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
-                let expected = fmt::from_fn(|f| (board.expect)(f, &model, session.plan()));
+                let expected = fmt::from_fn(|f| board.expect(f, &model, session.plan()));
                 self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
                 self.screen.print("Type the beginning of a text, or /help.\n")?;
                 reported = true;
@@ -129,7 +129,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 // in it but weights, which the next text reads again.
                 None => source = session.into_source(),
             }
-            if let Some(clock) = board.clock {
+            if let Some(clock) = board.clock() {
                 let len = model.header().file_len();
                 bandwidth::bench(&mut self.screen, clock, &mut source, len, fast, large).await?;
             }
@@ -184,7 +184,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 },
                 Command::Stats | Command::StatsJson => {
                     let totals = totals.and(session.stats());
-                    let report = StatsReport { totals, board, memory: bench.memory(session) };
+                    let report = StatsReport { totals, board: *board, memory: bench.memory(session) };
                     match command {
                         Command::StatsJson => screen.say(format_args!("{}\n", StatsJson(report)))?,
                         _ => screen.say(format_args!("{report}"))?,
@@ -196,7 +196,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
                 Command::Bench => {
-                    screen.say(format_args!("{}", BenchReport(board.clock)))?;
+                    screen.say(format_args!("{}", BenchReport(board.clock())))?;
                     return Ok(None);
                 }
                 Command::Help => screen.print(HELP)?,

@@ -12,6 +12,8 @@ use core::fmt;
 use embedded_io::{Read, ReadReady, Write};
 use rillm::block_on;
 use rillm::kernels::Dot;
+use rillm::model::Model;
+use rillm::plan::PlanOptions;
 use rillm::source::WeightSource;
 use rillm_console::{Board, Clock, StackUse, run};
 use rillm_generate::Unit;
@@ -30,8 +32,6 @@ pub struct Emulated {
     pub options: Options,
     /// The stack.
     pub stack: Stack,
-    /// The memories for the engine: all the SRAM that is left, of which it gets what the options allow, and the PSRAM.
-    pub memories: [Arena; 2],
 }
 
 /// What was really used, for comparison with the plan: a line for each memory.
@@ -47,9 +47,33 @@ impl fmt::Display for Report {
     }
 }
 
+impl Board for Emulated {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let clock = Clock { ticks: self.instructions, unit: Unit::Count("instructions") };
+        self.options.icount.then_some(clock)
+    }
+
+    fn plan_options(&self, _: &Model) -> PlanOptions {
+        self.options.plan
+    }
+
+    fn dot(&self) -> Option<Dot> {
+        self.options.generic.then_some(|rows, x, sums| rows.dot_generic(x, sums))
+    }
+
+    fn stack(&self) -> Option<StackUse> {
+        Some(StackUse { peak: self.stack.peak(), len: self.stack.len() })
+    }
+}
+
 impl Emulated {
-    /// Serves the console until its input ends, and tells what was used.
-    pub fn serve<C, O, S, D, E>(self, io: C, open: O) -> (Result<(), C::Error>, Report)
+    /// Serves the console until its input ends, and tells what was used. The engine gets what the options allow of `sram`, which
+    /// is all that is left of it, and `psram`.
+    pub fn serve<C, O, S, D, E>(&self, io: C, open: O, [sram, psram]: [Arena; 2]) -> (Result<(), C::Error>, Report)
     where
         C: Read + ReadReady + Write,
         O: AsyncFnMut(Option<&str>) -> Result<(S, D), E>,
@@ -57,26 +81,11 @@ impl Emulated {
         D: fmt::Display,
         E: fmt::Display,
     {
-        let Self { name, instructions, options, stack, memories: [sram, psram] } = self;
-        let generic: Dot = |rows, x, sums| rows.dot_generic(x, sums);
-        let board = Board {
-            name,
-            clock: options.icount.then_some(Clock { ticks: instructions, unit: Unit::Count("instructions") }),
-            plan: &|_| options.plan,
-            dot: options.generic.then_some(generic),
-            start: &|_| Ok(()),
-            expect: &|_, _, _| Ok(()),
-            stack: &|| Some(StackUse { peak: stack.peak(), len: stack.len() }),
-            stats: &|out| {
-                let [peak, len] = [stack.peak(), stack.len()].map(|bytes| Grouped(bytes as u64));
-                writeln!(out, "stack: {peak} of {len} bytes at most")
-            },
-        };
-        let ram = options.ram.min(sram.bytes.len());
-        let served = block_on(run(io, &board, open, &mut sram.bytes[..ram], psram.bytes));
+        let ram = self.options.ram.min(sram.bytes.len());
+        let served = block_on(run(io, self, open, &mut sram.bytes[..ram], psram.bytes));
         // The engine no longer has its memory.
         let lines = [
-            ("stack", stack.peak(), stack.len()),
+            ("stack", self.stack.peak(), self.stack.len()),
             ("SRAM", sram.watermark.touched_from_start(), ram),
             ("PSRAM", psram.watermark.touched_from_start(), psram.watermark.len()),
         ];
