@@ -8,7 +8,7 @@ use rillm_generate::{Generation, Step, StopReason};
 
 use crate::place::Region;
 use crate::setup::Setup;
-use crate::source::Source;
+use crate::source::CallerSource;
 use crate::status::Failure;
 
 /// How the next token is chosen, and when the text ends. All zeros: always the likeliest token, as many as there is room for.
@@ -82,7 +82,7 @@ pub struct Stats {
 /// A model, its session, and the text at hand.
 pub struct Engine {
     model: &'static Model,
-    session: Session<'static, Source>,
+    session: Session<'static, CallerSource>,
     generation: Generation<'static>,
     prompt_tokens: usize,
     end: End,
@@ -92,7 +92,7 @@ impl Engine {
     /// Opens the model, and puts it into `memory`.
     pub fn open(
         setup: &Setup,
-        mut source: Source,
+        mut source: CallerSource,
         memory: &mut Region<'static>,
         large: &mut Region<'static>,
     ) -> Result<Self, Failure> {

@@ -14,7 +14,7 @@ use crate::{interrupt, progress, say};
 
 /// What `--json` prints. Scripts rely on these names.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct AnswerJson {
     text: String,
     token_ids: Vec<u32>,
     prompt_tokens: usize,
@@ -58,13 +58,13 @@ pub struct Outcome {
 
 impl Outcome {
     /// The same for programs.
-    pub fn report<S: WeightSource>(self, session: &Session<'_, S>) -> Report {
+    pub fn report<S: WeightSource>(self, session: &Session<'_, S>) -> AnswerJson {
         let Summary { averages, stop, context, ram, seed, .. } = self.summary;
         let Averages { tokens, ticks, ticks_to_first, traffic } = averages;
         let each = |sum: u64| if tokens == 0 { 0.0 } else { sum as f64 / tokens as f64 };
         let seconds = |ticks: u64| ticks as f64 / f64::from(NANOSECONDS);
         let whole = session.stats().traffic;
-        Report {
+        AnswerJson {
             text: self.text,
             token_ids: self.token_ids,
             prompt_tokens: self.prompt_tokens,

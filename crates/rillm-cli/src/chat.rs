@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use indicatif::BinaryBytes;
+use rillm::block_on;
 use rillm::chat::{Chat, ChatError};
 use rillm::format::{ChatHeader, ChatPart};
 use rillm::model::Model;
@@ -15,7 +16,6 @@ use rillm_generate::{Generation, StopStrings};
 use serde_json::json;
 
 use crate::answer::{Outcome, generate, show};
-use crate::block_on::block_on;
 use crate::files;
 use crate::interrupt;
 use crate::lines::{Line, Lines};
@@ -23,9 +23,9 @@ use crate::model_file::ModelArgs;
 use crate::number::{self, Count, Word};
 use crate::prompt_cache;
 use crate::say;
+use crate::sections::chat_form;
 use crate::session_args::SessionArgs;
-use crate::source::Source;
-use crate::whole::chat_form;
+use crate::source::ModelSource;
 
 const HELP: &str = "  \
   /help         this list
@@ -125,7 +125,7 @@ impl std::error::Error for Refusal {}
 struct Talk<'a, 'm> {
     args: &'a Args,
     model: &'m Model,
-    session: Session<'m, Source>,
+    session: Session<'m, ModelSource>,
     chat: Chat,
     stops: StopStrings<'a>,
 }
@@ -270,7 +270,13 @@ impl Talk<'_, '_> {
 }
 
 /// Refuses a context that has no room for what the template has around a question, a token of it and one of the answer.
-fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, options: &PlanOptions) -> Result<()> {
+fn check_room(
+    args: &Args,
+    form: &ChatHeader,
+    model: &Model,
+    source: &ModelSource,
+    options: &PlanOptions,
+) -> Result<()> {
     let parts: &[ChatPart] = match args.system {
         None => &[ChatPart::Begin, ChatPart::Ask],
         Some(_) => &[ChatPart::BeginSystem, ChatPart::AfterSystem, ChatPart::Ask],
@@ -294,7 +300,7 @@ fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, op
 }
 
 /// Goes on with the chat in the file, if there is one.
-fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, Source>) -> Result<()> {
+fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, ModelSource>) -> Result<()> {
     let begun = session.tokens().to_vec();
     let Some(numbers) = prompt_cache::load(path, session)? else { return Ok(()) };
     let (path, remedy) = (path.display(), prompt_cache::REMEDY);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::model_file::{bundled, from_path};
 use crate::number::{Count, grouped};
-use crate::source::{Access, Card};
+use crate::source::{Access, CardPace};
 use crate::{files, say};
 
 /// Tokens of the prompt whose time is told.
@@ -55,14 +55,14 @@ pub struct Args {
     context: Option<u32>,
     /// Where the model lies
     #[arg(long, value_enum, default_value = "card")]
-    source: Source,
+    source: Storage,
     /// Print one JSON object instead of the tables
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Source {
+enum Storage {
     /// A file on the card
     Card,
     /// The board's flash, memory-mapped
@@ -83,12 +83,12 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let board = &BoardSpec { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
-        Source::Card => (Access::File, Weights::Card),
-        Source::Flash => (Access::Mmap, Weights::Flash),
+        Storage::Card => (Access::File, Weights::Card),
+        Storage::Flash => (Access::Mmap, Weights::Flash),
     };
     let (model, source) = match &args.model {
-        None => bundled(access, Card::UNUSED)?,
-        Some(path) => from_path(path, access, Card::UNUSED)?,
+        None => bundled(access, CardPace::UNUSED)?,
+        Some(path) => from_path(path, access, CardPace::UNUSED)?,
     };
     check_len(board, args.source, source.len())?;
     let most = model.header().context_length;
@@ -101,22 +101,22 @@ pub fn run(args: &Args) -> Result<()> {
     let options = PlanOptions { context: args.context.map(|context| context as usize), cache_in_large, ..options };
     let plan = Plan::new(&model, &source, &options).with_context(|| format!("on {}", board.name))?;
     let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every };
-    let report = Report { board, source: args.source, file_len: source.len(), estimate };
+    let report = PlanReport { board, source: args.source, file_len: source.len(), estimate };
     let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
     Ok(told?)
 }
 
 /// Whether the board has a place for so long a file.
-fn check_len(board: &BoardSpec, source: Source, len: u64) -> Result<()> {
+fn check_len(board: &BoardSpec, source: Storage, len: u64) -> Result<()> {
     let flash = board.flash_model_len() as u64;
     match source {
-        Source::Card => ensure!(
+        Storage::Card => ensure!(
             len <= FAT32_MAX,
             "the file has {} bytes, and no file on a FAT32 card has more than {}; convert a smaller model",
             grouped(len),
             grouped(FAT32_MAX)
         ),
-        Source::Flash => ensure!(
+        Storage::Flash => ensure!(
             len <= flash,
             "the file has {} bytes, and the flash of {} has room for {} beside the firmware; put it on a card, which is \
              what --source card plans for",
@@ -154,9 +154,9 @@ fn describe(board: &BoardSpec) -> Value {
 }
 
 /// What is told.
-struct Report<'a> {
+struct PlanReport<'a> {
     board: &'a BoardSpec,
-    source: Source,
+    source: Storage,
     file_len: u64,
     estimate: Estimate<'a>,
 }
@@ -189,7 +189,7 @@ fn rates(count: u64, time: Range) -> String {
     if low == high { format!("{low} tokens/s") } else { format!("{low} to {high} tokens/s") }
 }
 
-impl Report<'_> {
+impl PlanReport<'_> {
     fn model(&self) -> &Model {
         self.estimate.model
     }
@@ -214,8 +214,8 @@ impl Report<'_> {
     fn traffic(&self) -> [u64; 4] {
         let pass = self.plan().pass_traffic(self.model(), true);
         let row = match self.source {
-            Source::Card => self.plan().embedding_traffic(self.model(), 0),
-            Source::Flash => Default::default(),
+            Storage::Card => self.plan().embedding_traffic(self.model(), 0),
+            Storage::Flash => Default::default(),
         };
         [pass.reads + row.reads, pass.bytes + row.bytes, pass.seeks + row.seeks, pass.resident_bytes]
     }
@@ -245,8 +245,8 @@ impl Report<'_> {
             ),
         )?;
         let place = match self.source {
-            Source::Card => format!("on a card, {}", board.card.describe()),
-            Source::Flash => "in flash, memory-mapped".to_owned(),
+            Storage::Card => format!("on a card, {}", board.card.describe()),
+            Storage::Flash => "in flash, memory-mapped".to_owned(),
         };
         field("file", format!("{} bytes ({}) {place}", grouped(self.file_len), BinaryBytes(self.file_len)))
     }
@@ -272,7 +272,7 @@ impl Report<'_> {
     fn print_token(&self, out: &mut impl Write) -> io::Result<()> {
         let [reads, bytes, seeks, resident] = self.traffic();
         writeln!(out, "\n{}", style("a token of an answer").bold())?;
-        if self.source == Source::Flash {
+        if self.source == Storage::Flash {
             return writeln!(out, "{} bytes used where they lie in flash", grouped(resident));
         }
         let (reads, bytes, seeks) = (Count(reads, "read"), grouped(bytes), Count(seeks, "seek"));
@@ -320,11 +320,11 @@ impl Report<'_> {
     fn constants(&self) -> Vec<(&'static str, Figure, u64)> {
         let board = self.board;
         let mut constants = match self.source {
-            Source::Card => vec![
+            Storage::Card => vec![
                 ("MB/s from the card", board.card.rate(), 1_000_000),
                 ("ms a read from the card, besides", board.card.command(), 1000),
             ],
-            Source::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
+            Storage::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
         };
         if self.plan().large_total() > 0 {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
@@ -355,7 +355,7 @@ impl Report<'_> {
         json!({
             "modelled": true,
             "board": describe(self.board),
-            "source": if self.source == Source::Card { "card" } else { "flash" },
+            "source": if self.source == Storage::Card { "card" } else { "flash" },
             "model": header.source_name(),
             "file_bytes": self.file_len,
             "context": plan.context,

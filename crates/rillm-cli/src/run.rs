@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args as _, FromArgMatches as _};
 use console::style;
+use rillm::block_on;
 use rillm::error::Error;
 use rillm::model::Model;
 use rillm::session::Session;
 use rillm_generate::{Check, Generation, StopReason, StopStrings};
 
 use crate::answer::{generate, show};
-use crate::block_on::block_on;
 use crate::files;
 use crate::interrupt;
 use crate::model_file::ModelArgs;

@@ -11,7 +11,7 @@ use rillm_generate::{Check, Generation, Metrics, Step, StopReason, StopStrings, 
 
 use crate::Clock;
 use crate::screen::Screen;
-use crate::serve::Bench;
+use crate::serve::LoadedModel;
 use crate::settings::Settings;
 
 /// How often in a row a read may fail before the text is given up, the first time not counted.
@@ -29,7 +29,7 @@ pub enum Answer {
 pub async fn answer<C, S>(
     screen: &mut Screen<C>,
     settings: &mut Settings,
-    bench: Bench<'_>,
+    loaded: LoadedModel<'_>,
     session: &mut Session<'_, S>,
     prompt: &str,
 ) -> Result<Answer, C::Error>
@@ -53,11 +53,11 @@ where
     // Its length was checked when it was set.
     let stops = StopStrings::new(stop.as_slice()).unwrap_or_default();
     let mut generation =
-        Generation::new(bench.model, prompt, sampling).max_tokens(settings.max_tokens as usize).stop_strings(stops);
+        Generation::new(loaded.model, prompt, sampling).max_tokens(settings.max_tokens as usize).stop_strings(stops);
     if settings.check {
         generation = generation.with_fingerprint();
     }
-    let mut elapsed = Elapsed::new(bench.board.clock());
+    let mut elapsed = Elapsed::new(loaded.board.clock());
     let mut metrics = Metrics::new(0, session.stats().traffic);
     screen.print(prompt)?;
     let stop = loop {
@@ -86,11 +86,11 @@ where
     let summary = Summary {
         tokens: generation.generated(),
         averages: metrics.averages(elapsed.now(), traffic),
-        unit: bench.board.clock().map(|clock| clock.unit),
+        unit: loaded.board.clock().map(|clock| clock.unit),
         stop,
         max_tokens_name: "/max",
         context: session.plan().context,
-        ram: bench.memory(session).ram(),
+        ram: loaded.memory(session).ram(),
         has_read: traffic.bytes > before.bytes,
         seed: sampling.seed,
     };

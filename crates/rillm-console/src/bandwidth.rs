@@ -20,7 +20,7 @@ const RUNS: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 
 /// Reads `source`, the first `len` bytes of the file of which are there, through `fast`, and reads `large`. Prints a line for
 /// each figure as it comes.
-pub async fn bench<C, S>(
+pub async fn measure<C, S>(
     screen: &mut Screen<C>,
     clock: Clock,
     source: &mut S,

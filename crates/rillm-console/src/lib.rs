@@ -47,8 +47,8 @@ extern crate std;
 
 mod answer;
 mod bandwidth;
-mod bench;
 mod commands;
+mod kernel_bench;
 mod line;
 mod report;
 mod screen;

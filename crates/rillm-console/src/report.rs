@@ -31,23 +31,23 @@ impl fmt::Display for ModelFacts<'_> {
 
 /// Where the memory goes.
 #[derive(Clone, Copy)]
-pub struct Memory<'a> {
+pub struct MemoryReport<'a> {
     pub model: &'a Model,
     pub plan: &'a Plan,
-    /// Bytes given: of the first memory and the second.
+    /// Bytes given: of the internal memory and the external one.
     pub given: [usize; 2],
     /// The source is memory itself.
     pub lent: bool,
 }
 
-impl Memory<'_> {
+impl MemoryReport<'_> {
     /// Bytes used and given.
     pub fn ram(&self) -> [(usize, usize); 2] {
         [(self.plan.total(), self.given[0]), (self.plan.large_total(), self.given[1])]
     }
 }
 
-impl fmt::Display for Memory<'_> {
+impl fmt::Display for MemoryReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.plan;
         write!(f, "{}, context {}, batches of {}", Ram(self.ram()), Grouped(plan.context as u64), plan.batch)?;
@@ -106,7 +106,7 @@ impl Totals {
 pub struct StatsReport<'a> {
     pub totals: Totals,
     pub board: &'a dyn Board,
-    pub memory: Memory<'a>,
+    pub memory: MemoryReport<'a>,
 }
 
 impl fmt::Display for StatsReport<'_> {

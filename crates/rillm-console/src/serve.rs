@@ -12,10 +12,10 @@ use rillm::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::Board;
 use crate::answer::{Answer, answer};
 use crate::bandwidth;
-use crate::bench::BenchReport;
 use crate::commands::{Command, HELP};
+use crate::kernel_bench::KernelBench;
 use crate::line::Line;
-use crate::report::{Memory, ModelFacts, StatsJson, StatsReport, Totals};
+use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
 use crate::settings::{CANDIDATES, Settings};
 
@@ -46,9 +46,9 @@ pub struct Console<'a, C> {
     board: &'a dyn Board,
 }
 
-/// A model that runs.
+/// A model that is open, and the memory that it was given.
 #[derive(Clone, Copy)]
-pub struct Bench<'a> {
+pub struct LoadedModel<'a> {
     pub board: &'a dyn Board,
     pub model: &'a Model,
     /// Bytes of the two memories.
@@ -57,10 +57,10 @@ pub struct Bench<'a> {
     pub lent: bool,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> LoadedModel<'a> {
     /// What of the memory is used.
-    pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> Memory<'a> {
-        Memory { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
+    pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> MemoryReport<'a> {
+        MemoryReport { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
     }
 }
 
@@ -101,7 +101,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
         let options =
             PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..board.plan_options(&model) };
-        let bench = Bench { board, model: &model, given, lent };
+        let loaded = LoadedModel { board, model: &model, given, lent };
         let mut reported = false;
         loop {
             let mut session = match Session::with_large(&model, source, &options, fast, large) {
@@ -115,13 +115,13 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 session.set_dot(dot);
             }
             if !reported {
-                let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
+                let (facts, memory) = (ModelFacts(model.header()), loaded.memory(&session));
                 let expected = fmt::from_fn(|f| board.expect(f, &model, session.plan()));
                 self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
                 self.screen.print("Type the beginning of a text, or /help.\n")?;
                 reported = true;
             }
-            let next = self.serve(bench, &mut session).await?;
+            let next = self.serve(loaded, &mut session).await?;
             self.totals = self.totals.and(session.stats());
             match next {
                 Some(next) => return Ok(next),
@@ -131,7 +131,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             }
             if let Some(clock) = board.clock() {
                 let len = model.header().file_len();
-                bandwidth::bench(&mut self.screen, clock, &mut source, len, fast, large).await?;
+                bandwidth::measure(&mut self.screen, clock, &mut source, len, fast, large).await?;
             }
         }
     }
@@ -154,7 +154,11 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     }
 
     /// Serves lines until another model is wanted, or, which is `None`, the memory, for the rest of `/bench`.
-    async fn serve<S>(&mut self, bench: Bench<'_>, session: &mut Session<'_, S>) -> Result<Option<Next>, C::Error>
+    async fn serve<S>(
+        &mut self,
+        loaded: LoadedModel<'_>,
+        session: &mut Session<'_, S>,
+    ) -> Result<Option<Next>, C::Error>
     where
         S: WeightSource<Error: fmt::Display>,
     {
@@ -170,7 +174,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             match command {
                 Command::Nothing => {}
                 Command::Prompt(prompt) => {
-                    if answer(screen, settings, bench, session, prompt).await? == Answer::GivenUp {
+                    if answer(screen, settings, loaded, session, prompt).await? == Answer::GivenUp {
                         return Ok(Some(Next::OpenAgain));
                     }
                 }
@@ -184,7 +188,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 },
                 Command::Stats | Command::StatsJson => {
                     let totals = totals.and(session.stats());
-                    let report = StatsReport { totals, board: *board, memory: bench.memory(session) };
+                    let report = StatsReport { totals, board: *board, memory: loaded.memory(session) };
                     match command {
                         Command::StatsJson => screen.say(format_args!("{}\n", StatsJson(report)))?,
                         _ => screen.say(format_args!("{report}"))?,
@@ -196,11 +200,11 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
                 Command::Bench => {
-                    screen.say(format_args!("{}", BenchReport(board.clock())))?;
+                    screen.say(format_args!("{}", KernelBench(board.clock())))?;
                     return Ok(None);
                 }
                 Command::Help => screen.print(HELP)?,
-                Command::Model => screen.say(format_args!("{}\n", ModelFacts(bench.model.header())))?,
+                Command::Model => screen.say(format_args!("{}\n", ModelFacts(loaded.model.header())))?,
                 Command::Open(name) => {
                     if let Some(next) = open(screen, name)? {
                         return Ok(Some(next));

@@ -35,11 +35,11 @@ pub struct Emulated {
 }
 
 /// What was really used, for comparison with the plan: a line for each memory.
-pub struct Report {
+pub struct MemoryUse {
     lines: [(&'static str, usize, usize); 3],
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for MemoryUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|(name, used, of)| {
             write!(f, "{name}: {} of {} bytes touched\r\n", Grouped(*used as u64), Grouped(*of as u64))
@@ -73,7 +73,7 @@ impl Board for Emulated {
 impl Emulated {
     /// Serves the console until its input ends, and tells what was used. The engine gets what the options allow of `sram`, which
     /// is all that is left of it, and `psram`.
-    pub fn serve<C, O, S, D, E>(&self, io: C, open: O, [sram, psram]: [Arena; 2]) -> (Result<(), C::Error>, Report)
+    pub fn serve<C, O, S, D, E>(&self, io: C, open: O, [sram, psram]: [Arena; 2]) -> (Result<(), C::Error>, MemoryUse)
     where
         C: Read + ReadReady + Write,
         O: AsyncFnMut(Option<&str>) -> Result<(S, D), E>,
@@ -89,6 +89,6 @@ impl Emulated {
             ("SRAM", sram.watermark.touched_from_start(), ram),
             ("PSRAM", psram.watermark.touched_from_start(), psram.watermark.len()),
         ];
-        (served, Report { lines })
+        (served, MemoryUse { lines })
     }
 }
