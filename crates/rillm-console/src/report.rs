@@ -3,6 +3,7 @@
 use core::fmt;
 
 use rillm::clock::Ticks;
+use rillm::counted::Traffic;
 use rillm::format::Header;
 use rillm::model::Model;
 use rillm::plan::{Pinning, Place, Plan, Stats};
@@ -161,6 +162,7 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) 
 }
 
 /// The stages that are all of the time, with their names.
+#[inline(never)]
 fn stages(ticks: &Ticks) -> [(&'static str, u64); 10] {
     let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, wait, checksum, .. } = *ticks;
     [
@@ -184,22 +186,18 @@ impl fmt::Display for StatsJson<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StatsReport { totals, board, memory } = &self.0;
         let Stats { tokens, passes, traffic, ticks, .. } = &totals.done;
-        write!(f, r#"{{"tokens":{tokens},"passes":{passes},"reads":{},"bytes":{}"#, traffic.reads, traffic.bytes)?;
-        write!(f, r#","seeks":{},"resident_bytes":{}"#, traffic.seeks, traffic.resident_bytes)?;
-        let [internal, external] = memory.ram().map(|(used, given)| Used { used, given });
-        write!(f, r#","memory":{{"internal":{internal},"external":{external}}},"stack":"#)?;
-        match board.stack() {
-            Some(StackUse { peak, len }) => write!(f, "{}", Used { used: peak, given: len })?,
-            None => f.write_str("null")?,
-        }
-        match board.clock() {
-            None => return f.write_str(r#","clock":null,"ticks":null}"#),
-            Some(Clock { unit: Unit::Time { per_second }, .. }) => {
-                write!(f, r#","clock":{{"unit":"ticks","per_second":{per_second}}}"#)?;
-            }
-            Some(Clock { unit: Unit::Count(unit), .. }) => {
-                write!(f, r#","clock":{{"unit":{unit:?},"per_second":null}}"#)?;
-            }
+        let Traffic { reads, bytes, seeks, resident_bytes } = traffic;
+        let [internal, external] = memory.ram().map(|memory| Used(Some(memory)));
+        let stack = Used(board.stack().map(|StackUse { peak, len }| (peak, len)));
+        write!(f, r#"{{"tokens":{tokens},"passes":{passes},"reads":{reads},"bytes":{bytes},"seeks":{seeks},"#)?;
+        write!(
+            f,
+            r#""resident_bytes":{resident_bytes},"memory":{{"internal":{internal},"external":{external}}},"stack":{stack},"#
+        )?;
+        match board.clock().map(|clock| clock.unit) {
+            None => return f.write_str(r#""clock":null,"ticks":null}"#),
+            Some(Unit::Time { per_second }) => write!(f, r#""clock":{{"unit":"ticks","per_second":{per_second}}}"#)?,
+            Some(Unit::Count(unit)) => write!(f, r#""clock":{{"unit":"{unit}","per_second":null}}"#)?,
         }
         write!(f, r#","ticks":{{"read":{}"#, ticks.read)?;
         stages(ticks).iter().try_for_each(|(name, ticks)| write!(f, r#","{name}":{ticks}"#))?;
@@ -207,14 +205,14 @@ impl fmt::Display for StatsJson<'_> {
     }
 }
 
-/// Bytes of a memory, as JSON.
-struct Used {
-    used: usize,
-    given: usize,
-}
+/// Bytes of a memory, used and given, as JSON.
+struct Used(Option<(usize, usize)>);
 
 impl fmt::Display for Used {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, r#"{{"used":{},"given":{}}}"#, self.used, self.given)
+        match self.0 {
+            Some((used, given)) => write!(f, r#"{{"used":{used},"given":{given}}}"#),
+            None => f.write_str("null"),
+        }
     }
 }
