@@ -6,7 +6,7 @@ use core::slice;
 use rillm::{Bytes, MemoryLen, Model, Plan, PlanError, PlanOptions};
 
 use crate::handle::Handle;
-use crate::source::{ReadSectors, Source};
+use crate::source::{CallerSource, ReadSectors};
 use crate::status::Failure;
 
 /// Bytes of the memory that the handle and the model's description take, wherever the memory starts.
@@ -66,13 +66,15 @@ impl Setup {
     /// # Safety
     /// `model` is memory of `model_len` bytes that stays as it is as long as the source is used, or null; `read` is as
     /// [`ReadSectors`] says.
-    pub unsafe fn source(&self) -> Result<Source, Failure> {
+    pub unsafe fn source(&self) -> Result<CallerSource, Failure> {
         match (self.read, self.model.is_null()) {
-            (Some(read), true) => Ok(Source::Read(read, self.read_user)),
+            (Some(read), true) => Ok(CallerSource::Read(read, self.read_user)),
             (None, false) => {
                 Span::new("setup.model", self.model, self.model_len)?;
                 // SAFETY: as our caller promises; the length was checked.
-                Ok(Source::Memory(Bytes::lent(unsafe { slice::from_raw_parts(self.model.cast(), self.model_len) })))
+                Ok(CallerSource::Memory(Bytes::lent(unsafe {
+                    slice::from_raw_parts(self.model.cast(), self.model_len)
+                })))
             }
             (Some(_), false) => {
                 Err(Failure::Setup("setup has both a read function and a model; leave one of them NULL"))
@@ -112,7 +114,7 @@ impl Setup {
     }
 
     /// The engine's plan.
-    pub fn plan(&self, model: &Model, source: &Source) -> Result<Plan, Failure> {
+    pub fn plan(&self, model: &Model, source: &CallerSource) -> Result<Plan, Failure> {
         let too_small = |error: PlanError| {
             let [needed, smallest] = [error.needed, error.smallest].map(|len| len.saturating_add(HANDLE_LEN));
             Failure::Memory(PlanError { needed, smallest, given: self.memory_len, ..error })
@@ -123,7 +125,7 @@ impl Setup {
 
 impl MemoryPlan {
     /// Where the memory goes by the engine's plan, if it has room for one.
-    pub fn of(setup: &Setup, model: &Model, source: &Source, plan: Option<&Plan>) -> Self {
+    pub fn of(setup: &Setup, model: &Model, source: &CallerSource, plan: Option<&Plan>) -> Self {
         let weights = model.tape_len();
         let smallest = smallest(setup, model, source).saturating_add(HANDLE_LEN);
         match plan {
@@ -143,7 +145,7 @@ impl MemoryPlan {
 }
 
 /// The fewest bytes of the first memory that have a plan.
-fn smallest(setup: &Setup, model: &Model, source: &Source) -> usize {
+fn smallest(setup: &Setup, model: &Model, source: &CallerSource) -> usize {
     let memory = |internal| MemoryLen { internal, ..setup.engine_memory() };
     let fails = |internal| Plan::new(model, source, memory(internal), &setup.options()).err();
     let (mut low, mut high) = (0, fails(0).map_or(0, |error| error.needed));

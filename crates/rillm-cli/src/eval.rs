@@ -7,16 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
 use rillm::tokenizer::Scratch;
-use rillm::{Logit, Memory, MemoryLen, Model, Plan, PlanOptions, Session};
+use rillm::{Logit, Memory, MemoryLen, Model, Plan, PlanOptions, Session, block_on};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::evaluate::{Agreement, negative_log_likelihood};
 use rillm_convert::reference::Reference;
 use serde_json::json;
 
-use crate::block_on::block_on;
 use crate::model_file::from_path;
 use crate::number::grouped;
-use crate::source::{Access, Card, Source};
+use crate::source::{Access, CardPace, ModelSource};
 use crate::{files, progress, say};
 
 /// Compare a .rillm file with its checkpoint in float32
@@ -74,7 +73,7 @@ impl Evaluation {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let text = text(args)?;
-    let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
+    let card = CardPace { bytes_per_second: usize::MAX, latency: Duration::ZERO };
     let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
     files::check_input(&args.against)?;
     let checkpoint = Checkpoint::open(&args.against)?;
@@ -112,7 +111,7 @@ fn text(args: &Args) -> Result<String> {
 }
 
 /// The text's first tokens, without the one that starts a text.
-fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result<Vec<u32>> {
+fn encode(model: &Model, source: &mut ModelSource, text: &str, most: usize) -> Result<Vec<u32>> {
     let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
     // A token is a byte or more; then there is the space before the first word.
     let mut tokens = vec![0; most.min(text.len() + 1)];
@@ -127,7 +126,7 @@ fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result
     Ok(tokens)
 }
 
-fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
+fn evaluate(model: &Model, source: ModelSource, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
     let context = (model.header().context_length as usize).min(WINDOW);
     let bos = model.tokenizer().bos();
     ensure!(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::error::ErrorKind;
 use indicatif::BinaryBytes;
 use rillm::{MemoryLen, Model, Plan, PlanError, PlanOptions, Q16, Sampling, WeightSource};
-use rillm_console::stop::{StopError, StopStrings};
+use rillm_generate::{StopError, StopStrings};
 
 use crate::number;
 

@@ -3,8 +3,7 @@
 mod support;
 
 use rillm::{Bytes, Memory, Model, Sampling, Session, block_on};
-use rillm_console::boards;
-use rillm_console::estimate::{Pace, Weights, options};
+use rillm_boards::{self as boards, Pace, Weights, options};
 use support::{Models, error, json, path, rillm, stdout};
 
 static BUNDLED: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
@@ -19,7 +18,7 @@ fn a_session_reads_what_the_plan_says() {
             let said = json(&mut rillm(&args));
             let model = block_on(Model::open(&mut source)).expect("the bundled model");
             let options = options(&Pace::of(board), &model, weights).context(128);
-            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.large_len()]);
+            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.external_len()]);
             let memory = Memory { internal: &mut fast, external: &mut large };
             let mut session = Session::new(&model, source, memory, &options).expect("it fits");
             for (field, value) in [

@@ -4,11 +4,11 @@ use core::fmt;
 
 use rillm::format::Header;
 use rillm::plan::Region;
-use rillm::{MemoryLen, Model, Plan, Residency, Stage, StageTimes, Stats};
+use rillm::{MemoryLen, Model, Plan, Residency, Stage, StageTimes, Stats, Traffic};
 
-use crate::number::{Bytes, Count, Grouped, Tenths};
-use crate::summary::{Ram, Unit, micros};
 use crate::{Board, Clock, StackUse};
+use rillm_generate::number::{Bytes, Count, Grouped, Tenths};
+use rillm_generate::{Ram, Unit, micros};
 
 /// The model's dimensions.
 pub struct ModelFacts<'a>(pub &'a Header);
@@ -94,7 +94,7 @@ impl Totals {
 #[derive(Clone, Copy)]
 pub struct StatsReport<'a> {
     pub totals: Totals,
-    pub board: &'a Board<'a>,
+    pub board: &'a dyn Board,
     pub memory: MemoryReport<'a>,
 }
 
@@ -110,11 +110,11 @@ impl fmt::Display for StatsReport<'_> {
             Count(traffic.seeks, "seek"),
             Bytes(traffic.resident_bytes)
         )?;
-        if let Some(clock) = &self.board.clock {
+        if let Some(clock) = &self.board.clock() {
             split(f, clock, times, *tokens)?;
         }
         writeln!(f, "{}", self.memory)?;
-        (self.board.stats)(f)
+        self.board.stats(f)
     }
 }
 
@@ -171,22 +171,18 @@ impl fmt::Display for StatsJson<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StatsReport { totals, board, memory } = &self.0;
         let Stats { tokens, passes, traffic, times, .. } = &totals.done;
-        write!(f, r#"{{"tokens":{tokens},"passes":{passes},"reads":{},"bytes":{}"#, traffic.reads, traffic.bytes)?;
-        write!(f, r#","seeks":{},"resident_bytes":{}"#, traffic.seeks, traffic.resident_bytes)?;
-        let [internal, external] = memory.ram().map(|(used, given)| Used { used, given });
-        write!(f, r#","memory":{{"internal":{internal},"external":{external}}},"stack":"#)?;
-        match (board.stack)() {
-            Some(StackUse { peak, len }) => write!(f, "{}", Used { used: peak, given: len })?,
-            None => f.write_str("null")?,
-        }
-        match &board.clock {
-            None => return f.write_str(r#","clock":null,"ticks":null}"#),
-            Some(Clock { unit: Unit::Time { per_second }, .. }) => {
-                write!(f, r#","clock":{{"unit":"ticks","per_second":{per_second}}}"#)?;
-            }
-            Some(Clock { unit: Unit::Count(unit), .. }) => {
-                write!(f, r#","clock":{{"unit":{unit:?},"per_second":null}}"#)?;
-            }
+        let Traffic { reads, bytes, seeks, resident_bytes } = traffic;
+        let [internal, external] = memory.ram().map(|memory| Used(Some(memory)));
+        let stack = Used(board.stack().map(|StackUse { peak, len }| (peak, len)));
+        write!(f, r#"{{"tokens":{tokens},"passes":{passes},"reads":{reads},"bytes":{bytes},"seeks":{seeks},"#)?;
+        write!(
+            f,
+            r#""resident_bytes":{resident_bytes},"memory":{{"internal":{internal},"external":{external}}},"stack":{stack},"#
+        )?;
+        match board.clock().map(|clock| clock.unit) {
+            None => return f.write_str(r#""clock":null,"ticks":null}"#),
+            Some(Unit::Time { per_second }) => write!(f, r#""clock":{{"unit":"ticks","per_second":{per_second}}}"#)?,
+            Some(Unit::Count(unit)) => write!(f, r#""clock":{{"unit":"{unit}","per_second":null}}"#)?,
         }
         write!(f, r#","ticks":{{"read":{}"#, times[Stage::Read])?;
         STAGES.iter().try_for_each(|&stage| write!(f, r#","{}":{}"#, stage.name(), times[stage]))?;
@@ -194,14 +190,14 @@ impl fmt::Display for StatsJson<'_> {
     }
 }
 
-/// Bytes of a memory, as JSON.
-struct Used {
-    used: usize,
-    given: usize,
-}
+/// Bytes of a memory, used and given, as JSON.
+struct Used(Option<(usize, usize)>);
 
 impl fmt::Display for Used {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, r#"{{"used":{},"given":{}}}"#, self.used, self.given)
+        match self.0 {
+            Some((used, given)) => write!(f, r#"{{"used":{used},"given":{given}}}"#),
+            None => f.write_str("null"),
+        }
     }
 }

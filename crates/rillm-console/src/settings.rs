@@ -5,8 +5,8 @@ use core::fmt;
 use heapless::String;
 use rillm::{Q16, Sampling};
 
-use crate::number::{Decimal, Word, probability, q16};
-use crate::stop::LONGEST;
+use rillm_generate::LONGEST_STOP_STRING;
+use rillm_generate::number::{Decimal, Word, probability, q16};
 
 /// Tokens that a session can choose among, and the largest top-k.
 pub const CANDIDATES: usize = 256;
@@ -18,7 +18,7 @@ pub struct Settings {
     seed_is_set: bool,
     pub max_tokens: u32,
     /// The string that ends a text.
-    pub stop: Option<String<LONGEST>>,
+    pub stop: Option<String<LONGEST_STOP_STRING>>,
     pub check: bool,
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rillm::{Q16, Sampling};
-use rillm_console::number::Decimal;
 use rillm_firmware_builder::root;
+use rillm_generate::number::Decimal;
 
 use crate::machine::{Board, Setup, Source};
 use crate::{bundled_model, card, say};
@@ -158,7 +158,7 @@ pub fn models() -> Result<Vec<Model>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rillm_console::number::{probability, q16};
+    use rillm_generate::number::{probability, q16};
 
     #[test]
     fn the_console_takes_a_texts_settings_as_they_are() {

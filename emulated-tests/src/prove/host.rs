@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use anyhow::{Result, bail};
 use rillm::{Memory, MemoryLen, Model, Plan, PlanOptions, Session, WeightSource};
-use rillm_console::text;
+use rillm_generate::{Generation, Step};
 
 use super::cases::Text;
 use super::trace::Traffic;
@@ -63,18 +63,14 @@ where
         session.reset();
         ready(session.push_text(text.prompt))??;
         let prompt_tokens = session.tokens().len();
-        let mut writing = text::Text::new(&model, text.prompt, text.sampling, text.tokens, true);
-        while writing.limit(&session).is_none() {
-            let print = |_: &str| Ok::<_, std::convert::Infallible>(());
-            if ready(writing.next(&model, &mut session, print))???.is_some() {
-                break;
-            }
-        }
+        let generation = Generation::new(&model, text.prompt, text.sampling);
+        let mut generation = generation.max_tokens(text.tokens).with_fingerprint();
+        while !matches!(ready(generation.step(&mut session))??, Step::Done(_)) {}
         let rillm::Traffic { reads, bytes, seeks, .. } = session.stats().traffic;
         all.push(Written {
             ids: session.tokens().to_vec(),
             prompt_tokens,
-            logits: writing.fingerprint().unwrap_or_default(),
+            logits: generation.fingerprint().unwrap_or_default(),
             traffic: Traffic { reads, bytes, seeks },
         });
     }

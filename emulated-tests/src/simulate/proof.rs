@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use rillm::{Bytes, Sampling};
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 
 use super::{Setup, Simulator};
 use crate::machine::Source;

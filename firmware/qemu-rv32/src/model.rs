@@ -6,7 +6,7 @@ use embedded_sdmmc::SdCardError;
 use rillm::source::PastTheEnd;
 use rillm::{Bytes, Sector, WeightSource};
 use rillm_card::CardFile;
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 
 use crate::card::Card;
 

@@ -6,213 +6,14 @@
 
 use core::fmt;
 
-use rillm::format::Header;
 use rillm::plan::{Buffer, Region};
-use rillm::{Model, Plan, PlanOptions, Residency, Traffic};
+use rillm::{CHECK_EVERY, Model, Plan, PlanOptions, Residency, Traffic};
 
-use crate::boards::{Board, Figure};
-use crate::number::Hundredths;
-use crate::settings::CANDIDATES;
+use rillm_generate::number::Hundredths;
 
-/// From the lowest to the highest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Range {
-    /// The lowest.
-    pub low: u64,
-    /// The highest.
-    pub high: u64,
-}
-
-impl Range {
-    /// A range of one number.
-    pub const fn exactly(number: u64) -> Self {
-        Self { low: number, high: number }
-    }
-
-    fn zip(self, other: Self, of: impl Fn(u64, u64) -> u64) -> Self {
-        Self { low: of(self.low, other.low), high: of(self.high, other.high) }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        self.zip(other, u64::saturating_add)
-    }
-
-    fn max(self, other: Self) -> Self {
-        self.zip(other, u64::max)
-    }
-
-    fn times(self, by: u64) -> Self {
-        self.zip(Self::exactly(by), u64::saturating_mul)
-    }
-
-    fn over(self, by: u64) -> Self {
-        self.zip(Self::exactly(by), |a, b| a / b.max(1))
-    }
-
-    /// How long `amount` takes at so many a second, in microseconds.
-    fn microseconds(self, amount: u64) -> Self {
-        let time = |rate: u64| amount.saturating_mul(1_000_000) / rate.max(1);
-        Self { low: time(self.high), high: time(self.low) }
-    }
-
-    fn middle(self) -> u64 {
-        self.low + (self.high - self.low) / 2
-    }
-}
-
-/// What a processor takes: instructions, in hundredths where the name says so, and cycles for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cpu {
-    /// Hundredths of an instruction for a weight times an activation.
-    pub weight: Figure,
-    /// For each output of a layer's matrix.
-    pub output: Figure,
-    /// For each element that a norm goes over.
-    pub norm: Figure,
-    /// For each element of the feed-forward layer's gate.
-    pub gate: Figure,
-    /// For each value of a token's queries, keys and values.
-    pub value: Figure,
-    /// For each head and position that it looks at.
-    pub look: Figure,
-    /// Hundredths of an instruction for each value of a head at a position that it looks at.
-    pub look_value: Figure,
-    /// For each token of the vocabulary, to sample.
-    pub logit: Figure,
-    /// To sample, whatever the vocabulary.
-    pub sample: Figure,
-    /// For each byte of the weights' checksum.
-    pub checksum: Figure,
-    /// Hundredths of a cycle an instruction.
-    pub cycles: Figure,
-}
-
-const MEASURED: &str = "`cargo xtask measure`, docs/performance.md";
-
-impl Cpu {
-    /// An RV32IMC core. The ranges are those of three models.
-    pub const RV32: Self = Self {
-        weight: Figure::new(357, 391, MEASURED),
-        output: Figure::new(45, 75, MEASURED),
-        norm: Figure::new(172, 198, MEASURED),
-        gate: Figure::new(283, 287, MEASURED),
-        value: Figure::new(98, 137, MEASURED),
-        look: Figure::new(260, 290, MEASURED),
-        look_value: Figure::new(490, 530, MEASURED),
-        logit: Figure::new(176, 180, MEASURED),
-        sample: Figure::new(100_000, 190_000, MEASURED),
-        checksum: Figure::new(10, 10, MEASURED),
-        cycles: Figure::new(
-            105,
-            180,
-            "1 for most; a taken branch takes 2 or 3 (ctrlsrc.io/posts/2023/counting-cpu-cycles-on-esp32c3-esp32c6); loads \
-             and fetches that miss the cache more: a guess",
-        ),
-    };
-
-    /// An Xtensa core with MAC16. What multiplies in 64 bits is between what `rv32` takes, which has the upper half of a
-    /// product in one instruction as the LX6 has, and what the emulated Xtensa takes, which has not.
-    pub const LX6: Self = Self {
-        weight: Figure::new(244, 275, MEASURED),
-        output: Figure::new(45, 75, MEASURED),
-        norm: Figure::new(172, 389, MEASURED),
-        gate: Figure::new(283, 798, MEASURED),
-        value: Figure::new(98, 319, MEASURED),
-        look: Figure::new(260, 620, MEASURED),
-        look_value: Figure::new(490, 880, MEASURED),
-        logit: Figure::new(176, 413, MEASURED),
-        sample: Figure::new(100_000, 190_000, MEASURED),
-        checksum: Figure::new(10, 10, MEASURED),
-        cycles: Figure::new(
-            105,
-            180,
-            "1 for most; 437 cycles for 256 MAC16 instructions (docs.espressif.com, esp-dsp benchmarks, dsps_dotprod_s16); \
-             taken branches, loads and fetches that miss the cache more: a guess",
-        ),
-    };
-
-    /// The figures with what they are of, and by how much they are too large.
-    pub fn figures(&self) -> [(&'static str, Figure, u64); 11] {
-        [
-            ("instructions a weight", self.weight, 100),
-            ("instructions an output of a layer's matrix", self.output, 1),
-            ("instructions an element of a norm", self.norm, 1),
-            ("instructions an element of the gate", self.gate, 1),
-            ("instructions a value of queries, keys, values", self.value, 1),
-            ("instructions a head and position", self.look, 1),
-            ("instructions a value of a head and position", self.look_value, 100),
-            ("instructions a token of the vocabulary", self.logit, 1),
-            ("instructions to sample", self.sample, 1),
-            ("instructions a byte of a checksum", self.checksum, 1),
-            ("cycles an instruction", self.cycles, 100),
-        ]
-    }
-}
-
-/// Instructions of a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Instructions {
-    /// Of rows times vectors, which all cores share.
-    pub rows: Range,
-    /// Of everything else.
-    pub rest: Range,
-}
-
-impl Instructions {
-    /// Of a token that looks at `positions`, itself included, and goes on through the head and the sampler, or of a prompt's
-    /// earlier token, which of the last layer needs keys and values only.
-    pub fn of(header: &Header, cpu: &Cpu, positions: u64, head: bool) -> Self {
-        let [layers, hidden, intermediate, heads, head_dim, vocabulary] = [
-            header.n_layers,
-            header.hidden_size,
-            header.intermediate_size,
-            header.n_heads,
-            header.head_dim,
-            header.vocab_size,
-        ]
-        .map(u64::from);
-        let (q, kv) = (u64::from(header.q_dim()), 2 * u64::from(header.kv_dim()));
-        let whole = if head { layers } else { layers - 1 };
-        let layer = hidden * (2 * q + kv + 3 * intermediate);
-        let mut weights = layers.saturating_mul(layer);
-        let mut norms = (2 * layers + 1).saturating_mul(hidden);
-        if head {
-            weights = weights.saturating_add(hidden.saturating_mul(vocabulary));
-        } else {
-            weights = weights - layer + hidden * kv;
-            norms -= 2 * hidden;
-        }
-        let outputs = whole * (q + kv + 2 * hidden + 2 * intermediate) + if head { 0 } else { kv };
-        let values = whole * (q + kv) + if head { 0 } else { kv };
-        let looks = whole * heads * positions;
-        let sum = [
-            cpu.output.range.times(outputs),
-            cpu.norm.range.times(norms),
-            cpu.gate.range.times(whole * intermediate),
-            cpu.value.range.times(values),
-            cpu.look.range.times(looks),
-            cpu.look_value.range.times(looks.saturating_mul(head_dim)).over(100),
-            if head { cpu.logit.range.times(vocabulary).plus(cpu.sample.range) } else { Range::default() },
-        ];
-        Self {
-            rows: cpu.weight.range.times(weights).over(100),
-            rest: sum.into_iter().fold(Range::default(), Range::plus),
-        }
-    }
-
-    /// All of them.
-    pub fn all(self) -> Range {
-        self.rows.plus(self.rest)
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self { rows: self.rows.plus(other.rows), rest: self.rest.plus(other.rest) }
-    }
-
-    fn times(self, by: u64) -> Self {
-        Self { rows: self.rows.times(by), rest: self.rest.times(by) }
-    }
-}
+use crate::boards::BoardSpec;
+use crate::figure::Range;
+use crate::instructions::{Cpu, Instructions};
 
 /// Where the weights are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,16 +38,16 @@ pub struct Pace {
     /// Microseconds a read from the card besides.
     pub command: Range,
     /// The processor computes while a chunk is read.
-    pub reads_by_itself: bool,
-    /// Bytes a second from the second memory.
-    pub large: Range,
+    pub has_dma: bool,
+    /// Bytes a second from the external memory.
+    pub external: Range,
     /// Bytes a second from mapped flash.
     pub flash: Range,
 }
 
 impl Pace {
     /// The pace of `board` by published figures. A board that measured its card's rate puts that in.
-    pub fn of(board: &Board) -> Self {
+    pub fn of(board: &BoardSpec) -> Self {
         let chip = board.chip;
         Self {
             cpu: chip.cpu,
@@ -254,9 +55,9 @@ impl Pace {
             cores: chip.cores,
             card: board.card.rate().range,
             command: board.card.command().range,
-            reads_by_itself: board.card.reads_by_itself(),
+            has_dma: board.card.has_dma(),
             // Internal RAM is not waited for.
-            large: board.psram.map_or(Range::exactly(u64::MAX), |psram| psram.rate.range),
+            external: board.psram.map_or(Range::exactly(u64::MAX), |psram| psram.rate.range),
             flash: chip.flash_rate.range,
         }
     }
@@ -277,7 +78,7 @@ impl Pace {
     }
 }
 
-/// What is expected of a model with a plan on a board. Where the card reads by itself, what is pinned is taken to lie among
+/// What is expected of a model with a plan on a board. Where the card is read by DMA, what is pinned is taken to lie among
 /// what is read, as [`options`] has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimate<'a> {
@@ -289,14 +90,12 @@ pub struct Estimate<'a> {
     pub pace: Pace,
     /// Where the weights are.
     pub weights: Weights,
-    /// See [`rillm::Session::set_check_every`].
-    pub check_every: u32,
 }
 
 impl Estimate<'_> {
     /// Microseconds of a token of an answer that looks at `positions`.
     pub fn token(&self, positions: u64) -> Range {
-        let checksum = self.checksum().over(self.check_every.into());
+        let checksum = self.checksum().over(CHECK_EVERY.into());
         let work = Instructions::of(self.model.header(), self.pace.cpu, positions, true);
         let work = Instructions { rest: work.rest.plus(checksum), ..work };
         self.pass(work, self.plan.pass_traffic(self.model, true), self.cache(positions)).plus(self.embedding())
@@ -342,7 +141,7 @@ impl Estimate<'_> {
     }
 
     fn checksum(&self) -> Range {
-        let of = if self.check_every == 0 { 0 } else { self.model.tape_len() };
+        let of = self.model.tape_len();
         self.pace.cpu.checksum.range.times(of)
     }
 
@@ -353,7 +152,7 @@ impl Estimate<'_> {
         }
     }
 
-    /// Bytes of the cache in the second memory that a token at `positions` reads.
+    /// Bytes of the cache in the external memory that a token at `positions` reads.
     fn cache(&self, positions: u64) -> u64 {
         let bytes = self.in_external(Buffer::KvCache);
         bytes.saturating_mul(positions) / (self.plan.context as u64).max(1)
@@ -364,24 +163,24 @@ impl Estimate<'_> {
         rows.find(|row| row.buffer == buffer && row.region == Region::External).map_or(0, |row| row.len as u64)
     }
 
-    /// A pass of `work` that reads `traffic`, and `cache` bytes of the second memory.
+    /// A pass of `work` that reads `traffic`, and `cache` bytes of the external memory.
     fn pass(&self, work: Instructions, traffic: Traffic, cache: u64) -> Range {
         let pace = &self.pace;
         // Loads that wait, of what lies outside of internal RAM.
         let lent = match self.weights {
             Weights::Card => {
                 let kept = if self.in_external(Buffer::ResidentWeights) > 0 { traffic.resident_bytes } else { 0 };
-                pace.large.microseconds(kept)
+                pace.external.microseconds(kept)
             }
             Weights::Flash => pace.flash.microseconds(traffic.resident_bytes),
         };
-        let waiting = lent.plus(if cache > 0 { pace.large.microseconds(cache) } else { Range::default() });
+        let waiting = lent.plus(if cache > 0 { pace.external.microseconds(cache) } else { Range::default() });
         let computing = pace.computing(work);
         // With two cores one may compute while the other one waits.
         let both = computing.plus(waiting);
         let busy = if pace.cores > 1 { Range { low: computing.low.max(waiting.low), ..both } } else { both };
         let reading = pace.reading(traffic);
-        if pace.reads_by_itself { busy.max(reading) } else { busy.plus(reading) }
+        if pace.has_dma { busy.max(reading) } else { busy.plus(reading) }
     }
 }
 
@@ -406,11 +205,11 @@ impl fmt::Display for Estimate<'_> {
     }
 }
 
-/// How a board's memory is planned for the weights at `weights`. Where the card reads by itself, what is pinned
-/// lies among what is read, and is no more than lets both end together.
+/// How a board's memory is planned for the weights at `weights`. Where the card is read by DMA, what is resident lies among
+/// what is read, and is no more than lets both end together.
 pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
-    let options = PlanOptions::default().candidates(CANDIDATES);
-    if weights == Weights::Flash || !pace.reads_by_itself {
+    let options = PlanOptions::default();
+    if weights == Weights::Flash || !pace.has_dma {
         return options;
     }
     let computing = pace.computing(Instructions::of(model.header(), pace.cpu, POSITIONS, true));
@@ -418,11 +217,11 @@ pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
     options.residency(Residency::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) })
 }
 
-/// How many bytes of a tape of `len` to pin, so that a card that reads the others by itself and a processor that takes
+/// How many bytes of a tape of `len` to pin, so that a card that is read by DMA and a processor that takes
 /// `computing` for all of them end together. The middle of every range counts.
 fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
     let all = Traffic { reads: len.div_ceil(CHUNK), bytes: len, ..Traffic::default() };
-    let (reading, waiting) = (pace.reading(all).middle(), pace.large.microseconds(len).middle());
+    let (reading, waiting) = (pace.reading(all).middle(), pace.external.microseconds(len).middle());
     let spare = reading.saturating_sub(computing.middle());
     // (len - pinned) · reading = len · computing + pinned · waiting. In KiB: their product with microseconds fits, as far as
     // a card's sectors are numbered.
@@ -431,46 +230,23 @@ fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use core::pin::pin;
-    use core::task::{Context, Poll, Waker};
-
-    use rillm::{Bytes, CHECK_EVERY};
+    use rillm::{Bytes, block_on};
 
     use super::*;
+    use crate::BUNDLED as FILE;
     use crate::boards;
 
-    static FILE: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
-
     fn model() -> Model {
-        let mut source = Bytes::copied(FILE);
-        let mut open = pin!(Model::open(&mut source));
-        match open.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(model) => model.expect("the bundled model"),
-            Poll::Pending => unreachable!("bytes are there at once"),
-        }
+        block_on(Model::open(&mut Bytes::copied(FILE))).expect("the bundled model")
     }
 
     /// Of a board with its pace; a context that all of them have room for.
-    fn estimated(board: &Board, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
+    fn estimated(board: &BoardSpec, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
         let model = model();
         let source = if weights == Weights::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
         let options = options(&pace, &model, weights).context(128);
         let plan = Plan::new(&model, &source, board.memory(), &options).expect("it fits");
-        of(Estimate { model: &model, plan: &plan, pace, weights, check_every: CHECK_EVERY })
-    }
-
-    #[test]
-    fn instructions_are_those_that_were_counted() {
-        let model = model();
-        // docs/performance.md: the stages of a token, but for reading, tokenizer and embedding.
-        let count = |cpu, positions, head| Instructions::of(model.header(), cpu, positions, head).all();
-        let within = |range: Range, counted: u64| {
-            assert!((range.low * 98 / 100..=range.high * 102 / 100).contains(&counted), "{counted} {range:?}");
-        };
-        within(count(&Cpu::RV32, 21, true), 376_232 + 972_928 + 4_446_048 + 603_173 + 311_666 + 550_156);
-        within(count(&Cpu::RV32, 40, false), 484_566 + 3_775_112 + 501_606 + 261_790);
-        within(count(&Cpu::LX6, 21, true), 840_672 + 676_147 + 3_262_384 + 1_678_950 + 627_597 + 968_863);
-        within(count(&Cpu::LX6, 40, false), 1_061_988 + 2_771_703 + 1_397_519 + 528_616);
+        of(Estimate { model: &model, plan: &plan, pace, weights })
     }
 
     #[test]
@@ -480,7 +256,7 @@ mod tests {
         let pace = Pace::of(board);
         let options = options(&pace, &model, Weights::Card);
         let plan = Plan::new(&model, &Bytes::copied(FILE), board.memory(), &options).expect("it fits");
-        let estimate = Estimate { model: &model, plan: &plan, pace, weights: Weights::Card, check_every: CHECK_EVERY };
+        let estimate = Estimate { model: &model, plan: &plan, pace, weights: Weights::Card };
         let Range { low, high } = estimate.token(64);
         let rate = |time: u64| std::format!("{:.2}", 1e6 / time as f64);
         let line = std::format!("expected: {} to {} tokens/s, by", rate(high), rate(low));
@@ -515,7 +291,7 @@ mod tests {
         let pace = Pace {
             card: Range::exactly(10_000_000),
             command: Range::exactly(0),
-            large: Range::exactly(20_000_000),
+            external: Range::exactly(20_000_000),
             ..Pace::of(&boards::ESP32_CAM)
         };
         // All of it is read in a second, waited for in half of one, and multiplied in a quarter: half of it each way.
@@ -529,12 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_by_itself_costs_the_longer_time() {
+    fn a_card_with_dma_costs_the_longer_time() {
         let alone = Pace { cores: 1, ..Pace::of(&boards::ESP32_CAM) };
         let work = Instructions { rows: Range::exactly(1000), rest: Range::exactly(2_400_000) };
         let traffic = Traffic { reads: 100, bytes: 1_000_000, ..Traffic::default() };
         let pass = |pace| estimated(&boards::ESP32_C3_SPI, pace, Weights::Card, |of| of.pass(work, traffic, 0));
-        let [both, either] = [false, true].map(|reads_by_itself| pass(Pace { reads_by_itself, ..alone }));
+        let [both, either] = [false, true].map(|has_dma| pass(Pace { has_dma, ..alone }));
         let (computing, reading) = (alone.computing(work), alone.reading(traffic));
         assert_eq!(both, computing.plus(reading));
         assert_eq!(either, computing.max(reading));
