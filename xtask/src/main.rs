@@ -1,29 +1,17 @@
-//! rillm's own chores, as `cargo xtask CHORE`.
+//! rillm's own tasks, as `cargo xtask TASK`.
 
-mod card;
-mod elf;
-mod emulate;
 mod esp;
-mod faults;
-mod interrupt;
-mod jobs;
-mod measure;
-mod prove;
-mod qemu;
-mod terminal;
-mod toolchain;
-mod xtensa_toolchain;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use emulated_tests::{emulate, faults, measure, prove};
 
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "rillm's own chores",
+    about = "rillm's own tasks",
     after_help = "Examples:
   # The bundled model on an emulated RISC-V chip with an SD card
   cargo xtask emulate rv32 --prompt \"Once upon a time\"
@@ -36,11 +24,11 @@ use clap::{Parser, Subcommand};
 )]
 struct Cli {
     #[command(subcommand)]
-    chore: Chore,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Chore {
+enum Task {
     /// Boot a board's firmware in QEMU and talk to it
     Emulate(emulate::Args),
     /// Prove on emulated boards that they compute what this computer does
@@ -51,27 +39,21 @@ enum Chore {
     Measure(measure::Args),
     /// Firmware for ESP32 boards
     #[command(subcommand)]
-    Esp(esp::Chore),
+    Esp(esp::Task),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().chore {
-        Chore::Emulate(args) => emulate::run(&args),
-        Chore::Prove(args) => prove::run(&args),
-        Chore::Faults(args) => faults::run(&args),
-        Chore::Measure(args) => measure::run(&args),
-        Chore::Esp(chore) => esp::run(&chore),
+    let result = match Cli::parse().task {
+        Task::Emulate(args) => emulate::run(&args),
+        Task::Prove(args) => prove::run(&args),
+        Task::Faults(args) => faults::run(&args),
+        Task::Measure(args) => measure::run(&args),
+        Task::Esp(task) => esp::run(&task),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
         ExitCode::FAILURE
     })
-}
-
-/// The repository.
-fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().map_or(manifest.clone(), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rillm::sampler::Sampling;
+use rillm::Sampling;
 
 use crate::support::expected;
 

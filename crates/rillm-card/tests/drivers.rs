@@ -6,7 +6,7 @@ use crate::support::{BLOCK, FAT16, Failed, block_on, content, read_all};
 use aligned::{A1, A4, A64, Aligned, Alignment};
 use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx};
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource};
 use rillm_card::{Async, Blocking, CardFile, Error, stop_sending};
 
 const LEN: usize = 30 * 512;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use crate::support::{BLOCK, FAT32, Failed, Memory, block_on, content, open, read_all};
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource};
 use rillm_card::{Blocks, CardFile, Error, RETRIES};
 
 const LEN: usize = 20 * 512;

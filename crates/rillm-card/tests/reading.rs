@@ -2,7 +2,7 @@
 
 use crate::support::{self, BLOCK, FAT16, FAT32, Memory, block_on, content, layouts, open, read_all};
 use proptest::prelude::*;
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource};
 use rillm_card::{CardFile, Error};
 
 #[test]

@@ -17,6 +17,7 @@ Type the beginning of a text; the model goes on with it.
                none
 /check on|off  after each text a line to compare with `rillm run --check`
 /stats         what was done since the start, and where the memory goes
+/stats --json  the same figures as one line of JSON
 /bench         whether the board multiplies right, and what it takes
 /model         the model; with a name, open that file instead
 /reset         forget the text, all settings as they were at the start
@@ -38,6 +39,8 @@ pub enum Command<'l> {
     /// Set one.
     Set(Setting, &'l str),
     Stats,
+    /// The same as JSON.
+    StatsJson,
     /// What the board's multiplication takes.
     Bench,
     Reset,
@@ -84,6 +87,7 @@ impl<'l> Command<'l> {
             // Without a value it is cleared.
             "stop" => return Ok(Self::Set(Setting::Stop, value)),
             "model" if !value.is_empty() => return Ok(Self::Open(value)),
+            "stats" if value == "--json" => return Ok(Self::StatsJson),
             _ => {
                 let command = match name {
                     "stats" => Self::Stats,
@@ -114,6 +118,8 @@ mod tests {
         assert_eq!(Command::parse("/stop"), Ok(Command::Set(Setting::Stop, "")));
         assert_eq!(Command::parse("/model "), Ok(Command::Model));
         assert_eq!(Command::parse("/model MY STORY.RIL"), Ok(Command::Open("MY STORY.RIL")));
+        assert_eq!(Command::parse("/stats"), Ok(Command::Stats));
+        assert_eq!(Command::parse("/stats --json"), Ok(Command::StatsJson));
         assert_eq!(Command::parse("/stats now"), Err(Unknown::Value("stats", "now")));
         assert_eq!(Command::parse("/"), Err(Unknown::Name("")));
         assert_eq!(Command::parse("/Temp 1"), Err(Unknown::Name("Temp")));

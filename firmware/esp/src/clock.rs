@@ -2,7 +2,9 @@
 
 use esp_hal::clock::cpu_clock;
 use rillm_console::Clock;
-use rillm_console::summary::Unit;
+use rillm_generate::Unit;
+
+use crate::platform;
 
 /// Cycles of a tick are two to the power of so many: a counter of 32 bits then goes round in an hour and a quarter at 240 MHz.
 const CYCLES_LOG2: u32 = 8;
@@ -13,8 +15,7 @@ pub fn clock() -> Clock {
 }
 
 fn ticks() -> u32 {
-    #[cfg(feature = "simulator")]
-    crate::simulator::forget_windows();
+    platform::enter();
     (cycles() >> CYCLES_LOG2) as u32
 }
 

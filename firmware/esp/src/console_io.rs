@@ -7,15 +7,12 @@ use esp_hal::Blocking;
 use esp_hal::gpio::interconnect::{PeripheralInput, PeripheralOutput};
 use esp_hal::uart::{Config, Instance, Uart};
 
-/// A simulated line is as slow as a real one.
-const BAUD: u32 = if cfg!(feature = "simulator") { 5_000_000 } else { 115_200 };
+use crate::platform::{self, BAUD, Input};
 
 /// The serial line. A byte that is lost, because the line was noisy or its buffer full, is passed over.
 pub struct Console {
     uart: Uart<'static, Blocking>,
-    /// A byte that has come.
-    #[cfg(not(feature = "simulator"))]
-    next: Option<u8>,
+    input: Input,
 }
 
 impl Console {
@@ -27,20 +24,7 @@ impl Console {
     ) -> Self {
         let config = Config::default().with_baudrate(BAUD);
         let uart = Uart::new(uart, config).expect("every chip's clock can make that");
-        Self {
-            uart: uart.with_rx(rx).with_tx(tx),
-            #[cfg(not(feature = "simulator"))]
-            next: None,
-        }
-    }
-
-    /// Takes a byte, if there is one. A buffer that overflowed is empty afterwards: only a byte at hand can be promised.
-    #[cfg(not(feature = "simulator"))]
-    fn poll(&mut self) {
-        let mut byte = [0];
-        if self.next.is_none() && self.uart.read_buffered(&mut byte) == Ok(1) {
-            self.next = Some(byte[0]);
-        }
+        Self { uart: uart.with_rx(rx).with_tx(tx), input: Input::default() }
     }
 }
 
@@ -50,38 +34,19 @@ impl ErrorType for Console {
 
 impl Read for Console {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
-        #[cfg(feature = "simulator")]
-        return Ok(crate::simulator::read(buf));
-        #[cfg(not(feature = "simulator"))]
-        {
-            let Some(slot) = buf.first_mut() else { return Ok(0) };
-            loop {
-                self.poll();
-                if let Some(byte) = self.next.take() {
-                    *slot = byte;
-                    return Ok(1);
-                }
-            }
-        }
+        Ok(self.input.read(&mut self.uart, buf))
     }
 }
 
 impl ReadReady for Console {
     fn read_ready(&mut self) -> Result<bool, Infallible> {
-        #[cfg(feature = "simulator")]
-        return Ok(crate::simulator::read_ready());
-        #[cfg(not(feature = "simulator"))]
-        {
-            self.poll();
-            Ok(self.next.is_some())
-        }
+        Ok(self.input.is_ready(&mut self.uart))
     }
 }
 
 impl Write for Console {
     fn write(&mut self, buf: &[u8]) -> Result<usize, Infallible> {
-        #[cfg(feature = "simulator")]
-        crate::simulator::forget_windows();
+        platform::enter();
         // There is no flow control: room comes by the chip's own clock, whoever listens.
         loop {
             if let Ok(len) = self.uart.write(buf) {

@@ -23,21 +23,24 @@ mod console_io;
 mod flash;
 mod memory;
 mod model;
+#[cfg(not(feature = "psram"))]
+mod no_psram;
+#[cfg(not(feature = "second-core"))]
+mod one_core;
+mod platform;
+#[cfg(feature = "psram")]
 mod psram;
 mod report;
 #[cfg(feature = "second-core")]
 mod second_core;
-#[cfg(feature = "simulator")]
-mod simulator;
+mod serve;
 #[cfg(feature = "usb")]
 mod usb_console;
 
-use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::block_on;
 // The panic handler.
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;
@@ -46,20 +49,23 @@ use esp_hal::peripherals::CPU_CTRL;
 #[cfg(feature = "psram")]
 use esp_hal::peripherals::PSRAM;
 use esp_hal::peripherals::Peripherals;
-use rillm::plan::PlanOptions;
+use rillm_boards::BoardSpec;
 use rillm_card::Slot;
-use rillm_console::Board;
-use rillm_console::boards::Board as BoardFacts;
-use rillm_console::estimate::{self, Estimate, Pace, Range, Weights};
+
+#[cfg(not(feature = "psram"))]
+use no_psram as psram;
+#[cfg(not(feature = "second-core"))]
+use one_core as second_core;
+use serve::{Hardware, serve};
 
 pub use console_io::Console;
-pub use rillm_console::boards;
+pub use rillm_boards as boards;
 #[cfg(feature = "usb")]
 pub use usb_console::{Both, UsbConsole};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// What some compilers call where a program cannot go on. The ROM of the ESP32 has one.
+/// The function that some compilers call at code that cannot be reached. The ROM of the ESP32 has one.
 #[cfg(feature = "esp32s3")]
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {
@@ -73,8 +79,8 @@ pub fn init() -> Peripherals {
 
 /// A board, as an example wires it.
 pub struct Firmware<C, S> {
-    /// What it is. One that nobody has described is the nearest of them, with another name: `Board { name: "my board", ..ESP32_CAM }`.
-    pub board: &'static BoardFacts,
+    /// What it is. One that nobody has described is the nearest of them, with another name: `BoardSpec { name: "my board", ..ESP32_CAM }`.
+    pub board: &'static BoardSpec,
     /// The serial line.
     pub console: C,
     /// The slot for a card.
@@ -94,90 +100,32 @@ where
 {
     /// Serves the console for good.
     pub fn run(self) -> ! {
-        #[cfg(feature = "simulator")]
-        simulator::forget_windows();
+        platform::enter();
         let stack = memory::stack();
         let Self {
-            board: facts,
-            mut console,
+            board,
+            console,
             card,
             #[cfg(feature = "psram")]
             psram,
             #[cfg(feature = "second-core")]
             second_core,
         } = self;
-        #[cfg(feature = "second-core")]
-        let second_core = second_core.filter(|_| !cfg!(feature = "one-core"));
-        #[cfg(feature = "simulator")]
-        let (psram, second_core) = simulator::wanted(psram, second_core);
-
-        let (spare, core_stack) = memory::spare();
-        #[cfg(feature = "second-core")]
-        let two_cores = second_core.is_some();
-        #[cfg(not(feature = "second-core"))]
-        let two_cores = false;
-        // The two cores' caches are one to the PSRAM: it is mapped before the second core starts, and looked at after it.
-        #[cfg(feature = "psram")]
-        let mapped = psram.map(|psram| psram::map(psram, two_cores)).transpose();
-        #[cfg(feature = "second-core")]
-        let dot = second_core.map(|core| second_core::start(core, core_stack));
-        #[cfg(not(feature = "second-core"))]
-        let (dot, ()) = (None, *core_stack);
-        #[cfg(feature = "psram")]
-        let psram = mapped.and_then(|mapped| mapped.map(psram::Mapped::memory).transpose());
         #[cfg(not(feature = "psram"))]
-        let psram: Result<Option<&'static mut [u8]>, psram::Error> = Ok(None);
-        let report = report::Report {
-            psram: psram.as_ref().map(|psram| psram.as_ref().map(|memory| memory.len())).map_err(|&error| error),
-            two_cores,
-            stack,
-        };
-        let large = psram.ok().flatten();
-        let facts = BoardFacts { psram: facts.psram.filter(|_| large.is_some()), ..*facts };
-        let cache_in_large = large.is_none() || !psram::for_weights_alone();
-        let large = large.unwrap_or(spare);
-        let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&facts) };
-        // Of the model that is opened: where it is, and how fast the card is.
-        let found = Cell::new((Weights::Flash, published));
+        let psram = None;
+        #[cfg(not(feature = "second-core"))]
+        let second_core = None;
+        let parts = platform::parts();
+        let psram = psram.filter(|_| parts.psram);
+        let second_core = second_core.filter(|_| parts.second_core && !cfg!(feature = "one-core"));
 
-        let check_every = PlanOptions::new(0).check_every;
-        let board = Board {
-            name: facts.name,
-            clock: Some(clock::clock()),
-            plan: &|model| {
-                let (weights, pace) = found.get();
-                PlanOptions { cache_in_large, check_every, ..estimate::options(&facts, &pace, model, weights) }
-            },
-            dot,
-            start: &|out| report.start(out),
-            expect: &|out, model, plan| {
-                let (weights, pace) = found.get();
-                writeln!(out, "{}", Estimate { model, plan, pace, weights, check_every })?;
-                report.ready(out)
-            },
-            stats: &|out| report.stats(out),
-        };
-        let fast = memory::fast();
-        #[cfg(feature = "simulator")]
-        let card = {
-            drop(card);
-            simulator::Card
-        };
-        let card = RefCell::new(card);
-        let open = async |name: Option<&str>| {
-            let opened = model::open(&card, name).await;
-            if let Ok((_, about)) = &opened {
-                let (weights, rate) = about.pace();
-                // What a command takes is in what was measured.
-                let card =
-                    rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
-                found.set((weights, card.unwrap_or(published)));
-            }
-            opened
-        };
-        loop {
-            // A serial line has no end, and what goes wrong on it is passed over.
-            let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, fast, large));
-        }
+        // The two cores' caches are one to the PSRAM: it is mapped before the second core starts, and looked at after it.
+        let (spare, core_stack) = memory::spare();
+        let mapped = psram::map(psram, second_core.is_some());
+        let dot = second_core::start(second_core, core_stack);
+        let psram = mapped.and_then(|mapped| mapped.map(psram::memory).transpose());
+
+        let hardware = Hardware { internal: memory::fast(), spare, psram, dot, stack };
+        serve(board, console, platform::slot(card), hardware)
     }
 }

@@ -5,9 +5,11 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use esp_hal::ram;
-use rillm_console::boards::{self, Chip};
-use rillm_painted::Stack;
+use rillm_boards::{self as boards, Chip};
+use rillm_watermark::Stack;
 use static_cell::ConstStaticCell;
+
+use crate::second_core;
 
 #[cfg(feature = "esp32")]
 const CHIP: Chip = boards::ESP32;
@@ -21,16 +23,8 @@ const CHIP: Chip = boards::ESP32_C6;
 const CHIP: Chip = boards::ESP32_P4;
 /// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
 const FAST_LEN: usize = CHIP.sram;
-/// Bytes of the second core's stack, on which it multiplies, and nothing else.
-#[cfg(feature = "second-core")]
-const CORE_STACK_LEN: usize = 8 << 10;
 /// Bytes of the block of memory that the bootloader has had, but for that stack.
 const SPARE_LEN: usize = CHIP.spare;
-
-#[cfg(feature = "second-core")]
-type CoreStack = esp_hal::system::Stack<CORE_STACK_LEN>;
-#[cfg(not(feature = "second-core"))]
-type CoreStack = ();
 
 /// As DMA and caches like it.
 #[repr(C, align(64))]
@@ -39,7 +33,7 @@ struct Aligned<T>(T);
 /// What lies in the memory that the bootloader has had.
 #[repr(C, align(16))]
 struct Reclaimed {
-    stack: CoreStack,
+    stack: second_core::Stack,
     spare: [u8; SPARE_LEN],
 }
 
@@ -61,7 +55,7 @@ pub fn fast() -> &'static mut [u8] {
 
 /// Memory that is not next to the engine's, where there is no PSRAM in its place; and the second core's stack. To be called
 /// once.
-pub fn spare() -> (&'static mut [u8], &'static mut CoreStack) {
+pub fn spare() -> (&'static mut [u8], &'static mut second_core::Stack) {
     let start = (&raw mut RECLAIMED).cast::<u8>();
     // SAFETY: nobody else uses it, as this is called once; all bytes of it are written before it is lent, and those of a stack
     // need not be.

@@ -3,12 +3,13 @@
 use core::cell::RefCell;
 use core::fmt;
 
-use rillm::source::{Sector, WeightSource};
-use rillm::sources::{Bytes, PastTheEnd};
+use rillm::source::PastTheEnd;
+use rillm::{Bytes, Sector, WeightSource};
+use rillm_boards::Weights;
+use rillm::source::PastTheEnd;
 use rillm_card::{Blocks, Error as CardError, Slot};
-use rillm_console::estimate::Weights;
 
-use crate::{card, flash};
+use crate::{card, flash, platform};
 
 /// What the model in flash is called.
 const FLASH: &str = "flash";
@@ -95,8 +96,7 @@ impl<S: Blocks> WeightSource for Model<'_, S> {
     type Error = Error<S::Error>;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
-        #[cfg(feature = "simulator")]
-        crate::simulator::forget_windows();
+        platform::enter();
         match self {
             Self::Card(file) => file.read(first, buf).await.map_err(Error::Card),
             Self::Flash(bytes) => bytes.read(first, buf).await.map_err(Error::Flash),
@@ -104,8 +104,7 @@ impl<S: Blocks> WeightSource for Model<'_, S> {
     }
 
     fn memory(&self) -> Option<&[u8]> {
-        #[cfg(feature = "simulator")]
-        crate::simulator::forget_windows();
+        platform::enter();
         match self {
             Self::Card(file) => file.memory(),
             Self::Flash(bytes) => bytes.memory(),

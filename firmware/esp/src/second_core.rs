@@ -6,10 +6,11 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use esp_hal::peripherals::CPU_CTRL;
-use esp_hal::system::{CpuControl, Stack};
+use esp_hal::system::CpuControl;
 use rillm::kernels::{Dot, Rows};
 
 use crate::clock::cycles;
+use crate::platform;
 
 /// Rows, a vector, and a sum for each row.
 struct Job<'a> {
@@ -24,16 +25,18 @@ const PATIENCE: u64 = 1 << 31;
 /// What the second core is to do; null where it has nothing to.
 static JOB: AtomicPtr<Job<'static>> = AtomicPtr::new(ptr::null_mut());
 
-/// Starts the second core, and returns what multiplies with both.
-pub fn start<const LEN: usize>(core: CPU_CTRL<'static>, stack: &'static mut Stack<LEN>) -> Dot {
-    #[cfg(feature = "simulator")]
-    crate::simulator::before_second_core();
+/// The second core's stack, on which it multiplies, and nothing else.
+pub type Stack = esp_hal::system::Stack<{ 8 << 10 }>;
+
+/// Starts the second core, if it is to be used, and returns what multiplies with both.
+pub fn start(core: Option<CPU_CTRL<'static>>, stack: &'static mut Stack) -> Option<Dot> {
+    let core = core?;
+    platform::before_second_core();
     let guard = CpuControl::new(core).start_app_core(stack, work);
     // Dropping the guard would stop it.
     mem::forget(guard.expect("a core that a reset has stopped; switch the power off and on"));
-    #[cfg(feature = "simulator")]
-    crate::simulator::after_second_core();
-    dot
+    platform::after_second_core();
+    Some(dot)
 }
 
 /// The second core's program.
@@ -47,8 +50,7 @@ fn work() {
         // SAFETY: the first core has given it a job that is there, with all that it borrows, until it is null again; and that
         // core uses none of it meanwhile but what it shares.
         let Job { rows, x, sums } = unsafe { &mut *job };
-        #[cfg(feature = "simulator")]
-        crate::simulator::forget_windows();
+        platform::enter();
         rows.dot(x, sums);
         JOB.store(ptr::null_mut(), Ordering::Release);
     }
@@ -57,8 +59,7 @@ fn work() {
 /// Multiplies the first half of the rows while the second core multiplies the others. Each row's sum is computed by one core,
 /// from beginning to end: the bits are those of one core.
 fn dot(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    #[cfg(feature = "simulator")]
-    crate::simulator::forget_windows();
+    platform::enter();
     let half = rows.len().div_ceil(2);
     let (first, second) = rows.split_at(half);
     let (first_sums, second_sums) = sums.split_at_mut(half);

@@ -9,24 +9,15 @@ use std::process::{Command, exit};
 use anyhow::{Result, bail};
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use rillm_console::boards::{ALL, Board};
-
-use crate::{root, toolchain, xtensa_toolchain};
-
-/// The flags for rustc that the firmware's `.cargo/config.toml` has, as far as a compiler that is not espup's takes them.
-pub const FLAGS: &str = "-C link-arg=-Tlinkall.x";
-
-/// Where the firmware's sources lie.
-pub fn dir() -> PathBuf {
-    root().join("firmware/esp")
-}
+use rillm_boards::{ALL, BoardSpec};
+use rillm_firmware_builder::{esp, toolchain};
 
 /// A board, and what its firmware has.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Firmware {
     /// The board: esp32-cam, for example; `list` names them all
     #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
-    pub board: &'static Board,
+    pub board: &'static BoardSpec,
     /// A .rillm file for the flash, in place of the bundled model
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
@@ -47,18 +38,18 @@ impl Firmware {
         if let Some(model) = self.checked_model()? {
             cargo.env("RILLM_MODEL", model);
         }
-        toolchain::build(cargo, &dir())
+        toolchain::build(cargo, &esp::dir())
     }
 
     /// The cargo command that builds it with more of the package's features.
     fn cargo(&self, features: &[&str]) -> Result<Command> {
         let chip = chip(self.board);
-        let mut cargo = cargo(target(&chip))?;
+        let mut cargo = esp::cargo(target(&chip), &[])?;
         let features: Vec<&str> = [chip.as_str()].into_iter().chain(features.iter().copied()).collect();
         cargo.args(["--example", self.board.id, "--features", &features.join(",")]);
         // What only this chip can be built with.
         let own = format!(".cargo/{chip}.toml");
-        if dir().join(&own).is_file() {
+        if esp::dir().join(&own).is_file() {
             cargo.args(["--config", &own]);
         }
         Ok(cargo)
@@ -78,17 +69,12 @@ impl Firmware {
     }
 }
 
-/// The cargo command that builds for `target`.
-fn cargo(target: &str) -> Result<Command> {
-    if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, FLAGS, &[]) } else { toolchain::cargo(target) }
-}
-
 /// Takes a board's name. `list` prints the names that there are, and ends the program.
 #[derive(Clone)]
 pub struct BoardParser;
 
 impl TypedValueParser for BoardParser {
-    type Value = &'static Board;
+    type Value = &'static BoardSpec;
 
     fn parse_ref(
         &self,
@@ -97,7 +83,7 @@ impl TypedValueParser for BoardParser {
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
         let id = value.to_string_lossy();
-        if let Some(board) = Board::named(&id) {
+        if let Some(board) = BoardSpec::named(&id) {
             return Ok(board);
         }
         if id == "list" {
@@ -116,7 +102,7 @@ fn boards() -> String {
 }
 
 /// What a board's chip is called by espflash, and by the package's features: `esp32s3`.
-pub fn chip(board: &Board) -> String {
+pub fn chip(board: &BoardSpec) -> String {
     board.chip.name.to_lowercase().replace('-', "")
 }
 
@@ -147,7 +133,7 @@ mod tests {
     #[test]
     fn every_board_has_an_example() {
         for board in ALL {
-            let example = root().join("firmware/esp/examples").join(board.id).with_extension("rs");
+            let example = esp::dir().join("examples").join(board.id).with_extension("rs");
             assert!(example.is_file(), "{}", example.display());
         }
     }

@@ -2,9 +2,6 @@
 
 mod espflash;
 mod firmware;
-mod proof;
-mod rom;
-mod simulate;
 mod size;
 
 use std::fs;
@@ -13,17 +10,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use console::style;
-use rillm_console::boards::Board;
+use emulated_tests::simulate;
+use rillm_boards::BoardSpec;
+use rillm_firmware_builder::root;
 use serde_json::json;
 
 use self::espflash::{Line, Speed};
 use self::firmware::{BoardParser, Firmware};
 use self::size::Size;
-use crate::root;
 
 /// What can be done with it.
 #[derive(Clone, Debug, clap::Subcommand)]
-pub enum Chore {
+pub enum Task {
     /// Build a board's firmware: an ELF file, and the image for the flash
     #[command(after_help = "Examples:
   cargo xtask esp build --board esp32-cam
@@ -65,7 +63,7 @@ pub struct Flash {
 pub struct Monitor {
     /// The board: esp32-cam, for example; `list` names them all
     #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
-    board: &'static Board,
+    board: &'static BoardSpec,
     #[command(flatten)]
     line: Line,
 }
@@ -80,21 +78,21 @@ pub struct SizeArgs {
     json: bool,
 }
 
-/// Runs the chore.
+/// Runs the task.
 ///
 /// # Errors
 /// Something to build or to flash with is missing, or does not work.
-pub fn run(chore: &Chore) -> Result<ExitCode> {
-    match chore {
-        Chore::Build(firmware) => build(firmware),
-        Chore::Flash(args) => {
+pub fn run(task: &Task) -> Result<ExitCode> {
+    match task {
+        Task::Build(firmware) => build(firmware),
+        Task::Flash(args) => {
             espflash::look()?;
             let elf = args.firmware.build()?;
             espflash::flash(args.firmware.board, &args.line, args.speed, &elf, args.monitor)
         }
-        Chore::Monitor(args) => espflash::monitor(args.board, &args.line),
-        Chore::Size(args) => tell_size(args),
-        Chore::Simulate(args) => simulate::run(args),
+        Task::Monitor(args) => espflash::monitor(args.board, &args.line),
+        Task::Size(args) => tell_size(args),
+        Task::Simulate(args) => simulate::run(args),
     }
 }
 

@@ -1,10 +1,9 @@
 //! The engine's tokenizer over a section in memory, and random numbers for strings.
 
-use rillm::counted::{Counted, SectorReader};
-use rillm::error::Error;
 use rillm::format::{Section, SectionKind};
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
-use rillm::tokenizer::{Decoder, Encoder, Scratch, Tokenizer};
+use rillm::source::{Counted, SectorReader};
+use rillm::tokenizer::{Encoder, Scratch, Tokenizer};
+use rillm::{Decoder, Error, SECTOR_LEN, Sector, WeightSource};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::Value;
 

@@ -4,9 +4,7 @@
 
 mod board;
 
-use rillm::block_on;
-use rillm::source::{Sector, WeightSource};
-use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session, tokenizer::Decoder};
+use rillm::{Decoder, Memory, Model, PlanOptions, Sampling, Sector, Session, WeightSource, block_on};
 
 /// Where the model is read from: a card, a flash.
 struct Card;
@@ -20,18 +18,11 @@ impl WeightSource for Card {
 }
 
 /// Continues a prompt to the end of the text, or of the room for it.
-async fn tell(prompt: &str, ram: &mut [u8]) -> Result<(), rillm::error::Error<&'static str>> {
+async fn tell(prompt: &str, ram: &mut [u8]) -> Result<(), rillm::Error<&'static str>> {
     let model = Model::open(&mut Card).await?;
-    let options = PlanOptions::new(ram.len());
-    let mut session = match Session::new(&model, Card, &options, ram) {
-        Ok(session) => session,
-        Err(too_small) => {
-            board::print(format_args!("{too_small}"));
-            return Ok(());
-        }
-    };
+    let mut session = Session::new(&model, Card, Memory::internal(ram), &PlanOptions::default())?;
     session.push_text(prompt).await?;
-    let mut decoder = Decoder::new(false);
+    let mut decoder = Decoder::default();
     while session.tokens().len() < session.plan().context {
         let token = session.next(&Sampling::GREEDY).await?;
         if model.header().is_eos(token.id) {

@@ -1,0 +1,301 @@
+//! The boards that `firmware/esp` is for: what memory the engine has there, and how fast card, memory and processor are.
+//!
+//! The firmware takes its memory's size from here, and `rillm plan --board` everything: the two cannot differ. Nobody has
+//! measured any of this on the boards themselves. Each [`Figure`] says where it comes from.
+
+use rillm::MemoryLen;
+
+use crate::figure::Figure;
+use crate::instructions::Cpu;
+
+/// How a card is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// The chip's SD host with four data lines at 40 MHz and DMA: the next chunk is read while this one is multiplied.
+    Sdmmc,
+    /// SPI at 20 MHz, one data line, by the processor: it reads or multiplies.
+    Spi,
+}
+
+impl Bus {
+    /// Bytes a second within a read.
+    pub const fn rate(self) -> Figure {
+        match self {
+            Self::Sdmmc => Figure::new(
+                8_390_000,
+                17_000_000,
+                "8.4 MB/s: ESP32-S3, 40 MHz, 4 bits, raw blocks (github.com/atomic14/esp32-sdcard-msc); 17 MB/s: ESP32, \
+                 block reads (github.com/greiman/SdFat/issues/305)",
+            ),
+            Self::Spi => Figure::new(
+                1_260_000,
+                2_030_000,
+                "20 MHz: 1.67 MB/s (github.com/atomic14/esp32-sdcard-msc) at worst, 2.4 MB/s (20 Mbit/s less a block's token \
+                 and checksum) at best; and 17 instructions a byte for its checksum (docs/performance.md)",
+            ),
+        }
+    }
+
+    /// Microseconds that a read takes before its first byte, and to end.
+    pub const fn command(self) -> Figure {
+        Figure::new(
+            100,
+            600,
+            "0.6 ms: a card's wait before a read's first block (cqr113.github.io/2018/07/29/TF-Card); a read that goes on \
+             where the last one ended may find its block waiting, 0.1 ms is a guess",
+        )
+    }
+
+    /// Whether the processor computes while a chunk is read.
+    pub const fn has_dma(self) -> bool {
+        matches!(self, Self::Sdmmc)
+    }
+
+    /// In words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Sdmmc => "SDMMC, 4 bits at 40 MHz, DMA",
+            Self::Spi => "SPI at 20 MHz",
+        }
+    }
+}
+
+/// A chip as this firmware uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chip {
+    /// Its name.
+    pub name: &'static str,
+    /// What its processor's instructions take.
+    pub cpu: &'static Cpu,
+    /// Processor clock.
+    pub mhz: u32,
+    /// Cores that share the rows of a matrix.
+    pub cores: u32,
+    /// Bytes of internal RAM that the firmware gives to the engine, in one piece. The linker refuses what leaves less than 32 KiB
+    /// for the stack; docs/performance.md has what is left.
+    pub sram: usize,
+    /// Bytes of internal RAM that are not in one piece with it: the engine's external memory in place of PSRAM where there is none.
+    pub spare: usize,
+    /// Bytes of flash that can be mapped as data.
+    pub mapped: usize,
+    /// Bytes a second from mapped flash.
+    pub flash_rate: Figure,
+}
+
+/// External RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Psram {
+    /// Bytes that are mapped.
+    pub len: usize,
+    /// Bytes a second, read in order through the cache.
+    pub rate: Figure,
+}
+
+/// What is known of a board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoardSpec {
+    /// What it is called on command lines, and its file in `firmware/esp/examples`.
+    pub id: &'static str,
+    /// What its maker calls it.
+    pub name: &'static str,
+    /// Its chip.
+    pub chip: &'static Chip,
+    /// Its external RAM, if it has any.
+    pub psram: Option<Psram>,
+    /// Bytes of its flash.
+    pub flash: usize,
+    /// How a card is attached.
+    pub card: Bus,
+}
+
+impl BoardSpec {
+    /// The board that is called `id`.
+    pub fn named(id: &str) -> Option<&'static Self> {
+        ALL.iter().find(|board| board.id == id).copied()
+    }
+
+    /// The memory that the firmware gives to the engine.
+    pub const fn memory(&self) -> MemoryLen {
+        MemoryLen { internal: self.chip.sram, external: self.external_len() }
+    }
+
+    /// Bytes of the engine's external memory.
+    pub const fn external_len(&self) -> usize {
+        match self.psram {
+            Some(psram) => psram.len,
+            None => self.chip.spare,
+        }
+    }
+
+    /// What the engine's external memory is.
+    pub const fn external_name(&self) -> &'static str {
+        if self.psram.is_some() { "PSRAM" } else { "more SRAM" }
+    }
+
+    /// Bytes of the longest model file that the board's flash holds beside the firmware, and maps.
+    pub const fn flash_model_len(&self) -> usize {
+        let (held, mapped) = (self.flash - FIRMWARE_LEN, self.chip.mapped - CONSTANTS_LEN);
+        if held < mapped { held } else { mapped }
+    }
+}
+
+/// Bytes of flash for bootloader, partition table and program: the program starts at 64 KiB (espflash's partition table)
+/// and has less than 576 KiB itself (`cargo xtask esp size`).
+const FIRMWARE_LEN: usize = 640 << 10;
+/// Bytes of constants that are mapped with a model: 33 KB (docs/performance.md, firmware) in pages of 64 KiB.
+const CONSTANTS_LEN: usize = 64 << 10;
+
+/// espflash's default, which every flash chip can do: two data lines at 40 MHz. A cache line of 32 bytes takes 8 + 12 + 4
+/// clocks of command, address and mode, and 128 of data.
+const FLASH_DIO_40: Figure = Figure::new(
+    5_000_000,
+    8_400_000,
+    "8.4 MB/s: 152 clocks for a cache line of 32 bytes over two lines at 40 MHz, espflash's default; 5 MB/s: a guess at \
+     what the cache adds",
+);
+
+/// Quad SPI at 40 MHz, esp-hal's default on the ESP32.
+const QUAD_40: Figure = Figure::new(
+    10_000_000,
+    16_400_000,
+    "10 MB/s: half of what 80 MHz gave (esp32.com viewtopic.php?p=61383); 16.4 MB/s: 78 clocks for a cache line of 32 \
+     bytes at 40 MHz, esp-hal's default",
+);
+
+/// Octal, both edges, 80 MHz.
+const OCTAL_80: Figure = Figure::new(
+    37_000_000,
+    84_000_000,
+    "37 to 84 MB/s with cache lines of 16 to 64 bytes (github.com/project-x51/esp32-s3-memorycopy/issues/2)",
+);
+
+/// Sixteen lines.
+const HEX: Figure = Figure::new(
+    80_000_000,
+    400_000_000,
+    "400 MB/s: in theory (esp32.com viewtopic.php?t=47015); 80 MB/s: a guess, no less than the ESP32-S3's",
+);
+
+/// Two LX6 cores with MAC16.
+///
+/// esp-hal's `dram_seg` has 192 KiB, of which stack and variables take what is missing here; `dram2_seg`, the spare piece,
+/// has 98,768 bytes, of which the second core's stack takes 8 KiB.
+pub const ESP32: Chip = Chip {
+    name: "ESP32",
+    cpu: &Cpu::LX6,
+    mhz: 240,
+    cores: 2,
+    sram: 144 << 10,
+    spare: 86 << 10,
+    // esp-hal's `drom_seg`.
+    mapped: 4 << 20,
+    flash_rate: FLASH_DIO_40,
+};
+
+/// Two LX7 cores with MAC16.
+///
+/// esp-hal's `dram_seg` has 341,760 bytes; code in RAM, stack and variables take the rest. Its `dram2_seg` has 73,744.
+pub const ESP32_S3: Chip = Chip { name: "ESP32-S3", sram: 224 << 10, spare: 63 << 10, mapped: 32 << 20, ..ESP32 };
+
+/// One RISC-V core. esp-hal's `DRAM` has 320,512 bytes, code in RAM included, and its `dram2_seg` 66,320.
+pub const ESP32_C3: Chip = Chip {
+    name: "ESP32-C3",
+    cpu: &Cpu::RV32,
+    mhz: 160,
+    cores: 1,
+    sram: 248 << 10,
+    spare: 63 << 10,
+    // esp-hal's `DROM`.
+    mapped: 4 << 20,
+    flash_rate: FLASH_DIO_40,
+};
+
+/// One RISC-V core. esp-hal's `RAM` has 452,112 bytes, code in RAM included. Its `ROM` is mapped for code and constants together.
+pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, mapped: (4 << 20) - (576 << 10), ..ESP32_C3 };
+
+/// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 450,496 bytes beside 256 KiB of cache.
+pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C6 };
+
+/// A camera board with a card slot and PSRAM: 8 MB of it on many, of which the chip maps 4 MiB.
+pub const ESP32_CAM: BoardSpec = BoardSpec {
+    id: "esp32-cam",
+    name: "AI-Thinker ESP32-CAM",
+    chip: &ESP32,
+    psram: Some(Psram { len: 4 << 20, rate: QUAD_40 }),
+    flash: 4 << 20,
+    card: Bus::Sdmmc,
+};
+
+/// A module with PSRAM, and a card slot wired for SPI.
+pub const ESP32_WROVER: BoardSpec =
+    BoardSpec { id: "esp32-wrover", name: "ESP32-WROVER with a card slot", card: Bus::Spi, ..ESP32_CAM };
+
+/// The variant N16R8, and a card slot wired to it.
+pub const ESP32_S3_DEVKITC: BoardSpec = BoardSpec {
+    id: "esp32-s3-devkitc",
+    name: "ESP32-S3-DevKitC-1 N16R8 with a card slot",
+    chip: &ESP32_S3,
+    psram: Some(Psram { len: 8 << 20, rate: OCTAL_80 }),
+    flash: 16 << 20,
+    card: Bus::Sdmmc,
+};
+
+/// Its card slot is wired for SPI.
+pub const XIAO_ESP32S3_SENSE: BoardSpec = BoardSpec {
+    id: "xiao-esp32s3-sense",
+    name: "Seeed XIAO ESP32S3 Sense",
+    flash: 8 << 20,
+    card: Bus::Spi,
+    ..ESP32_S3_DEVKITC
+};
+
+/// No PSRAM, no SD host.
+pub const ESP32_C3_SPI: BoardSpec = BoardSpec {
+    id: "esp32-c3",
+    name: "ESP32-C3 with a card slot",
+    chip: &ESP32_C3,
+    psram: None,
+    flash: 4 << 20,
+    card: Bus::Spi,
+};
+
+/// No PSRAM, no SD host.
+pub const ESP32_C6_SPI: BoardSpec =
+    BoardSpec { id: "esp32-c6", name: "ESP32-C6 with a card slot", chip: &ESP32_C6, ..ESP32_C3_SPI };
+
+/// Espressif's evaluation board.
+pub const ESP32_P4_EV: BoardSpec = BoardSpec {
+    id: "esp32-p4",
+    name: "ESP32-P4-Function-EV-BoardSpec",
+    chip: &ESP32_P4,
+    psram: Some(Psram { len: 32 << 20, rate: HEX }),
+    flash: 16 << 20,
+    card: Bus::Sdmmc,
+};
+
+/// All of them.
+pub static ALL: [&BoardSpec; 7] =
+    [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_C3_SPI, &ESP32_C6_SPI, &ESP32_P4_EV];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_are_found_by_name_and_make_sense() {
+        for (index, board) in ALL.iter().enumerate() {
+            assert_eq!(BoardSpec::named(board.id).map(|found| found.name), Some(board.name));
+            assert!(ALL[..index].iter().all(|other| other.id != board.id), "{}", board.id);
+            let chip = board.chip;
+            assert!(chip.sram < 1 << 20 && chip.sram.is_multiple_of(1 << 10), "{}", board.id);
+            assert!(board.flash_model_len() > 3 << 20 && board.flash_model_len() < board.flash, "{}", board.id);
+            let figures = [board.card.rate(), board.card.command(), chip.flash_rate];
+            let cpu = chip.cpu.figures().map(|(_, figure, _)| figure);
+            for figure in figures.iter().chain(&cpu).chain(board.psram.as_ref().map(|psram| &psram.rate)) {
+                assert!(figure.range.low > 0 && figure.range.low <= figure.range.high, "{figure:?}");
+                assert!(!figure.source.is_empty());
+            }
+        }
+        assert_eq!(BoardSpec::named("esp8266"), None);
+    }
+}

@@ -1,0 +1,202 @@
+//! `/bench`: whether this board's multiplication is the one that every board does, and what it takes.
+
+use core::fmt;
+use core::hint::black_box;
+
+use rillm::kernels::Rows;
+
+use crate::Clock;
+use rillm_generate::number::Hundredths;
+use rillm_generate::{Unit, micros};
+
+/// Values of the longest row, and how many of such rows there are. Small, because all of it is on the stack.
+const COLS: usize = 1024;
+const ROWS: usize = 4;
+/// Rows that the engine multiplies at a time.
+const STRIP: usize = 16;
+/// Values that share a scale, as `rillm convert` has it.
+const GROUP: usize = 32;
+const ROW_LEN: usize = (COLS + COLS / GROUP + 1).next_multiple_of(4);
+/// Random matrices that are compared.
+const TRIALS: usize = 500;
+/// Times that a matrix is multiplied between two looks at the clock. There are more looks, up to so many, until a tick is less
+/// than a five-hundredth of what is measured: some clocks are coarse.
+const REPEATS: usize = 50;
+const LOOKS: usize = 64;
+const ENOUGH: u64 = 500;
+/// Row lengths that are timed: those of the bundled model and of Tiny-LLM.
+const TIMED: [usize; 4] = [128, 192, 352, 1024];
+
+/// What `/bench` says.
+pub struct KernelBench(pub Option<Clock>);
+
+impl fmt::Display for KernelBench {
+    #[inline(never)]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut matrix = Matrix { bytes: Aligned([0; ROWS * ROW_LEN]), x: Aligned([0; COLS]), noise: 1 };
+        let equal = (0..TRIALS).filter(|_| matrix.trial()).count();
+        writeln!(f, "kernel: {equal} of {TRIALS} random matrices multiplied as the definition has it")?;
+        let Some(clock) = self.0 else { return Ok(()) };
+        let unit = match clock.unit {
+            Unit::Count(unit) => unit,
+            Unit::Time { .. } => "ns",
+        };
+        matrix.fill();
+        for cols in TIMED {
+            let [native, generic] = matrix.time(clock, cols);
+            writeln!(f, "  rows of {cols:>4}: {native} {unit} a weight, {generic} by the generic kernel")?;
+        }
+        Ok(())
+    }
+}
+
+/// As the engine's own memory is aligned.
+#[repr(align(4))]
+struct Aligned<T>(T);
+
+struct Matrix {
+    bytes: Aligned<[u8; ROWS * ROW_LEN]>,
+    x: Aligned<[i16; COLS]>,
+    noise: u32,
+}
+
+impl Matrix {
+    /// Xorshift (Marsaglia 2003).
+    fn noise(&mut self) -> u32 {
+        self.noise ^= self.noise << 13;
+        self.noise ^= self.noise >> 17;
+        self.noise ^= self.noise << 5;
+        self.noise
+    }
+
+    fn once_in_four(&mut self) -> bool {
+        self.noise().is_multiple_of(4)
+    }
+
+    fn fill(&mut self) {
+        for at in 0..self.bytes.0.len() {
+            self.bytes.0[at] = self.noise() as u8;
+        }
+        for at in 0..COLS {
+            self.x.0[at] = (self.noise() as i16).max(-i16::MAX);
+        }
+    }
+
+    /// Multiplies a few rows of a random length both ways. Every fourth time with extremes, whose sums are the largest.
+    fn trial(&mut self) -> bool {
+        let extreme = self.once_in_four();
+        if extreme {
+            let (q, x) = (self.noise() as u8 | 0x7f, if self.once_in_four() { i16::MAX } else { -i16::MAX });
+            self.bytes.0.fill(q);
+            self.x.0.fill(x);
+        } else {
+            self.fill();
+        }
+        let group = if self.once_in_four() { 16 << (self.noise() % 6) } else { GROUP };
+        let cols = if self.once_in_four() {
+            1 + self.noise() as usize % 300
+        } else {
+            GROUP * (1 + self.noise() as usize % 32)
+        };
+        let row_len = (cols + cols.div_ceil(group) + 1).next_multiple_of(4);
+        let rows = (1 + self.noise() as usize % 9).min(self.bytes.0.len() / row_len);
+        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], row_len, cols, group) else { return false };
+        let (mut native, mut generic) = ([1; 9], [2; 9]);
+        matrix.dot(&self.x.0, &mut native[..rows]);
+        matrix.dot_generic(&self.x.0, &mut generic[..rows]);
+        native[..rows] == generic[..rows]
+    }
+
+    /// Nanoseconds a weight, or what else the clock counts, natively and generically.
+    fn time(&self, clock: Clock, cols: usize) -> [Hundredths; 2] {
+        let row_len = (cols + cols / GROUP + 1).next_multiple_of(4);
+        let rows = STRIP.min(self.bytes.0.len() / row_len) / 4 * 4;
+        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], row_len, cols, GROUP) else {
+            return [Hundredths { of: 0, by: 0 }; 2];
+        };
+        let mut sums = [0; STRIP];
+        [Rows::dot, Rows::dot_generic].map(|dot| {
+            let (mut ticks, mut looks) = (0, 0);
+            while ticks < ENOUGH && looks < LOOKS {
+                let start = (clock.ticks)();
+                for _ in 0..REPEATS {
+                    dot(black_box(&matrix), &self.x.0, &mut sums);
+                }
+                ticks += u64::from((clock.ticks)().wrapping_sub(start));
+                looks += 1;
+            }
+            a_weight(clock.unit, ticks, (looks * REPEATS * rows * cols) as u64)
+        })
+    }
+}
+
+/// What one of so many weights took, of which there are fewer than 2^24.
+fn a_weight(unit: Unit, ticks: u64, weights: u64) -> Hundredths {
+    let of = match unit {
+        Unit::Count(_) => ticks,
+        // Of a figure that took 2 s and more, microseconds are enough.
+        Unit::Time { per_second } if ticks >> 32 > 0 => micros(ticks, per_second).saturating_mul(1000),
+        Unit::Time { per_second } => ticks * 1_000_000_000 / u64::from(per_second.max(1)),
+    };
+    Hundredths { of: of.min(1 << 55), by: weights }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::format;
+    use std::string::ToString;
+
+    /// Goes on by so much with each look.
+    static STEP: AtomicU32 = AtomicU32::new(0);
+    static NOW: AtomicU32 = AtomicU32::new(0);
+
+    fn ticks() -> u32 {
+        NOW.fetch_add(STEP.load(Relaxed), Relaxed)
+    }
+
+    #[test]
+    fn a_weight_takes_the_same_by_every_clock() {
+        // 10.24 ns a weight.
+        for (ticks, unit) in [
+            (262_144, Unit::Time { per_second: 1_000_000 }),
+            (245_760, Unit::Time { per_second: 937_500 }),
+            (62_914_560, Unit::Time { per_second: 240_000_000 }),
+            (1_073_741_824, Unit::Time { per_second: 4_096_000_000 }),
+        ] {
+            assert_eq!(a_weight(unit, ticks, 25_600_000).to_string(), "10.24", "{unit:?}");
+        }
+        assert_eq!(a_weight(Unit::Time { per_second: 1000 }, 262, 25_600_000).to_string(), "10.23");
+        assert_eq!(a_weight(Unit::Count("instructions"), 96_000, 25_600).to_string(), "3.75");
+        assert_eq!(a_weight(Unit::Time { per_second: 1 }, u64::from(u32::MAX) * 64, 1).to_string().len(), 20);
+        assert_eq!(a_weight(Unit::Time { per_second: 0 }, 1, 0).to_string(), "0.00");
+    }
+
+    #[test]
+    fn every_clock_has_its_unit() {
+        let report = |step, unit| {
+            STEP.store(step, Relaxed);
+            KernelBench(Some(Clock { ticks, unit })).to_string()
+        };
+        // A clock that goes on by a tick between two looks is looked at 64 times; one of 2,560 ticks once.
+        let coarse = report(1, Unit::Time { per_second: 1000 });
+        let weights = [16 / 4 * 4 * 128, 16 / 4 * 4 * 192].map(|weights| weights * REPEATS);
+        assert!(
+            coarse.contains(&format!(
+                "rows of  128: {} ns a weight",
+                a_weight(Unit::Time { per_second: 1000 }, 1, weights[0] as u64)
+            )),
+            "{coarse}"
+        );
+        let fine = report(25_600, Unit::Count("cycles"));
+        assert!(
+            fine.contains(&format!(
+                "rows of  192: {} cycles a weight",
+                a_weight(Unit::Count("cycles"), 25_600, weights[1] as u64)
+            )),
+            "{fine}"
+        );
+        assert_eq!(KernelBench(None).to_string().lines().count(), 1);
+    }
+}

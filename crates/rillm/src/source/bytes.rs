@@ -1,0 +1,68 @@
+//! A file that lies in memory.
+
+use core::fmt;
+
+use super::{SECTOR_LEN, Sector, WeightSource};
+
+/// The file has no such sectors: it is shorter than its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastTheEnd {
+    /// The first sector asked for.
+    pub first: Sector,
+    /// Bytes asked for.
+    pub len: usize,
+    /// Bytes of the file.
+    pub file_len: usize,
+}
+
+impl fmt::Display for PastTheEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, len, file_len } = self;
+        write!(
+            f,
+            "the file ends after {file_len} bytes, before the {len} bytes from sector {} on: it was not copied whole",
+            first.0
+        )
+    }
+}
+
+impl core::error::Error for PastTheEnd {}
+
+/// A file in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a> {
+    bytes: &'a [u8],
+    lend: bool,
+}
+
+impl<'a> Bytes<'a> {
+    /// Weights are used where they lie: memory-mapped flash, PSRAM, a memory map.
+    ///
+    /// On Xtensa they had better start at a multiple of four, which `include_bytes!` alone does not see to: the faster kernel
+    /// wants it.
+    pub const fn lent(bytes: &'a [u8]) -> Self {
+        Self { bytes, lend: true }
+    }
+
+    /// Weights are copied out in chunks, as they would be from a card.
+    pub const fn copied(bytes: &'a [u8]) -> Self {
+        Self { bytes, lend: false }
+    }
+}
+
+impl WeightSource for Bytes<'_> {
+    type Error = PastTheEnd;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), PastTheEnd> {
+        let (len, file_len) = (buf.len(), self.bytes.len());
+        let start = (first.0 as usize).checked_mul(SECTOR_LEN);
+        let rest = start.and_then(|start| self.bytes.get(start..));
+        let bytes = rest.and_then(|rest| rest.get(..len)).ok_or(PastTheEnd { first, len, file_len })?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn memory(&self) -> Option<&[u8]> {
+        self.lend.then_some(self.bytes)
+    }
+}

@@ -1,0 +1,115 @@
+//! A source that counts what is read from it, and small reads through one sector of memory.
+
+use super::{SECTOR_LEN, Sector, WeightSource};
+use crate::stats::{Clock, Stage, Stopwatch, Traffic};
+
+/// A source and the count of its reads.
+#[derive(Debug)]
+pub struct Counted<S> {
+    inner: S,
+    next: Sector,
+    traffic: Traffic,
+    watch: Stopwatch,
+}
+
+impl<S: WeightSource> Counted<S> {
+    /// Starts counting at zero.
+    pub fn new(inner: S) -> Self {
+        Self { inner, next: Sector(u32::MAX), traffic: Traffic::default(), watch: Stopwatch::default() }
+    }
+
+    /// The count.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Counts the ticks of `clock` from now on.
+    pub(crate) fn set_clock(&mut self, clock: Clock) {
+        self.watch.clock = Some(clock);
+    }
+
+    /// Ticks of the reads.
+    pub(crate) fn watch(&self) -> &Stopwatch {
+        &self.watch
+    }
+
+    /// Counts bytes that were used without a read.
+    pub fn count_resident(&mut self, bytes: u64) {
+        self.traffic.resident_bytes += bytes;
+    }
+
+    /// The source itself, back.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: WeightSource> WeightSource for Counted<S> {
+    type Error = S::Error;
+
+    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), S::Error> {
+        self.traffic.reads += 1;
+        self.traffic.bytes += buf.len() as u64;
+        self.traffic.seeks += u64::from(first != self.next);
+        self.next = Sector(u32::MAX);
+        let start = self.watch.now();
+        let result = self.inner.read(first, buf).await;
+        let ticks = self.watch.since(start);
+        self.watch.add(Stage::Read, ticks);
+        self.watch.add(Stage::Wait, ticks);
+        result?;
+        self.next = Sector(first.0 + (buf.len() / SECTOR_LEN) as u32);
+        Ok(())
+    }
+
+    fn memory(&self) -> Option<&[u8]> {
+        self.inner.memory()
+    }
+}
+
+/// The `len` bytes from `offset` on, where the source lends them.
+pub(crate) fn lent<S: WeightSource>(source: &S, offset: u64, len: usize) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    source.memory()?.get(start..start.checked_add(len)?)
+}
+
+/// Reads of a few bytes anywhere in a file: from memory where the source lends it, else through a buffer of one sector that
+/// is read again only when another one is wanted.
+#[derive(Debug)]
+pub struct SectorReader<'a, S> {
+    source: &'a mut S,
+    buf: &'a mut [u8; SECTOR_LEN],
+    held: Option<Sector>,
+}
+
+impl<'a, S: WeightSource> SectorReader<'a, S> {
+    /// Reads `source` through `buf`, whose contents do not matter.
+    pub fn new(source: &'a mut S, buf: &'a mut [u8; SECTOR_LEN]) -> Self {
+        Self { source, buf, held: None }
+    }
+
+    /// Fills `out` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// The source's. The next call starts afresh.
+    pub async fn read(&mut self, mut offset: u64, mut out: &mut [u8]) -> Result<(), S::Error> {
+        if let Some(bytes) = lent(self.source, offset, out.len()) {
+            out.copy_from_slice(bytes);
+            return Ok(());
+        }
+        while !out.is_empty() {
+            let (sector, at) = Sector::of(offset);
+            if self.held != Some(sector) {
+                self.held = None;
+                self.source.read(sector, self.buf).await?;
+                self.held = Some(sector);
+            }
+            let len = out.len().min(SECTOR_LEN - at);
+            let (head, tail) = out.split_at_mut(len);
+            head.copy_from_slice(&self.buf[at..at + len]);
+            offset += len as u64;
+            out = tail;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! Every way in which a card fails, and how it is to end.
+
+use crate::faults::cards::{Card, PIECES};
+use crate::machine::Board;
+
+/// One way to fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: &'static str,
+    /// The board.
+    pub board: Board,
+    /// What is on the card, or the file that takes its place.
+    pub card: Card,
+    /// What happens to a block that the card sends.
+    pub fault: Option<Fault>,
+    /// The card's driver compares every block's CRC.
+    pub crc: bool,
+    /// Passes from one check of the weights to the next; 0 for none.
+    pub check_every: u32,
+    /// What the console must say; nothing at all about an error if this is empty.
+    pub says: &'static str,
+    /// How it is to end.
+    pub end: End,
+}
+
+/// How a scenario ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With the tokens and logits of the unfaulted run. The console has complained once at most.
+    Same,
+    /// The text is given up in words; when the card is back, the same prompt brings what the unfaulted run does.
+    SameLater,
+    /// There is no text; the console says why, and still listens.
+    Words,
+    /// With other tokens or logits, and nobody says so.
+    Unnoticed,
+}
+
+impl End {
+    /// For the table.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Same => "as without the fault",
+            Self::SameLater => "given up; the next text as without the fault",
+            Self::Words => "no text, the console listens",
+            Self::Unnoticed => "ANOTHER TEXT, unnoticed",
+        }
+    }
+}
+
+/// What happens to a block: `error@N`, `flip@N:always`.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    kind: &'static str,
+    at: Place,
+    more: &'static str,
+}
+
+impl Fault {
+    /// As the firmware is told.
+    pub fn word(self, places: &Places) -> String {
+        let block = match self.at {
+            Place::Opening => places.opening,
+            Place::Tokenizer => places.tokenizer,
+            Place::Token => places.token,
+        };
+        format!("{}@{block}{}", self.kind, self.more)
+    }
+}
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// While the file is looked for on the card.
+    Opening,
+    /// While the prompt becomes tokens.
+    Tokenizer,
+    /// Among the weights of a token, after the text has begun.
+    Token,
+}
+
+/// The places in a certain setup, as numbers of blocks that the card sends, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    opening: usize,
+    tokenizer: usize,
+    token: usize,
+}
+
+/// Blocks on both sides of a streamed one that lie beside it on the card, too. Nothing else is read in pieces so large.
+const STREAMED: usize = 64;
+
+impl Places {
+    /// Of a run without a fault: the numbers of the blocks on the card in the order in which it sent them, the first `opening`
+    /// of them before there was a prompt. None if no weights were streamed.
+    pub fn of(blocks: &[u64], opening: usize) -> Option<Self> {
+        let is_streamed = |at: usize| {
+            let around = at.checked_sub(STREAMED).and_then(|start| blocks.get(start..=at + STREAMED));
+            around.is_some_and(|around| around.is_sorted_by(|a, b| a + 1 == *b))
+        };
+        let token = (blocks.len() * 2 / 3..blocks.len()).find(|&at| is_streamed(at))?;
+        Some(Self { opening: opening.div_ceil(2), tokenizer: opening + 1, token: token + 1 })
+    }
+}
+
+const fn fault(kind: &'static str, at: Place, more: &'static str) -> Option<Fault> {
+    Some(Fault { kind, at, more })
+}
+
+/// Nothing fails.
+pub const PLAIN: Scenario = Scenario {
+    name: "no fault",
+    board: Board::Rv32,
+    card: Card::Whole,
+    fault: None,
+    crc: false,
+    check_every: 64,
+    says: "",
+    end: End::Same,
+};
+
+/// The scenarios.
+pub fn all() -> Vec<Scenario> {
+    use Place::{Opening, Token, Tokenizer};
+    let recovers = |name, fault| Scenario { name, fault, ..PLAIN };
+    let unopened = |name, card, says| Scenario { name, card, says, end: End::Words, ..PLAIN };
+    let flipped = Scenario { fault: fault("flip", Token, ""), ..PLAIN };
+    let always = Scenario { fault: fault("flip", Token, ":always"), ..PLAIN };
+    const CUT: &str = "it was not copied whole";
+    vec![
+        recovers("error while the card is opened", fault("error", Opening, "")),
+        recovers("error in the tokenizer", fault("error", Tokenizer, "")),
+        recovers("error in the middle of a token", fault("error", Token, "")),
+        recovers("late by 100 bytes", fault("late", Token, ":100")),
+        recovers("late by more than the driver waits", fault("late", Token, ":100000")),
+        recovers("gone while the card is opened", fault("gone", Opening, ":3000")),
+        recovers("gone in the middle of a token", fault("gone", Token, ":3000")),
+        Scenario {
+            name: "gone for long",
+            fault: fault("gone", Token, ":13000000"),
+            says: "given up; check that the card sits firmly",
+            end: End::SameLater,
+            ..PLAIN
+        },
+        Scenario { name: "a bit flips, checked", check_every: 1, says: "trying again, 1 of 3", ..flipped },
+        Scenario { name: "a bit flips, CRC", crc: true, ..flipped },
+        Scenario { name: "a bit flips, neither", check_every: 0, end: End::Unnoticed, ..flipped },
+        Scenario {
+            name: "a bit stays flipped, checked",
+            check_every: 1,
+            says: "given up; check that the card sits firmly",
+            end: End::Words,
+            ..always
+        },
+        Scenario { name: "a bit stays flipped, neither", check_every: 0, end: End::Unnoticed, ..always },
+        unopened("file of 0 bytes", Card::Cut(0), "the file has no bytes"),
+        unopened("file cut after 700 bytes", Card::Cut(700), CUT),
+        unopened("file cut after 64 KiB", Card::Cut(64 << 10), CUT),
+        unopened("file cut after 1 MiB", Card::Cut(1 << 20), CUT),
+        unopened("file without its last sector", Card::CutBy(512), CUT),
+        unopened("card of zeros", Card::Erased, "no partition table and no FAT file system"),
+        unopened("partition table without a partition", Card::NoPartition, "partition table is empty"),
+        unopened("exFAT", Card::ExFat, "formatted as exFAT"),
+        unopened("no .rillm file", Card::NoModel, "no .rillm file"),
+        Scenario { name: "file in pieces", card: Card::InPieces, says: PIECES, ..PLAIN },
+        Scenario { board: Board::Xtensa, ..unopened("file cut after 1 MiB", Card::Cut(1 << 20), CUT) },
+        Scenario { board: Board::Xtensa, ..unopened("no such file", Card::NoModel, "there is no such file") },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_are_before_the_prompt_right_after_it_and_among_streamed_weights() {
+        // 10 blocks to open; one and then 500 weights for each of three tokens.
+        let token = std::iter::once(5000).chain(1000..1500);
+        let blocks: Vec<u64> = (0..10).chain(token.clone()).chain(token.clone()).chain(token).collect();
+        let places = Places::of(&blocks, 10).expect("there are weights");
+        assert_eq!(places, Places { opening: 5, tokenizer: 11, token: places.token });
+        let around = &blocks[places.token - 1 - STREAMED..places.token + STREAMED];
+        assert!(around[0] >= 1000 && around.len() == 2 * STREAMED + 1 && around[2 * STREAMED] < 1500, "{around:?}");
+        assert!(places.token > blocks.len() * 2 / 3);
+        assert_eq!(
+            fault("flip", Place::Opening, ":always").map(|fault| fault.word(&places)),
+            Some("flip@5:always".into())
+        );
+    }
+
+    #[test]
+    fn without_streamed_weights_there_is_no_place_among_them() {
+        let blocks: Vec<u64> = (0..10).chain((0..300).map(|at| at * 7)).collect();
+        assert_eq!(Places::of(&blocks, 10), None);
+    }
+
+    #[test]
+    fn names_tell_the_scenarios_apart() {
+        let all = all();
+        for (at, scenario) in all.iter().enumerate() {
+            assert!(all[..at].iter().all(|other| (other.name, other.board) != (scenario.name, scenario.board)));
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The board with the ESP32's instruction set: QEMU's Xtensa simulator with the firmware of `firmware/qemu-xtensa`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use rillm_firmware_builder::{root, toolchain, xtensa_toolchain};
+
+use super::{Setup, Source};
+use crate::emulator;
+
+/// The emulator.
+pub const QEMU: &str = "qemu-system-xtensa";
+/// Where PSRAM begins, and all memory ends without it; and the most of it.
+const PSRAM: (u64, u64) = (8 << 20, 4 << 20);
+
+/// What QEMU's core lacks of an ESP32: float unit, upper half of a product, boolean registers. As in the firmware's
+/// `.cargo/config.toml`. xtensa-lx-rt looks for `target-feature` as a word of its own.
+const LACKING: &str = "-C target-feature=-fp,-mul32high,-bool";
+
+/// The compiler.
+pub fn compiler() -> Result<Command> {
+    xtensa_toolchain::cargo(xtensa_toolchain::ESP32, LACKING, &[])
+}
+
+/// Builds the firmware and returns its ELF file.
+pub fn build() -> Result<PathBuf> {
+    toolchain::build(compiler()?, &root().join("firmware/qemu-xtensa"))
+}
+
+/// The command that boots it, its console on standard input and output. The model is a file of this computer's.
+pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
+    let (start, most) = PSRAM;
+    if setup.psram > most {
+        bail!("this board has at most {most} bytes of PSRAM");
+    }
+    if setup.source != Source::Card || setup.fault.is_some() || setup.crc || setup.trace.is_some() {
+        bail!("this board has no card but a file in its place: leave --source, --fault, --crc and --trace out");
+    }
+    let model = format!("model={}", emulator::option(model)?);
+    let words = ["rillm".to_owned(), model].into_iter().chain(setup.words());
+    let words: String = words.map(|word| format!(",arg={word}")).collect();
+
+    let mut qemu = Command::new(QEMU);
+    let memory = (start + setup.psram).next_multiple_of(1 << 20) >> 20;
+    // A block of translation for every instruction: the kernel uses registers of which QEMU keeps two copies.
+    qemu.args(["-M", "sim", "-cpu", "dc233c", "-singlestep", "-m", &format!("{memory}M")]);
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
+    qemu.args(["-semihosting-config", &format!("enable=on,target=native{words}")]);
+    if setup.icount {
+        qemu.args(["-icount", "shift=0,sleep=off"]);
+    }
+    qemu.arg("-kernel").arg(firmware);
+    Ok(qemu)
+}

@@ -1,0 +1,174 @@
+//! What is run on the boards: models, ways to lay them out in memory, and texts.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rillm::{Q16, Sampling};
+use rillm_firmware_builder::root;
+use rillm_generate::number::Decimal;
+
+use crate::machine::{Board, Setup, Source};
+use crate::{bundled_model, card, say};
+
+/// A text to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    /// Its beginning.
+    pub prompt: &'static str,
+    /// How its tokens are chosen.
+    pub sampling: Sampling,
+    /// Tokens to write.
+    pub tokens: usize,
+}
+
+impl Text {
+    /// The console's commands for it.
+    pub fn settings(&self) -> [String; 5] {
+        let Sampling { temperature, top_k, top_p, seed, .. } = self.sampling;
+        [
+            format!("/temp {}", Decimal(temperature)),
+            format!("/top_k {top_k}"),
+            format!("/top_p {}", Decimal(top_p)),
+            format!("/seed {seed}"),
+            format!("/max {}", self.tokens),
+        ]
+    }
+
+    /// How its tokens are chosen, in a word or a few.
+    pub fn describe(&self) -> String {
+        let Sampling { temperature, top_k, top_p, seed, .. } = self.sampling;
+        match (temperature, top_k) {
+            (Q16::ZERO, _) => "greedy".to_owned(),
+            (_, 0) => format!("T {}, top-p {}, seed {seed}", Decimal(temperature), Decimal(top_p)),
+            _ => format!("T {}, top-k {top_k}, seed {seed}", Decimal(temperature)),
+        }
+    }
+}
+
+/// A board's memory, and where the model lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// What it is called.
+    pub name: &'static str,
+    /// Where the model lies.
+    pub source: Source,
+    /// Bytes of SRAM for the engine; all that the board has if absent.
+    pub ram: Option<u64>,
+    /// Bytes of PSRAM.
+    pub psram: u64,
+    /// Positions to have room for; as the engine plans it if absent.
+    pub context: Option<u32>,
+}
+
+impl Layout {
+    /// Whether the board can be laid out so.
+    pub fn is_for(&self, board: Board) -> bool {
+        self.source == Source::Card || board.has_flash()
+    }
+
+    /// How to boot a board with it.
+    pub fn setup(&self, trace: Option<PathBuf>) -> Setup {
+        let Self { source, ram, psram, context, .. } = *self;
+        Setup { source, ram, psram, context, trace, ..Setup::default() }
+    }
+}
+
+/// A model on a board with a certain memory, and what it writes there in one session.
+pub struct Case {
+    /// The memory.
+    pub layout: Layout,
+    /// The texts.
+    pub texts: Vec<Text>,
+}
+
+/// A model.
+pub struct Model {
+    /// Its name.
+    pub name: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What is run.
+    pub cases: Vec<Case>,
+}
+
+const SAMPLED: Sampling = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
+const TOP_K: Sampling = Sampling::GREEDY.temperature(Q16(78_643)).top_k(40).seed(1 << 40);
+
+const WORD: &str = "Zoë";
+const SENTENCE: &str = "The little fox wanted to see the sea, but it was far away.";
+/// A paragraph, of 60 tokens and more.
+pub const LONG: &str = "Once upon a time there was a boy who lived in a small house on a hill. Every morning he looked at the \
+                    river and the trees, and every evening he asked his mother what was on the other side of the forest. \
+                    \"There is a town,\" she said, \"and in the town there is a clock that nobody can read.\" One day he";
+
+const PLENTY: Layout =
+    Layout { name: "SRAM and PSRAM", source: Source::Card, ram: None, psram: 4 << 20, context: None };
+const SRAM: Layout = Layout { name: "SRAM alone", psram: 0, ..PLENTY };
+const SRAM_512: Layout = Layout { name: "SRAM alone, context 512", context: Some(512), ..SRAM };
+const TINY: Layout = Layout { name: "64 KiB", ram: Some(64 << 10), ..SRAM };
+/// The cache in PSRAM, and a part of the weights.
+const SPLIT: Layout = Layout { name: "64 KiB and 1 MiB of PSRAM", ram: Some(64 << 10), psram: 1 << 20, ..PLENTY };
+const FLASH: Layout = Layout { name: "flash, mapped", source: Source::Flash, ..SRAM };
+
+fn case(layout: Layout, texts: &[(&'static str, Sampling, usize)]) -> Case {
+    let texts = texts.iter().map(|&(prompt, sampling, tokens)| Text { prompt, sampling, tokens }).collect();
+    Case { layout, texts }
+}
+
+fn small_cases() -> Vec<Case> {
+    let three =
+        |word, sentence, long| [(WORD, Sampling::GREEDY, word), (SENTENCE, SAMPLED, sentence), (LONG, TOP_K, long)];
+    vec![
+        case(PLENTY, &three(32, 24, 24)),
+        case(TINY, &[(WORD, SAMPLED, 8), (SENTENCE, Sampling::GREEDY, 8)]),
+        case(SRAM, &[(LONG, Sampling::GREEDY, 8)]),
+        case(SPLIT, &[(SENTENCE, TOP_K, 12)]),
+        case(FLASH, &three(24, 24, 24)),
+    ]
+}
+
+fn tiny_llm_cases() -> Vec<Case> {
+    let two = [(SENTENCE, Sampling::GREEDY, 4), (LONG, SAMPLED, 3)];
+    vec![
+        case(SRAM_512, &two),
+        case(PLENTY, &two),
+        case(FLASH, &[(WORD, Sampling::GREEDY, 6), (SENTENCE, TOP_K, 6), (LONG, SAMPLED, 6)]),
+    ]
+}
+
+/// The bundled model, and those of the shared data, as far as they are here.
+///
+/// # Errors
+/// A checkpoint cannot be converted.
+pub fn models() -> Result<Vec<Model>> {
+    let mut models = vec![Model { name: "rill-tales-1m", path: bundled_model(), cases: small_cases() }];
+    let shared = env::var_os("RILLM_SHARED").map_or(root().join("../shared"), PathBuf::from);
+    for (name, cases) in [("stories260K", small_cases()), ("tiny-llm-synth", tiny_llm_cases())] {
+        let checkpoint: &Path = &shared.join("models").join(name);
+        if checkpoint.is_dir() {
+            models.push(Model { name, path: card::convert(checkpoint, name)?, cases });
+        } else {
+            say::skipped(&format!("{name}: there is no {} (RILLM_SHARED)", checkpoint.display()));
+        }
+    }
+    Ok(models)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rillm_generate::number::{probability, q16};
+
+    #[test]
+    fn the_console_takes_a_texts_settings_as_they_are() {
+        for case in small_cases().iter().chain(&tiny_llm_cases()) {
+            for text in &case.texts {
+                let [temp, _, top_p, ..] = text.settings();
+                assert_eq!(temp.strip_prefix("/temp ").map(q16), Some(Ok(text.sampling.temperature)));
+                assert_eq!(top_p.strip_prefix("/top_p ").map(probability), Some(Ok(text.sampling.top_p)));
+                assert!(text.prompt.len() <= 512, "the console's longest line");
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How far into a memory a session writes, by its plan.
+
+use std::ops::RangeInclusive;
+
+use rillm::Plan;
+use rillm::plan::{Allocation, Buffer, Region};
+
+/// A memory may start at any multiple of four, and the engine uses it from the next multiple of eight on.
+const ALIGNMENT: usize = 7;
+/// Firmware tells what was touched in whole words, and regions are whole words.
+const WORD: usize = 3;
+/// Bytes that the last of the cache's arrays has for a position: a value's scale.
+const SCALE_LEN: usize = 2;
+const TOKEN_LEN: usize = 4;
+
+/// Bytes of a memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Bytes that the plan has there, alignment included.
+    pub planned: usize,
+    /// The bytes from its start to the last one that a session writes to which comes to a history of `tokens`, the last one
+    /// of them just chosen.
+    pub touched: RangeInclusive<usize>,
+}
+
+/// What is to be expected of the memory `region`.
+pub fn expected(plan: &Plan, region: Region, tokens: usize) -> Expected {
+    let rows = plan.allocations().into_iter().filter(|row| row.region == region && row.len > 0);
+    let rows: Vec<Allocation> = rows.collect();
+    let Some(last) = rows.last() else { return Expected { planned: 0, touched: 0..=0 } };
+    let len: usize = rows.iter().map(|row| row.len).sum();
+    let untouched = match last.buffer {
+        // Read from the source as they are, once, as a whole.
+        Buffer::ResidentWeights => 0,
+        // The last token has no key and value yet.
+        Buffer::KvCache => SCALE_LEN * (plan.context - (tokens - 1).min(plan.context)),
+        Buffer::History => TOKEN_LEN * (plan.context - tokens.min(plan.context)),
+        // Nothing else can be the last one.
+        _ => len,
+    };
+    let end = len - untouched;
+    Expected { planned: len + ALIGNMENT, touched: end.saturating_sub(WORD)..=end + ALIGNMENT }
+}
+
+#[cfg(test)]
+mod tests {
+    use rillm::{Bytes, CHECK_EVERY, MemoryLen, PlanOptions, Sampling};
+
+    use super::*;
+    use crate::prove::cases::Text;
+    use crate::prove::host::{self, Setup};
+
+    static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/rill-tales-1m/model.rillm"));
+
+    /// What is to be expected of both memories after a text that comes to 9 tokens, and how long the plan's context is.
+    fn after_nine(internal: usize, external: usize) -> ([Expected; 2], usize) {
+        let text = Text { prompt: "Hello there", sampling: Sampling::GREEDY, tokens: 4 };
+        let setup = Setup {
+            memory: MemoryLen { internal, external },
+            options: PlanOptions::default(),
+            check_every: CHECK_EVERY,
+        };
+        let (written, plan) = host::write(Bytes::copied(MODEL), setup, &[text]).expect("it fits");
+        assert_eq!(written[0].ids.len(), 9);
+        ([Region::Internal, Region::External].map(|region| expected(&plan, region, 9)), plan.context)
+    }
+
+    #[test]
+    fn pinned_weights_reach_to_the_end_and_there_is_nothing_without_a_second_memory() {
+        let ([fast, large], _) = after_nine(128 << 10, 0);
+        assert_eq!(*fast.touched.end(), fast.planned);
+        assert_eq!(large, Expected { planned: 0, touched: 0..=0 });
+    }
+
+    #[test]
+    fn the_cache_ends_where_the_last_token_but_one_has_its_scale() {
+        let ([fast, large], context) = after_nine(500 << 10, 4 << 20);
+        assert_eq!(*fast.touched.end(), fast.planned - 2 * (context - 8));
+        assert_eq!(*large.touched.end(), large.planned);
+    }
+
+    #[test]
+    fn with_the_cache_in_the_second_memory_the_first_ends_with_the_last_token() {
+        let ([fast, large], context) = after_nine(64 << 10, 1 << 20);
+        assert_eq!(*fast.touched.end(), fast.planned - 4 * (context - 9));
+        assert_eq!(*large.touched.end(), large.planned);
+    }
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask prove`: the same tokens and logits on emulated boards as on this computer, what the card is asked for, and how
+//! much memory it takes.
+
+pub(crate) mod board;
+pub(crate) mod cases;
+mod compare;
+pub(crate) mod host;
+mod memory;
+mod results;
+mod trace;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use console::style;
+use rillm_firmware_builder::root;
+use serde_json::json;
+
+use self::cases::{Case, Model, models};
+use self::compare::prove;
+use crate::machine::{Board, Machine, boards};
+use crate::{interrupt, jobs};
+
+/// Prove on emulated boards that they compute what this computer does: every token and every logit of a few texts, with
+/// several amounts of memory; that a card is asked for what the engine counts; and that memory ends where the plan says.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Every board that QEMU and a compiler are here for
+  cargo xtask prove
+  # This board; it is an error if something is missing for it
+  cargo xtask prove rv32
+  cargo xtask prove --json | jq '.cases[] | select(.equal | not)'
+
+docs/emulation.md says what exactly is compared.")]
+pub struct Args {
+    /// The boards; if absent all that can be emulated here
+    boards: Vec<Board>,
+    /// Print one JSON object instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// A case to be run.
+struct Job<'a> {
+    board: String,
+    machine: &'a Machine,
+    model: &'a Model,
+    case: &'a Case,
+    /// Where the card's trace goes.
+    trace: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let start = Instant::now();
+    let boards = boards(&args.boards)?;
+    let models = models()?;
+    let traces = root().join("target/emulate");
+    fs::create_dir_all(&traces).with_context(|| format!("cannot make {}", traces.display()))?;
+    let mut machines = Vec::new();
+    for board in boards {
+        let firmware = board.build()?;
+        for model in &models {
+            let machine = Machine::with_firmware(board, firmware.clone(), &model.path, model.name)?;
+            machines.push((board, machine, model));
+        }
+    }
+    let mut jobs = Vec::new();
+    for (board, machine, model) in &machines {
+        for case in model.cases.iter().filter(|case| case.layout.is_for(*board)) {
+            let trace = board.has_card().then(|| traces.join(format!("card-{}.log", jobs.len())));
+            jobs.push(Job { board: board.name(), machine, model, case, trace });
+        }
+    }
+    // The last ones come first: they are the large models', and nobody is to wait for one of those at the end.
+    let results = jobs::run(&jobs, |_, job| {
+        let Job { board, machine, model, case, trace } = job;
+        let outcome = prove(machine, &model.path, case, trace.as_deref());
+        let result = results::Result { board, model: model.name, plan: case.layout.name, outcome };
+        tell(&result);
+        result
+    })?;
+
+    let failed = results.iter().filter(|result| !result.problems().is_empty()).count();
+    let seconds = start.elapsed().as_secs();
+    if args.json {
+        let cases: Vec<_> = results.iter().map(results::Result::json).collect();
+        println!("{}", json!({ "equal": failed == 0, "seconds": seconds, "cases": cases }));
+    } else {
+        println!("\n{}\n{}", results::texts(&results), results::memories(&results));
+        println!("reads, bytes and seeks are the engine's; a card's own stand beside them where they differ\n");
+        let verdict = if failed == 0 {
+            style(format!("all {} cases are equal", results.len())).green()
+        } else {
+            style(format!("{failed} of {} cases differ", results.len())).red()
+        };
+        println!("{}, {seconds} s", verdict.bold());
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A line about a case that is done.
+fn tell(result: &results::Result<'_>) {
+    let problems = result.problems();
+    let verdict = if problems.is_empty() { style("equal  ").green() } else { style("DIFFERS").red() }.for_stderr();
+    let seconds = result.outcome.as_ref().map_or(0, |proof| proof.time.as_secs());
+    eprintln!("{verdict} {} ({seconds} s)", result.name());
+    for problem in problems {
+        eprintln!("        {problem}");
+    }
+}

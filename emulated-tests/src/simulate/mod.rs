@@ -1,0 +1,160 @@
+//! `cargo xtask esp simulate`: the ESP32's own image in a simulated chip, labwired, which executes its every instruction.
+
+mod proof;
+mod rom;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use rillm_firmware_builder::elf::Sections;
+use rillm_firmware_builder::{esp, root, toolchain, xtensa_toolchain};
+
+use crate::dialogue::Dialogue;
+use crate::emulator::Emulated;
+use crate::machine::Source;
+use crate::{bundled_model, card, interrupt, say};
+
+/// The Python that has labwired, and what installs it.
+const PYTHON: &str = "RILLM_LABWIRED_PYTHON";
+const INSTALL: &str = "pip install labwired==0.25.0";
+/// Seconds in which a board that computes says nothing: a simulated token takes several.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Boot the ESP32-CAM's firmware in a simulated ESP32. With a prompt its text comes on standard output; without one the
+/// simulated board proves that it computes what this computer does.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # From flash and from a card, with PSRAM and without, on one core and on both
+  cargo xtask esp simulate
+  cargo xtask esp simulate --prompt \"Once upon a time\" -n 5
+  cargo xtask esp simulate --prompt \"Once upon a time\" -n 5 --source card --psram --check
+
+The simulator is labwired, a Python package: pip install labwired==0.25.0. RILLM_LABWIRED_PYTHON names another Python than python3.
+docs/emulation.md says what it cannot do.")]
+pub struct Args {
+    /// Where the model lies: in memory-mapped flash, or on a card with a FAT file system
+    #[arg(long, value_enum, default_value_t = Source::Flash)]
+    source: Source,
+    /// Text to continue, greedily
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// End after so many tokens
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 5)]
+    max_tokens: u32,
+    /// Use the 4 MiB of PSRAM
+    #[arg(long)]
+    psram: bool,
+    /// Leave the second core alone
+    #[arg(long)]
+    one_core: bool,
+    /// One more line that tells the tokens and what their logits add up to, to compare with `rillm run --check`
+    #[arg(long)]
+    check: bool,
+}
+
+/// What of the board is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Where the model lies.
+    pub source: Source,
+    /// The PSRAM is used.
+    pub psram: bool,
+    /// The second core is left alone.
+    pub one_core: bool,
+}
+
+/// A simulator with a firmware: it can be booted again and again.
+pub struct Simulator {
+    python: OsString,
+    /// The firmware, an ELF file.
+    pub firmware: PathBuf,
+    /// A card's image with the bundled model.
+    card: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let simulator = Simulator::new()?;
+    say::note(&Sections::of(&simulator.firmware)?.to_string());
+    let Some(prompt) = &args.prompt else { return proof::run(&simulator) };
+    let Args { source, psram, one_core, .. } = *args;
+    let (mut console, _) = simulator.boot(Setup { source, psram, one_core }, say::words)?;
+    eprintln!();
+    console.set("temp", "0")?;
+    console.set("max", &args.max_tokens.to_string())?;
+    if args.check {
+        console.set("check", "on")?;
+    }
+    let answer = console.ask(prompt, |text| say::text(text.as_bytes()))?;
+    for line in answer.summary.iter().chain(&answer.check) {
+        say::note(line);
+    }
+    console.into_board().hang_up(|words| say::words(&String::from_utf8_lossy(words)))?;
+    Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Simulator {
+    /// Builds the firmware and writes a card.
+    ///
+    /// # Errors
+    /// A compiler or the simulator is missing, or the firmware does not build.
+    pub fn new() -> Result<Self> {
+        let python = python()?;
+        let firmware = build()?;
+        let card = card::image(&bundled_model(), "esp32")?;
+        Ok(Self { python, firmware, card })
+    }
+
+    /// Switches the board on and waits for its prompt. `show` gets what it says until then, which is returned, too.
+    ///
+    /// # Errors
+    /// The board ends, hangs or traps before its prompt.
+    pub fn boot(&self, setup: Setup, mut show: impl FnMut(&str)) -> Result<(Dialogue, String)> {
+        let mut runner = Command::new(&self.python);
+        runner.arg(root().join("emulated-tests/src/simulate/simulator.py")).arg(&self.firmware);
+        if setup.source == Source::Card {
+            runner.arg("--card").arg(&self.card);
+        }
+        runner.args((!setup.psram).then_some("--no-psram")).args(setup.one_core.then_some("--one-core"));
+        let mut report = String::new();
+        let dialogue = Dialogue::new(Emulated::start(runner, TIMEOUT)?, |words| {
+            report += words;
+            show(words);
+        })?;
+        Ok((dialogue, report))
+    }
+}
+
+/// The Python that has the simulator.
+fn python() -> Result<OsString> {
+    let python = env::var_os(PYTHON).unwrap_or_else(|| "python3".into());
+    let mut import = Command::new(&python);
+    import.args(["-c", "import labwired"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match import.status() {
+        Ok(status) if status.success() => Ok(python),
+        Ok(_) => bail!(
+            "{} has no labwired, the simulator; install it with `{INSTALL}`, or name a Python that has it in {PYTHON}",
+            python.display()
+        ),
+        Err(error) => bail!("cannot start {} ({error}); {PYTHON} names a Python with labwired", python.display()),
+    }
+}
+
+/// Builds the ESP32-CAM's firmware for the simulator.
+fn build() -> Result<PathBuf> {
+    let dir = esp::dir();
+    let scripts = format!("-Zpre-link-args=-L{}", rom::shadowed(&dir)?.display());
+    let mut cargo = esp::cargo(xtensa_toolchain::ESP32, &[scripts])?;
+    cargo.args(["--example", "esp32-cam", "-Zbuild-std-features=compiler-builtins-mem"]);
+    // The simulated core does not have MAC16.
+    cargo.args(["--no-default-features", "--features", "esp32,simulator"]);
+    // Not where a board's firmware is built, which is another one.
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| dir.join("target"), PathBuf::from);
+    cargo.env("CARGO_TARGET_DIR", target.join("simulator"));
+    toolchain::build(cargo, &dir)
+}

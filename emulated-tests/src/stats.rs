@@ -1,0 +1,92 @@
+//! The figures that a console gives as `/stats --json`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result};
+use rillm_generate::number::Grouped;
+use serde_json::Value;
+
+/// Figures since the board's start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Tokens that were computed.
+    pub tokens: u64,
+    /// Reads of the model file.
+    pub reads: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Reads that did not start where the one before ended.
+    pub seeks: u64,
+    /// The stack.
+    pub stack: Stack,
+    /// The clock's ticks by stage; empty without a clock.
+    pub ticks: BTreeMap<String, u64>,
+}
+
+/// Bytes of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The most that was used.
+    pub used: u64,
+    /// All.
+    pub given: u64,
+}
+
+impl Stats {
+    /// Reads the console's line.
+    ///
+    /// # Errors
+    /// It is none of `/stats --json`, or lacks a field.
+    pub fn parse(line: &str) -> Result<Self> {
+        let read = || {
+            let json: Value = serde_json::from_str(line)?;
+            let field = |name: &'static str| whole(&json, name);
+            let stack = |name| whole(&json["stack"], name);
+            let ticks = json["ticks"].as_object().into_iter().flatten();
+            let ticks = ticks.map(|(stage, count)| Ok((stage.clone(), count.as_u64().context("ticks are whole")?)));
+            anyhow::Ok(Self {
+                tokens: field("tokens")?,
+                reads: field("reads")?,
+                bytes: field("bytes")?,
+                seeks: field("seeks")?,
+                stack: Stack { used: stack("used")?, given: stack("given")? },
+                ticks: ticks.collect::<Result<_>>()?,
+            })
+        };
+        read().with_context(|| format!("`/stats --json` was answered with\n{line}"))
+    }
+}
+
+fn whole(json: &Value, name: &'static str) -> Result<u64> {
+    json[name].as_u64().with_context(|| format!("`{name}` is missing or no whole number"))
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", Grouped(self.used), Grouped(self.given))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_from_the_consoles_line() {
+        let line = r#"{"tokens":8,"passes":4,"reads":385,"bytes":5756928,"seeks":36,"resident_bytes":0,"memory":{},
+                       "stack":{"used":18044,"given":24576},"clock":null,"ticks":{"read":1,"matmul":834182320}}"#;
+        let stats = Stats::parse(line).expect("it is whole");
+        assert_eq!((stats.tokens, stats.reads, stats.bytes, stats.seeks), (8, 385, 5_756_928, 36));
+        assert_eq!((stats.stack.to_string(), stats.ticks["matmul"]), ("18,044 of 24,576".to_owned(), 834_182_320));
+        let without_clock = line.replace(r#"{"read":1,"matmul":834182320}"#, "null");
+        assert!(Stats::parse(&without_clock).is_ok_and(|stats| stats.ticks.is_empty()));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = |line| format!("{:#}", Stats::parse(line).expect_err("it is not whole"));
+        assert!(error(r#"{"tokens":8}"#).contains("`reads` is missing"));
+        assert!(error("there is no model").contains("answered with\nthere is no model"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The console on the started hardware.
+
+use core::cell::{Cell, RefCell};
+use core::convert::Infallible;
+use core::fmt;
+
+use embedded_io::{Read, ReadReady, Write};
+use rillm::kernels::Dot;
+use rillm::{Model, Plan, PlanOptions, block_on};
+use rillm_boards::{BoardSpec, Estimate, Pace, Range, Weights, options};
+use rillm_card::Slot;
+use rillm_console::{Board, Clock, StackUse};
+use rillm_watermark::Stack;
+
+use crate::report::Report;
+use crate::{clock, model, psram};
+
+/// What the engine runs on.
+pub struct Hardware {
+    /// The engine's internal memory.
+    pub internal: &'static mut [u8],
+    /// Internal memory that is not next to it, for boards without PSRAM.
+    pub spare: &'static mut [u8],
+    /// The PSRAM, if the board has one, or why it is not used.
+    pub psram: Result<Option<&'static mut [u8]>, psram::Error>,
+    /// What multiplies with both cores, if both are used.
+    pub dot: Option<Dot>,
+    /// The stack.
+    pub stack: Stack,
+}
+
+/// Serves the console for good, on a board that is as `spec` describes it.
+pub fn serve<C, S>(spec: &BoardSpec, mut console: C, card: S, hardware: Hardware) -> !
+where
+    C: Read + ReadReady + Write<Error = Infallible>,
+    S: Slot<Error: fmt::Display>,
+{
+    let Hardware { internal, spare, psram, dot, stack } = hardware;
+    let two_cores = dot.is_some();
+    let report = Report {
+        psram: psram.as_ref().map(|psram| psram.as_ref().map(|memory| memory.len())).map_err(|&error| error),
+        two_cores,
+        stack,
+    };
+    let external = psram.ok().flatten();
+    let spec = BoardSpec { psram: spec.psram.filter(|_| external.is_some()), ..*spec };
+    let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&spec) };
+    let opened = Cell::new((Weights::Flash, published));
+    let board = EspBoard { spec, report, dot, opened };
+    let card = RefCell::new(card);
+    let open = async |name: Option<&str>| {
+        let opened = model::open(&card, name).await;
+        if let Ok((_, about)) = &opened {
+            let (weights, rate) = about.pace();
+            // What a command takes is in what was measured.
+            let card = rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
+            board.opened.set((weights, card.unwrap_or(published)));
+        }
+        opened
+    };
+    let external = external.unwrap_or(spare);
+    loop {
+        // A serial line has no end, and what goes wrong on it is passed over.
+        let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, internal, external));
+    }
+}
+
+/// What the console knows of the board.
+struct EspBoard {
+    /// As it is described, but without a PSRAM that is not used.
+    spec: BoardSpec,
+    report: Report,
+    dot: Option<Dot>,
+    /// Where the weights of the model are that was opened last, and how fast the board is with them.
+    opened: Cell<(Weights, Pace)>,
+}
+
+impl Board for EspBoard {
+    fn name(&self) -> &str {
+        self.spec.name
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        Some(clock::clock())
+    }
+
+    fn plan_options(&self, model: &Model) -> PlanOptions {
+        let (weights, pace) = self.opened.get();
+        let cache_in_external = self.spec.psram.is_none() || !psram::for_weights_alone();
+        options(&pace, model, weights).cache_in_external(cache_in_external)
+    }
+
+    fn dot(&self) -> Option<Dot> {
+        self.dot
+    }
+
+    fn stack(&self) -> Option<StackUse> {
+        Some(self.report.stack())
+    }
+
+    fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.report.start(out)
+    }
+
+    fn expect(&self, out: &mut dyn fmt::Write, model: &Model, plan: &Plan) -> fmt::Result {
+        let (weights, pace) = self.opened.get();
+        writeln!(out, "{}", Estimate { model, plan, pace, weights })?;
+        self.report.ready(out)
+    }
+
+    fn stats(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        writeln!(out, "{}; there is no heap", self.report.stack())
+    }
+}
