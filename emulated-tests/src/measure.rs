@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use rillm::format::Header;
-use rillm_console::estimate::{Cpu, Instructions, Range};
-use rillm_console::number::Grouped;
+use rillm_boards::{Cpu, Instructions, Range};
 use rillm_firmware_builder::elf::Sections;
+use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
 
 use crate::dialogue::Dialogue;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result};
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 use serde_json::Value;
 
 /// Figures since the board's start.

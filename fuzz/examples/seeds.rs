@@ -9,13 +9,8 @@ use std::io::{Cursor, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rillm::block_on;
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::session::Session;
-use rillm::source::SECTOR_LEN;
-use rillm::sources::Bytes;
+use rillm::{Bytes, Memory, Model, PlanOptions, SECTOR_LEN, Session, block_on};
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
@@ -96,11 +91,10 @@ fn saved_session(model: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let file = fs::read(model)?;
     let mut source = Bytes::copied(&file);
     let model = block_on(Model::open(&mut source)).expect("a sound model");
-    let options = PlanOptions::new(1 << 18);
-    let mut memory = vec![0; options.ram];
-    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    let mut memory = vec![0; 1 << 18];
+    let mut session = Session::new(&model, source, Memory::internal(&mut memory), &PlanOptions::default())?;
     session.push(&[1, 50, 60, 70, 80]).expect("tokens of the vocabulary");
-    block_on(session.logits(|_, _, _| ())).expect("a sound model");
+    block_on(session.logits(|_| ())).expect("a sound model");
     let mut saved = Vec::new();
     session.save(|bytes| {
         saved.extend(bytes);

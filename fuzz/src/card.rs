@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use rillm::block_on;
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource, block_on};
 use rillm_card::{Blocks, CardFile, for_each_model};
 
 /// Bytes of a block.

@@ -1,12 +1,9 @@
 //! A tokenizer without a model.
 
-use rillm::block_on;
-use rillm::counted::SectorReader;
-use rillm::error::Error;
 use rillm::format::{Section, SectionKind};
-use rillm::source::SECTOR_LEN;
-use rillm::sources::{Bytes, PastTheEnd};
+use rillm::source::{PastTheEnd, SectorReader};
 use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::{Bytes, Error, SECTOR_LEN, block_on};
 use rillm_convert::vocabulary::Vocabulary;
 
 /// A tokenizer section, and the engine's tokenizer over it.

@@ -8,15 +8,8 @@ mod encode;
 use std::io::Write;
 use std::sync::OnceLock;
 
-use rillm::block_on;
-use rillm::chat::Chat;
 use rillm::format::crc32;
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::source::{SECTOR_LEN, WeightSource};
-use rillm::sources::Bytes;
+use rillm::{Bytes, Chat, Memory, Model, PlanOptions, Q16, SECTOR_LEN, Sampling, Session, WeightSource, block_on};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::Gguf;
 use rillm_convert::vocabulary::{Algorithm, Vocabulary};
@@ -50,9 +43,10 @@ pub fn rillm_file(data: &[u8]) {
 
 fn run<S: WeightSource>(mut source: S) {
     let Ok(model) = block_on(Model::open(&mut source)) else { return };
-    let options = PlanOptions { context: Some(8), candidates: 8, check_every: 2, ..PlanOptions::new(1 << 20) };
-    let mut memory = vec![0; options.ram];
-    let Ok(mut session) = Session::new(&model, source, &options, &mut memory) else { return };
+    let options = PlanOptions::default().context(8).candidates(8);
+    let mut memory = vec![0; 1 << 20];
+    let Ok(mut session) = Session::new(&model, source, Memory::internal(&mut memory), &options) else { return };
+    session.set_check_every(2);
     // What fails may be tried again: nothing is to break by it.
     if let Ok(mut chat) = block_on(Chat::new(&mut session, Some("S"))) {
         let _ = block_on(chat.ask(&mut session, "Once"));
@@ -65,7 +59,7 @@ fn run<S: WeightSource>(mut source: S) {
 
 fn write_two<S: WeightSource>(model: &Model, session: &mut Session<'_, S>) {
     let mut decoder = model.tokenizer().decoder();
-    for sampling in [Sampling::GREEDY, Sampling { temperature: Q16::ONE, top_k: 4, seed: 7, ..Sampling::GREEDY }] {
+    for sampling in [Sampling::GREEDY, Sampling::GREEDY.temperature(Q16::ONE).top_k(4).seed(7)] {
         if let Ok(token) = block_on(session.next(&sampling)) {
             let _: usize = decoder.push(token.kind, token.text).into_iter().map(str::len).sum();
         }
@@ -87,9 +81,9 @@ pub fn saved_session(data: &[u8]) {
 
     let mut source = Bytes::copied(MODEL);
     let model = block_on(Model::open(&mut source)).expect("a sound model");
-    let options = PlanOptions { candidates: 8, ..PlanOptions::new(1 << 18) };
-    let mut memory = vec![0; options.ram];
-    let mut session = Session::new(&model, source, &options, &mut memory).expect("enough memory");
+    let options = PlanOptions::default().candidates(8);
+    let mut memory = vec![0; 1 << 18];
+    let mut session = Session::new(&model, source, Memory::internal(&mut memory), &options).expect("enough memory");
     let mut rest = &file[..];
     let restored = session.restore(|bytes| {
         let (read, left) = rest.split_at_checked(bytes.len()).ok_or(())?;

@@ -1,14 +1,11 @@
 //! A model that runs, behind the handle.
 
-use rillm::block_on;
-use rillm::model::Model;
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::tokenizer::Decoder;
+use rillm::{Memory, MemoryLen, Model, Q16, Sampling, Session, block_on};
+use rillm_generate::{Generation, Step, StopReason};
 
 use crate::place::Region;
 use crate::setup::Setup;
-use crate::source::Source;
+use crate::source::CallerSource;
 use crate::status::Failure;
 
 /// How the next token is chosen, and when the text ends. All zeros: always the likeliest token, as many as there is room for.
@@ -44,6 +41,17 @@ pub enum End {
     RillmEndStopped = 4,
 }
 
+impl From<StopReason> for End {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::MaxTokens => Self::RillmEndMaxTokens,
+            StopReason::ContextFull => Self::RillmEndContextFull,
+            StopReason::EndOfText | StopReason::StopString => Self::RillmEndOfText,
+            StopReason::Interrupted => Self::RillmEndStopped,
+        }
+    }
+}
+
 /// What a model has done so far, and the last text.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,10 +79,9 @@ pub struct Stats {
 /// A model, its session, and the text at hand.
 pub struct Engine {
     model: &'static Model,
-    session: Session<'static, Source>,
-    decoder: Decoder,
+    session: Session<'static, CallerSource>,
+    generation: Generation<'static>,
     prompt_tokens: usize,
-    generated: u32,
     end: End,
 }
 
@@ -82,7 +89,7 @@ impl Engine {
     /// Opens the model, and puts it into `memory`.
     pub fn open(
         setup: &Setup,
-        mut source: Source,
+        mut source: CallerSource,
         memory: &mut Region<'static>,
         large: &mut Region<'static>,
     ) -> Result<Self, Failure> {
@@ -91,10 +98,12 @@ impl Engine {
         // There is room: the plan is of what the handle and the model leave, wherever the memory starts.
         let none = Failure::Setup("setup.memory is smaller than setup.memory_len");
         let model: &Model = memory.place(model).ok_or(none)?;
-        let [memory, large] = [memory.bytes(plan.total()).ok_or(none)?, large.bytes(plan.large_total()).ok_or(none)?];
-        let session = Session::with_large(model, source, &setup.options(), memory, large).map_err(Failure::Memory)?;
-        let decoder = model.tokenizer().decoder();
-        Ok(Self { model, session, decoder, prompt_tokens: 0, generated: 0, end: End::RillmEndNone })
+        let MemoryLen { internal, external } = plan.memory();
+        let memory =
+            Memory { internal: memory.bytes(internal).ok_or(none)?, external: large.bytes(external).ok_or(none)? };
+        let session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
+        let generation = Generation::new(model, "", Sampling::GREEDY);
+        Ok(Self { model, session, generation, prompt_tokens: 0, end: End::RillmEndNone })
     }
 
     /// Writes a text after `prompt`, or goes on with the one at hand. `print` gets what comes, and nothing before each pass
@@ -106,49 +115,34 @@ impl Engine {
         mut print: impl FnMut(&str) -> bool,
     ) -> Result<(), Failure> {
         let sampling = config.sampling()?;
-        (self.generated, self.end) = (0, End::RillmEndNone);
+        let most = if config.max_tokens == 0 { usize::MAX } else { config.max_tokens as usize };
+        let Self { model, session, generation, prompt_tokens, end } = self;
+        generation.resume(sampling, most);
+        *end = End::RillmEndNone;
         if let Some(prompt) = prompt {
-            self.session.reset();
-            self.prompt_tokens = 0;
-            self.prompt_tokens = block_on(self.session.push_text(prompt))?;
-            // After a prompt the text goes on; without one it starts.
-            self.decoder = if prompt.is_empty() { self.model.tokenizer().decoder() } else { Decoder::new(false) };
+            session.reset();
+            *prompt_tokens = 0;
+            *prompt_tokens = block_on(session.push_text(prompt))?;
+            *generation = Generation::new(model, prompt, sampling).max_tokens(most);
         }
-        let most = if config.max_tokens == 0 { u32::MAX } else { config.max_tokens };
-        self.end = loop {
-            if self.generated == most {
-                break End::RillmEndMaxTokens;
-            }
-            if self.session.tokens().len() >= self.session.plan().context {
-                break End::RillmEndContextFull;
+        *end = loop {
+            if let Some(reason) = generation.done(session) {
+                break reason.into();
             }
             if !print("") {
                 break End::RillmEndStopped;
             }
-            if block_on(self.session.prefill())? {
-                continue;
-            }
-            let token = block_on(self.session.next(&sampling))?;
-            self.generated += 1;
-            let ended = self.model.header().is_eos(token.id);
-            // All of a token's text comes: what goes on later goes on after it.
-            let mut go_on = true;
-            for piece in self.decoder.push(token.kind, token.text) {
-                go_on &= print(piece);
-            }
-            if ended {
-                break End::RillmEndOfText;
-            }
-            if !go_on {
-                break End::RillmEndStopped;
+            if let Step::Token(text) = block_on(generation.step(session))? {
+                // All of a token's text comes: what goes on later goes on after it.
+                let go_on = text.fold(true, |go_on, piece| print(piece) & go_on);
+                if !go_on && generation.done(session) != Some(StopReason::EndOfText) {
+                    break End::RillmEndStopped;
+                }
             }
         };
         // Of a text that may go on, the rest of a character may still come.
-        if let End::RillmEndOfText | End::RillmEndContextFull = self.end {
-            let rest = self.decoder.finish();
-            if !rest.is_empty() {
-                print(rest);
-            }
+        if let End::RillmEndOfText | End::RillmEndContextFull = *end {
+            generation.finish().for_each(|rest| _ = print(rest));
         }
         Ok(())
     }
@@ -164,7 +158,7 @@ impl Engine {
         Stats {
             end: self.end,
             prompt_tokens: self.prompt_tokens as u32,
-            generated_tokens: self.generated,
+            generated_tokens: self.generation.generated() as u32,
             context: self.session.plan().context as u32,
             tokens: stats.tokens,
             reads: stats.traffic.reads,
@@ -178,13 +172,9 @@ impl Engine {
 impl Config {
     fn sampling(&self) -> Result<Sampling, Failure> {
         let top_p = q16("top_p", self.top_p)?;
-        Ok(Sampling {
-            temperature: q16("temperature", self.temperature)?,
-            top_k: self.top_k,
-            top_p: if top_p == Q16::ZERO { Q16::ONE } else { top_p },
-            seed: self.seed,
-            ..Sampling::GREEDY
-        })
+        let temperature = q16("temperature", self.temperature)?;
+        let top_p = if top_p == Q16::ZERO { Q16::ONE } else { top_p };
+        Ok(Sampling::GREEDY.temperature(temperature).top_k(self.top_k).top_p(top_p).seed(self.seed))
     }
 }
 

@@ -24,7 +24,7 @@ mod status;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::null_mut;
 
-use rillm::model::Model;
+use rillm::{Model, block_on};
 
 pub use engine::{Config, End, Stats};
 pub use handle::Handle;
@@ -34,7 +34,6 @@ pub use status::{Message, Status};
 
 use engine::Engine;
 use place::Region;
-use rillm::block_on;
 use status::Failure;
 
 /// Takes the text as it comes: `len` bytes of UTF-8, whole characters, without a zero after them. Before each pass over the

@@ -3,12 +3,10 @@
 use core::ffi::c_void;
 use core::slice;
 
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanError, PlanOptions};
-use rillm::sources::Bytes;
+use rillm::{Bytes, MemoryLen, Model, Plan, PlanError, PlanOptions};
 
 use crate::handle::Handle;
-use crate::source::{ReadSectors, Source};
+use crate::source::{CallerSource, ReadSectors};
 use crate::status::Failure;
 
 /// Bytes of the memory that the handle and the model's description take, wherever the memory starts.
@@ -68,13 +66,15 @@ impl Setup {
     /// # Safety
     /// `model` is memory of `model_len` bytes that stays as it is as long as the source is used, or null; `read` is as
     /// [`ReadSectors`] says.
-    pub unsafe fn source(&self) -> Result<Source, Failure> {
+    pub unsafe fn source(&self) -> Result<CallerSource, Failure> {
         match (self.read, self.model.is_null()) {
-            (Some(read), true) => Ok(Source::Read(read, self.read_user)),
+            (Some(read), true) => Ok(CallerSource::Read(read, self.read_user)),
             (None, false) => {
                 Span::new("setup.model", self.model, self.model_len)?;
                 // SAFETY: as our caller promises; the length was checked.
-                Ok(Source::Memory(Bytes::lent(unsafe { slice::from_raw_parts(self.model.cast(), self.model_len) })))
+                Ok(CallerSource::Memory(Bytes::lent(unsafe {
+                    slice::from_raw_parts(self.model.cast(), self.model_len)
+                })))
             }
             (Some(_), false) => {
                 Err(Failure::Setup("setup has both a read function and a model; leave one of them NULL"))
@@ -104,40 +104,40 @@ impl Setup {
         Ok(())
     }
 
-    /// What the engine's plan is to be made of.
-    pub fn options(&self) -> PlanOptions {
-        PlanOptions {
-            large: self.large_len,
-            context: (self.context > 0).then_some(self.context as usize),
-            ..PlanOptions::new(self.memory_len.saturating_sub(HANDLE_LEN))
-        }
+    /// What there is for the engine.
+    fn engine_memory(&self) -> MemoryLen {
+        MemoryLen { internal: self.memory_len.saturating_sub(HANDLE_LEN), external: self.large_len }
+    }
+
+    fn options(&self) -> PlanOptions {
+        PlanOptions::default().context((self.context > 0).then_some(self.context as usize))
     }
 
     /// The engine's plan.
-    pub fn plan(&self, model: &Model, source: &Source) -> Result<Plan, Failure> {
+    pub fn plan(&self, model: &Model, source: &CallerSource) -> Result<Plan, Failure> {
         let too_small = |error: PlanError| {
             let [needed, smallest] = [error.needed, error.smallest].map(|len| len.saturating_add(HANDLE_LEN));
             Failure::Memory(PlanError { needed, smallest, given: self.memory_len, ..error })
         };
-        Plan::new(model, source, &self.options()).map_err(too_small)
+        Plan::new(model, source, self.engine_memory(), &self.options()).map_err(too_small)
     }
 }
 
 impl MemoryPlan {
     /// Where the memory goes by the engine's plan, if it has room for one.
-    pub fn of(setup: &Setup, model: &Model, source: &Source, plan: Option<&Plan>) -> Self {
+    pub fn of(setup: &Setup, model: &Model, source: &CallerSource, plan: Option<&Plan>) -> Self {
         let weights = model.tape_len();
-        let smallest = smallest(model, source, &setup.options()).saturating_add(HANDLE_LEN);
+        let smallest = smallest(setup, model, source).saturating_add(HANDLE_LEN);
         match plan {
             None => Self { smallest, weights, ..Self::default() },
             Some(plan) => Self {
                 smallest,
-                memory: plan.total() + HANDLE_LEN,
-                large: plan.large_total(),
+                memory: plan.memory().internal + HANDLE_LEN,
+                large: plan.memory().external,
                 context: plan.context as u32,
                 batch: plan.batch as u32,
                 chunk: plan.chunk,
-                pinned: plan.pinned,
+                pinned: plan.resident,
                 weights,
             },
         }
@@ -145,8 +145,9 @@ impl MemoryPlan {
 }
 
 /// The fewest bytes of the first memory that have a plan.
-fn smallest(model: &Model, source: &Source, options: &PlanOptions) -> usize {
-    let fails = |ram| Plan::new(model, source, &PlanOptions { ram, ..*options }).err();
+fn smallest(setup: &Setup, model: &Model, source: &CallerSource) -> usize {
+    let memory = |internal| MemoryLen { internal, ..setup.engine_memory() };
+    let fails = |internal| Plan::new(model, source, memory(internal), &setup.options()).err();
     let (mut low, mut high) = (0, fails(0).map_or(0, |error| error.needed));
     while low < high {
         let middle = low + (high - low) / 2;

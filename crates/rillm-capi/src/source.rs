@@ -3,8 +3,8 @@
 use core::ffi::{c_int, c_void};
 use core::fmt;
 
-use rillm::source::{Sector, WeightSource};
-use rillm::sources::{Bytes, PastTheEnd};
+use rillm::source::PastTheEnd;
+use rillm::{Bytes, Sector, WeightSource};
 
 /// Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns 0.
 /// `len` is a multiple of 512, and the buffer starts at any address. Anything but 0 means that it failed; the call that
@@ -14,7 +14,7 @@ pub type ReadSectors =
     Option<unsafe extern "C" fn(user: *mut c_void, first_sector: u32, buffer: *mut c_void, len: usize) -> c_int>;
 
 /// What the weights come from.
-pub enum Source {
+pub enum CallerSource {
     /// The caller's function, and what it is given.
     Read(unsafe extern "C" fn(*mut c_void, u32, *mut c_void, usize) -> c_int, *mut c_void),
     /// The whole file, where it lies.
@@ -50,7 +50,7 @@ impl fmt::Display for SourceError {
     }
 }
 
-impl WeightSource for Source {
+impl WeightSource for CallerSource {
     type Error = SourceError;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), SourceError> {

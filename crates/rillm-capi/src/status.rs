@@ -3,8 +3,7 @@
 use core::ffi::{CStr, c_char};
 use core::fmt;
 
-use rillm::error::Error;
-use rillm::plan::PlanError;
+use rillm::{Error, PlanError};
 
 use crate::source::SourceError;
 
@@ -109,11 +108,11 @@ impl Failure {
             Self::Number(..) | Self::NotUtf8(_) => Status::RillmErrorArgument,
             Self::Closed => Status::RillmErrorClosed,
             Self::Busy => Status::RillmErrorBusy,
-            Self::Memory(_) => Status::RillmErrorMemory,
+            Self::Memory(_) | Self::Engine(Error::Plan(_)) => Status::RillmErrorMemory,
             Self::Engine(Error::Source(_)) => Status::RillmErrorRead,
             Self::Engine(Error::Format(_) | Error::NoSuchToken { .. }) => Status::RillmErrorModel,
             Self::Engine(Error::ContextFull { .. }) => Status::RillmErrorPromptTooLong,
-            Self::Engine(Error::Empty | Error::TopK { .. }) => Status::RillmErrorArgument,
+            Self::Engine(_) => Status::RillmErrorArgument,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::slice;
 
-use rillm::sampler::{Q16, Sampling};
+use rillm::{Q16, Sampling};
 use rillm_capi::{
     Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_deinit, rillm_error_message, rillm_generate,
     rillm_init, rillm_plan, rillm_stats, rillm_tokens,
@@ -223,7 +223,7 @@ fn a_second_memory_keeps_weights() {
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn sampling_is_the_engines() {
-    let sampling = Sampling { temperature: Q16(1 << 15), top_k: 50, top_p: Q16(62259), seed: 7, ..Sampling::GREEDY };
+    let sampling = Sampling::GREEDY.temperature(Q16(1 << 15)).top_k(50).top_p(Q16(62259)).seed(7);
     let config = Config { temperature: 0.5, top_k: 50, top_p: 0.95, seed: 7, ..GREEDY };
     let mut memory = vec![0; 64 << 10];
     let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");

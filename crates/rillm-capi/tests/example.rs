@@ -6,7 +6,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rillm::sampler::Sampling;
+use rillm::Sampling;
 
 use support::expected;
 

@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::blocks::{Blocks, Card, Window};
 use crate::directory::Entry;
@@ -28,7 +28,7 @@ pub struct CardFile<B, const RUNS: usize = DEFAULT_RUNS> {
 impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
     /// Opens the file of that name in a root directory, by its long name or its 8.3 one, upper and lower case alike; without a
     /// name the first `*.rillm` in the directory's order. Of several partitions the first one that has it counts. What it
-    /// holds is not looked at: [`Model::open`](rillm::model::Model::open) does that.
+    /// holds is not looked at: [`Model::open`](rillm::Model::open) does that.
     ///
     /// Its future takes less than 2 KB, with an asynchronous driver 2.5 KB. `blocks` may be a `&mut`, to be tried again with another card.
     ///

@@ -1,4 +1,4 @@
-//! A `.rillm` file on an SD card, as the engine's [`WeightSource`](rillm::source::WeightSource).
+//! A `.rillm` file on an SD card, as the engine's [`WeightSource`](rillm::WeightSource).
 //!
 //! The card is formatted as FAT32 or FAT16, with a partition table (MBR or GPT) or without one. [`CardFile::open`] finds the
 //! file in the root directory of the first partition that has it and notes where its blocks lie; from then on every read goes straight to them, as many blocks by one
@@ -13,7 +13,7 @@
 //! # mod example {
 //! use embedded_hal::{delay::DelayNs, spi::SpiDevice};
 //! use embedded_sdmmc::{SdCard, SdCardError};
-//! use rillm::source::{Sector, WeightSource};
+//! use rillm::{Sector, WeightSource};
 //! use rillm_card::{Blocking, CardFile, Error, stop_sending};
 //!
 //! async fn first_sector<SPI: SpiDevice, D: DelayNs>(spi: SPI, delay: D) -> Result<[u8; 512], Error<SdCardError>> {
@@ -37,7 +37,7 @@
 //! ```
 //! # #[cfg(feature = "sdio")]
 //! # mod example {
-//! use rillm::{error::Error, model::Model};
+//! use rillm::{Error, Model};
 //! use rillm_card::{AlignedBlock, CardFile, Host, Sdmmc, SlotError, insert};
 //! use sdio::MmcError;
 //!

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use aligned::{A1, A4, A64, Aligned, Alignment};
 use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx};
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource};
 use rillm_card::{Async, Blocking, CardFile, Error, stop_sending};
 use support::{BLOCK, FAT16, Failed, block_on, content, read_all};
 

@@ -5,7 +5,7 @@ mod support;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource};
 use rillm_card::{Blocks, CardFile, Error, RETRIES};
 use support::{BLOCK, FAT32, Failed, Memory, block_on, content, open, read_all};
 

@@ -3,7 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource};
 use rillm_card::{CardFile, Error};
 use support::{BLOCK, FAT16, FAT32, Memory, block_on, content, layouts, open, read_all};
 

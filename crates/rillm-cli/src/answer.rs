@@ -4,12 +4,8 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Result;
-use rillm::chat::Chat;
-use rillm::model::Model;
-use rillm::session::Session;
-use rillm::source::WeightSource;
-use rillm_console::summary::{Averages, Meter, Summary, Unit};
-use rillm_console::text::{Stop, Text};
+use rillm::{Session, WeightSource};
+use rillm_generate::{Averages, Generation, Metrics, Step, StopReason, Summary, Unit};
 use serde::Serialize;
 
 use crate::session_args::SessionArgs;
@@ -17,7 +13,7 @@ use crate::{interrupt, progress, say};
 
 /// What `--json` prints. Scripts rely on these names.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct AnswerJson {
     text: String,
     token_ids: Vec<u32>,
     prompt_tokens: usize,
@@ -61,24 +57,24 @@ pub struct Outcome {
 
 impl Outcome {
     /// The same for programs.
-    pub fn report<S: WeightSource>(self, session: &Session<'_, S>) -> Report {
+    pub fn report<S: WeightSource>(self, session: &Session<'_, S>) -> AnswerJson {
         let Summary { averages, stop, context, ram, seed, .. } = self.summary;
         let Averages { tokens, ticks, ticks_to_first, traffic } = averages;
         let each = |sum: u64| if tokens == 0 { 0.0 } else { sum as f64 / tokens as f64 };
         let seconds = |ticks: u64| ticks as f64 / f64::from(NANOSECONDS);
         let whole = session.stats().traffic;
-        Report {
+        AnswerJson {
             text: self.text,
             token_ids: self.token_ids,
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
             generated_tokens: self.summary.tokens,
             stop: match stop {
-                Stop::EndOfText => "end_of_text",
-                Stop::StopString => "stop_string",
-                Stop::MaxTokens => "max_tokens",
-                Stop::ContextFull => "context_full",
-                Stop::Interrupted => "interrupted",
+                StopReason::EndOfText => "end_of_text",
+                StopReason::StopString => "stop_string",
+                StopReason::MaxTokens => "max_tokens",
+                StopReason::ContextFull => "context_full",
+                StopReason::Interrupted => "interrupted",
             },
             seed,
             tokens_per_second: if tokens == 0 { 0.0 } else { tokens as f64 / seconds(ticks) },
@@ -107,66 +103,60 @@ pub fn show(piece: &str, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Writes what comes after the session's tokens, until `text` or, of an answer in a chat, the chat says that it ends.
+/// Steps `generation` to its end, or to Ctrl-C. `seed` is for the figures.
 pub async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
-    model: &Model,
     session: &mut Session<'_, S>,
-    mut writing: Text<'_>,
-    mut chat: Option<&mut Chat>,
+    mut generation: Generation<'_>,
     args: &SessionArgs,
     seed: u64,
     mut print: impl FnMut(&str) -> Result<()>,
 ) -> Result<Outcome> {
     let (prompt_tokens, cached_tokens) = (session.tokens().len(), session.computed());
-    let (mut text, mut token_ids, mut forgotten) = (String::new(), Vec::new(), 0);
+    let (mut text, mut token_ids) = (String::new(), Vec::new());
     let mut print = |piece: &str| {
         text.push_str(piece);
         print(piece)
     };
     let start = Instant::now();
     let elapsed = || start.elapsed().as_nanos() as u64;
-    let mut meter = Meter::new(0, session.stats().traffic);
+    let mut metrics = Metrics::new(0, session.stats().traffic);
     let mut bar = None;
     let stop = loop {
-        if let Some(chat) = &mut chat {
-            forgotten += chat.make_room(session);
-        }
-        if let Some(stop) = writing.limit(session) {
-            break stop;
+        if let Some(reason) = generation.done(session) {
+            break reason;
         }
         if interrupt::requested() {
-            break Stop::Interrupted;
+            break StopReason::Interrupted;
         }
-        if session.prefill().await? {
-            bar.get_or_insert_with(|| progress::tokens(prompt_tokens as u64)).set_position(session.computed() as u64);
-            continue;
+        match generation.step(session).await? {
+            Step::Prefill => {
+                bar.get_or_insert_with(|| progress::tokens(prompt_tokens as u64))
+                    .set_position(session.computed() as u64);
+                continue;
+            }
+            Step::Token(mut text) => {
+                bar = None;
+                text.try_for_each(&mut print)?;
+            }
+            Step::Done(reason) => break reason,
         }
-        bar = None;
-        let ended = writing.next(model, session, &mut print).await??;
-        meter.token(elapsed(), session.stats().traffic);
+        metrics.token(elapsed(), session.stats().traffic);
         token_ids.extend(session.tokens().last());
-        if let Some(stop) = ended {
-            break stop;
-        }
-        if let (Some(chat), Some(&id)) = (&chat, token_ids.last())
-            && chat.ends(session, id)
-        {
-            break Stop::EndOfText;
-        }
     };
-    writing.finish(print)?;
+    generation.finish().try_for_each(print)?;
 
     let stats = session.stats();
     let summary = Summary {
-        tokens: writing.generated(),
-        averages: meter.averages(elapsed(), stats.traffic),
+        tokens: generation.generated(),
+        averages: metrics.averages(elapsed(), stats.traffic),
         unit: Some(Unit::Time { per_second: NANOSECONDS }),
         stop,
         max_tokens_name: "--max-tokens",
         context: session.plan().context,
-        ram: [(stats.ram_used, args.ram), (0, 0)],
+        ram: [(stats.memory.internal, args.ram), (0, 0)],
         has_read: stats.traffic.bytes > 0,
         seed,
     };
-    Ok(Outcome { text, token_ids, prompt_tokens, cached_tokens, forgotten, summary, logits: writing.fingerprint() })
+    let (forgotten, logits) = (generation.forgotten_turns(), generation.fingerprint());
+    Ok(Outcome { text, token_ids, prompt_tokens, cached_tokens, forgotten, summary, logits })
 }

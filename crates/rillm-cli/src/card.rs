@@ -15,8 +15,9 @@ use serde_json::json;
 use crate::card_check::{self, Checked};
 use crate::card_image::{Content, Layout, write};
 use crate::model_file::{BUNDLED, bundled, from_path};
-use crate::source::{Access, Card};
-use crate::whole::{tensor_table, verify};
+use crate::sections::tensor_table;
+use crate::source::{Access, CardPace};
+use crate::verify::verify;
 use crate::{files, interrupt, number, progress, say};
 
 /// Make an image of an SD card with models on it, or check a card
@@ -132,7 +133,7 @@ fn make(args: &Args, out: &Path) -> Result<ExitCode> {
 /// The files to put on the card, each one whole.
 fn contents(models: &[PathBuf]) -> Result<Vec<Content>> {
     if models.is_empty() {
-        let (model, mut source) = bundled(Access::File, Card::UNUSED)?;
+        let (model, mut source) = bundled(Access::File, CardPace::UNUSED)?;
         let tensors = tensor_table(model.header(), &mut source)?;
         verify(model.header(), &tensors, &mut source).context("in the bundled model")?;
         let len = BUNDLED.len() as u32;
@@ -148,7 +149,7 @@ fn contents(models: &[PathBuf]) -> Result<Vec<Content>> {
         if contents.iter().any(|content| content.name.to_uppercase() == name.to_uppercase()) {
             bail!("two of the models are called {name}; rename one");
         }
-        let (model, mut source) = from_path(path, Access::File, Card::UNUSED)?;
+        let (model, mut source) = from_path(path, Access::File, CardPace::UNUSED)?;
         let tensors = tensor_table(model.header(), &mut source)?;
         verify(model.header(), &tensors, &mut source).with_context(|| format!("in {}", path.display()))?;
         let len = u32::try_from(source.len()).ok();

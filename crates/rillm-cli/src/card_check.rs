@@ -6,15 +6,15 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use console::style;
-use rillm::source::SECTOR_LEN;
+use rillm::{SECTOR_LEN, block_on};
 use rillm_card::{Blocks, CardFile, DEFAULT_RUNS, Place, Searched, for_each_model};
 use serde::Serialize;
 
-use crate::block_on::block_on;
 use crate::model_file::{from_path, open};
 use crate::number::grouped;
-use crate::source::{Access, Card, read_exact_at};
-use crate::whole::{tensor_table, verify};
+use crate::sections::tensor_table;
+use crate::source::{Access, CardPace, read_exact_at};
+use crate::verify::verify;
 
 /// Pieces that are counted; a file in more of them is a problem in any case.
 const MOST_RUNS: usize = 4096;
@@ -108,7 +108,7 @@ pub fn directory(path: &Path) -> Result<Vec<Checked>> {
 }
 
 fn model_in_directory(path: &Path) -> Result<()> {
-    let (model, mut source) = from_path(path, Access::File, Card::UNUSED)?;
+    let (model, mut source) = from_path(path, Access::File, CardPace::UNUSED)?;
     let tensors = tensor_table(model.header(), &mut source)?;
     verify(model.header(), &tensors, &mut source)
 }

@@ -6,17 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use indicatif::BinaryBytes;
-use rillm::chat::{Chat, ChatError};
 use rillm::format::{ChatHeader, ChatPart};
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
-use rillm::session::Session;
-use rillm_console::stop::StopStrings;
-use rillm_console::text::Text;
+use rillm::{Chat, ChatError, Memory, Model, Session, block_on};
+use rillm_generate::{Generation, StopStrings};
 use serde_json::json;
 
 use crate::answer::{Outcome, generate, show};
-use crate::block_on::block_on;
 use crate::files;
 use crate::interrupt;
 use crate::lines::{Line, Lines};
@@ -24,9 +19,9 @@ use crate::model_file::ModelArgs;
 use crate::number::{self, Count, Word};
 use crate::prompt_cache;
 use crate::say;
+use crate::sections::chat_form;
 use crate::session_args::SessionArgs;
-use crate::source::Source;
-use crate::whole::chat_form;
+use crate::source::ModelSource;
 
 const HELP: &str = "  \
   /help         this list
@@ -82,9 +77,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             args.model.model.as_ref().map_or("the bundled model".into(), |path| path.display().to_string())
         );
     };
-    let (options, mut memory) = args.session.memory(&model, &source)?;
-    check_room(args, &form, &model, &source, &options)?;
-    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    let (plan, mut memory) = args.session.memory(&model, &source)?;
+    check_room(args, &form, &model, &source, plan.context)?;
+    let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
     let mut chat = block_on(Chat::new(&mut session, args.system.as_deref())).map_err(refused)?;
     if let Some(path) = &args.prompt_cache {
         resume(path, args, &mut chat, &mut session)?;
@@ -126,7 +121,7 @@ impl std::error::Error for Refusal {}
 struct Talk<'a, 'm> {
     args: &'a Args,
     model: &'m Model,
-    session: Session<'m, Source>,
+    session: Session<'m, ModelSource>,
     chat: Chat,
     stops: StopStrings<'a>,
 }
@@ -217,8 +212,11 @@ impl Talk<'_, '_> {
         let print = |piece: &str| show(piece, args.json);
         let sampling = args.session.sampling();
         // Without a prompt: an answer is a text of its own, and the space that it may start with is not printed.
-        let writing = Text::new(model, "", sampling, args.session.max_tokens, false).ending_before(stops.clone());
-        let outcome = block_on(generate(model, session, writing, Some(chat), &args.session, sampling.seed, print));
+        let generation = Generation::new(model, "", sampling)
+            .max_tokens(args.session.max_tokens)
+            .stop_strings(stops.clone())
+            .in_chat(chat);
+        let outcome = block_on(generate(session, generation, &args.session, sampling.seed, print));
         if !args.json {
             // Ends the line of the answer, also where an error did.
             writeln!(say::out())?;
@@ -254,7 +252,7 @@ impl Talk<'_, '_> {
             Word(context as u64, "token"),
             Count(stats.tokens, "token"),
             Count(stats.passes, "pass"),
-            BinaryBytes(stats.ram_used as u64),
+            BinaryBytes(stats.memory.internal as u64),
             BinaryBytes(self.args.session.ram as u64),
             BinaryBytes(stats.traffic.bytes),
             Count(stats.traffic.reads, "read"),
@@ -268,13 +266,13 @@ impl Talk<'_, '_> {
 }
 
 /// Refuses a context that has no room for what the template has around a question, a token of it and one of the answer.
-fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, options: &PlanOptions) -> Result<()> {
+fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &ModelSource, context: usize) -> Result<()> {
     let parts: &[ChatPart] = match args.system {
         None => &[ChatPart::Begin, ChatPart::Ask],
         Some(_) => &[ChatPart::BeginSystem, ChatPart::AfterSystem, ChatPart::Ask],
     };
     let template: usize = parts.iter().map(|&part| form.place(part).1).sum();
-    let (context, needed) = (Plan::new(model, source, options)?.context, template + 2);
+    let needed = template + 2;
     if context >= needed {
         return Ok(());
     }
@@ -292,7 +290,7 @@ fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &Source, op
 }
 
 /// Goes on with the chat in the file, if there is one.
-fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, Source>) -> Result<()> {
+fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, ModelSource>) -> Result<()> {
     let begun = session.tokens().to_vec();
     let Some(numbers) = prompt_cache::load(path, session)? else { return Ok(()) };
     let (path, remedy) = (path.display(), prompt_cache::REMEDY);

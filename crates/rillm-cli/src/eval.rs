@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
-use rillm::session::Session;
 use rillm::tokenizer::Scratch;
+use rillm::{Logit, Memory, MemoryLen, Model, Plan, PlanOptions, Session, block_on};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::evaluate::{Agreement, negative_log_likelihood};
 use rillm_convert::reference::Reference;
 use serde_json::json;
 
-use crate::block_on::block_on;
 use crate::model_file::from_path;
 use crate::number::grouped;
-use crate::source::{Access, Card, Source};
+use crate::source::{Access, CardPace, ModelSource};
 use crate::{files, progress, say};
 
 /// Compare a .rillm file with its checkpoint in float32
@@ -76,7 +73,7 @@ impl Evaluation {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let text = text(args)?;
-    let card = Card { bytes_per_second: usize::MAX, latency: Duration::ZERO };
+    let card = CardPace { bytes_per_second: usize::MAX, latency: Duration::ZERO };
     let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
     files::check_input(&args.against)?;
     let checkpoint = Checkpoint::open(&args.against)?;
@@ -114,7 +111,7 @@ fn text(args: &Args) -> Result<String> {
 }
 
 /// The text's first tokens, without the one that starts a text.
-fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result<Vec<u32>> {
+fn encode(model: &Model, source: &mut ModelSource, text: &str, most: usize) -> Result<Vec<u32>> {
     let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
     // A token is a byte or more; then there is the space before the first word.
     let mut tokens = vec![0; most.min(text.len() + 1)];
@@ -129,17 +126,17 @@ fn encode(model: &Model, source: &mut Source, text: &str, most: usize) -> Result
     Ok(tokens)
 }
 
-fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
+fn evaluate(model: &Model, source: ModelSource, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
     let context = (model.header().context_length as usize).min(WINDOW);
     let bos = model.tokenizer().bos();
     ensure!(
         context > usize::from(bos.is_some()),
         "the model's context of {context} has no room for a token to predict"
     );
-    let options = PlanOptions { batch: Some(1), context: Some(context), ..PlanOptions::new(usize::MAX) };
-    let plan = Plan::new(model, &source, &options)?;
-    let mut memory = vec![0; plan.total()];
-    let mut session = Session::new(model, source, &options, &mut memory)?;
+    let options = PlanOptions::default().batch(1).context(context);
+    let plan = Plan::new(model, &source, MemoryLen::internal(usize::MAX), &options)?;
+    let mut memory = vec![0; plan.memory().internal];
+    let mut session = Session::from_plan(model, source, plan, Memory::internal(&mut memory))?;
 
     let bar = progress::tokens(tokens.len() as u64);
     let mut evaluation = Evaluation { agreement: Agreement::default(), nll: 0.0, nll_reference: 0.0, predicted: 0 };
@@ -150,8 +147,8 @@ fn evaluate(model: &Model, source: Source, reference: &mut Reference, tokens: &[
         for (position, &token) in window.iter().enumerate() {
             let expected = reference.forward(token, position);
             session.push(&[token])?;
-            block_on(session.logits(|id, mantissa, exponent| {
-                logits[id as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
+            block_on(session.logits(|Logit { token, mantissa, exponent }| {
+                logits[token as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
             }))?;
             evaluation.agreement.add(expected, &logits);
             if let Some(&next) = window.get(position + 1) {

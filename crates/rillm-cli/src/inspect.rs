@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use crate::model_file::from_path;
 use crate::number::{grouped, tensor_name};
-use crate::source::{Access, Card};
-use crate::whole::{chat_form, tensor_table, tokenizer, verify};
+use crate::sections::{chat_form, tensor_table, tokenizer};
+use crate::source::{Access, CardPace};
+use crate::verify::verify;
 use crate::{files, say};
 
 /// Show what a .rillm file holds
@@ -38,7 +39,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let (model, mut source) = from_path(&args.file, Access::File, Card::UNUSED)?;
+    let (model, mut source) = from_path(&args.file, Access::File, CardPace::UNUSED)?;
     let header = model.header();
     let tensors = tensor_table(header, &mut source)?;
     let words = Words { tokenizer: tokenizer(header, &mut source)?.kind, chat: chat_form(header, &mut source)? };

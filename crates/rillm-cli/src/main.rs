@@ -1,7 +1,6 @@
 //! The `rillm` command: convert, inspect, run and evaluate language models for microcontrollers.
 
 mod answer;
-mod block_on;
 mod card;
 mod card_check;
 mod card_image;
@@ -19,12 +18,13 @@ mod progress;
 mod prompt_cache;
 mod run;
 mod say;
+mod sections;
 mod session_args;
 mod source;
 mod surrogates;
 mod tokenize;
 mod usage;
-mod whole;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;

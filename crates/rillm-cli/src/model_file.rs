@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rillm::model::Model;
-use rillm::source::WeightSource;
+use rillm::{Model, WeightSource, block_on};
 
-use crate::block_on::block_on;
 use crate::files;
 use crate::number;
-use crate::source::{Access, Card, Source};
+use crate::source::{Access, CardPace, ModelSource};
 
 /// The model that comes with the program.
 pub static BUNDLED: &[u8] =
@@ -39,8 +37,8 @@ pub struct ModelArgs {
 
 impl ModelArgs {
     /// Opens the model.
-    pub fn open(&self) -> Result<(Model, Source)> {
-        let card = Card { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };
+    pub fn open(&self) -> Result<(Model, ModelSource)> {
+        let card = CardPace { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };
         match &self.model {
             None => bundled(self.source, card),
             Some(path) => from_path(path, self.source, card),
@@ -49,14 +47,14 @@ impl ModelArgs {
 }
 
 /// Opens the bundled model.
-pub fn bundled(access: Access, card: Card) -> Result<(Model, Source)> {
-    let source = Source::embedded(BUNDLED, access, card);
+pub fn bundled(access: Access, card: CardPace) -> Result<(Model, ModelSource)> {
+    let source = ModelSource::embedded(BUNDLED, access, card);
     let len = source.len();
     open(source, len).context("in the bundled model")
 }
 
 /// Opens the file at `path`.
-pub fn from_path(path: &Path, access: Access, card: Card) -> Result<(Model, Source)> {
+pub fn from_path(path: &Path, access: Access, card: CardPace) -> Result<(Model, ModelSource)> {
     if path.is_dir() {
         let path = path.display();
         bail!("{path} is a directory; make a model file of it with `rillm convert {path} model.rillm`");
@@ -66,7 +64,7 @@ pub fn from_path(path: &Path, access: Access, card: Card) -> Result<(Model, Sour
         let (path, checkpoint) = (path.display(), files::checkpoint_of(path).display());
         bail!("{path} is no model file; make one of the checkpoint with `rillm convert {checkpoint} model.rillm`");
     }
-    let source = Source::open(path, access, card)?;
+    let source = ModelSource::open(path, access, card)?;
     let len = source.len();
     open(source, len).with_context(|| format!("in {}", path.display()))
 }

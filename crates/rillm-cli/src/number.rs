@@ -1,7 +1,7 @@
 //! Numbers and names as people type and read them.
 
 use rillm::format::TensorKind;
-pub use rillm_console::number::{Count, Word, penalty, probability, q16};
+pub use rillm_generate::number::{Count, Word, penalty, probability, q16};
 
 /// Bytes: `65536`, `64K`, `4M`, `1G`, in powers of 1,024.
 pub fn bytes(text: &str) -> Result<usize, String> {

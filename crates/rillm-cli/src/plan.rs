@@ -6,15 +6,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::model::Model;
-use rillm::plan::{Place, Plan, PlanOptions};
-use rillm_console::boards::{self, Board, Figure};
-use rillm_console::estimate::{Estimate, Pace, Range, Weights, options};
+use rillm::plan::{Allocation, Region};
+use rillm::{Model, Plan};
+use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, Pace, Range, Weights, options};
 use serde_json::{Value, json};
 
 use crate::model_file::{bundled, from_path};
 use crate::number::{Count, grouped};
-use crate::source::{Access, Card};
+use crate::source::{Access, CardPace};
 use crate::{files, say};
 
 /// Tokens of the prompt whose time is told.
@@ -41,7 +40,7 @@ const FAT32_MAX: u64 = u32::MAX as u64;
 pub struct Args {
     /// The board; without one, the boards are listed
     #[arg(long, value_name = "BOARD", num_args = 0..=1, value_parser = board)]
-    board: Option<Option<&'static Board>>,
+    board: Option<Option<&'static BoardSpec>>,
     /// As if the board had no PSRAM: some have none
     #[arg(long)]
     no_psram: bool,
@@ -56,23 +55,23 @@ pub struct Args {
     context: Option<u32>,
     /// Where the model lies
     #[arg(long, value_enum, default_value = "card")]
-    source: Source,
+    source: Storage,
     /// Print one JSON object instead of the tables
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Source {
+enum Storage {
     /// A file on the card
     Card,
     /// The board's flash, memory-mapped
     Flash,
 }
 
-fn board(id: &str) -> Result<&'static Board, String> {
+fn board(id: &str) -> Result<&'static BoardSpec, String> {
     let ids = || boards::ALL.map(|board| board.id).join(", ");
-    Board::named(id).ok_or_else(|| format!("there is no such board; the boards are {}", ids()))
+    BoardSpec::named(id).ok_or_else(|| format!("there is no such board; the boards are {}", ids()))
 }
 
 /// Runs the command.
@@ -82,14 +81,14 @@ pub fn run(args: &Args) -> Result<()> {
         let listed = if args.json { writeln!(out, "{}", boards_json()) } else { print_boards(&mut out) };
         return Ok(listed?);
     };
-    let board = &Board { psram: board.psram.filter(|_| !args.no_psram), ..*board };
+    let board = &BoardSpec { psram: board.psram.filter(|_| !args.no_psram), ..*board };
     let (access, weights) = match args.source {
-        Source::Card => (Access::File, Weights::Card),
-        Source::Flash => (Access::Mmap, Weights::Flash),
+        Storage::Card => (Access::File, Weights::Card),
+        Storage::Flash => (Access::Mmap, Weights::Flash),
     };
     let (model, source) = match &args.model {
-        None => bundled(access, Card::UNUSED)?,
-        Some(path) => from_path(path, access, Card::UNUSED)?,
+        None => bundled(access, CardPace::UNUSED)?,
+        Some(path) => from_path(path, access, CardPace::UNUSED)?,
     };
     check_len(board, args.source, source.len())?;
     let most = model.header().context_length;
@@ -97,27 +96,27 @@ pub fn run(args: &Args) -> Result<()> {
         ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
     }
     let pace = Pace::of(board);
-    let options = options(board, &pace, &model, weights);
-    let cache_in_large = board.psram.is_none() || !args.old_chip;
-    let options = PlanOptions { context: args.context.map(|context| context as usize), cache_in_large, ..options };
-    let plan = Plan::new(&model, &source, &options).with_context(|| format!("on {}", board.name))?;
-    let estimate = Estimate { model: &model, plan: &plan, pace, weights, check_every: options.check_every };
-    let report = Report { board, source: args.source, file_len: source.len(), estimate };
+    let options = options(&pace, &model, weights);
+    let cache_in_external = board.psram.is_none() || !args.old_chip;
+    let options = options.context(args.context.map(|context| context as usize)).cache_in_external(cache_in_external);
+    let plan = Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))?;
+    let estimate = Estimate { model: &model, plan: &plan, pace, weights };
+    let report = PlanReport { board, source: args.source, file_len: source.len(), estimate };
     let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
     Ok(told?)
 }
 
 /// Whether the board has a place for so long a file.
-fn check_len(board: &Board, source: Source, len: u64) -> Result<()> {
+fn check_len(board: &BoardSpec, source: Storage, len: u64) -> Result<()> {
     let flash = board.flash_model_len() as u64;
     match source {
-        Source::Card => ensure!(
+        Storage::Card => ensure!(
             len <= FAT32_MAX,
             "the file has {} bytes, and no file on a FAT32 card has more than {}; convert a smaller model",
             grouped(len),
             grouped(FAT32_MAX)
         ),
-        Source::Flash => ensure!(
+        Storage::Flash => ensure!(
             len <= flash,
             "the file has {} bytes, and the flash of {} has room for {} beside the firmware; put it on a card, which is \
              what --source card plans for",
@@ -146,18 +145,18 @@ fn boards_json() -> Value {
     Value::Array(boards::ALL.iter().map(|board| describe(board)).collect())
 }
 
-fn describe(board: &Board) -> Value {
+fn describe(board: &BoardSpec) -> Value {
     json!({
         "id": board.id, "name": board.name, "chip": board.chip.name, "mhz": board.chip.mhz, "cores": board.chip.cores,
         "ram": board.chip.sram, "psram": board.psram.map_or(0, |psram| psram.len),
-        "large": board.large_len(), "flash": board.flash, "card": board.card.describe(),
+        "large": board.external_len(), "flash": board.flash, "card": board.card.describe(),
     })
 }
 
 /// What is told.
-struct Report<'a> {
-    board: &'a Board,
-    source: Source,
+struct PlanReport<'a> {
+    board: &'a BoardSpec,
+    source: Storage,
     file_len: u64,
     estimate: Estimate<'a>,
 }
@@ -190,7 +189,7 @@ fn rates(count: u64, time: Range) -> String {
     if low == high { format!("{low} tokens/s") } else { format!("{low} to {high} tokens/s") }
 }
 
-impl Report<'_> {
+impl PlanReport<'_> {
     fn model(&self) -> &Model {
         self.estimate.model
     }
@@ -199,10 +198,10 @@ impl Report<'_> {
         self.estimate.plan
     }
 
-    fn name(&self, place: Place) -> &'static str {
-        match place {
-            Place::Fast => "SRAM",
-            Place::Large => self.board.large_name(),
+    fn name(&self, region: Region) -> &'static str {
+        match region {
+            Region::Internal => "SRAM",
+            Region::External => self.board.external_name(),
         }
     }
 
@@ -215,8 +214,8 @@ impl Report<'_> {
     fn traffic(&self) -> [u64; 4] {
         let pass = self.plan().pass_traffic(self.model(), true);
         let row = match self.source {
-            Source::Card => self.plan().embedding_traffic(self.model(), 0),
-            Source::Flash => Default::default(),
+            Storage::Card => self.plan().embedding_traffic(self.model(), 0),
+            Storage::Flash => Default::default(),
         };
         [pass.reads + row.reads, pass.bytes + row.bytes, pass.seeks + row.seeks, pass.resident_bytes]
     }
@@ -246,8 +245,8 @@ impl Report<'_> {
             ),
         )?;
         let place = match self.source {
-            Source::Card => format!("on a card, {}", board.card.describe()),
-            Source::Flash => "in flash, memory-mapped".to_owned(),
+            Storage::Card => format!("on a card, {}", board.card.describe()),
+            Storage::Flash => "in flash, memory-mapped".to_owned(),
         };
         field("file", format!("{} bytes ({}) {place}", grouped(self.file_len), BinaryBytes(self.file_len)))
     }
@@ -255,13 +254,14 @@ impl Report<'_> {
     fn print_memory(&self, out: &mut impl Write) -> io::Result<()> {
         let plan = self.plan();
         writeln!(out, "\n{}", style(format!("{:<18} {:>11}  place", "memory", "bytes")).bold())?;
-        for region in plan.regions().into_iter().filter(|region| region.len > 0) {
-            writeln!(out, "{:<18} {:>11}  {}", region.name, grouped(region.len as u64), self.name(region.place))?;
+        for row in plan.allocations().into_iter().filter(|row| row.len > 0) {
+            writeln!(out, "{:<18} {:>11}  {}", row.buffer.name(), grouped(row.len as u64), self.name(row.region))?;
         }
         let board = self.board;
-        let given =
-            [(plan.total(), board.chip.sram, "SRAM"), (plan.large_total(), board.large_len(), board.large_name())];
-        for (used, given, place) in given.into_iter().filter(|(used, ..)| *used > 0) {
+        let (used, given) = (plan.memory(), board.memory());
+        let memories =
+            [(used.internal, given.internal, "SRAM"), (used.external, given.external, board.external_name())];
+        for (used, given, place) in memories.into_iter().filter(|(used, ..)| *used > 0) {
             let (used, given) = (grouped(used as u64), grouped(given as u64));
             writeln!(out, "{:<18} {used:>11}  of {given} bytes of {place}", "used")?;
         }
@@ -271,7 +271,7 @@ impl Report<'_> {
     fn print_token(&self, out: &mut impl Write) -> io::Result<()> {
         let [reads, bytes, seeks, resident] = self.traffic();
         writeln!(out, "\n{}", style("a token of an answer").bold())?;
-        if self.source == Source::Flash {
+        if self.source == Storage::Flash {
             return writeln!(out, "{} bytes used where they lie in flash", grouped(resident));
         }
         let (reads, bytes, seeks) = (Count(reads, "read"), grouped(bytes), Count(seeks, "seek"));
@@ -292,7 +292,7 @@ impl Report<'_> {
         writeln!(out, "prompt        {}, of {tokens} and the first of the answer", rates(prompt, first))?;
         writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
         let start = estimate.start();
-        let pinned = if self.plan().pinned > 0 { "what is pinned is read, " } else { "" };
+        let pinned = if self.plan().resident > 0 { "what is pinned is read, " } else { "" };
         writeln!(
             out,
             "              {} to {} s more after power-on: {pinned}all weights are checked",
@@ -319,13 +319,13 @@ impl Report<'_> {
     fn constants(&self) -> Vec<(&'static str, Figure, u64)> {
         let board = self.board;
         let mut constants = match self.source {
-            Source::Card => vec![
+            Storage::Card => vec![
                 ("MB/s from the card", board.card.rate(), 1_000_000),
                 ("ms a read from the card, besides", board.card.command(), 1000),
             ],
-            Source::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
+            Storage::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
         };
-        if self.plan().large_total() > 0 {
+        if self.plan().memory().external > 0 {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
         }
         constants.extend(board.chip.cpu.figures());
@@ -346,24 +346,22 @@ impl Report<'_> {
                 json!({"name": name, "range": range, "source": source})
             })
             .collect();
-        let regions: Vec<_> = plan
-            .regions()
-            .into_iter()
-            .map(|region| json!({"name": region.name, "bytes": region.len, "place": self.name(region.place)}))
-            .collect();
+        let row =
+            |row: Allocation| json!({"name": row.buffer.name(), "bytes": row.len, "place": self.name(row.region)});
+        let memory: Vec<_> = plan.allocations().into_iter().map(row).collect();
         json!({
             "modelled": true,
             "board": describe(self.board),
-            "source": if self.source == Source::Card { "card" } else { "flash" },
+            "source": if self.source == Storage::Card { "card" } else { "flash" },
             "model": header.source_name(),
             "file_bytes": self.file_len,
             "context": plan.context,
             "batch": plan.batch,
             "chunk": plan.chunk,
-            "pinned": plan.pinned,
-            "ram_used": plan.total(),
-            "large_used": plan.large_total(),
-            "memory": regions,
+            "pinned": plan.resident,
+            "ram_used": plan.memory().internal,
+            "large_used": plan.memory().external,
+            "memory": memory,
             "bytes_per_token": bytes,
             "reads_per_token": reads,
             "seeks_per_token": seeks,

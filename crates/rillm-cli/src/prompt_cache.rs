@@ -1,6 +1,6 @@
 //! The file of `--prompt-cache`: what a session has computed, from one run of the command to the next.
 //!
-//! It is a saved session as `docs/format.md` has it, behind it the numbers of [`Chat::numbers`](rillm::chat::Chat::numbers) if
+//! It is a saved session as `docs/format.md` has it, behind it the numbers of [`Chat::numbers`](rillm::Chat::numbers) if
 //! it is a chat's (32 bits each, little-endian), and the CRC-32 of these numbers.
 
 use std::fs::File;
@@ -8,10 +8,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use rillm::chat::MAX_NUMBERS;
-use rillm::session::Session;
-use rillm::snapshot::RestoreError;
-use rillm::source::WeightSource;
+use rillm::{Chat, RestoreError, Session, WeightSource};
 use rillm_convert::write::{NewFile, what_else};
 
 /// Bytes read and written at a time: the session's own pieces are as short as two bytes.
@@ -71,7 +68,7 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
         }
     })?;
     // A chat's numbers at most, and the checksum.
-    let most = 4 * (MAX_NUMBERS as u64 + 1);
+    let most = 4 * (Chat::MAX_NUMBERS as u64 + 1);
     let mut rest = Vec::new();
     file.take(most + 1).read_to_end(&mut rest)?;
     ensure!(rest.len() as u64 <= most, "there is something behind it that does not belong there; {REMEDY}");
@@ -84,7 +81,7 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
     Ok(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect())
 }
 
-/// Writes the session, and `numbers`, at most [`MAX_NUMBERS`]. The file is whole or untouched, and one that is
+/// Writes the session, and `numbers`, at most [`Chat::MAX_NUMBERS`]. The file is whole or untouched, and one that is
 /// no saved session stays.
 pub fn store<S: WeightSource>(path: &Path, session: &Session<'_, S>, numbers: &[u32]) -> Result<()> {
     open(path, "saved session")?;

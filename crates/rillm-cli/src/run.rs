@@ -7,15 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args as _, FromArgMatches as _};
 use console::style;
-use rillm::error::Error;
-use rillm::model::Model;
-use rillm::session::Session;
-use rillm_console::stop::StopStrings;
-use rillm_console::summary::Check;
-use rillm_console::text::{Stop, Text};
+use rillm::{Error, Memory, Model, Session, block_on};
+use rillm_generate::{Check, Generation, StopReason, StopStrings};
 
 use crate::answer::{generate, show};
-use crate::block_on::block_on;
 use crate::files;
 use crate::interrupt;
 use crate::model_file::ModelArgs;
@@ -89,8 +84,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stops = StopStrings::new(&stops)?;
     let prompt = args.prompt()?;
     let (model, source) = args.model.open()?;
-    let (options, mut memory) = args.session.memory(&model, &source)?;
-    let mut session = Session::new(&model, source, &options, &mut memory)?;
+    let (plan, mut memory) = args.session.memory(&model, &source)?;
+    let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;
@@ -99,9 +94,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
     let print = |piece: &str| show(piece, args.json);
     let (sampling, max_tokens) = (args.session.sampling(), args.session.max_tokens);
-    let text = Text::new(&model, &prompt, sampling, max_tokens, args.check).ending_before(stops);
+    let mut generation = Generation::new(&model, &prompt, sampling).max_tokens(max_tokens).stop_strings(stops);
+    if args.check {
+        generation = generation.with_fingerprint();
+    }
     let outcome = print(&style(&prompt).bold().to_string()).and_then(|()| {
-        let outcome = block_on(generate(&model, &mut session, text, None, &args.session, sampling.seed, print));
+        let outcome = block_on(generate(&mut session, generation, &args.session, sampling.seed, print));
         // Ends the line of the text, also where an error did.
         print("\n").and(outcome)
     });
@@ -123,7 +121,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             say::line(Check { ids: session.tokens(), logits });
         }
         let wanted = wanted.min(model.header().context_length as usize);
-        if stop == Stop::ContextFull
+        if stop == StopReason::ContextFull
             && session.plan().context < wanted
             && let Some((ram, context)) = args.session.larger_ram(&model, &session.into_source(), wanted)
         {
@@ -131,7 +129,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             say::note(format_args!("--ram {ram} has room for a context of {context}"));
         }
     }
-    Ok(if stop == Stop::Interrupted { ExitCode::from(interrupt::exit_code()) } else { ExitCode::SUCCESS })
+    Ok(if stop == StopReason::Interrupted { ExitCode::from(interrupt::exit_code()) } else { ExitCode::SUCCESS })
 }
 
 /// Why a prompt was not taken, in terms of the options that mend it.

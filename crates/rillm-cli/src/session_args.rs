@@ -6,11 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::error::ErrorKind;
 use indicatif::BinaryBytes;
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanError, PlanOptions};
-use rillm::sampler::{Q16, Sampling};
-use rillm::source::WeightSource;
-use rillm_console::stop::{StopError, StopStrings};
+use rillm::{MemoryLen, Model, Plan, PlanError, PlanOptions, Q16, Sampling, WeightSource};
+use rillm_generate::{StopError, StopStrings};
 
 use crate::number;
 
@@ -59,25 +56,22 @@ impl SessionArgs {
     /// How tokens are chosen; without a seed, with another one each time.
     pub fn sampling(&self) -> Sampling {
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as u64 % 1_000_000);
-        Sampling {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repeat_penalty: self.repeat_penalty,
-            seed: self.seed.unwrap_or_else(clock),
-        }
+        Sampling::GREEDY
+            .temperature(self.temperature)
+            .top_k(self.top_k)
+            .top_p(self.top_p)
+            .min_p(self.min_p)
+            .repeat_penalty(self.repeat_penalty)
+            .seed(self.seed.unwrap_or_else(clock))
     }
 
     fn plan_options(&self) -> PlanOptions {
-        let defaults = PlanOptions::new(self.ram);
-        PlanOptions {
-            context: self.context.map(|n| n as usize),
-            batch: self.batch.map(|n| n as usize),
-            chunk: self.chunk,
-            candidates: defaults.candidates.max(self.top_k as usize),
-            ..defaults
-        }
+        let defaults = PlanOptions::default();
+        defaults
+            .context(self.context.map(|n| n as usize))
+            .batch(self.batch.map(|n| n as usize))
+            .chunk(self.chunk)
+            .candidates(defaults.candidates.max(self.top_k as usize))
     }
 
     /// The plan's error in terms of the options that mend it.
@@ -110,8 +104,8 @@ impl SessionArgs {
             return None;
         }
         let first = self.ram.checked_add(1)?.checked_next_power_of_two();
-        let context =
-            |ram| Plan::new(model, source, &PlanOptions { ram, ..self.plan_options() }).map(|plan| plan.context);
+        let options = self.plan_options();
+        let context = |ram| Plan::new(model, source, MemoryLen::internal(ram), &options).map(|plan| plan.context);
         let mut contexts =
             successors(first, |ram| ram.checked_mul(2)).filter_map(|ram| Some((ram, context(ram).ok()?)));
         contexts.find(|&(_, context)| context >= tokens)
@@ -127,20 +121,22 @@ impl SessionArgs {
     }
 
     /// Plans the memory, and takes it.
-    pub fn memory<S: WeightSource>(&self, model: &Model, source: &S) -> Result<(PlanOptions, Vec<u8>)> {
+    pub fn memory<S: WeightSource>(&self, model: &Model, source: &S) -> Result<(Plan, Vec<u8>)> {
         let most = model.header().context_length;
         if let Some(context) = self.context.filter(|&context| context > most) {
             bail!("--context {context} is more than the {most} tokens that this model was made for");
         }
         let options = self.plan_options();
-        let plan = Plan::new(model, source, &options).map_err(|error| self.too_little_memory(&error))?;
+        let ram = MemoryLen::internal(self.ram);
+        let plan = Plan::new(model, source, ram, &options).map_err(|error| self.too_little_memory(&error))?;
+        let needed = plan.memory().internal;
         // What the plan leaves of --ram is not needed.
         let mut memory = Vec::new();
         memory
-            .try_reserve_exact(plan.total())
-            .with_context(|| format!("this computer has no {} to give", BinaryBytes(plan.total() as u64)))?;
-        memory.resize(plan.total(), 0);
-        Ok((options, memory))
+            .try_reserve_exact(needed)
+            .with_context(|| format!("this computer has no {} to give", BinaryBytes(needed as u64)))?;
+        memory.resize(needed, 0);
+        Ok((plan, memory))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use memmap2::Mmap;
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{SECTOR_LEN, Sector, WeightSource};
 
 /// How the weights get from the file to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,14 +23,14 @@ pub enum Access {
 
 /// A card's pace.
 #[derive(Clone, Copy, Debug)]
-pub struct Card {
+pub struct CardPace {
     /// Bytes a second within a read.
     pub bytes_per_second: usize,
     /// What every read takes before its first byte.
     pub latency: Duration,
 }
 
-impl Card {
+impl CardPace {
     /// For files that are read as fast as they come.
     pub const UNUSED: Self = Self { bytes_per_second: usize::MAX, latency: Duration::ZERO };
 }
@@ -43,16 +43,16 @@ enum Bytes {
 }
 
 /// A `.rillm` file on this computer, or in this program.
-pub struct Source {
+pub struct ModelSource {
     bytes: Bytes,
     len: u64,
     lend: bool,
-    card: Option<Card>,
+    card: Option<CardPace>,
 }
 
-impl Source {
+impl ModelSource {
     /// The file in this program.
-    pub fn embedded(bytes: &'static [u8], access: Access, card: Card) -> Self {
+    pub fn embedded(bytes: &'static [u8], access: Access, card: CardPace) -> Self {
         Self {
             bytes: Bytes::Embedded(bytes),
             len: bytes.len() as u64,
@@ -62,7 +62,7 @@ impl Source {
     }
 
     /// The file at `path`.
-    pub fn open(path: &Path, access: Access, card: Card) -> Result<Self> {
+    pub fn open(path: &Path, access: Access, card: CardPace) -> Result<Self> {
         let open = || -> io::Result<_> {
             let file = File::open(path)?;
             let len = file.metadata()?.len();
@@ -114,7 +114,7 @@ pub fn read_exact_at(mut file: &File, buf: &mut [u8], offset: u64) -> io::Result
     file.read_exact(buf)
 }
 
-impl WeightSource for Source {
+impl WeightSource for ModelSource {
     type Error = io::Error;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> io::Result<()> {

@@ -5,17 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use console::style;
-use rillm::counted::{Counted, Traffic};
 use rillm::format::TokenKind;
-use rillm::model::Model;
+use rillm::source::Counted;
 use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::{Model, Traffic, block_on};
 use serde_json::json;
 
-use crate::block_on::block_on;
 use crate::model_file::ModelArgs;
 use crate::number::{Count, grouped};
 use crate::say;
-use crate::source::Source;
+use crate::source::ModelSource;
 
 /// Show the tokens of a text, and what finding them takes
 #[derive(Clone, Debug, clap::Args)]
@@ -69,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(print(args, &encoded, &tokens, &mut say::out())?)
 }
 
-fn encode(model: &Model, source: &mut Counted<Source>, text: &str, plain: bool) -> Result<Encoded> {
+fn encode(model: &Model, source: &mut Counted<ModelSource>, text: &str, plain: bool) -> Result<Encoded> {
     let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
     let started = Instant::now();
     let mut encoder = model.tokenizer().encoder(text, true, &mut scratch);
@@ -92,7 +91,7 @@ fn encode(model: &Model, source: &mut Counted<Source>, text: &str, plain: bool) 
 }
 
 /// The text of a token, from its embedding record; of a special token without the space that is printed before it.
-fn token_text(model: &Model, source: &mut Counted<Source>, id: u32) -> Result<Vec<u8>> {
+fn token_text(model: &Model, source: &mut Counted<ModelSource>, id: u32) -> Result<Vec<u8>> {
     let mut text = [0; 255];
     let token = block_on(model.token(source, id, &mut text))?;
     Ok(match (token.kind, token.text) {

@@ -7,8 +7,8 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, Error};
-use rillm::sampler::Q16;
-use rillm_console::boards::{Board, ESP32};
+use rillm::Q16;
+use rillm_boards::{BoardSpec, ESP32};
 
 use crate::files;
 use crate::source::Access;
@@ -77,8 +77,8 @@ fn is_greedy(run: &ArgMatches) -> bool {
     run.get_one::<Q16>("temperature") == Some(&Q16::ZERO)
 }
 
-fn board(plan: &ArgMatches) -> Option<&'static Board> {
-    plan.get_one::<&'static Board>("board").copied()
+fn board(plan: &ArgMatches) -> Option<&'static BoardSpec> {
+    plan.get_one::<&'static BoardSpec>("board").copied()
 }
 
 /// Refuses options that have no effect with the others given.
@@ -144,7 +144,7 @@ fn tip(error: &Error, cli: &Command, arguments: &[String]) -> Option<String> {
                 "chat" if !is_option => {
                     Some("what is said is typed in the chat, or comes on standard input, a line each".to_owned())
                 }
-                "plan" if Board::named(&word).is_some() => Some(format!("rillm plan --board {word}")),
+                "plan" if BoardSpec::named(&word).is_some() => Some(format!("rillm plan --board {word}")),
                 "plan" if !is_option => Some(format!("rillm plan --board BOARD --model {}", quoted(&word))),
                 "inspect" | "card" | "convert" if matches!(word.as_str(), "--model" | "-m") => {
                     Some(format!("the file is named without an option, as in rillm {command} FILE"))

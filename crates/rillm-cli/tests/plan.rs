@@ -2,14 +2,8 @@
 
 mod support;
 
-use rillm::block_on;
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::sources::Bytes;
-use rillm_console::boards;
-use rillm_console::estimate::{Pace, Weights, options};
+use rillm::{Bytes, Memory, Model, Sampling, Session, block_on};
+use rillm_boards::{self as boards, Pace, Weights, options};
 use support::{Models, error, json, path, rillm, stdout};
 
 static BUNDLED: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
@@ -23,15 +17,16 @@ fn a_session_reads_what_the_plan_says() {
             let args = ["plan", "--board", board.id, "--source", name, "--context", "128", "--json"];
             let said = json(&mut rillm(&args));
             let model = block_on(Model::open(&mut source)).expect("the bundled model");
-            let options = PlanOptions { context: Some(128), ..options(board, &Pace::of(board), &model, weights) };
-            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.large_len()]);
-            let mut session = Session::with_large(&model, source, &options, &mut fast, &mut large).expect("it fits");
+            let options = options(&Pace::of(board), &model, weights).context(128);
+            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.external_len()]);
+            let memory = Memory { internal: &mut fast, external: &mut large };
+            let mut session = Session::new(&model, source, memory, &options).expect("it fits");
             for (field, value) in [
-                ("ram_used", session.stats().ram_used),
-                ("large_used", session.stats().large_used),
+                ("ram_used", session.stats().memory.internal),
+                ("large_used", session.stats().memory.external),
                 ("context", session.plan().context),
                 ("batch", session.plan().batch),
-                ("pinned", session.plan().pinned),
+                ("pinned", session.plan().resident),
             ] {
                 assert_eq!(said[field], value, "{field} of {args:?}");
             }

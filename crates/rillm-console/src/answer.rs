@@ -3,18 +3,14 @@
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::error::Error;
-use rillm::session::Session;
-use rillm::source::WeightSource;
+use rillm::{Error, Session, WeightSource};
+use rillm_generate::number::Count;
+use rillm_generate::{Check, Generation, Metrics, Step, StopReason, StopStrings, Summary};
 
 use crate::Clock;
-use crate::number::Count;
 use crate::screen::Screen;
-use crate::serve::Bench;
+use crate::serve::LoadedModel;
 use crate::settings::Settings;
-use crate::stop::StopStrings;
-use crate::summary::{Check, Meter, Summary};
-use crate::text::{Stop, Text};
 
 /// How often in a row a read may fail before the text is given up, the first time not counted.
 const RETRIES: u32 = 3;
@@ -31,7 +27,7 @@ pub enum Answer {
 pub async fn answer<C, S>(
     screen: &mut Screen<C>,
     settings: &mut Settings,
-    bench: Bench<'_>,
+    loaded: LoadedModel<'_>,
     session: &mut Session<'_, S>,
     prompt: &str,
 ) -> Result<Answer, C::Error>
@@ -53,55 +49,51 @@ where
 
     let stop = settings.stop.as_deref();
     // Its length was checked when it was set.
-    let stops = StopStrings::new(stop.as_slice()).unwrap_or(StopStrings::NONE);
-    let mut text =
-        Text::new(bench.model, prompt, sampling, settings.max_tokens as usize, settings.check).ending_before(stops);
-    let mut elapsed = Elapsed::new(bench.board.clock);
-    let mut meter = Meter::new(0, session.stats().traffic);
+    let stops = StopStrings::new(stop.as_slice()).unwrap_or_default();
+    let mut generation =
+        Generation::new(loaded.model, prompt, sampling).max_tokens(settings.max_tokens as usize).stop_strings(stops);
+    if settings.check {
+        generation = generation.with_fingerprint();
+    }
+    let mut elapsed = Elapsed::new(loaded.board.clock());
+    let mut metrics = Metrics::new(0, session.stats().traffic);
     screen.print(prompt)?;
     let stop = loop {
-        if let Some(stop) = text.limit(session) {
-            break stop;
+        if let Some(reason) = generation.done(session) {
+            break reason;
         }
         if screen.interrupted()? {
-            break Stop::Interrupted;
+            break StopReason::Interrupted;
         }
-        let written = match session.prefill().await {
+        match generation.step(session).await {
+            Ok(Step::Token(text)) => screen.say(format_args!("{text}"))?,
             // Failures go on being counted: only a token shows that what was computed was right.
-            Ok(true) => continue,
-            Ok(false) => text.next(bench.model, session, |piece| screen.print(piece)).await,
-            Err(error) => Err(error),
-        };
-        let ended = match written {
-            Ok(printed) => printed?,
+            Ok(Step::Prefill) => continue,
+            Ok(Step::Done(reason)) => break reason,
             Err(error) => match failures.another(screen, error)? {
                 Some(answer) => return Ok(answer),
                 None => continue,
             },
-        };
-        failures = Failures(0);
-        meter.token(elapsed.now(), session.stats().traffic);
-        if let Some(stop) = ended {
-            break stop;
         }
+        failures = Failures(0);
+        metrics.token(elapsed.now(), session.stats().traffic);
     };
-    text.finish(|piece| screen.print(piece))?;
-    screen.print("\n")?;
+    screen.say(format_args!("{}\n", generation.finish()))?;
 
     let traffic = session.stats().traffic;
     let summary = Summary {
-        tokens: text.generated(),
-        averages: meter.averages(elapsed.now(), traffic),
-        unit: bench.board.clock.map(|clock| clock.unit),
+        tokens: generation.generated(),
+        averages: metrics.averages(elapsed.now(), traffic),
+        unit: loaded.board.clock().map(|clock| clock.unit),
         stop,
         max_tokens_name: "/max",
         context: session.plan().context,
-        ram: bench.memory(session).ram(),
+        ram: loaded.memory(session).ram(),
         has_read: traffic.bytes > before.bytes,
         seed: sampling.seed,
     };
     screen.say(format_args!("{summary}\n"))?;
-    if let Some(logits) = text.fingerprint() {
+    if let Some(logits) = generation.fingerprint() {
         screen.say(format_args!("{}\n", Check { ids: session.tokens(), logits }))?;
     }
     Ok(Answer::Done)

@@ -4,12 +4,12 @@ use core::fmt;
 use core::hint::black_box;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::Clock;
-use crate::number::{Bytes, Hundredths};
 use crate::screen::Screen;
-use crate::summary::Unit;
+use rillm_generate::Unit;
+use rillm_generate::number::{Bytes, Hundredths};
 
 /// Bytes that are read for a figure, where there are so many: a slow card takes a second for a half of them.
 const MOST: usize = 512 * 1024;
@@ -20,7 +20,7 @@ const RUNS: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 
 /// Reads `source`, the first `len` bytes of the file of which are there, through `fast`, and reads `large`. Prints a line for
 /// each figure as it comes.
-pub async fn bench<C, S>(
+pub async fn measure<C, S>(
     screen: &mut Screen<C>,
     clock: Clock,
     source: &mut S,

@@ -1,20 +1,33 @@
 //! The serial console of a board that runs rillm: a prompt line in, text out as it comes, and commands.
 //!
-//! The firmware hands [`run`] a byte console, a way to open a model, and memory; everything else is the same on every
-//! board. `docs/console.md` is what the user of a board reads. What the console shares with the `rillm` command is public:
-//! [`text`], [`stop`], [`summary`] and [`number`].
+//! The firmware hands [`run`] a byte console, a [`Board`], a way to open a model, and memory; everything else is the same on
+//! every board. `docs/console.md` is what the user of a board reads. The text itself comes from [`rillm_generate`], as that of
+//! the `rillm` command does.
 //!
 //! ```
 //! use core::fmt::Display;
 //!
 //! use embedded_io::{Read, ReadReady, Write};
-//! use rillm::plan::PlanOptions;
-//! use rillm::source::WeightSource;
-//! use rillm_console::{Board, Clock, summary::Unit};
+//! use rillm::WeightSource;
+//! use rillm_console::{Board, Clock};
+//! use rillm_generate::Unit;
+//! use rillm::{PlanOptions, WeightSource};
 //!
 //! fn cycles() -> u32 {
 //! #   0
 //! // The CPU's counter.
+//! }
+//!
+//! struct MyBoard;
+//!
+//! impl Board for MyBoard {
+//!     fn name(&self) -> &str {
+//!         "my board"
+//!     }
+//!
+//!     fn clock(&self) -> Option<Clock> {
+//!         Some(Clock { ticks: cycles, unit: Unit::Time { per_second: 160_000_000 } })
+//!     }
 //! }
 //!
 //! async fn serve<S: WeightSource<Error: Display>>(
@@ -22,20 +35,8 @@
 //!     open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), &'static str>,
 //!     ram: &mut [u8],
 //! ) {
-//!     let clock = Clock { ticks: cycles, unit: Unit::Time { per_second: 160_000_000 } };
-//!     let board = Board {
-//!         name: "a board",
-//!         clock: Some(clock),
-//!         // The console fills in how much memory there is.
-//!         plan: &|_| PlanOptions::new(0),
-//!         dot: None,
-//!         start: &|_| Ok(()),
-//!         expect: &|_, _, _| Ok(()),
-//!         stack: &|| None,
-//!         stats: &|_| Ok(()),
-//!     };
 //!     // It comes back at the end of the input.
-//!     let _ = rillm_console::run(uart, &board, open, ram, &mut []).await;
+//!     let _ = rillm_console::run(uart, &MyBoard, open, ram, &mut []).await;
 //! }
 //! ```
 #![no_std]
@@ -47,49 +48,77 @@ extern crate std;
 
 mod answer;
 mod bandwidth;
-mod bench;
-pub mod boards;
 mod commands;
-pub mod estimate;
+mod kernel_bench;
 mod line;
-pub mod number;
 mod report;
 mod screen;
 mod serve;
 mod settings;
-pub mod stop;
-pub mod summary;
-pub mod text;
 
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use rillm::kernels::Dot;
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
-use rillm::source::WeightSource;
+use rillm::{Model, Plan, PlanOptions, WeightSource};
+use rillm_generate::Unit;
+use rillm_generate::number::Grouped;
 
 use serve::{Console, Next};
-use summary::Unit;
 
-/// What the console has to know of the board.
-pub struct Board<'a> {
-    /// Its name, for the first line of the report.
-    pub name: &'a str,
+/// What the console knows of the board. Only the name has to be given.
+pub trait Board {
+    /// The board's name, for the first line of the report.
+    fn name(&self) -> &str;
+
     /// A clock, if there is one.
-    pub clock: Option<Clock>,
-    /// How the engine's memory is planned for a model. The bytes of the memories and the candidates are the console's to say.
-    pub plan: &'a dyn Fn(&Model) -> PlanOptions,
-    /// How rows are multiplied, if not as the engine does of itself: by two cores.
-    pub dot: Option<Dot>,
-    /// Writes lines of the board's own after the first line of the report, each with its `\n`: chip, clocks, memories.
-    pub start: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
-    /// Writes lines after the plan of a model, each with its `\n`: the speed that it promises.
-    pub expect: &'a dyn Fn(&mut dyn fmt::Write, &Model, &Plan) -> fmt::Result,
-    /// How much of the stack was used, for `/stats --json`; none where nobody counts it.
-    pub stack: &'a dyn Fn() -> Option<StackUse>,
-    /// Writes lines of the board's own at the end of `/stats`, each with its `\n`: the stack's high-water mark, for example.
-    pub stats: &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
+    fn clock(&self) -> Option<Clock> {
+        None
+    }
+
+    /// How the engine's memory is planned for a model. The console fills in the candidates.
+    fn plan_options(&self, _model: &Model) -> PlanOptions {
+        PlanOptions::default()
+    }
+
+    /// How often weights are checked: see [`Session::set_check_every`](rillm::Session::set_check_every).
+    fn check_every(&self) -> u32 {
+        rillm::CHECK_EVERY
+    }
+
+    /// How rows are multiplied, if not by the engine's own kernel: on two cores, for example.
+    fn dot(&self) -> Option<Dot> {
+        None
+    }
+
+    /// How much of the stack was used, if that is counted.
+    fn stack(&self) -> Option<StackUse> {
+        None
+    }
+
+    /// Writes lines after the first line of the report, each with its `\n`: chip, clocks, memories.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn describe(&self, _out: &mut dyn fmt::Write) -> fmt::Result {
+        Ok(())
+    }
+
+    /// Writes lines after the plan of a model, each with its `\n`: the speed to expect, for example.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn expect(&self, _out: &mut dyn fmt::Write, _model: &Model, _plan: &Plan) -> fmt::Result {
+        Ok(())
+    }
+
+    /// Writes the last lines of `/stats`, each with its `\n`; if not overridden, that of the stack.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn stats(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.stack().map_or(Ok(()), |stack| writeln!(out, "{stack}"))
+    }
 }
 
 /// How much of the stack was used.
@@ -101,12 +130,19 @@ pub struct StackUse {
     pub len: usize,
 }
 
+impl fmt::Display for StackUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [peak, len] = [self.peak, self.len].map(|bytes| Grouped(bytes as u64));
+        write!(f, "stack: {peak} of {len} bytes at most")
+    }
+}
+
 /// A counter that shows what a token takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// The counter. It wraps around, and must not go round once between two tokens, nor between a prompt and the first one: a
     /// counter of 160 MHz goes round in 26 s.
-    pub ticks: rillm::clock::Clock,
+    pub ticks: rillm::Clock,
     /// What it counts.
     pub unit: Unit,
 }
@@ -128,7 +164,7 @@ pub struct Clock {
 /// Those of `io`, at once. Whatever else fails is said on the console, which goes on.
 pub async fn run<C, O, S, D, E>(
     io: C,
-    board: &Board<'_>,
+    board: &dyn Board,
     mut open: O,
     fast: &mut [u8],
     large: &mut [u8],

@@ -2,14 +2,13 @@
 
 use core::fmt;
 
-use rillm::clock::Ticks;
 use rillm::format::Header;
-use rillm::model::Model;
-use rillm::plan::{Pinning, Place, Plan, Stats};
+use rillm::plan::Region;
+use rillm::{MemoryLen, Model, Plan, Residency, Stage, StageTimes, Stats, Traffic};
 
-use crate::number::{Bytes, Count, Grouped, Tenths};
-use crate::summary::{Ram, Unit, micros};
 use crate::{Board, Clock, StackUse};
+use rillm_generate::number::{Bytes, Count, Grouped, Tenths};
+use rillm_generate::{Ram, Unit, micros};
 
 /// The model's dimensions.
 pub struct ModelFacts<'a>(pub &'a Header);
@@ -31,39 +30,44 @@ impl fmt::Display for ModelFacts<'_> {
 
 /// Where the memory goes.
 #[derive(Clone, Copy)]
-pub struct Memory<'a> {
+pub struct MemoryReport<'a> {
     pub model: &'a Model,
     pub plan: &'a Plan,
-    /// Bytes given: of the first memory and the second.
-    pub given: [usize; 2],
+    /// Bytes given.
+    pub given: MemoryLen,
     /// The source is memory itself.
     pub lent: bool,
 }
 
-impl Memory<'_> {
+impl MemoryReport<'_> {
     /// Bytes used and given.
     pub fn ram(&self) -> [(usize, usize); 2] {
-        [(self.plan.total(), self.given[0]), (self.plan.large_total(), self.given[1])]
+        let (used, given) = (self.plan.memory(), self.given);
+        [(used.internal, given.internal), (used.external, given.external)]
     }
 }
 
-impl fmt::Display for Memory<'_> {
+impl fmt::Display for MemoryReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.plan;
         write!(f, "{}, context {}, batches of {}", Ram(self.ram()), Grouped(plan.context as u64), plan.batch)?;
-        for region in plan.regions().into_iter().filter(|region| region.len > 0) {
-            let place = if region.place == Place::Large { " in the large memory" } else { "" };
-            write!(f, "\n  {:<17} {:>11}{place}", region.name, Bytes(region.len as u64))?;
+        for row in plan.allocations().into_iter().filter(|row| row.len > 0) {
+            let place = if row.region == Region::External { " in the large memory" } else { "" };
+            write!(f, "\n  {:<17} {:>11}{place}", row.buffer.name(), Bytes(row.len as u64))?;
         }
-        let streamed = self.model.tape_len().saturating_sub(plan.pinned as u64);
+        let streamed = self.model.tape_len().saturating_sub(plan.resident as u64);
         if self.lent {
             f.write_str("\nweights: used where they lie")
         } else if streamed == 0 {
             f.write_str("\nweights: all in memory")
         } else {
             let (streamed, chunk) = (Bytes(streamed), Bytes(plan.chunk as u64));
-            write!(f, "\nweights: {streamed} a token, read in pieces of {chunk}; {} kept", Bytes(plan.pinned as u64))?;
-            if plan.pinning == Pinning::Front { Ok(()) } else { f.write_str(", spread among them") }
+            write!(
+                f,
+                "\nweights: {streamed} a token, read in pieces of {chunk}; {} kept",
+                Bytes(plan.resident as u64)
+            )?;
+            if plan.residency == Residency::Front { Ok(()) } else { f.write_str(", spread among them") }
         }
     }
 }
@@ -80,23 +84,8 @@ impl Totals {
         let done = &mut self.done;
         done.tokens += stats.tokens;
         done.passes += stats.passes;
-        let (sum, traffic) = (&mut done.traffic, stats.traffic);
-        sum.reads += traffic.reads;
-        sum.bytes += traffic.bytes;
-        sum.seeks += traffic.seeks;
-        sum.resident_bytes += traffic.resident_bytes;
-        let (sum, ticks) = (&mut done.ticks, stats.ticks);
-        sum.tokenizer += ticks.tokenizer;
-        sum.embedding += ticks.embedding;
-        sum.norm += ticks.norm;
-        sum.matmul += ticks.matmul;
-        sum.attention += ticks.attention;
-        sum.mlp += ticks.mlp;
-        sum.head += ticks.head;
-        sum.sampler += ticks.sampler;
-        sum.read += ticks.read;
-        sum.wait += ticks.wait;
-        sum.checksum += ticks.checksum;
+        done.traffic += stats.traffic;
+        done.times += stats.times;
         self
     }
 }
@@ -105,13 +94,13 @@ impl Totals {
 #[derive(Clone, Copy)]
 pub struct StatsReport<'a> {
     pub totals: Totals,
-    pub board: &'a Board<'a>,
-    pub memory: Memory<'a>,
+    pub board: &'a dyn Board,
+    pub memory: MemoryReport<'a>,
 }
 
 impl fmt::Display for StatsReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats { tokens, passes, traffic, ticks, .. } = &self.totals.done;
+        let Stats { tokens, passes, traffic, times, .. } = &self.totals.done;
         writeln!(f, "{} in {}, prompts included", Count(*tokens, "token"), Count(*passes, "pass"))?;
         writeln!(
             f,
@@ -121,17 +110,31 @@ impl fmt::Display for StatsReport<'_> {
             Count(traffic.seeks, "seek"),
             Bytes(traffic.resident_bytes)
         )?;
-        if let Some(clock) = &self.board.clock {
-            split(f, clock, ticks, *tokens)?;
+        if let Some(clock) = &self.board.clock() {
+            split(f, clock, times, *tokens)?;
         }
         writeln!(f, "{}", self.memory)?;
-        (self.board.stats)(f)
+        self.board.stats(f)
     }
 }
 
-fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) -> fmt::Result {
-    let total = ticks.total();
-    let (compute, wait, read) = (ticks.compute(), ticks.wait, ticks.read);
+/// The stages that add up to the whole, in the order in which they are told.
+const STAGES: [Stage; 10] = [
+    Stage::Tokenizer,
+    Stage::Embedding,
+    Stage::Norm,
+    Stage::Matmul,
+    Stage::Attention,
+    Stage::Mlp,
+    Stage::Head,
+    Stage::Sampler,
+    Stage::Wait,
+    Stage::Checksum,
+];
+
+fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, times: &StageTimes, tokens: u64) -> fmt::Result {
+    let total = times.total();
+    let (compute, wait, read) = (times.compute(), times[Stage::Wait], times[Stage::Read]);
     match clock.unit {
         Unit::Time { per_second } => {
             let ms = |ticks| Tenths { of: micros(ticks, per_second), by: tokens.saturating_mul(1000) };
@@ -147,7 +150,8 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) 
             writeln!(f, "{} {unit} computing and waiting:", Grouped(total))?;
         }
     }
-    for (name, ticks) in stages(ticks) {
+    for stage in STAGES {
+        let (name, ticks) = (stage.name(), times[stage]);
         let percent = Tenths { of: ticks.saturating_mul(100), by: total };
         match clock.unit {
             Unit::Time { per_second } => {
@@ -160,61 +164,40 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, ticks: &Ticks, tokens: u64) 
     Ok(())
 }
 
-/// The stages that are all of the time, with their names.
-fn stages(ticks: &Ticks) -> [(&'static str, u64); 10] {
-    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, wait, checksum, .. } = *ticks;
-    [
-        ("tokenizer", tokenizer),
-        ("embedding", embedding),
-        ("norm", norm),
-        ("matmul", matmul),
-        ("attention", attention),
-        ("mlp", mlp),
-        ("head", head),
-        ("sampler", sampler),
-        ("wait", wait),
-        ("checksum", checksum),
-    ]
-}
-
 /// What `/stats --json` says: the figures of `/stats` as one JSON object, which `docs/console.md` describes.
 pub struct StatsJson<'a>(pub StatsReport<'a>);
 
 impl fmt::Display for StatsJson<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StatsReport { totals, board, memory } = &self.0;
-        let Stats { tokens, passes, traffic, ticks, .. } = &totals.done;
-        write!(f, r#"{{"tokens":{tokens},"passes":{passes},"reads":{},"bytes":{}"#, traffic.reads, traffic.bytes)?;
-        write!(f, r#","seeks":{},"resident_bytes":{}"#, traffic.seeks, traffic.resident_bytes)?;
-        let [internal, external] = memory.ram().map(|(used, given)| Used { used, given });
-        write!(f, r#","memory":{{"internal":{internal},"external":{external}}},"stack":"#)?;
-        match (board.stack)() {
-            Some(StackUse { peak, len }) => write!(f, "{}", Used { used: peak, given: len })?,
-            None => f.write_str("null")?,
+        let Stats { tokens, passes, traffic, times, .. } = &totals.done;
+        let Traffic { reads, bytes, seeks, resident_bytes } = traffic;
+        let [internal, external] = memory.ram().map(|memory| Used(Some(memory)));
+        let stack = Used(board.stack().map(|StackUse { peak, len }| (peak, len)));
+        write!(f, r#"{{"tokens":{tokens},"passes":{passes},"reads":{reads},"bytes":{bytes},"seeks":{seeks},"#)?;
+        write!(
+            f,
+            r#""resident_bytes":{resident_bytes},"memory":{{"internal":{internal},"external":{external}}},"stack":{stack},"#
+        )?;
+        match board.clock().map(|clock| clock.unit) {
+            None => return f.write_str(r#""clock":null,"ticks":null}"#),
+            Some(Unit::Time { per_second }) => write!(f, r#""clock":{{"unit":"ticks","per_second":{per_second}}}"#)?,
+            Some(Unit::Count(unit)) => write!(f, r#""clock":{{"unit":"{unit}","per_second":null}}"#)?,
         }
-        match &board.clock {
-            None => return f.write_str(r#","clock":null,"ticks":null}"#),
-            Some(Clock { unit: Unit::Time { per_second }, .. }) => {
-                write!(f, r#","clock":{{"unit":"ticks","per_second":{per_second}}}"#)?;
-            }
-            Some(Clock { unit: Unit::Count(unit), .. }) => {
-                write!(f, r#","clock":{{"unit":{unit:?},"per_second":null}}"#)?;
-            }
-        }
-        write!(f, r#","ticks":{{"read":{}"#, ticks.read)?;
-        stages(ticks).iter().try_for_each(|(name, ticks)| write!(f, r#","{name}":{ticks}"#))?;
+        write!(f, r#","ticks":{{"read":{}"#, times[Stage::Read])?;
+        STAGES.iter().try_for_each(|&stage| write!(f, r#","{}":{}"#, stage.name(), times[stage]))?;
         f.write_str("}}")
     }
 }
 
-/// Bytes of a memory, as JSON.
-struct Used {
-    used: usize,
-    given: usize,
-}
+/// Bytes of a memory, used and given, as JSON.
+struct Used(Option<(usize, usize)>);
 
 impl fmt::Display for Used {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, r#"{{"used":{},"given":{}}}"#, self.used, self.given)
+        match self.0 {
+            Some((used, given)) => write!(f, r#"{{"used":{used},"given":{given}}}"#),
+            None => f.write_str("null"),
+        }
     }
 }

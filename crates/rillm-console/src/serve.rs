@@ -4,18 +4,15 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::session::Session;
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
 
 use crate::Board;
 use crate::answer::{Answer, answer};
 use crate::bandwidth;
-use crate::bench::BenchReport;
 use crate::commands::{Command, HELP};
+use crate::kernel_bench::KernelBench;
 use crate::line::Line;
-use crate::report::{Memory, ModelFacts, StatsJson, StatsReport, Totals};
+use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
 use crate::settings::{CANDIDATES, Settings};
 
@@ -43,33 +40,33 @@ pub struct Console<'a, C> {
     line: Line,
     settings: Settings,
     totals: Totals,
-    board: &'a Board<'a>,
+    board: &'a dyn Board,
 }
 
-/// A model that runs.
+/// A model that is open, and the memory that it was given.
 #[derive(Clone, Copy)]
-pub struct Bench<'a> {
-    pub board: &'a Board<'a>,
+pub struct LoadedModel<'a> {
+    pub board: &'a dyn Board,
     pub model: &'a Model,
     /// Bytes of the two memories.
-    pub given: [usize; 2],
+    pub given: MemoryLen,
     /// The source is memory itself.
     pub lent: bool,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> LoadedModel<'a> {
     /// What of the memory is used.
-    pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> Memory<'a> {
-        Memory { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
+    pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> MemoryReport<'a> {
+        MemoryReport { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
     }
 }
 
 impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     /// Says where the user is.
-    pub fn new(io: C, board: &'a Board<'a>) -> Result<Self, C::Error> {
+    pub fn new(io: C, board: &'a dyn Board) -> Result<Self, C::Error> {
         let mut screen = Screen::new(io);
-        let start = fmt::from_fn(|f| (board.start)(f));
-        screen.say(format_args!("\nrillm {} on {}\n{start}", env!("CARGO_PKG_VERSION"), board.name))?;
+        let start = fmt::from_fn(|f| board.describe(f));
+        screen.say(format_args!("\nrillm {} on {}\n{start}", env!("CARGO_PKG_VERSION"), board.name()))?;
         Ok(Self { screen, line: Line::new(), settings: Settings::new(), totals: Totals::default(), board })
     }
 
@@ -98,30 +95,31 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         if let Err(error) = source.read(last, &mut [0; SECTOR_LEN]).await {
             return self.failed(error);
         }
-        let (board, lent, given) = (self.board, source.memory().is_some(), [fast.len(), large.len()]);
-        let options =
-            PlanOptions { ram: fast.len(), large: large.len(), candidates: CANDIDATES, ..(board.plan)(&model) };
-        let bench = Bench { board, model: &model, given, lent };
+        let given = MemoryLen { internal: fast.len(), external: large.len() };
+        let (board, lent) = (self.board, source.memory().is_some());
+        let options = board.plan_options(&model).candidates(CANDIDATES);
+        let loaded = LoadedModel { board, model: &model, given, lent };
         let mut reported = false;
         loop {
-            let mut session = match Session::with_large(&model, source, &options, fast, large) {
+            let mut session = match Session::new(&model, source, Memory { internal: fast, external: large }, &options) {
                 Ok(session) => session,
                 Err(error) => return self.failed(error),
             };
-            if let Some(clock) = board.clock {
+            if let Some(clock) = board.clock() {
                 session.set_clock(clock.ticks);
             }
-            if let Some(dot) = board.dot {
+            if let Some(dot) = board.dot() {
                 session.set_dot(dot);
             }
+            session.set_check_every(board.check_every());
             if !reported {
-                let (facts, memory) = (ModelFacts(model.header()), bench.memory(&session));
-                let expected = fmt::from_fn(|f| (board.expect)(f, &model, session.plan()));
+                let (facts, memory) = (ModelFacts(model.header()), loaded.memory(&session));
+                let expected = fmt::from_fn(|f| board.expect(f, &model, session.plan()));
                 self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
                 self.screen.print("Type the beginning of a text, or /help.\n")?;
                 reported = true;
             }
-            let next = self.serve(bench, &mut session).await?;
+            let next = self.serve(loaded, &mut session).await?;
             self.totals = self.totals.and(session.stats());
             match next {
                 Some(next) => return Ok(next),
@@ -129,9 +127,9 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 // in it but weights, which the next text reads again.
                 None => source = session.into_source(),
             }
-            if let Some(clock) = board.clock {
+            if let Some(clock) = board.clock() {
                 let len = model.header().file_len();
-                bandwidth::bench(&mut self.screen, clock, &mut source, len, fast, large).await?;
+                bandwidth::measure(&mut self.screen, clock, &mut source, len, fast, large).await?;
             }
         }
     }
@@ -154,7 +152,11 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     }
 
     /// Serves lines until another model is wanted, or, which is `None`, the memory, for the rest of `/bench`.
-    async fn serve<S>(&mut self, bench: Bench<'_>, session: &mut Session<'_, S>) -> Result<Option<Next>, C::Error>
+    async fn serve<S>(
+        &mut self,
+        loaded: LoadedModel<'_>,
+        session: &mut Session<'_, S>,
+    ) -> Result<Option<Next>, C::Error>
     where
         S: WeightSource<Error: fmt::Display>,
     {
@@ -170,7 +172,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             match command {
                 Command::Nothing => {}
                 Command::Prompt(prompt) => {
-                    if answer(screen, settings, bench, session, prompt).await? == Answer::GivenUp {
+                    if answer(screen, settings, loaded, session, prompt).await? == Answer::GivenUp {
                         return Ok(Some(Next::OpenAgain));
                     }
                 }
@@ -184,7 +186,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 },
                 Command::Stats | Command::StatsJson => {
                     let totals = totals.and(session.stats());
-                    let report = StatsReport { totals, board, memory: bench.memory(session) };
+                    let report = StatsReport { totals, board: *board, memory: loaded.memory(session) };
                     match command {
                         Command::StatsJson => screen.say(format_args!("{}\n", StatsJson(report)))?,
                         _ => screen.say(format_args!("{report}"))?,
@@ -196,11 +198,11 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
                 Command::Bench => {
-                    screen.say(format_args!("{}", BenchReport(board.clock)))?;
+                    screen.say(format_args!("{}", KernelBench(board.clock())))?;
                     return Ok(None);
                 }
                 Command::Help => screen.print(HELP)?,
-                Command::Model => screen.say(format_args!("{}\n", ModelFacts(bench.model.header())))?,
+                Command::Model => screen.say(format_args!("{}\n", ModelFacts(loaded.model.header())))?,
                 Command::Open(name) => {
                     if let Some(next) = open(screen, name)? {
                         return Ok(Some(next));

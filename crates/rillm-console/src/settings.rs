@@ -3,10 +3,10 @@
 use core::fmt;
 
 use heapless::String;
-use rillm::sampler::{Q16, Sampling};
+use rillm::{Q16, Sampling};
 
-use crate::number::{Decimal, Word, probability, q16};
-use crate::stop::LONGEST;
+use rillm_generate::LONGEST_STOP_STRING;
+use rillm_generate::number::{Decimal, Word, probability, q16};
 
 /// Tokens that a session can choose among, and the largest top-k.
 pub const CANDIDATES: usize = 256;
@@ -18,7 +18,7 @@ pub struct Settings {
     seed_is_set: bool,
     pub max_tokens: u32,
     /// The string that ends a text.
-    pub stop: Option<String<LONGEST>>,
+    pub stop: Option<String<LONGEST_STOP_STRING>>,
     pub check: bool,
 }
 
@@ -37,7 +37,7 @@ pub enum Setting {
 impl Settings {
     pub const fn new() -> Self {
         Self {
-            sampling: Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 1, ..Sampling::GREEDY },
+            sampling: Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(1),
             seed_is_set: false,
             max_tokens: 256,
             stop: None,

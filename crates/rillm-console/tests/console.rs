@@ -2,40 +2,38 @@
 
 mod support;
 
-use std::fmt::Write;
+use std::fmt;
 
-use rillm::block_on;
 use rillm::format::{Header, SectionKind};
-use rillm::model::Model;
-use rillm::plan::{Pinning, PlanOptions};
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
-use rillm::sources::{Bytes, Faulty};
+use rillm::source::Faulty;
+use rillm::{
+    Bytes, Memory, Model, Plan, PlanOptions, Q16, Residency, SECTOR_LEN, Sampling, Sector, Session, WeightSource,
+    block_on,
+};
 use rillm_console::Board;
-use rillm_console::number::{Bytes as Size, Grouped};
-use rillm_console::summary::{Check, Unit};
-use rillm_console::text::Text;
+use rillm_generate::number::{Bytes as Size, Grouped};
+use rillm_generate::{Check, Generation, Step, Unit};
 use serde_json::{Value, json};
-use support::{MODEL, RAM, Script, board, bundled, converse, run};
+use support::{BOARD, MODEL, RAM, Script, TestBoard, bundled, converse, run};
 
 /// The text and the check line that a session gives directly.
 fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, String) {
     let mut source = Bytes::copied(MODEL);
     let model = block_on(Model::open(&mut source)).unwrap();
     let mut ram = vec![0; RAM];
-    let mut session = Session::new(&model, source, &PlanOptions::new(RAM), &mut ram).unwrap();
+    let mut session = Session::new(&model, source, Memory::internal(&mut ram), &PlanOptions::default()).unwrap();
     block_on(session.push_text(prompt)).unwrap();
-    let mut writing = Text::new(&model, prompt, sampling, max_tokens, true);
+    let mut generation = Generation::new(&model, prompt, sampling).max_tokens(max_tokens).with_fingerprint();
     let mut text = prompt.to_owned();
-    let mut print = |piece: &str| text.write_str(piece);
-    while writing.limit(&session).is_none() {
-        if block_on(writing.next(&model, &mut session, &mut print)).unwrap().unwrap().is_some() {
-            break;
+    loop {
+        match block_on(generation.step(&mut session)).unwrap() {
+            Step::Prefill => {}
+            Step::Token(pieces) => text.extend(pieces),
+            Step::Done(_) => break,
         }
     }
-    writing.finish(print).unwrap();
-    let check = Check { ids: session.tokens(), logits: writing.fingerprint().unwrap() }.to_string();
+    text.extend(generation.finish());
+    let check = Check { ids: session.tokens(), logits: generation.fingerprint().unwrap() }.to_string();
     (text.replace('\n', "\r\n"), check)
 }
 
@@ -50,7 +48,7 @@ fn the_text_is_what_a_session_gives() {
     // What `rillm run --temperature 0 -n 12 --check` prints, and `docs/console.md`.
     assert!(check.ends_with(" 338 432, logits e7bafaed"), "{check}");
 
-    let drawn = Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 7, ..Sampling::GREEDY };
+    let drawn = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
     let (text, _) = direct("Anna", drawn, 20);
     let seen = converse("/seed 7\n/max 20\nAnna\nAnna\n");
     assert_eq!(seen.matches(&format!("\r\n{text}\r\n")).count(), 2, "{seen}");
@@ -78,10 +76,18 @@ fn the_report_says_where_the_user_is() {
 
 #[test]
 fn a_board_may_plan_for_a_context() {
+    struct Spread;
+    impl Board for Spread {
+        fn name(&self) -> &str {
+            "a board that plans"
+        }
+
+        fn plan_options(&self, _: &Model) -> PlanOptions {
+            PlanOptions::default().context(10).residency(Residency::Spread { most: 20_000 })
+        }
+    }
     let mut script = Script::new("/max 99\rOnce upon a time\r");
-    let pinning = Pinning::Spread { most: 20_000 };
-    let board = Board { plan: &|_| PlanOptions { context: Some(10), pinning, ..PlanOptions::new(0) }, ..board() };
-    block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
+    block_on(rillm_console::run(&mut script, &Spread, bundled, &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
     assert!(seen.contains("; 19.50 KiB kept, spread among them\r\n"), "{seen}");
     assert!(seen.contains(", context 10, batches of ") && seen.contains(", context of 10 full"), "{seen}");
@@ -184,7 +190,7 @@ fn statistics_since_the_start() {
     let last = seen.rsplit("> /stats\r\n").next().unwrap();
     assert!(last.contains(" bytes in ") && last.contains(" reads and ") && last.contains(" seeks; "), "{last}");
     assert!(last.contains(" steps computing and waiting:\r\n  tokenizer ") && last.contains(" %\r\n"), "{last}");
-    assert!(last.contains("\r\nstack: 1,234 bytes at most\r\n"), "{last}");
+    assert!(last.contains("\r\nstack: 1,234 of 4,096 bytes at most\r\n"), "{last}");
 }
 
 #[test]
@@ -411,7 +417,7 @@ fn memory_that_is_too_small_is_said() {
     let mut script = Script::new("\r");
     let (mut fast, mut large) = ([0; 2000], []);
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
-    block_on(rillm_console::run(&mut script, &board(), open, &mut fast, &mut large)).unwrap();
+    block_on(rillm_console::run(&mut script, &BOARD, open, &mut fast, &mut large)).unwrap();
     assert!(script.seen().contains("cannot open a model: 2000 bytes of memory are "), "{}", script.seen());
 }
 
@@ -421,7 +427,7 @@ fn a_second_memory_is_used_and_shown() {
     let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
     let (mut fast, mut large) = (vec![0; RAM], vec![0; 4 << 20]);
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
-    block_on(rillm_console::run(&mut script, &board(), open, &mut fast, &mut large)).unwrap();
+    block_on(rillm_console::run(&mut script, &BOARD, open, &mut fast, &mut large)).unwrap();
     let seen = script.seen();
     assert!(seen.contains(" of 128.00 KiB and ") && seen.contains(" of 4.00 MiB"), "{seen}");
     assert!(seen.contains(" in the large memory\r\n") && seen.contains("weights: all in memory\r\n"), "{seen}");
@@ -434,13 +440,12 @@ fn errors_of_the_byte_console_end_it() {
     script.broken = true;
     let (mut fast, mut large) = (vec![0; RAM], []);
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
-    assert!(block_on(rillm_console::run(&mut script, &board(), open, &mut fast, &mut large)).is_err());
+    assert!(block_on(rillm_console::run(&mut script, &BOARD, open, &mut fast, &mut large)).is_err());
 }
 #[test]
 fn the_console_itself_is_small() {
     let mut script = Script::new("");
-    let board = board();
-    let future = rillm_console::run(&mut script, &board, bundled, &mut [], &mut []);
+    let future = rillm_console::run(&mut script, &BOARD, bundled, &mut [], &mut []);
     // With the model's tables, the session, and the engine's own futures; a board has it on its stack or in a static.
     assert!(size_of_val(&future) <= 8 * 1024, "{}", size_of_val(&future));
 }
@@ -456,8 +461,7 @@ fn the_bench_proves_the_kernel_and_times_it() {
 fn the_bench_reads_the_file_and_the_memories_and_gives_them_back() {
     let bench = |file: Bytes<'static>, fast: usize, large: usize, unit| {
         let mut script = Script::new("/temp 0\r/max 3\rOnce\r/bench\rOnce\r/stats\r");
-        let clock = board().clock.map(|clock| rillm_console::Clock { unit, ..clock });
-        let board = Board { clock, ..board() };
+        let board = TestBoard(Some(unit));
         let open = async |_: Option<&str>| Ok::<_, &str>((file, "a file"));
         block_on(rillm_console::run(&mut script, &board, open, &mut vec![0; fast], &mut vec![1; large])).unwrap();
         let seen = script.seen();
@@ -504,16 +508,30 @@ fn a_card_that_fails_while_it_is_timed_is_told() {
 
 #[test]
 fn a_board_says_what_it_is_and_what_it_expects() {
-    let mut script = Script::new("");
-    let board = Board {
-        start: &|out| writeln!(out, "chip: one of many"),
-        expect: &|out, model, plan| writeln!(out, "{} layers, {} positions", model.header().n_layers, plan.context),
-        ..board()
-    };
-    block_on(rillm_console::run(&mut script, &board, bundled, &mut vec![0; RAM], &mut [])).unwrap();
+    struct Talkative;
+    impl Board for Talkative {
+        fn name(&self) -> &str {
+            "a test"
+        }
+
+        fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+            writeln!(out, "chip: one of many")
+        }
+
+        fn expect(&self, out: &mut dyn fmt::Write, model: &Model, plan: &Plan) -> fmt::Result {
+            writeln!(out, "{} layers, {} positions", model.header().n_layers, plan.context)
+        }
+
+        fn stats(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+            writeln!(out, "temperature: fine")
+        }
+    }
+    let mut script = Script::new("/stats\r");
+    block_on(rillm_console::run(&mut script, &Talkative, bundled, &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
     assert!(seen.contains("rillm 0.1.0 on a test\r\nchip: one of many\r\nmodel: "), "{seen}");
     assert!(seen.contains(" kept\r\n6 layers, 109 positions\r\nType the beginning"), "{seen}");
+    assert!(seen.ends_with(" kept\r\ntemperature: fine\r\n> \r\n"), "{seen}");
 }
 
 #[test]
@@ -530,14 +548,14 @@ fn statistics_tell_what_a_token_takes() {
 
 #[test]
 fn the_figures_of_stats_as_json() {
-    let typed = |board: &Board<'_>| {
+    let typed = |board: &dyn Board| {
         let mut script = Script::new("/temp 0\r/max 4\rOnce\r/stats\r/stats --json\r");
         block_on(rillm_console::run(&mut script, board, bundled, &mut vec![0; RAM], &mut vec![0; 40_000])).unwrap();
         let seen = script.seen();
         let line = seen.rsplit("> /stats --json\r\n").next().unwrap().split_once("\r\n> ").unwrap().0.to_owned();
         (serde_json::from_str::<Value>(&line).expect(&line), seen)
     };
-    let (json, seen) = typed(&board());
+    let (json, seen) = typed(&BOARD);
     let number = |value: &Value| Grouped(value.as_u64().expect("a whole number")).to_string();
     let of = |name: &str| number(&json[name]);
     assert!(seen.contains(&format!("\r\n{} tokens in {} passes, ", of("tokens"), of("passes"))), "{seen}");
@@ -557,9 +575,14 @@ fn the_figures_of_stats_as_json() {
     }
     assert!(ticks["read"].as_u64() > Some(0));
 
-    let clock = board().clock.map(|clock| rillm_console::Clock { unit: Unit::Time { per_second: 1000 }, ..clock });
-    let (json, _) = typed(&Board { clock, stack: &|| None, ..board() });
-    assert_eq!((&json["clock"], &json["stack"]), (&json!({ "unit": "ticks", "per_second": 1000 }), &Value::Null));
-    let (json, _) = typed(&Board { clock: None, ..board() });
-    assert_eq!((&json["clock"], &json["ticks"]), (&Value::Null, &Value::Null));
+    let (json, _) = typed(&TestBoard(Some(Unit::Time { per_second: 1000 })));
+    assert_eq!(json["clock"], json!({ "unit": "ticks", "per_second": 1000 }));
+    struct Nameless;
+    impl Board for Nameless {
+        fn name(&self) -> &str {
+            ""
+        }
+    }
+    let (json, seen) = typed(&Nameless);
+    assert_eq!(["clock", "ticks", "stack"].map(|field| &json[field]), [&Value::Null; 3], "{seen}");
 }

@@ -5,8 +5,7 @@ mod support;
 use std::sync::LazyLock;
 
 use rayon::prelude::*;
-use rillm::error::Error;
-use rillm::tokenizer::Decoder;
+use rillm::{Decoder, Error};
 use rillm_convert::vocabulary::{Algorithm, Vocabulary};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rillm::counted::SectorReader;
 use rillm::format::{CHAT_HEADER_LEN, ChatHeader, ChatPart, Section, SectionKind};
-use rillm::source::SECTOR_LEN;
-use rillm::sources::Bytes;
+use rillm::source::SectorReader;
 use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::{Bytes, SECTOR_LEN};
 use rillm_convert::chat::{Unfollowable, section};
 use rillm_convert::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};

@@ -5,9 +5,8 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rillm::error::Error;
-use rillm::source::SECTOR_LEN;
-use rillm::tokenizer::{Decoder, Scratch, Tokenizer};
+use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::{Decoder, Error, SECTOR_LEN};
 use rillm_convert::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;

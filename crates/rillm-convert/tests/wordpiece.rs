@@ -4,8 +4,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use rillm::error::Error;
-use rillm::tokenizer::{Decoder, Scratch, Tokenizer};
+use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::{Decoder, Error};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 use tokenizers::normalizers::BertNormalizer;

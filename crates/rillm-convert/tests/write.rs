@@ -4,11 +4,11 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use rillm::SECTOR_LEN;
 use rillm::format::{
     AttentionExtras, EMBEDDING_HEADER_LEN, EmbeddingHeader, Header, Quantisation, Rope, RopeScaling, SectionKind,
     TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind, crc32,
 };
-use rillm::source::SECTOR_LEN;
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::quantise::{Noise, dequantise_row};
 use rillm_convert::vocabulary::Token;

@@ -12,12 +12,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use rillm::block_on;
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{Memory, Model, PlanOptions, SECTOR_LEN, Sampling, Sector, Session, WeightSource, block_on};
 
 /// Bytes before and after the session's memory that nobody may touch.
 const GUARD: usize = 4096;
@@ -38,17 +33,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [path, ram, prompt, tokens] = &arguments[..] else {
         return Err("give a model, bytes of memory, a prompt and a number of tokens".into());
     };
-    let options = PlanOptions::new(ram.parse()?);
+    let ram: usize = ram.parse()?;
     let mut source = Disk(File::open(path)?);
     let model = block_on(Model::open(&mut source))?;
 
-    let mut touched = vec![false; options.ram];
+    let mut touched = vec![false; ram];
     let (mut planned, mut done) = (0, 0);
     for pattern in [0x5a, 0xa5] {
-        let mut memory = vec![pattern; options.ram + 2 * GUARD];
+        let mut memory = vec![pattern; ram + 2 * GUARD];
         let (before, rest) = memory.split_at_mut(GUARD);
-        let (inside, after) = rest.split_at_mut(options.ram);
-        let mut session = Session::new(&model, Disk(source.0.try_clone()?), &options, inside)?;
+        let (inside, after) = rest.split_at_mut(ram);
+        let mut session =
+            Session::new(&model, Disk(source.0.try_clone()?), Memory::internal(inside), &PlanOptions::default())?;
         block_on(session.push_text(prompt))?;
         for _ in 0..tokens.parse()? {
             if session.tokens().len() == session.plan().context {
@@ -56,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             block_on(session.next(&Sampling::GREEDY))?;
         }
-        (planned, done) = (session.plan().total(), session.tokens().len());
+        (planned, done) = (session.plan().memory().internal, session.tokens().len());
         assert!(before.iter().chain(&*after).all(|&byte| byte == pattern), "the guards were written to");
         for (touched, &byte) in touched.iter_mut().zip(&*inside) {
             *touched |= byte != pattern;
@@ -66,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let written = touched.iter().filter(|&&touched| touched).count();
     println!(
         "planned {planned} bytes of {}, the last one written to is number {peak}; {written} were written to, {done} tokens",
-        options.ram
+        ram
     );
     Ok(())
 }

@@ -118,7 +118,7 @@ const BLOCK: usize = if cfg!(target_pointer_width = "64") { 32 } else { 8 };
 mod tests {
     use super::*;
     use crate::format::KeyBits;
-    use crate::kv_cache::Part;
+    use crate::kv_cache::KvKind;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
@@ -134,8 +134,8 @@ mod tests {
             let mut cache = KvCache { bytes: &mut bytes, shape };
             let wide: Vec<i32> = seed[16..].iter().map(|&v| i32::from(v)).collect();
             for (t, kv) in wide.chunks_exact(16).enumerate() {
-                cache.store(0, Part::Key, t, &kv[..8], -14);
-                cache.store(0, Part::Value, t, &kv[8..], -13 + (t as i32 * spread) % 7);
+                cache.store(0, KvKind::Key, t, &kv[..8], -14);
+                cache.store(0, KvKind::Value, t, &kv[8..], -13 + (t as i32 * spread) % 7);
             }
             // The second head is a hundred times smaller.
             let q: Vec<i32> = seed[..16].iter().enumerate().map(|(i, &q)| i32::from(q) << (14 - 7 * (i / 8))).collect();
@@ -174,8 +174,8 @@ mod tests {
         let mut bytes = vec![0; shape.byte_len()];
         let mut cache = KvCache { bytes: &mut bytes, shape };
         for t in 0..3 {
-            cache.store(0, Part::Key, t, &[5; 8], -10);
-            cache.store(0, Part::Value, t, &[8, 8, 8, 8, 0, 0, 0, 0], -20);
+            cache.store(0, KvKind::Key, t, &[5; 8], -10);
+            cache.store(0, KvKind::Value, t, &[8, 8, 8, 8, 0, 0, 0, 0], -20);
         }
         let mut heads = [7; 8];
         let exponent = attention(&cache, 0, 2, &mut heads, -8, &mut [0; 4], &mut [0; 3]);

@@ -5,7 +5,7 @@
 //! each as a whole.
 //!
 //! ```
-//! use rillm::{chat::{Chat, ChatError}, sampler::Sampling, session::Session, source::WeightSource};
+//! use rillm::{Chat, ChatError, Sampling, Session, WeightSource};
 //!
 //! async fn talk<S: WeightSource>(session: &mut Session<'_, S>, question: &str) -> Result<(), ChatError<S::Error>> {
 //!     let mut chat = Chat::new(session, Some("Be brief.")).await?;
@@ -24,14 +24,9 @@ use core::fmt;
 
 use crate::error::Error;
 use crate::format::{CHAT_HEADER_LEN, ChatHeader, ChatPart, FormatError, SectionKind};
-use crate::runner::TextKind;
 use crate::session::Session;
+use crate::session::TextKind;
 use crate::source::WeightSource;
-
-/// Turns whose places are known. Of more, the oldest ones are forgotten together.
-pub const MAX_TURNS: usize = 32;
-/// The most numbers that [`Chat::numbers`] gives.
-pub const MAX_NUMBERS: usize = 3 + MAX_TURNS;
 
 /// Why a chat does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +74,7 @@ impl<E: fmt::Display> fmt::Display for ChatError<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> core::error::Error for ChatError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for ChatError<E> {}
 
 /// A chat in a session, which the same one is given to every call. About 200 bytes.
 #[derive(Clone, Debug)]
@@ -92,13 +87,18 @@ pub struct Chat {
     /// A space stands before the first user text.
     space: bool,
     /// Where the user's text starts, of each turn.
-    starts: [u32; MAX_TURNS],
+    starts: [u32; Chat::MAX_TURNS],
     len: usize,
     /// Turns that the first place stands for.
     oldest: u32,
 }
 
 impl Chat {
+    /// Turns whose places are known. Of more, the oldest ones are forgotten together.
+    pub const MAX_TURNS: usize = 32;
+    /// The most numbers that [`Chat::numbers`] gives.
+    pub const MAX_NUMBERS: usize = 3 + Self::MAX_TURNS;
+
     /// Starts a chat in `session`, whose tokens go, with a system text or, without one, as the template does.
     ///
     /// # Errors
@@ -109,11 +109,11 @@ impl Chat {
         system: Option<&str>,
     ) -> Result<Self, ChatError<S::Error>> {
         session.reset();
-        let header = session.runner.model().header();
+        let header = session.model().header();
         let section = header.section(SectionKind::Chat).map_err(|_| ChatError::NoTemplate)?;
         let vocab_size = header.vocab_size;
         let mut bytes = [0; CHAT_HEADER_LEN];
-        session.runner.read(section.offset, &mut bytes).await?;
+        session.read(section.offset, &mut bytes).await?;
         let form = ChatHeader::parse(&bytes, vocab_size).map_err(Error::Format)?;
         if form.byte_len() != section.len {
             let (value, expected) = (section.len, form.byte_len());
@@ -122,7 +122,7 @@ impl Chat {
         }
         let space = form.spaces[if system.is_some() { ChatPart::AfterSystem } else { ChatPart::Begin } as usize];
         let offset = section.offset;
-        let mut chat = Self { form, offset, prologue: 0, space, starts: [0; MAX_TURNS], len: 0, oldest: 1 };
+        let mut chat = Self { form, offset, prologue: 0, space, starts: [0; Self::MAX_TURNS], len: 0, oldest: 1 };
         if let Err(error) = chat.begin(session, system).await {
             session.reset();
             return Err(match error {
@@ -148,7 +148,7 @@ impl Chat {
         }
         self.push(session, ChatPart::BeginSystem).await?;
         let space = self.form.spaces[ChatPart::BeginSystem as usize];
-        session.runner.push_text(trimmed(system, self.form.trim_system), TextKind::Content { space }).await?;
+        session.push_text_as(trimmed(system, self.form.trim_system), TextKind::Content { space }).await?;
         Ok(self.push(session, ChatPart::AfterSystem).await?)
     }
 
@@ -171,10 +171,10 @@ impl Chat {
             Err(error) => error,
         };
         let Error::ContextFull { context, .. } = error else { return Err(error.into()) };
-        let runner = &mut session.runner;
-        let said = runner.count_text(text, TextKind::Content { space: self.next_space() }).await?;
+        let session = &mut *session;
+        let said = session.count_text(text, TextKind::Content { space: self.next_space() }).await?;
         // After the prologue it may have a space more, or less.
-        let first = runner.count_text(text, TextKind::Content { space: self.space }).await?;
+        let first = session.count_text(text, TextKind::Content { space: self.space }).await?;
         let ask = self.part_len(ChatPart::Ask) + 1;
         let (said, alone) = (said + ask, self.prologue as usize + first + ask);
         if alone > context {
@@ -193,7 +193,7 @@ impl Chat {
 
     /// Whether a token ends an answer: the template's mark, its end-of-turn token, or a token that ends a text.
     pub fn ends<S: WeightSource>(&self, session: &Session<'_, S>, id: u32) -> bool {
-        id == self.form.end || session.runner.model().header().is_eos(id)
+        id == self.form.end || session.model().header().is_eos(id)
     }
 
     /// Forgets all turns. What was computed of the system text stays.
@@ -212,7 +212,7 @@ impl Chat {
         self.prologue as usize
     }
 
-    /// What is to be kept with a saved session for [`Chat::resume`]: where the turns start. At most [`MAX_NUMBERS`].
+    /// What is to be kept with a saved session for [`Chat::resume`]: where the turns start. At most [`MAX_NUMBERS`](Self::MAX_NUMBERS).
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
         [self.prologue, self.space.into(), self.oldest].into_iter().chain(self.starts[..self.len].iter().copied())
     }
@@ -232,7 +232,7 @@ impl Chat {
         let end = *starts.last().unwrap_or(prologue) as usize;
         let tokens = session.tokens().len();
         if !in_order
-            || starts.len() > MAX_TURNS
+            || starts.len() > Self::MAX_TURNS
             || end > tokens
             || *space > 1
             || *oldest == 0
@@ -279,7 +279,7 @@ impl Chat {
             self.push(session, ChatPart::Next).await?;
         }
         let start = session.tokens().len();
-        session.runner.push_text(text, TextKind::Content { space: self.next_space() }).await?;
+        session.push_text_as(text, TextKind::Content { space: self.next_space() }).await?;
         self.push(session, ChatPart::Ask).await?;
         // Room for an answer.
         let (tokens, context) = (session.tokens().len() + 1, session.plan().context);
@@ -288,7 +288,7 @@ impl Chat {
 
     async fn push<S: WeightSource>(&self, session: &mut Session<'_, S>, part: ChatPart) -> Result<(), Error<S::Error>> {
         let (at, len) = self.form.place(part);
-        session.runner.push_stored(self.offset + at, len).await
+        session.push_stored(self.offset + at, len).await
     }
 
     fn part_len(&self, part: ChatPart) -> usize {
@@ -301,7 +301,7 @@ impl Chat {
     }
 
     fn add(&mut self, start: u32) {
-        if self.len == MAX_TURNS {
+        if self.len == Self::MAX_TURNS {
             self.starts.copy_within(2.., 1);
             self.len -= 1;
             self.oldest += 1;

@@ -9,14 +9,14 @@ use core::ops::Range;
 use core::pin::pin;
 use core::task::Poll;
 
-use crate::clock::Clock;
 use crate::error::Error;
 use crate::format::FormatError;
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
+use crate::stats::Clock;
 
 /// The place where two buffers change hands.
 pub(crate) struct Ring<'b> {
-    /// Buffers to fill. Both are where the layers come to a pinned span before the reader has had its turn.
+    /// Buffers to fill. Both are where the layers come to a resident span before the reader has had its turn.
     free: [Cell<Option<&'b mut [u8]>>; 2],
     /// A filled one, with the number of its bytes.
     full: Cell<Option<(&'b mut [u8], usize)>>,
@@ -185,7 +185,7 @@ pub(crate) async fn drive<E, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pins::Pins;
+    use crate::plan::ResidentSpans;
     use crate::tape::Tape;
     use crate::verify::Verifier;
     use core::cell::RefCell;
@@ -226,9 +226,9 @@ mod tests {
         let ring = Ring::new(&mut b, Room { head: ROW, chunk: SECTOR_LEN });
         let mut source = Slow { log: &log };
         let mut verifier = Verifier::new(0, 0);
-        let reader = read_ahead(&mut source, &ring, &mut a, Pins::front(LEN, 0).runs(LEN));
+        let reader = read_ahead(&mut source, &ring, &mut a, ResidentSpans::front(LEN, 0).runs(LEN));
         let rows = async {
-            let mut tape = Tape::new(&[], Some((Pins::front(LEN, 0), &ring)), &mut verifier);
+            let mut tape = Tape::new(&[], Some((ResidentSpans::front(LEN, 0), &ring)), &mut verifier);
             let mut bytes: Vec<u8> = Vec::new();
             for _ in 0..6 {
                 bytes.extend(tape.rows(ROW, 1).await?);

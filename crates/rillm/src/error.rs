@@ -3,15 +3,19 @@
 use core::fmt;
 
 use crate::format::FormatError;
+use crate::plan::PlanError;
 
 /// Why an operation of a session failed. Whatever it is, the session stays usable: the same call may be repeated, or
 /// the session reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error<E> {
     /// The source's own error.
     Source(E),
     /// The file is not what it should be.
     Format(FormatError),
+    /// There is no plan for the memory. No session says so, but the function that makes one.
+    Plan(PlanError),
     /// There is no room for more tokens.
     ContextFull {
         /// Tokens that there would be. Of a text they are counted up to one more than the model was made for, and no
@@ -44,11 +48,18 @@ impl<E> From<FormatError> for Error<E> {
     }
 }
 
+impl<E> From<PlanError> for Error<E> {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source(error) => write!(f, "cannot read the model: {error}"),
             Self::Format(error) => error.fmt(f),
+            Self::Plan(error) => error.fmt(f),
             Self::ContextFull { tokens, context } => {
                 write!(
                     f,
@@ -66,4 +77,11 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Source(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! One number for many logits, by which two machines find out that they compute the same.
 
 use crate::format::{Checksum, checksum};
+use crate::sampler::Logit;
 
 /// The CRC-32 of every logit that was shown to it, in order: token, mantissa and exponent, 32 bits each, little-endian.
 ///
-/// [`Session::next_observed`](crate::session::Session::next_observed) shows them.
+/// [`Session::next_observed`](crate::Session::next_observed) shows them.
 #[derive(Clone)]
 pub struct Fingerprint(Checksum);
 
@@ -14,8 +15,8 @@ impl Fingerprint {
         Self(checksum())
     }
 
-    /// Adds the logit `mantissa · 2^exponent` of a token.
-    pub fn add(&mut self, token: u32, mantissa: i32, exponent: i32) {
+    /// Adds a logit.
+    pub fn add(&mut self, Logit { token, mantissa, exponent }: Logit) {
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&token.to_le_bytes());
         bytes[4..8].copy_from_slice(&mantissa.to_le_bytes());
@@ -42,8 +43,8 @@ mod tests {
     #[test]
     fn it_is_the_crc_of_the_bytes() {
         let mut fingerprint = Fingerprint::new();
-        fingerprint.add(1, -2, 3);
-        fingerprint.add(u32::MAX, i32::MIN, -30);
+        fingerprint.add(Logit { token: 1, mantissa: -2, exponent: 3 });
+        fingerprint.add(Logit { token: u32::MAX, mantissa: i32::MIN, exponent: -30 });
         let bytes: std::vec::Vec<u8> = [1, -2, 3, -1, i32::MIN, -30].into_iter().flat_map(i32::to_le_bytes).collect();
         assert_eq!(fingerprint.value(), crate::format::crc32(&bytes));
     }

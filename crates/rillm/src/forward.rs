@@ -6,178 +6,210 @@
 use core::ops::Range;
 
 use crate::attention::attention;
-use crate::clock::Stopwatch;
 use crate::fixed::{Positive, round_shift};
 use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
 use crate::kernels::Dot;
-use crate::kv_cache::{KvCache, Part};
+use crate::kv_cache::{KvCache, KvKind};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp::silu;
 use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
 use crate::rope::Frequencies;
+use crate::sampler::Logit;
+use crate::stats::{Stage, Stopwatch};
 use crate::tape::Tape;
-use crate::vector::{Narrow, Wide, fixed32};
+use crate::vector::{BlockFloat16, BlockFloat32, fixed32};
 
 /// The working memory of a pass.
 pub(crate) struct Workspace<'a> {
-    /// The residual stream, `[batch, hidden_size]`.
-    pub x: Wide<'a>,
-    /// What the next matrix multiplies.
-    pub a: Narrow<'a>,
-    /// What the last one gave.
-    pub y: Wide<'a>,
+    /// `x`, the residual stream, `[batch, hidden_size]`.
+    pub residual: BlockFloat32<'a>,
+    /// `a`, what the next matrix multiplies.
+    pub input: BlockFloat16<'a>,
+    /// `y`, what the last one gave.
+    pub output: BlockFloat32<'a>,
     /// `[context]`.
     pub scores: &'a mut [i32],
     pub cache: KvCache<'a>,
 }
 
 /// A pass over the tape.
-pub(crate) struct Pass<'p, 'r, 'b, 'a> {
+pub(crate) struct Pass<'p, 'a> {
     pub header: &'p Header,
     /// The head as the table of tensors has it.
     pub lm_head: &'p TensorHeader,
     pub epsilon: Positive,
     pub rope: Frequencies<'p>,
-    pub tape: Tape<'r, 'b>,
     pub work: &'p mut Workspace<'a>,
     /// Position of the batch's first token.
     pub position: usize,
-    /// Tokens in the batch, at least one. Their embeddings are in `work.x`.
+    /// Tokens in the batch, at least one. Their embeddings are in `work.residual`.
     pub batch: usize,
-    pub watch: &'p mut Stopwatch,
+    pub watch: &'p Stopwatch,
     pub dot: Dot,
 }
 
-impl Pass<'_, '_, '_, '_> {
+impl Pass<'_, '_> {
     /// Runs the layers and stores the tokens' keys and values. With `head`, goes on to the logits of the batch's last
-    /// token: `head(token, logit, exponent)` for every token of the vocabulary, ascending, the exponent always the same.
-    pub async fn run(&mut self, head: Option<impl FnMut(u32, i32, i32)>) -> Result<(), FormatError> {
+    /// token, which it gets in ascending order of tokens, all with the same exponent.
+    pub async fn run(&mut self, tape: &mut Tape<'_, '_>, head: Option<impl FnMut(Logit)>) -> Result<(), FormatError> {
         let mut tokens = 0..self.batch;
         for layer in 0..self.header.n_layers {
-            self.norm(TensorKind::AttentionNorm, layer, tokens.clone()).await?;
-            self.project_kv(Part::Key, layer, tokens.clone()).await?;
-            self.project_kv(Part::Value, layer, tokens.clone()).await?;
+            self.norm(tape, TensorKind::AttentionNorm, layer, tokens.clone()).await?;
+            self.project_kv(tape, KvKind::Key, layer, tokens.clone()).await?;
+            self.project_kv(tape, KvKind::Value, layer, tokens.clone()).await?;
             if layer + 1 == self.header.n_layers {
-                self.tape.end_prefix()?;
+                tape.end_prefix()?;
                 // Nothing but keys and values of the earlier tokens is looked at again.
                 if head.is_none() {
                     return Ok(());
                 }
                 tokens.start = tokens.end - 1;
             }
-            self.attend(layer, tokens.clone()).await?;
-            self.norm(TensorKind::MlpNorm, layer, tokens.clone()).await?;
-            self.feed_forward(layer, tokens.clone()).await?;
+            self.attend(tape, layer, tokens.clone()).await?;
+            self.norm(tape, TensorKind::MlpNorm, layer, tokens.clone()).await?;
+            self.feed_forward(tape, layer, tokens.clone()).await?;
         }
         match head {
-            Some(head) => self.head(tokens, head).await,
+            Some(head) => self.head(tape, tokens, head).await,
             None => Ok(()),
         }
     }
 
     /// `a = rms_norm(x)`
-    async fn norm(&mut self, kind: TensorKind, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
-        let tensor = self.tape.tensor(self.header, kind, layer).await?;
-        let (mantissas, _) = self.tape.take(tensor.row_len()).await?.as_chunks();
-        let start = self.watch.now();
+    async fn norm(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        kind: TensorKind,
+        layer: u32,
+        tokens: Range<usize>,
+    ) -> Result<(), FormatError> {
+        let tensor = tape.tensor(self.header, kind, layer).await?;
+        let (mantissas, _) = tape.take(tensor.row_len()).await?.as_chunks();
+        let _time = self.watch.time(Stage::Norm);
         let weights = NormWeights { mantissas, exponent: tensor.exponent.into(), epsilon: self.epsilon };
         for token in tokens {
-            let scratch = self.work.y.get_mut(token, mantissas.len());
-            rms_norm(&self.work.x, weights, scratch, &mut self.work.a, token);
+            let scratch = self.work.output.get_mut(token, mantissas.len());
+            rms_norm(&self.work.residual, weights, scratch, &mut self.work.input, token);
         }
-        self.watch.ticks.norm += self.watch.since(start);
         Ok(())
     }
 
     /// `y = W a` for the tensor that comes next.
-    async fn project(&mut self, kind: TensorKind, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
-        let tensor = self.tape.tensor(self.header, kind, layer).await?;
-        let Workspace { a, y, .. } = &mut *self.work;
+    async fn project(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        kind: TensorKind,
+        layer: u32,
+        tokens: Range<usize>,
+    ) -> Result<(), FormatError> {
+        let tensor = tape.tensor(self.header, kind, layer).await?;
+        let Workspace { input: a, output: y, .. } = &mut *self.work;
         for token in tokens.clone() {
             y.exponents[token] = output_exponent(a, token, &tensor);
         }
         let stride = y.stride;
         let emit = |token, row, value| y.mantissas[token * stride + row] = value;
-        let spent = matmul(&mut self.tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
-        self.watch.ticks.matmul += spent.multiply + spent.emit;
+        let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
+        self.watch.add(Stage::Matmul, spent.multiply + spent.emit);
         Ok(())
     }
 
     /// `y += b` for the bias that comes next.
-    async fn add_bias(&mut self, kind: TensorKind, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
-        let tensor = self.tape.tensor(self.header, kind, layer).await?;
-        let (bias, _) = self.tape.take(tensor.row_len()).await?.as_chunks();
-        let start = self.watch.now();
+    async fn add_bias(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        kind: TensorKind,
+        layer: u32,
+        tokens: Range<usize>,
+    ) -> Result<(), FormatError> {
+        let tensor = tape.tensor(self.header, kind, layer).await?;
+        let (bias, _) = tape.take(tensor.row_len()).await?.as_chunks();
+        let _time = self.watch.time(Stage::Matmul);
         for token in tokens {
-            self.work.y.add(token, bias.iter().map(|&b| fixed32(b)), tensor.exponent.into());
+            self.work.output.add(token, bias.iter().map(|&b| fixed32(b)), tensor.exponent.into());
         }
-        self.watch.ticks.matmul += self.watch.since(start);
         Ok(())
     }
 
     /// `y = rms_norm(y)`, head by head, of the first `len` elements.
     async fn norm_heads(
         &mut self,
+        tape: &mut Tape<'_, '_>,
         kind: TensorKind,
         layer: u32,
         tokens: Range<usize>,
         len: u32,
     ) -> Result<(), FormatError> {
-        let tensor = self.tape.tensor(self.header, kind, layer).await?;
-        let (mantissas, _) = self.tape.take(tensor.row_len()).await?.as_chunks();
-        let start = self.watch.now();
+        let tensor = tape.tensor(self.header, kind, layer).await?;
+        let (mantissas, _) = tape.take(tensor.row_len()).await?.as_chunks();
+        let _time = self.watch.time(Stage::Norm);
         let weights = NormWeights { mantissas, exponent: tensor.exponent.into(), epsilon: self.epsilon };
         for token in tokens {
-            rms_norm_heads(&mut self.work.y, weights, token, len as usize);
+            rms_norm_heads(&mut self.work.output, weights, token, len as usize);
         }
-        self.watch.ticks.norm += self.watch.since(start);
         Ok(())
     }
 
     /// Keys, rotated, or values into the cache.
-    async fn project_kv(&mut self, part: Part, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
-        let (proj, bias) = match part {
-            Part::Key => (TensorKind::KProj, TensorKind::KBias),
-            Part::Value => (TensorKind::VProj, TensorKind::VBias),
+    async fn project_kv(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        kind: KvKind,
+        layer: u32,
+        tokens: Range<usize>,
+    ) -> Result<(), FormatError> {
+        let (projection, bias) = match kind {
+            KvKind::Key => (TensorKind::KProj, TensorKind::KBias),
+            KvKind::Value => (TensorKind::VProj, TensorKind::VBias),
         };
-        self.project(proj, layer, tokens.clone()).await?;
+        self.project(tape, projection, layer, tokens.clone()).await?;
         let AttentionExtras { qkv_bias, qk_norm, .. } = self.header.attention;
         if qkv_bias {
-            self.add_bias(bias, layer, tokens.clone()).await?;
+            self.add_bias(tape, bias, layer, tokens.clone()).await?;
         }
-        if qk_norm && part == Part::Key {
-            self.norm_heads(TensorKind::KNorm, layer, tokens.clone(), self.header.kv_dim()).await?;
+        if qk_norm && kind == KvKind::Key {
+            self.norm_heads(tape, TensorKind::KNorm, layer, tokens.clone(), self.header.kv_dim()).await?;
         }
-        let start = self.watch.now();
+        let _time = self.watch.time(Stage::Attention);
         let kv_dim = self.header.kv_dim() as usize;
         for token in tokens {
             let position = self.position + token;
-            let exponent = self.work.y.exponents[token];
-            let vector = self.work.y.get_mut(token, kv_dim);
-            if part == Part::Key {
+            let exponent = self.work.output.exponents[token];
+            let vector = self.work.output.get_mut(token, kv_dim);
+            if kind == KvKind::Key {
                 self.rope.rotate(vector, position as u32);
             }
-            self.work.cache.store(layer as usize, part, position, vector, exponent);
+            self.work.cache.store(layer as usize, kind, position, vector, exponent);
         }
-        self.watch.ticks.attention += self.watch.since(start);
         Ok(())
     }
 
     /// `x += W_o attention(rope(W_q a))`
-    async fn attend(&mut self, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
+    async fn attend(&mut self, tape: &mut Tape<'_, '_>, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
         let AttentionExtras { qkv_bias, o_bias, qk_norm } = self.header.attention;
-        self.project(TensorKind::QProj, layer, tokens.clone()).await?;
+        self.project(tape, TensorKind::QProj, layer, tokens.clone()).await?;
         if qkv_bias {
-            self.add_bias(TensorKind::QBias, layer, tokens.clone()).await?;
+            self.add_bias(tape, TensorKind::QBias, layer, tokens.clone()).await?;
         }
         if qk_norm {
-            self.norm_heads(TensorKind::QNorm, layer, tokens.clone(), self.header.q_dim()).await?;
+            self.norm_heads(tape, TensorKind::QNorm, layer, tokens.clone(), self.header.q_dim()).await?;
         }
-        let start = self.watch.now();
+        self.attend_to_cache(layer, tokens.clone());
+        self.project(tape, TensorKind::OProj, layer, tokens.clone()).await?;
+        if o_bias {
+            self.add_bias(tape, TensorKind::OBias, layer, tokens.clone()).await?;
+        }
+        self.add_residual(tokens);
+        Ok(())
+    }
+
+    /// `a = attention(rope(y))`
+    fn attend_to_cache(&mut self, layer: u32, tokens: Range<usize>) {
+        let _time = self.watch.time(Stage::Attention);
         let q_dim = self.header.q_dim() as usize;
-        for token in tokens.clone() {
+        for token in tokens {
             let position = self.position + token;
-            let Workspace { a, y, scores, cache, .. } = &mut *self.work;
+            let Workspace { input: a, output: y, scores, cache, .. } = &mut *self.work;
             let exponent = y.exponents[token];
             let heads = y.get_mut(token, q_dim);
             self.rope.rotate(heads, position as u32);
@@ -185,74 +217,89 @@ impl Pass<'_, '_, '_, '_> {
             let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
             a.set(token, heads, exponent);
         }
-        self.watch.ticks.attention += self.watch.since(start);
-        self.project(TensorKind::OProj, layer, tokens.clone()).await?;
-        if o_bias {
-            self.add_bias(TensorKind::OBias, layer, tokens.clone()).await?;
-        }
+    }
+
+    /// `x += W_down (silu(W_gate a) · W_up a)`
+    async fn feed_forward(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        layer: u32,
+        tokens: Range<usize>,
+    ) -> Result<(), FormatError> {
+        self.project(tape, TensorKind::GateProj, layer, tokens.clone()).await?;
+        self.silu(tokens.clone());
+        self.multiply_by_up(tape, layer, tokens.clone()).await?;
+        self.project(tape, TensorKind::DownProj, layer, tokens.clone()).await?;
         self.add_residual(tokens);
         Ok(())
     }
 
-    /// `x += W_down (silu(W_gate a) · W_up a)`
-    async fn feed_forward(&mut self, layer: u32, tokens: Range<usize>) -> Result<(), FormatError> {
-        self.project(TensorKind::GateProj, layer, tokens.clone()).await?;
-        let start = self.watch.now();
-        let len = self.header.intermediate_size as usize;
-        for token in tokens.clone() {
-            let y = &mut self.work.y;
+    /// `y = silu(y)`
+    fn silu(&mut self, tokens: Range<usize>) {
+        let _time = self.watch.time(Stage::Mlp);
+        let (y, len) = (&mut self.work.output, self.header.intermediate_size as usize);
+        for token in tokens {
             let exponent = y.exponents[token];
             y.get_mut(token, len).iter_mut().for_each(|gate| *gate = silu(*gate, exponent));
             y.normalise(token, len);
         }
-        self.watch.ticks.mlp += self.watch.since(start);
-        let tensor = self.tape.tensor(self.header, TensorKind::UpProj, layer).await?;
-        let Workspace { a, y, .. } = &mut *self.work;
+    }
+
+    /// `a = y · W_up a`
+    async fn multiply_by_up(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        layer: u32,
+        tokens: Range<usize>,
+    ) -> Result<(), FormatError> {
+        let tensor = tape.tensor(self.header, TensorKind::UpProj, layer).await?;
+        let Workspace { input: a, output: y, .. } = &mut *self.work;
         let stride = y.stride;
         let emit = |token, row, up| {
             // Both factors lie within ±2^30.
             let gate: &mut i32 = &mut y.mantissas[token * stride + row];
             *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
         };
-        let spent = matmul(&mut self.tape, self.watch, self.dot, &tensor, a, tokens.clone(), emit).await?;
-        self.watch.ticks.matmul += spent.multiply;
-        self.watch.ticks.mlp += spent.emit;
-        let start = self.watch.now();
-        for token in tokens.clone() {
+        let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens.clone(), emit).await?;
+        self.watch.add(Stage::Matmul, spent.multiply);
+        self.watch.add(Stage::Mlp, spent.emit);
+        let _time = self.watch.time(Stage::Mlp);
+        for token in tokens {
             let exponent = y.exponents[token] + output_exponent(a, token, &tensor) + 30;
-            a.set(token, y.get(token, len).0, exponent);
+            a.set(token, y.get(token, self.header.intermediate_size as usize).0, exponent);
         }
-        self.watch.ticks.mlp += self.watch.since(start);
-        self.project(TensorKind::DownProj, layer, tokens.clone()).await?;
-        self.add_residual(tokens);
         Ok(())
     }
 
     /// `x += y`
     fn add_residual(&mut self, tokens: Range<usize>) {
-        let start = self.watch.now();
+        let _time = self.watch.time(Stage::Norm);
         for token in tokens {
-            let (y, exponent) = self.work.y.get(token, self.header.hidden_size as usize);
-            self.work.x.add(token, y.iter().copied(), exponent);
+            let (y, exponent) = self.work.output.get(token, self.header.hidden_size as usize);
+            self.work.residual.add(token, y.iter().copied(), exponent);
         }
-        self.watch.ticks.norm += self.watch.since(start);
     }
 
     /// The logits of the one token that is left.
-    async fn head(&mut self, tokens: Range<usize>, mut head: impl FnMut(u32, i32, i32)) -> Result<(), FormatError> {
-        self.norm(TensorKind::FinalNorm, 0, tokens.clone()).await?;
-        let tensor = self.tape.tensor(self.header, TensorKind::Head, 0).await?;
+    async fn head(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        tokens: Range<usize>,
+        mut head: impl FnMut(Logit),
+    ) -> Result<(), FormatError> {
+        self.norm(tape, TensorKind::FinalNorm, 0, tokens.clone()).await?;
+        let tensor = tape.tensor(self.header, TensorKind::Head, 0).await?;
         // Of any other tensor the one after it would be missed. This is the last one.
         if tensor != *self.lm_head {
             let found = tensor.row_len() as u64;
             return Err(FormatError::Tensor { expected: TensorKind::Head, layer: 0, field: "length of a row", found });
         }
-        let a = &self.work.a;
+        let a = &self.work.input;
         let exponent = output_exponent(a, tokens.start, &tensor);
-        let emit = |_, row, logit| head(row as u32, logit, exponent);
-        let spent = matmul(&mut self.tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
-        self.watch.ticks.head += spent.multiply;
-        self.watch.ticks.sampler += spent.emit;
-        self.tape.end()
+        let emit = |_, row, mantissa| head(Logit { token: row as u32, mantissa, exponent });
+        let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
+        self.watch.add(Stage::Head, spent.multiply);
+        self.watch.add(Stage::Sampler, spent.emit);
+        tape.end()
     }
 }

@@ -13,7 +13,7 @@ const SCALE_LEN: usize = 2;
 
 /// Keys or values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum KvKind {
     Key,
     Value,
 }
@@ -38,39 +38,40 @@ pub(crate) struct CacheShape {
 impl CacheShape {
     /// Bytes of the cache, up to a multiple of four; what a machine can't address counts as all that it can.
     pub fn byte_len(&self) -> usize {
-        let position = self.head_dim * (self.element_len(Part::Key) + self.element_len(Part::Value)) + 2 * SCALE_LEN;
+        let position =
+            self.head_dim * (self.element_len(KvKind::Key) + self.element_len(KvKind::Value)) + 2 * SCALE_LEN;
         let len = (self.layers * self.heads).saturating_mul(position).saturating_mul(self.context);
         len.saturating_add(3) / 4 * 4
     }
 
-    fn element_len(&self, part: Part) -> usize {
-        match part {
-            Part::Key => self.key_bits.byte_len(),
-            Part::Value => 1,
+    fn element_len(&self, kind: KvKind) -> usize {
+        match kind {
+            KvKind::Key => self.key_bits.byte_len(),
+            KvKind::Value => 1,
         }
     }
 
-    fn part_len(&self, part: Part) -> usize {
-        self.context * (self.head_dim * self.element_len(part) + SCALE_LEN)
+    fn kind_len(&self, kind: KvKind) -> usize {
+        self.context * (self.head_dim * self.element_len(kind) + SCALE_LEN)
     }
 
     /// Where the first `positions` lie: for each layer and head the keys, their scales, the values, their scales.
     pub fn first(self, positions: usize) -> impl Iterator<Item = Range<usize>> {
         (0..self.layers * self.heads).flat_map(move |index| {
-            [Part::Key, Part::Value].into_iter().flat_map(move |part| {
-                let (vectors, scales) = self.place(index / self.heads, index % self.heads, part);
-                let lens = [self.head_dim * self.element_len(part), SCALE_LEN];
+            [KvKind::Key, KvKind::Value].into_iter().flat_map(move |kind| {
+                let (vectors, scales) = self.place(index / self.heads, index % self.heads, kind);
+                let lens = [self.head_dim * self.element_len(kind), SCALE_LEN];
                 [vectors, scales].into_iter().zip(lens).map(move |(all, len)| all.start..all.start + positions * len)
             })
         })
     }
 
-    /// Where the vectors and the scales of a part lie.
-    fn place(&self, layer: usize, head: usize, part: Part) -> (Range<usize>, Range<usize>) {
-        let head_len = self.part_len(Part::Key) + self.part_len(Part::Value);
-        let start = (layer * self.heads + head) * head_len + part as usize * self.part_len(Part::Key);
-        let scales = start + self.context * self.head_dim * self.element_len(part);
-        (start..scales, scales..start + self.part_len(part))
+    /// Where the vectors and the scales of a kind lie.
+    fn place(&self, layer: usize, head: usize, kind: KvKind) -> (Range<usize>, Range<usize>) {
+        let head_len = self.kind_len(KvKind::Key) + self.kind_len(KvKind::Value);
+        let start = (layer * self.heads + head) * head_len + kind as usize * self.kind_len(KvKind::Key);
+        let scales = start + self.context * self.head_dim * self.element_len(kind);
+        (start..scales, scales..start + self.kind_len(kind))
     }
 }
 
@@ -136,7 +137,7 @@ fn scale(scales: &[u8], position: usize) -> (u8, i32) {
 impl KvCache<'_> {
     /// The keys of a head.
     pub fn keys(&self, layer: usize, head: usize) -> Keys<'_> {
-        let (vectors, scales) = self.shape.place(layer, head, Part::Key);
+        let (vectors, scales) = self.shape.place(layer, head, KvKind::Key);
         let vectors = &self.bytes[vectors];
         let vectors = match self.shape.key_bits {
             KeyBits::Eight => Vectors::Eight(bytemuck::cast_slice(vectors)),
@@ -147,7 +148,7 @@ impl KvCache<'_> {
 
     /// The values of a head.
     pub fn values(&self, layer: usize, head: usize) -> Values<'_> {
-        let (vectors, scales) = self.shape.place(layer, head, Part::Value);
+        let (vectors, scales) = self.shape.place(layer, head, KvKind::Value);
         Values {
             vectors: bytemuck::cast_slice(&self.bytes[vectors]),
             scales: &self.bytes[scales],
@@ -156,10 +157,10 @@ impl KvCache<'_> {
     }
 
     /// Stores the vectors of all heads at `position`, `values · 2^exponent`, each rounded to a scale of its own.
-    pub fn store(&mut self, layer: usize, part: Part, position: usize, values: &[i32], exponent: i32) {
-        let len = self.shape.head_dim * self.shape.element_len(part);
+    pub fn store(&mut self, layer: usize, kind: KvKind, position: usize, values: &[i32], exponent: i32) {
+        let len = self.shape.head_dim * self.shape.element_len(kind);
         for (head, values) in values.chunks_exact(self.shape.head_dim).enumerate() {
-            let (vectors, scales) = self.shape.place(layer, head, part);
+            let (vectors, scales) = self.shape.place(layer, head, kind);
             let out = &mut self.bytes[vectors][position * len..][..len];
             let (mantissa, scale_exponent) = if len == values.len() {
                 quantise(values, exponent, out)
@@ -238,13 +239,14 @@ mod tests {
             let mut bytes = std::vec![0; shape.byte_len()];
             let mut cache = KvCache { bytes: &mut bytes, shape };
             let values: [i32; 12] = core::array::from_fn(|i| i as i32 * 1000 - 6000);
-            cache.store(1, Part::Value, 4, &values, -3);
-            cache.store(1, Part::Key, 3, &values, -3);
+            cache.store(1, KvKind::Value, 4, &values, -3);
+            cache.store(1, KvKind::Key, 3, &values, -3);
             for head in 0..3 {
-                let part = cache.values(1, head);
-                let (mantissa, exponent) = part.scale(4);
+                let stored = cache.values(1, head);
+                let (mantissa, exponent) = stored.scale(4);
                 for (i, &value) in values[4 * head..][..4].iter().enumerate() {
-                    let got = f64::from(part.vectors().nth(4).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent);
+                    let got =
+                        f64::from(stored.vectors().nth(4).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
                     let unit: [i16; 4] = core::array::from_fn(|j| (i == j).into());
                     let (sum, exponent) = cache.keys(1, head).dot(3, &unit);

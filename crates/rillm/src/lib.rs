@@ -1,25 +1,20 @@
 //! The engine of rillm: Llama-family language models in a few kilobytes of memory, in integers, from a stream of weights.
 //!
-//! A model is a `.rillm` file (`rillm convert` makes one). The engine reads it through a [`WeightSource`](source::WeightSource), plans
-//! where its memory goes, and runs a [`Session`](session::Session) in it:
+//! A model is a `.rillm` file (`rillm convert` makes one). The engine reads it through a [`WeightSource`], plans where its
+//! memory goes, and runs a [`Session`] in it:
 //!
 //! ```
-//! use rillm::{model::Model, plan::PlanOptions, sampler::Sampling, session::Session, source::WeightSource, tokenizer::Decoder};
+//! use rillm::{Decoder, Error, Memory, Model, PlanOptions, Sampling, Session, WeightSource};
 //!
-//! async fn continue_text<S: WeightSource>(mut card: S, ram: &mut [u8]) -> Result<(), rillm::error::Error<S::Error>> {
+//! async fn write<S: WeightSource>(mut card: S, ram: &mut [u8]) -> Result<(), Error<S::Error>> {
 //!     let model = Model::open(&mut card).await?;
-//!     let options = PlanOptions::new(ram.len());
-//!     let mut session = Session::new(&model, card, &options, ram).expect("enough memory");
+//!     let mut session = Session::new(&model, card, Memory::internal(ram), &PlanOptions::default())?;
 //!     session.push_text("Once upon a time").await?;
-//!     // After a prompt the text goes on; one without a prompt starts: `model.tokenizer().decoder()`.
-//!     let mut decoder = Decoder::new(false);
+//!     let mut decoder = Decoder::default();
 //!     loop {
-//!         let token = session.next(&Sampling::GREEDY).await?;
-//!         let ended = model.header().is_eos(token.id);
-//!         for text in decoder.push(token.kind, token.text) {
-//!             print(text);
-//!         }
-//!         if ended {
+//!         let token = session.next(&Sampling::default()).await?;
+//!         decoder.push(token.kind, token.text).for_each(print);
+//!         if model.header().is_eos(token.id) {
 //!             print(decoder.finish());
 //!             return Ok(());
 //!         }
@@ -47,35 +42,38 @@ extern crate std;
 
 mod attention;
 mod block_on;
-pub mod chat;
-pub mod clock;
-pub mod counted;
+mod chat;
 mod double_buffer;
-pub mod error;
-pub mod fingerprint;
+mod error;
+mod fingerprint;
 mod fixed;
 pub mod format;
 mod forward;
 pub mod kernels;
 mod kv_cache;
 mod matmul;
-mod memory;
 mod mlp;
-pub mod model;
+mod model;
 mod norm;
-mod pins;
 pub mod plan;
 mod rope;
-mod runner;
-pub mod sampler;
-pub mod session;
-pub mod snapshot;
+mod sampler;
+mod session;
 pub mod source;
-pub mod sources;
+mod stats;
 mod tape;
 pub mod tokenizer;
-mod traffic;
 mod vector;
 mod verify;
 
 pub use block_on::block_on;
+pub use chat::{Chat, ChatError};
+pub use error::Error;
+pub use fingerprint::Fingerprint;
+pub use model::Model;
+pub use plan::{Memory, MemoryLen, Plan, PlanError, PlanOptions, Residency};
+pub use sampler::{Logit, Q16, Sampling};
+pub use session::{CHECK_EVERY, RestoreError, Session, Token};
+pub use source::{Bytes, SECTOR_LEN, Sector, WeightSource};
+pub use stats::{Clock, Stage, StageTimes, Stats, Traffic};
+pub use tokenizer::Decoder;

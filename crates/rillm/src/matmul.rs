@@ -2,12 +2,12 @@
 
 use core::ops::Range;
 
-use crate::clock::Stopwatch;
 use crate::fixed::round_shift;
 use crate::format::{FormatError, TensorHeader};
 use crate::kernels::{Dot, Rows};
+use crate::stats::Stopwatch;
 use crate::tape::Tape;
-use crate::vector::Narrow;
+use crate::vector::BlockFloat16;
 
 /// A quantised row, taken apart. Its value at `i` is `q[i] · scales[i / group] · 2^exponent`.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ pub(crate) async fn matmul(
     watch: &Stopwatch,
     dot: Dot,
     tensor: &TensorHeader,
-    x: &Narrow<'_>,
+    x: &BlockFloat16<'_>,
     tokens: Range<usize>,
     mut emit: impl FnMut(usize, usize, i32),
 ) -> Result<Spent, FormatError> {
@@ -86,6 +86,6 @@ pub(crate) async fn matmul(
 }
 
 /// The exponent of the outputs of `tensor` times a token's vector.
-pub(crate) fn output_exponent(x: &Narrow<'_>, token: usize, tensor: &TensorHeader) -> i32 {
+pub(crate) fn output_exponent(x: &BlockFloat16<'_>, token: usize, tensor: &TensorHeader) -> i32 {
     x.exponents[token] + i32::from(tensor.exponent) + x.excess[token]
 }

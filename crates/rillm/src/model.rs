@@ -1,6 +1,5 @@
 //! A model file as the engine sees it: its dimensions, and where on the tape everything lies.
 
-use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::fixed::Positive;
 use crate::format::{
@@ -8,6 +7,7 @@ use crate::format::{
     TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind,
 };
 use crate::session::Token;
+use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::Tokenizer;
 

@@ -1,7 +1,7 @@
 //! RMSNorm (Zhang and Sennrich 2019): `y = x / √(mean(x²) + ε) · w`, of the residual stream or of each head (Henry et al. 2020).
 
 use crate::fixed::{Positive, max_bits, round_shift, shift_saturating};
-use crate::vector::{Narrow, Wide, fixed32};
+use crate::vector::{BlockFloat16, BlockFloat32, fixed32};
 
 /// A norm's weights as they lie on the tape.
 #[derive(Clone, Copy)]
@@ -16,10 +16,10 @@ pub(crate) struct NormWeights<'a> {
 ///
 /// The products `x · w` are exact (54 bits); the factor `1 / √…` has 32 bits. `scratch` takes one number for each element.
 pub(crate) fn rms_norm(
-    x: &Wide<'_>,
+    x: &BlockFloat32<'_>,
     weights: NormWeights<'_>,
     scratch: &mut [i32],
-    out: &mut Narrow<'_>,
+    out: &mut BlockFloat16<'_>,
     token: usize,
 ) {
     let len = weights.mantissas.len();
@@ -48,7 +48,7 @@ pub(crate) fn rms_norm(
 ///
 /// An element of up to 512 lies within ±2^4.5 when it is normalised, and times a weight's mantissa within ±2^28.5: with the
 /// weights' exponent, every head's outputs fit. An element is off by at most 2^-26 and the factor's 2^-30 of itself.
-pub(crate) fn rms_norm_heads(y: &mut Wide<'_>, weights: NormWeights<'_>, token: usize, len: usize) {
+pub(crate) fn rms_norm_heads(y: &mut BlockFloat32<'_>, weights: NormWeights<'_>, token: usize, len: usize) {
     let exponent = y.exponents[token];
     for head in y.get_mut(token, len).chunks_exact_mut(weights.mantissas.len()) {
         let Some((root, root_exponent)) = inverse_root_mean_square(head, exponent, weights.epsilon) else {
@@ -100,7 +100,7 @@ mod tests {
                 exponent: weight_exponent,
                 epsilon: Positive::from_f32_bits(epsilon.to_bits()),
             };
-            let mut wide = Wide { mantissas: &mut y, stride: 18, exponents: &mut [exponent] };
+            let mut wide = BlockFloat32 { mantissas: &mut y, stride: 18, exponents: &mut [exponent] };
             rms_norm_heads(&mut wide, weights, 0, 18);
             prop_assert_eq!(wide.exponents[0], weight_exponent);
             for (&x, exact) in wide.mantissas.iter().zip(exact) {

@@ -10,6 +10,17 @@ use crate::fixed::{exp2_neg, neg_log2, round_shift};
 /// Tokens back that the repetition penalty looks.
 pub const REPEAT_WINDOW: usize = 64;
 
+/// The logit of a token: `mantissa · 2^exponent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logit {
+    /// The token's number in the vocabulary.
+    pub token: u32,
+    /// The mantissa, within ±2^30.
+    pub mantissa: i32,
+    /// The exponent, the same for all logits of a position.
+    pub exponent: i32,
+}
+
 /// A number that is not negative, with 16 fraction bits: 65,536 stands for 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Q16(pub u32);
@@ -19,10 +30,24 @@ impl Q16 {
     pub const ZERO: Self = Self(0);
     /// 1.
     pub const ONE: Self = Self(1 << 16);
+
+    /// `thousandths / 1000`, rounded: 0.8 is `Q16::thousandths(800)`. From 65,536 on it saturates.
+    pub const fn thousandths(thousandths: u32) -> Self {
+        // Below 2^48.
+        let bits = (((thousandths as u64) << 16) + 500) / 1000;
+        Self(if bits > u32::MAX as u64 { u32::MAX } else { bits as u32 })
+    }
 }
 
 /// How to choose. The order of the steps is that of `transformers`: penalty, temperature, top-k, top-p, min-p.
+///
+/// ```
+/// use rillm::{Q16, Sampling};
+///
+/// let sampling = Sampling::default().temperature(Q16::thousandths(700)).top_k(40).seed(42);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sampling {
     /// Divides the logits; 0 always takes the likeliest token. Below 1/64 it counts as 1/64.
     pub temperature: Q16,
@@ -43,10 +68,59 @@ pub struct Sampling {
     pub seed: u64,
 }
 
+/// Temperature 0.8, top-p 0.95, seed 0: what `rillm run` starts from.
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: Q16::thousandths(800), top_p: Q16::thousandths(950), ..Self::GREEDY }
+    }
+}
+
 impl Sampling {
     /// The likeliest token, always.
     pub const GREEDY: Self =
         Self { temperature: Q16::ZERO, top_k: 0, top_p: Q16::ONE, min_p: Q16::ZERO, repeat_penalty: Q16::ONE, seed: 0 };
+
+    /// Sets [`temperature`](Self::temperature).
+    #[must_use]
+    pub const fn temperature(self, temperature: Q16) -> Self {
+        Self { temperature, ..self }
+    }
+
+    /// Sets [`top_k`](Self::top_k).
+    #[must_use]
+    pub const fn top_k(self, top_k: u32) -> Self {
+        Self { top_k, ..self }
+    }
+
+    /// Sets [`top_p`](Self::top_p).
+    #[must_use]
+    pub const fn top_p(self, top_p: Q16) -> Self {
+        Self { top_p, ..self }
+    }
+
+    /// Sets [`min_p`](Self::min_p).
+    #[must_use]
+    pub const fn min_p(self, min_p: Q16) -> Self {
+        Self { min_p, ..self }
+    }
+
+    /// Sets [`repeat_penalty`](Self::repeat_penalty).
+    #[must_use]
+    pub const fn repeat_penalty(self, repeat_penalty: Q16) -> Self {
+        Self { repeat_penalty, ..self }
+    }
+
+    /// Sets [`seed`](Self::seed).
+    #[must_use]
+    pub const fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// As much of a heap as the candidates take.
+    fn room<'h>(&self, heap: &'h mut [u64]) -> &'h mut [u64] {
+        let room = if self.top_k == 0 { heap.len() } else { heap.len().min(self.top_k as usize) };
+        &mut heap[..room]
+    }
 
     /// Whether some tokens are cut off, so that candidates have to be kept.
     fn cuts(&self) -> bool {
@@ -79,10 +153,9 @@ impl Candidate {
 }
 
 /// Takes the logits of one position, ids ascending, and says which token it is.
-pub(crate) struct Sampler<'a> {
+pub(crate) struct Sampler {
     sampling: Sampling,
-    /// A heap of packed [`Candidate`]s whose root is the worst; `len` of its places are taken.
-    heap: &'a mut [u64],
+    /// Candidates on the heap.
     len: usize,
     /// Ids that are penalised, ascending, and how many of them were passed.
     recent: [u32; REPEAT_WINDOW],
@@ -96,9 +169,9 @@ pub(crate) struct Sampler<'a> {
     largest: Option<i32>,
 }
 
-impl<'a> Sampler<'a> {
+impl Sampler {
     /// Starts on the token after `history`.
-    pub fn new(sampling: Sampling, history: &[u32], candidates: &'a mut [u64]) -> Self {
+    pub fn new(sampling: Sampling, history: &[u32]) -> Self {
         let mut recent = [0; REPEAT_WINDOW];
         let mut recent_len = 0;
         if sampling.repeat_penalty != Q16::ONE && sampling.repeat_penalty != Q16::ZERO {
@@ -107,13 +180,8 @@ impl<'a> Sampler<'a> {
             recent_len = window.len();
             recent[..recent_len].sort_unstable();
         }
-        let room = match sampling.top_k {
-            0 => candidates.len(),
-            top_k => candidates.len().min(top_k as usize),
-        };
         Self {
             sampling,
-            heap: &mut candidates[..room],
             len: 0,
             recent,
             recent_len,
@@ -126,9 +194,10 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// The logit of token `id`, `logit · 2^exponent`. Ids come in ascending order, the exponent stays the same.
-    pub fn offer(&mut self, id: u32, logit: i32, exponent: i32) {
-        let logit = self.penalised(id, logit);
+    /// Takes the next logit: tokens come in ascending order, the exponent stays the same. `heap` has the best candidates so
+    /// far, packed, at its root the worst of them; it is the same one for all logits.
+    pub fn offer(&mut self, Logit { token: id, mantissa, exponent }: Logit, heap: &mut [u64]) {
+        let logit = self.penalised(id, mantissa);
         if self.sampling.temperature == Q16::ZERO {
             self.take_if_better(logit.into(), id);
             return;
@@ -143,15 +212,16 @@ impl<'a> Sampler<'a> {
             self.add_mass(logit);
         }
         // Ids ascend: of equal logits the later one is the worse candidate.
-        if self.len < self.heap.len() || self.heap.first().is_some_and(|&worst| logit > Candidate(worst).logit()) {
-            self.push(Candidate::new(logit, id).0);
+        let heap = self.sampling.room(heap);
+        if self.len < heap.len() || heap.first().is_some_and(|&worst| logit > Candidate(worst).logit()) {
+            self.push(Candidate::new(logit, id).0, heap);
         }
     }
 
-    /// The token.
-    pub fn choose(mut self) -> Option<u32> {
+    /// The token, by the logits that were offered with `heap`.
+    pub fn choose(mut self, heap: &mut [u64]) -> Option<u32> {
         if self.sampling.temperature != Q16::ZERO && self.sampling.cuts() {
-            self.choose_among_candidates();
+            self.choose_among(&mut heap[..self.len]);
         }
         self.best.map(|(_, id)| id)
     }
@@ -189,8 +259,7 @@ impl<'a> Sampler<'a> {
     }
 
     /// Puts a candidate on the heap; where there is no room the worst one goes, which it must be better than.
-    fn push(&mut self, candidate: u64) {
-        let heap = &mut *self.heap;
+    fn push(&mut self, candidate: u64, heap: &mut [u64]) {
         if self.len < heap.len() {
             let mut child = self.len;
             heap[child] = candidate;
@@ -211,8 +280,7 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    fn choose_among_candidates(&mut self) {
-        let candidates = &mut self.heap[..self.len];
+    fn choose_among(&mut self, candidates: &mut [u64]) {
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         let candidates = candidates.iter().map(|&packed| Candidate(packed));
         let Some(largest) = candidates.clone().next().map(Candidate::logit) else {
@@ -351,11 +419,11 @@ mod tests {
 
     fn choose(sampling: Sampling, history: &[u32], logits: &[i32]) -> u32 {
         let mut candidates = vec![0; 16];
-        let mut sampler = Sampler::new(sampling, history, &mut candidates);
+        let mut sampler = Sampler::new(sampling, history);
         for (id, &logit) in logits.iter().enumerate() {
-            sampler.offer(id as u32, logit, EXPONENT);
+            sampler.offer(Logit { token: id as u32, mantissa: logit, exponent: EXPONENT }, &mut candidates);
         }
-        sampler.choose().unwrap()
+        sampler.choose(&mut candidates).unwrap()
     }
 
     /// How often each token is chosen in 40,000 tries, as a share.
@@ -486,11 +554,11 @@ mod tests {
                     seed: 1,
                 };
                 let mut candidates = [0; 3];
-                let mut sampler = Sampler::new(sampling, &[0, 1], &mut candidates);
+                let mut sampler = Sampler::new(sampling, &[0, 1]);
                 for (id, logit) in [-(1 << 30), 1 << 30, 0, 1, -1].into_iter().enumerate() {
-                    sampler.offer(id as u32, logit, exponent);
+                    sampler.offer(Logit { token: id as u32, mantissa: logit, exponent }, &mut candidates);
                 }
-                assert!(sampler.choose().is_some());
+                assert!(sampler.choose(&mut candidates).is_some());
             }
         }
     }

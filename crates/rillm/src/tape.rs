@@ -1,15 +1,15 @@
 //! The tape: all weights of a token, front to back, in slices of whole rows.
 //!
-//! Some of it may be resident in memory (pinned by the plan, see [`Pins`], or lent by the source: then all of it is). The
+//! Some of it may be resident in memory (by the plan, see [`ResidentSpans`], or because the source lends it: then all of it is). The
 //! rest comes in chunks through the [double buffer](crate::double_buffer). A row that ends in the next chunk is completed by
-//! copying its first part in front of that chunk, a row that ends in what is pinned by copying its second part behind the
+//! copying its first part in front of that chunk, a row that ends in a resident span by copying its second part behind the
 //! chunk at hand.
 
 use core::ops::Range;
 
 use crate::double_buffer::Ring;
 use crate::format::{FormatError, Header, TENSOR_HEADER_LEN, TensorHeader, TensorKind};
-use crate::pins::Pins;
+use crate::plan::ResidentSpans;
 use crate::verify::Verifier;
 
 /// The bytes at hand: resident ones, or some in the buffer that is the tape's at the moment.
@@ -22,9 +22,9 @@ enum Window<'b> {
 pub(crate) struct Tape<'r, 'b> {
     resident: &'r [u8],
     /// How what is resident lies among what comes through the ring; `None` if all is resident.
-    streamed: Option<(Pins, &'r Ring<'b>)>,
+    streamed: Option<(ResidentSpans, &'r Ring<'b>)>,
     window: Window<'b>,
-    /// The turn of the pins at hand, and what comes of it after the window: the rest of its span, then that of its run.
+    /// The turn of the spans at hand, and what comes of it after the window: the rest of its span, then that of its run.
     turn: u64,
     span: Range<usize>,
     run: u64,
@@ -32,9 +32,13 @@ pub(crate) struct Tape<'r, 'b> {
 }
 
 impl<'r, 'b> Tape<'r, 'b> {
-    /// A tape that is `resident` as a whole, or the spans of the pins `streamed`, whose runs come through the ring. What is
+    /// A tape that is `resident` as a whole, or in the spans of `streamed`, whose runs come through the ring. What is
     /// taken from it is shown to `verifier`.
-    pub fn new(resident: &'r [u8], streamed: Option<(Pins, &'r Ring<'b>)>, verifier: &'r mut Verifier) -> Self {
+    pub fn new(
+        resident: &'r [u8],
+        streamed: Option<(ResidentSpans, &'r Ring<'b>)>,
+        verifier: &'r mut Verifier,
+    ) -> Self {
         verifier.begin();
         let window = Window::Resident(if streamed.is_some() { 0..0 } else { 0..resident.len() });
         let mut tape = Self { resident, streamed, window, turn: 0, span: 0..0, run: 0, verifier };
@@ -44,9 +48,9 @@ impl<'r, 'b> Tape<'r, 'b> {
     }
 
     fn begin_turn(&mut self, turn: u64) -> Result<(), FormatError> {
-        let (pins, _) = self.streamed.ok_or(FormatError::Truncated)?;
-        self.span = pins.span(turn).ok_or(FormatError::Truncated)?;
-        self.run = pins.run(turn, u64::MAX).map_or(0, |run| run.end - run.start);
+        let (spans, _) = self.streamed.ok_or(FormatError::Truncated)?;
+        self.span = spans.span(turn).ok_or(FormatError::Truncated)?;
+        self.run = spans.run(turn, u64::MAX).map_or(0, |run| run.end - run.start);
         self.turn = turn;
         Ok(())
     }

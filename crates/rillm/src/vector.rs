@@ -5,15 +5,15 @@
 use crate::fixed::{max_bits, round_shift};
 
 /// The 16-bit vectors of a batch: what the next matrix multiplies.
-pub(crate) struct Narrow<'a> {
+pub(crate) struct BlockFloat16<'a> {
     pub mantissas: &'a mut [i16],
     pub stride: usize,
     pub exponents: &'a mut [i32],
-    /// Bits by which an accumulator over the vector exceeds 30, at most: see [`Narrow::set`].
+    /// Bits by which an accumulator over the vector exceeds 30, at most: see [`BlockFloat16::set`].
     pub excess: &'a mut [i32],
 }
 
-impl Narrow<'_> {
+impl BlockFloat16<'_> {
     /// The first `len` mantissas of a token.
     pub fn get(&self, token: usize, len: usize) -> &[i16] {
         &self.mantissas[token * self.stride..][..len]
@@ -53,13 +53,13 @@ pub(crate) fn excess(x: &[i16]) -> i32 {
 }
 
 /// The 32-bit vectors of a batch.
-pub(crate) struct Wide<'a> {
+pub(crate) struct BlockFloat32<'a> {
     pub mantissas: &'a mut [i32],
     pub stride: usize,
     pub exponents: &'a mut [i32],
 }
 
-impl Wide<'_> {
+impl BlockFloat32<'_> {
     /// The first `len` mantissas of a token, and its exponent.
     pub fn get(&self, token: usize, len: usize) -> (&[i32], i32) {
         (&self.mantissas[token * self.stride..][..len], self.exponents[token])
@@ -127,7 +127,7 @@ mod tests {
         fn narrow_keeps_15_bits(values in prop::collection::vec(-(1i32 << 30)..1 << 30, 1..40), zeros in 0u32..30) {
             let values: Vec<i32> = values.iter().map(|v| v >> zeros).collect();
             let mut mantissas = std::vec![0i16; values.len()];
-            let mut narrow = Narrow {
+            let mut narrow = BlockFloat16 {
                 mantissas: &mut mantissas, stride: values.len(), exponents: &mut [0], excess: &mut [0],
             };
             narrow.set(0, &values, 7);
@@ -151,7 +151,7 @@ mod tests {
             let exact: Vec<f64> = a.iter().zip(&b)
                 .map(|(&a, &b)| f64::from(a) * 2f64.powi(a_exponent) + f64::from(b) * 2f64.powi(b_exponent))
                 .collect();
-            let mut wide = Wide { mantissas: &mut a, stride: 8, exponents: &mut [a_exponent] };
+            let mut wide = BlockFloat32 { mantissas: &mut a, stride: 8, exponents: &mut [a_exponent] };
             wide.add(0, b.iter().copied(), b_exponent);
             let step = 2f64.powi(wide.exponents[0]);
             let largest = exact.iter().fold(0f64, |m, v| m.max(v.abs()));
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn zero_vectors_take_any_exponent() {
         let mut zeros = [0i32; 3];
-        let mut wide = Wide { mantissas: &mut zeros, stride: 3, exponents: &mut [1000] };
+        let mut wide = BlockFloat32 { mantissas: &mut zeros, stride: 3, exponents: &mut [1000] };
         wide.add(0, [1, -2, 3].into_iter(), -1000);
         assert_eq!(wide.get(0, 3).0.iter().map(|&m| i64::from(m)).sum::<i64>(), 2 << 26);
         wide.add(0, [0; 3].into_iter(), 5000);

@@ -4,8 +4,8 @@
 //! whether what it multiplied was right. A prompt's other passes end earlier, at the last layer's `v_proj`; their
 //! checksum is compared with that of the same part of the next pass through the head.
 
-use crate::clock::Stopwatch;
 use crate::format::{Checksum, FormatError, checksum};
+use crate::stats::{Stage, Stopwatch};
 
 /// Compares checksums in some of the passes.
 pub(crate) struct Verifier {
@@ -27,6 +27,11 @@ impl Verifier {
         Self { every, expected, wait: 0, digest: None, prefix: None, watch: Stopwatch::default() }
     }
 
+    /// One pass in `every` is checked from now on, the next one first.
+    pub fn set_every(&mut self, every: u32) {
+        (self.every, self.wait) = (every, 0);
+    }
+
     /// A pass begins.
     pub fn begin(&mut self) {
         self.digest = (self.every > 0 && self.wait == 0).then(checksum);
@@ -35,9 +40,8 @@ impl Verifier {
     /// The next bytes of the tape.
     pub fn update(&mut self, bytes: &[u8]) {
         if let Some(digest) = &mut self.digest {
-            let start = self.watch.now();
+            let _time = self.watch.time(Stage::Checksum);
             digest.update(bytes);
-            self.watch.ticks.checksum += self.watch.since(start);
         }
     }
 

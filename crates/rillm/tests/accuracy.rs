@@ -9,11 +9,7 @@ use proptest::prelude::*;
 use rillm::format::{
     EMBEDDING_HEADER_LEN, KeyBits, SectionKind, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorKind,
 };
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::sources::Bytes;
+use rillm::{Bytes, Logit, Model, PlanOptions, Q16, Sampling, Session};
 use rillm_convert::checkpoint::{Checkpoint, LlamaConfig};
 use rillm_convert::evaluate::Agreement;
 use rillm_convert::quantise::dequantise_row;
@@ -54,15 +50,15 @@ fn reference_of(file: &[u8], config: &LlamaConfig) -> Reference {
 /// How far the engine is from a reference over `tokens`, teacher-forced.
 fn agreement(file: &[u8], reference: &mut Reference, tokens: &[u32]) -> Agreement {
     let (model, source) = open(Bytes::lent(file));
-    let options = PlanOptions { context: Some(tokens.len()), ..PlanOptions::new(64 << 20) };
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default().context(tokens.len());
+    let mut memory = vec![0; 64 << 20];
     let mut session = session(&model, source, &options, &mut memory);
     let mut logits = vec![0f32; model.header().vocab_size as usize];
     let mut agreement = Agreement::default();
     for (position, &token) in tokens.iter().enumerate() {
         session.push(&[token]).unwrap();
-        block_on(session.logits(|id, mantissa, exponent| {
-            logits[id as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
+        block_on(session.logits(|Logit { token, mantissa, exponent }| {
+            logits[token as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
         }))
         .unwrap();
         agreement.add(reference.forward(token, position), &logits);
@@ -126,8 +122,8 @@ fn compare_greedy_text(file: &[u8], golden: &Path) -> usize {
     let mut compared = 0;
     for prompt in golden["prompts"].as_array().unwrap() {
         let (model, source) = open(Bytes::copied(file));
-        let options = PlanOptions::new(256 << 10);
-        let mut memory = vec![0; options.ram];
+        let options = PlanOptions::default();
+        let mut memory = vec![0; 256 << 10];
         let mut session = session(&model, source, &options, &mut memory);
         block_on(session.push_text(prompt["text"].as_str().unwrap())).unwrap();
         assert_eq!(json!(session.tokens()), prompt["ids"]);
@@ -159,12 +155,12 @@ fn greedy_text_is_that_of_transformers() {
 
 /// Tokens that a model makes up: texts of `len` tokens each from the start token on.
 fn sampled(file: &[u8], texts: u64, len: usize) -> Vec<Vec<u32>> {
-    let sampling = |seed| Sampling { temperature: Q16::ONE, seed, ..Sampling::GREEDY };
+    let sampling = |seed| Sampling::GREEDY.temperature(Q16::ONE).seed(seed);
     (0..texts)
         .map(|seed| {
             let (model, source) = open(Bytes::lent(file));
-            let options = PlanOptions { context: Some(len), ..PlanOptions::new(64 << 20) };
-            let mut memory = vec![0; options.ram];
+            let options = PlanOptions::default().context(len);
+            let mut memory = vec![0; 64 << 20];
             let mut session = session(&model, source, &options, &mut memory);
             session.push(&[1]).unwrap();
             while session.tokens().len() < len {
@@ -213,7 +209,7 @@ fn tiny_llm_fits_where_it_must() {
     for (ram, context) in [(256 << 10, 1024), (64 << 10, 128)] {
         let mut memory = vec![0; ram];
         let (model, source) = open(Bytes::copied(&file));
-        let options = PlanOptions { context: Some(context), ..PlanOptions::new(ram) };
+        let options = PlanOptions::default().context(context);
         let mut session = session(&model, source, &options, &mut memory);
         assert_eq!(session.plan().context, context);
         block_on(session.push_text("Once upon a time")).unwrap();
@@ -237,8 +233,8 @@ fn a_prompt_of_200_tokens_moves_little_more_than_one_token_does() {
         session.stats().traffic.bytes - before
     };
     let (model, source): (Model, _) = open(Bytes::copied(&file));
-    let options = PlanOptions::new(512 << 10);
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default();
+    let mut memory = vec![0; 512 << 10];
     let mut session = session(&model, source, &options, &mut memory);
     // What stays in memory is read with the first one.
     tokens(&mut session, 1);

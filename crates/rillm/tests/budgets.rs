@@ -5,13 +5,11 @@ mod support;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use rillm::clock::Ticks;
-use rillm::counted::Traffic;
-use rillm::error::Error;
-use rillm::plan::{Pinning, Place, Plan, PlanOptions};
-use rillm::sampler::Sampling;
-use rillm::source::{Sector, WeightSource};
-use rillm::sources::Bytes;
+use rillm::plan::{Buffer, Region};
+use rillm::{
+    Bytes, Error, Memory, MemoryLen, Plan, PlanOptions, Residency, Sampling, Sector, Session, Stage, Traffic,
+    WeightSource,
+};
 use support::{block_on, model_file, open, session, shapes};
 
 #[test]
@@ -19,9 +17,8 @@ fn a_token_reads_its_row_and_one_run_of_the_tape() {
     for config in shapes() {
         let file = model_file(&config, 1);
         let (model, source) = open(Bytes::copied(&file));
-        let options =
-            PlanOptions { pinned: Some(0), chunk: Some(2048), context: Some(16), ..PlanOptions::new(4 << 20) };
-        let mut memory = vec![0; options.ram];
+        let options = PlanOptions::default().resident(0).chunk(2048).context(16);
+        let mut memory = vec![0; 4 << 20];
         let mut session = session(&model, source, &options, &mut memory);
         session.push(&[1, 2, 3]).unwrap();
         block_on(session.next(&Sampling::GREEDY)).unwrap();
@@ -42,10 +39,10 @@ fn pinned_weights_are_read_once() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
     let tape = model.tape_len();
-    let options = PlanOptions { context: Some(16), ..PlanOptions::new(4 << 20) };
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default().context(16);
+    let mut memory = vec![0; 4 << 20];
     let mut session = session(&model, source, &options, &mut memory);
-    assert_eq!(session.plan().pinned as u64, tape.next_multiple_of(512));
+    assert_eq!(session.plan().resident as u64, tape.next_multiple_of(512));
     session.push(&[1, 2, 3]).unwrap();
     for _ in 0..5 {
         block_on(session.next(&Sampling::GREEDY)).unwrap();
@@ -61,8 +58,8 @@ fn a_prompt_in_batches_reads_the_tape_once_a_batch() {
     let config = shapes().remove(1);
     let file = model_file(&config, 1);
     let (model, source) = open(Bytes::copied(&file));
-    let options = PlanOptions { batch: Some(8), pinned: Some(0), context: Some(32), ..PlanOptions::new(4 << 20) };
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default().batch(8).resident(0).context(32);
+    let mut memory = vec![0; 4 << 20];
     let mut session = session(&model, source, &options, &mut memory);
     session.push(&[7; 20]).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
@@ -79,25 +76,25 @@ fn every_budget_is_kept_or_refused_with_one_that_works() {
             let bytes = if lent { Bytes::lent(&file) } else { Bytes::copied(&file) };
             let (model, source) = open(bytes);
             for ram in [1, 1024, 10_000, 30_000, 60_000, 100_000, 1 << 20, 8 << 20] {
-                let options = PlanOptions::new(ram);
-                match Plan::new(&model, &source, &options) {
+                let (memory, options) = (MemoryLen::internal(ram), PlanOptions::default());
+                match Plan::new(&model, &source, memory, &options) {
                     Ok(plan) => {
-                        assert!(plan.total() <= ram);
-                        let mut memory = vec![0; plan.total()];
-                        let mut session = session(&model, source, &options, &mut memory);
+                        assert!(memory.holds(plan.memory()));
+                        let mut memory = vec![0; plan.memory().internal];
+                        let mut session =
+                            Session::from_plan(&model, source, plan, Memory::internal(&mut memory)).unwrap();
                         session.push(&[1, 2]).unwrap();
                         block_on(session.next(&Sampling::GREEDY)).unwrap();
                     }
                     Err(error) => {
                         assert!(error.needed > ram && error.given == ram, "{error}");
-                        assert!(Plan::new(&model, &source, &PlanOptions::new(error.needed)).is_ok(), "{error}");
-                        let smallest = PlanOptions { context: Some(1), ..PlanOptions::new(error.smallest) };
-                        assert!(Plan::new(&model, &source, &smallest).is_ok(), "{error}");
+                        let fits =
+                            |ram, options| Plan::new(&model, &source, MemoryLen::internal(ram), &options).is_ok();
+                        assert!(fits(error.needed, options), "{error}");
+                        assert!(fits(error.smallest, options.context(1)), "{error}");
                         if error.fitting_context > 0 {
-                            let fits = PlanOptions { context: Some(error.fitting_context), ..options };
-                            assert!(Plan::new(&model, &source, &fits).is_ok(), "{error}");
-                            let longer = PlanOptions { context: Some(error.fitting_context + 1), ..options };
-                            assert!(Plan::new(&model, &source, &longer).is_err(), "{error}");
+                            assert!(fits(ram, options.context(error.fitting_context)), "{error}");
+                            assert!(!fits(ram, options.context(error.fitting_context + 1)), "{error}");
                         }
                     }
                 }
@@ -110,62 +107,66 @@ fn every_budget_is_kept_or_refused_with_one_that_works() {
 fn a_second_memory_takes_weights_and_a_cache_that_has_no_room() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
-    let place = |options: &PlanOptions, name| {
-        let plan = Plan::new(&model, &source, options).unwrap();
-        assert!(plan.total() <= options.ram && plan.large_total() <= options.large);
-        let region = plan.regions().into_iter().find(|region| region.name == name).unwrap();
-        (region.place, region.len)
+    let plan = |internal, external, options: PlanOptions| {
+        Plan::new(&model, &source, MemoryLen { internal, external }, &options)
+    };
+    let place = |internal, external, options, buffer| {
+        let plan = plan(internal, external, options).unwrap();
+        assert!(MemoryLen { internal, external }.holds(plan.memory()));
+        let row = plan.allocations().into_iter().find(|row| row.buffer == buffer).unwrap();
+        (row.region, row.len)
     };
     let tape = model.tape_len().next_multiple_of(512) as usize;
-    let large = PlanOptions { large: 1 << 20, ..PlanOptions::new(100_000) };
-    assert_eq!(place(&large, "kv cache").0, Place::Fast);
-    assert_eq!(place(&large, "pinned weights"), (Place::Large, tape));
-    let smallest = PlanOptions { context: Some(64), batch: Some(1), chunk: Some(1), pinned: Some(0), ..large };
-    let smallest = Plan::new(&model, &source, &smallest).unwrap().total();
-    let cache = place(&large, "kv cache").1;
-    let tight = PlanOptions { batch: Some(1), ..PlanOptions::new(smallest - cache / 2) };
-    let (tight_large, whole) = (PlanOptions { large: 1 << 20, ..tight }, Some(64));
-    assert!(Plan::new(&model, &source, &PlanOptions { context: whole, ..tight }).is_err());
-    assert_eq!(place(&PlanOptions { context: whole, ..tight_large }, "kv cache"), (Place::Large, cache));
-    assert_eq!(place(&tight_large, "kv cache"), (Place::Large, cache));
+    let options = PlanOptions::default();
+    assert_eq!(place(100_000, 1 << 20, options, Buffer::KvCache).0, Region::Internal);
+    assert_eq!(place(100_000, 1 << 20, options, Buffer::ResidentWeights), (Region::External, tape));
+    let smallest = plan(100_000, 1 << 20, options.context(64).batch(1).chunk(1).resident(0)).unwrap();
+    let cache = place(100_000, 1 << 20, options, Buffer::KvCache).1;
+    let tight = smallest.memory().internal - cache / 2;
+    let (options, whole) = (options.batch(1), options.batch(1).context(64));
+    assert!(plan(tight, 0, whole).is_err());
+    assert_eq!(place(tight, 1 << 20, whole, Buffer::KvCache), (Region::External, cache));
+    assert_eq!(place(tight, 1 << 20, options, Buffer::KvCache), (Region::External, cache));
     // Where it may hold weights alone, the context gives way.
-    let weights_alone = PlanOptions { cache_in_large: false, ..tight_large };
-    assert!(Plan::new(&model, &source, &PlanOptions { context: whole, ..weights_alone }).is_err());
-    let (cache_place, shorter_cache) = place(&weights_alone, "kv cache");
-    assert!(cache_place == Place::Fast && shorter_cache < cache);
-    assert_eq!(place(&weights_alone, "pinned weights"), (Place::Large, tape));
+    assert!(plan(tight, 1 << 20, whole.cache_in_external(false)).is_err());
+    let weights_alone = options.cache_in_external(false);
+    let (cache_region, shorter_cache) = place(tight, 1 << 20, weights_alone, Buffer::KvCache);
+    assert!(cache_region == Region::Internal && shorter_cache < cache);
+    assert_eq!(place(tight, 1 << 20, weights_alone, Buffer::ResidentWeights), (Region::External, tape));
     // Too little for a cache: more of the weights where there is more room for them.
-    let little = PlanOptions { batch: Some(1), chunk: Some(1), context: Some(8), ..PlanOptions::new(20_000) };
-    let kept = place(&little, "pinned weights").1;
-    assert!(kept > 1024);
-    assert_eq!(place(&PlanOptions { large: kept, ..little }, "pinned weights"), (Place::Fast, kept));
-    assert_eq!(place(&PlanOptions { large: kept + 518, ..little }, "pinned weights"), (Place::Fast, kept));
-    assert_eq!(place(&PlanOptions { large: kept + 519, ..little }, "pinned weights"), (Place::Large, kept + 512));
+    let little = options.chunk(1).context(8);
+    let weights = |external| place(20_000, external, little, Buffer::ResidentWeights);
+    let resident = weights(0).1;
+    assert!(resident > 1024);
+    assert_eq!(weights(resident), (Region::Internal, resident));
+    assert_eq!(weights(resident + 518), (Region::Internal, resident));
+    assert_eq!(weights(resident + 519), (Region::External, resident + 512));
 }
 
 proptest! {
     #[test]
     fn a_second_memory_never_makes_a_plan_worse(
-        ram in 1usize..400_000, large in 0usize..400_000, context in prop::option::of(1usize..100),
-        pinned in prop::option::of(0usize..200_000), batch in prop::option::of(1usize..20),
+        internal in 1usize..400_000, external in 0usize..400_000, context in prop::option::of(1usize..100),
+        resident in prop::option::of(0usize..200_000), batch in prop::option::of(1usize..20),
     ) {
         static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| model_file(&shapes()[0], 1));
         let (model, source) = open(Bytes::copied(&FILE));
-        let options = PlanOptions { large, context, pinned, batch, ..PlanOptions::new(ram) };
-        let alone = Plan::new(&model, &source, &PlanOptions { large: 0, ..options });
-        match Plan::new(&model, &source, &options) {
+        let options = PlanOptions::default().context(context).resident(resident).batch(batch);
+        let memory = MemoryLen { internal, external };
+        let alone = Plan::new(&model, &source, MemoryLen::internal(internal), &options);
+        match Plan::new(&model, &source, memory, &options) {
             Ok(plan) => {
-                prop_assert!(plan.total() <= ram && plan.large_total() <= large);
+                prop_assert!(memory.holds(plan.memory()));
                 if let Ok(alone) = alone {
                     prop_assert!(plan.context >= alone.context);
-                    prop_assert!(plan.context > alone.context || plan.pinned >= alone.pinned);
+                    prop_assert!(plan.context > alone.context || plan.resident >= alone.resident);
                 }
             }
             Err(error) => {
                 prop_assert!(alone.is_err() && error.needed > error.given, "{}", error);
                 if error.fitting_context > 0 {
-                    let fits = PlanOptions { context: Some(error.fitting_context), ..options };
-                    prop_assert!(Plan::new(&model, &source, &fits).is_ok(), "{}", error);
+                    let fits = options.context(error.fitting_context);
+                    prop_assert!(Plan::new(&model, &source, memory, &fits).is_ok(), "{}", error);
                 }
             }
         }
@@ -187,14 +188,14 @@ fn a_clock_that_goes_round_while_the_card_is_slow_counts_the_tokenizer_right() {
     }
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Slow(Bytes::copied(&file)));
-    let options = PlanOptions::new(1 << 20);
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default();
+    let mut memory = vec![0; 1 << 20];
     let mut session = session(&model, source, &options, &mut memory);
     session.set_clock(|| NOW.fetch_add(1, Ordering::Relaxed));
     block_on(session.push_text("a tale of two cities")).unwrap();
-    let (stats, ticks) = (session.stats().traffic, session.stats().ticks);
-    assert!(stats.reads > 3 && ticks.read >= stats.reads * u64::from(u32::MAX / 3));
-    assert!((1..1000).contains(&ticks.tokenizer), "{ticks:?}");
+    let (stats, times) = (session.stats().traffic, session.stats().times);
+    assert!(stats.reads > 3 && times[Stage::Read] >= stats.reads * u64::from(u32::MAX / 3));
+    assert!((1..1000).contains(&times[Stage::Tokenizer]), "{times:?}");
 }
 
 #[test]
@@ -203,29 +204,26 @@ fn a_clock_tells_every_stage() {
     static NOW: AtomicU32 = AtomicU32::new(u32::MAX - 50);
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
-    let options = PlanOptions { chunk: Some(1024), pinned: Some(0), ..PlanOptions::new(1 << 20) };
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default().chunk(1024).resident(0);
+    let mut memory = vec![0; 1 << 20];
     let mut session = session(&model, source, &options, &mut memory);
     session.set_clock(|| NOW.fetch_add(1, Ordering::Relaxed));
     block_on(session.push_text("a tale")).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
-    let ticks = session.stats().ticks;
-    let Ticks { tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, wait, checksum } = ticks;
-    for (stage, ticks) in
-        [tokenizer, embedding, norm, matmul, attention, mlp, head, sampler, read, wait, checksum].iter().enumerate()
-    {
-        assert!(*ticks > 0, "stage {stage}: {ticks:?}");
+    let times = session.stats().times;
+    for stage in Stage::ALL {
+        assert!(times[stage] > 0, "{}: {times:?}", stage.name());
     }
     // No tick is counted twice.
-    assert!(ticks.total() <= u64::from(NOW.load(Ordering::Relaxed).wrapping_add(51)));
+    assert!(times.total() <= u64::from(NOW.load(Ordering::Relaxed).wrapping_add(51)));
 }
 
 #[test]
 fn memory_may_start_at_any_address() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
-    let options = PlanOptions { context: Some(8), ..PlanOptions::new(200_000) };
-    let mut memory = vec![0; options.ram + 8];
+    let options = PlanOptions::default().context(8);
+    let mut memory = vec![0; 200_000 + 8];
     for start in 0..8 {
         let mut session = session(&model, source, &options, &mut memory[start..]);
         session.push(&[1]).unwrap();
@@ -237,8 +235,8 @@ fn memory_may_start_at_any_address() {
 fn what_does_not_fit_is_refused_and_changes_nothing() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
-    let options = PlanOptions { context: Some(8), candidates: 4, ..PlanOptions::new(4 << 20) };
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default().context(8).candidates(4);
+    let mut memory = vec![0; 4 << 20];
     let mut session = session(&model, source, &options, &mut memory);
 
     assert_eq!(block_on(session.next(&Sampling::GREEDY)).unwrap_err(), Error::Empty);
@@ -251,7 +249,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     assert!(session.tokens().is_empty());
 
     session.push(&[1; 6]).unwrap();
-    let sampling = Sampling { top_k: 5, temperature: rillm::sampler::Q16::ONE, ..Sampling::GREEDY };
+    let sampling = Sampling::GREEDY.top_k(5).temperature(rillm::Q16::ONE);
     assert_eq!(block_on(session.next(&sampling)).unwrap_err(), Error::TopK { top_k: 5, candidates: 4 });
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
@@ -267,7 +265,7 @@ fn a_text_is_counted_as_far_as_a_plan_could_have_room_for_it() {
     let most = model.header().context_length as usize;
     let mut memory = vec![0; 4 << 20];
     let mut push = |context: usize, text: &str| {
-        let options = PlanOptions { context: Some(context), ..PlanOptions::new(memory.len()) };
+        let options = PlanOptions::default().context(context);
         let mut session = session(&model, source, &options, &mut memory);
         block_on(session.push_text(text))
     };
@@ -290,12 +288,12 @@ fn a_text_is_counted_as_far_as_a_plan_could_have_room_for_it() {
 fn more_candidates_than_tokens_are_all_of_them() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
-    let options = PlanOptions { context: Some(8), candidates: usize::MAX, ..PlanOptions::new(200_000) };
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default().context(8).candidates(usize::MAX);
+    let mut memory = vec![0; 200_000];
     let mut session = session(&model, source, &options, &mut memory);
     assert_eq!(session.plan().candidates, model.header().vocab_size as usize);
     session.push(&[1]).unwrap();
-    let sampling = Sampling { top_k: u32::MAX, temperature: rillm::sampler::Q16::ONE, ..Sampling::GREEDY };
+    let sampling = Sampling::GREEDY.top_k(u32::MAX).temperature(rillm::Q16::ONE);
     block_on(session.next(&sampling)).unwrap();
 }
 
@@ -303,8 +301,8 @@ fn more_candidates_than_tokens_are_all_of_them() {
 fn what_lies_outside_the_memory_is_small() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
-    let options = PlanOptions { context: Some(8), ..PlanOptions::new(200_000) };
-    let mut memory = vec![0; options.ram];
+    let options = PlanOptions::default().context(8);
+    let mut memory = vec![0; 200_000];
     let mut session = session(&model, source, &options, &mut memory);
     let (model_len, session_len) = (size_of_val(&model), size_of_val(&session));
     let push_len = size_of_val(&session.push_text("a"));
@@ -314,14 +312,25 @@ fn what_lies_outside_the_memory_is_small() {
 }
 
 #[test]
-fn a_session_in_just_the_planned_memory_has_that_plan() {
+fn a_session_of_a_plan_wants_the_memory_of_the_plan() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
-    for ram in [60_000, 100_000, 200_000, 4 << 20] {
-        let options = PlanOptions::new(ram);
-        let plan = Plan::new(&model, &source, &options).unwrap();
-        let mut memory = vec![0; plan.total()];
-        assert_eq!(session(&model, source, &options, &mut memory).plan(), &plan, "{ram}");
+    for internal in [60_000, 200_000] {
+        let memory = MemoryLen { internal, external: 100_000 };
+        let plan = Plan::new(&model, &source, memory, &PlanOptions::default()).unwrap();
+        let needed = plan.memory();
+        let (mut internal, mut external) = (vec![0; needed.internal], vec![0; needed.external]);
+        for (short_internal, short_external) in [(0, 0), (1, 0), (0, 1)] {
+            let memory = Memory {
+                internal: &mut internal[short_internal..],
+                external: external.get_mut(short_external..).unwrap_or_default(),
+            };
+            let given = memory.len();
+            match Session::from_plan(&model, source, plan, memory) {
+                Ok(session) => assert!(given.holds(needed) && *session.plan() == plan),
+                Err(error) => assert_eq!((error.needed, error.given), (needed, given)),
+            }
+        }
     }
 }
 
@@ -330,24 +339,19 @@ fn a_plan_knows_what_a_token_reads() {
     for (index, config) in shapes().iter().enumerate() {
         let file = model_file(config, 1);
         for lend in [false, true] {
-            let options = |pinned, chunk, pinning| PlanOptions {
-                pinned,
-                chunk,
-                pinning,
-                context: Some(16),
-                batch: Some(2),
-                ..PlanOptions::new(4 << 20)
+            let options = |pinned, chunk, pinning| {
+                PlanOptions::default().resident(pinned).chunk(chunk).residency(pinning).context(16).batch(2)
             };
-            let spread = Pinning::Spread { most: 5000 };
+            let spread = Residency::Spread { most: 5000 };
             for options in [
-                options(Some(0), Some(512), Pinning::Front),
-                options(Some(2048), Some(1536), Pinning::Front),
-                options(None, None, Pinning::Front),
+                options(Some(0), Some(512), Residency::Front),
+                options(Some(2048), Some(1536), Residency::Front),
+                options(None, None, Residency::Front),
                 options(None, Some(1024), spread),
                 options(Some(1024), Some(512), spread),
             ] {
                 let (model, source) = open(if lend { Bytes::lent(&file) } else { Bytes::copied(&file) });
-                let mut memory = vec![0; options.ram];
+                let mut memory = vec![0; 4 << 20];
                 let mut session = session(&model, source, &options, &mut memory);
                 session.push(&[1, 2, 3, 4, 5]).unwrap();
                 block_on(session.next(&Sampling::GREEDY)).unwrap();

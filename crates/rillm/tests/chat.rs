@@ -5,13 +5,8 @@ mod support;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use rillm::chat::{Chat, ChatError, MAX_NUMBERS, MAX_TURNS};
-use rillm::error::Error;
-use rillm::plan::PlanOptions;
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::source::WeightSource;
-use rillm::sources::{Bytes, Faulty};
+use rillm::source::Faulty;
+use rillm::{Bytes, Chat, ChatError, Error, PlanOptions, Sampling, Session, WeightSource};
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
@@ -49,14 +44,14 @@ fn with_session<T>(context: usize, test: impl FnOnce(&mut Session<'_, Bytes<'_>>
 
 fn with_file<T>(file: &[u8], context: usize, test: impl FnOnce(&mut Session<'_, Bytes<'_>>) -> T) -> T {
     let (model, source) = open(Bytes::copied(file));
-    let options = PlanOptions { context: Some(context), ..PlanOptions::new(RAM) };
+    let options = PlanOptions::default().context(context);
     let mut memory = vec![0; RAM];
     test(&mut support::session(&model, source, &options, &mut memory))
 }
 
 fn logits<S: WeightSource<Error: std::fmt::Debug>>(session: &mut Session<'_, S>) -> Vec<(i32, i32)> {
     let mut logits = Vec::new();
-    block_on(session.logits(|_, mantissa, exponent| logits.push((mantissa, exponent)))).unwrap();
+    block_on(session.logits(|logit| logits.push((logit.mantissa, logit.exponent)))).unwrap();
     logits
 }
 
@@ -249,13 +244,13 @@ fn more_turns_than_places_are_forgotten_together() {
     let file = file_of("{% for m in messages %}{{ m.content + '<|end|>' }}{% endfor %}");
     with_file(&file, 160, |session| {
         let mut chat = block_on(Chat::new(session, None)).unwrap();
-        let turns = MAX_TURNS as u32 + 5;
+        let turns = Chat::MAX_TURNS as u32 + 5;
         for turn in 1..=turns {
             assert_eq!(block_on(chat.ask(session, "a")), Ok(0));
             session.push(&[END]).unwrap();
             assert_eq!(chat.turns(), turn);
         }
-        assert_eq!(chat.numbers().count(), MAX_NUMBERS);
+        assert_eq!(chat.numbers().count(), Chat::MAX_NUMBERS);
         while session.tokens().len() < 160 {
             session.push(&[100]).unwrap();
         }
@@ -299,7 +294,7 @@ fn a_saved_chat_goes_on() {
             numbers[wrong] = u32::MAX;
             assert_eq!(resumed.resume(session, &numbers), Err(ChatError::NotAChat), "{wrong}");
         }
-        for wrong in [&[][..], &numbers[..2], &[0; 3], &[1, 0, 1, 1, 1], &[1, 0, 1, 2], &[1; MAX_NUMBERS + 1]] {
+        for wrong in [&[][..], &numbers[..2], &[0; 3], &[1, 0, 1, 1, 1], &[1, 0, 1, 2], &[1; Chat::MAX_NUMBERS + 1]] {
             assert_eq!(resumed.resume(session, wrong), Err(ChatError::NotAChat), "{wrong:?}");
         }
         let computed = session.stats().tokens;
@@ -313,7 +308,7 @@ fn a_saved_chat_goes_on() {
 #[test]
 fn a_failed_read_leaves_the_conversation() {
     let (model, _) = open(Bytes::copied(&FILE));
-    let options = PlanOptions { context: Some(64), ..PlanOptions::new(RAM) };
+    let options = PlanOptions::default().context(64);
     let mut failed = 0;
     for reads in 0..100 {
         let mut memory = vec![0; RAM];

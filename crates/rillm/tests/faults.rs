@@ -3,26 +3,16 @@
 mod support;
 
 use proptest::prelude::*;
-use rillm::error::Error;
 use rillm::format::FormatError;
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::sampler::{Q16, Sampling};
-use rillm::source::WeightSource;
-use rillm::sources::{Bytes, Fault, Faulty};
+use rillm::source::{Fault, Faulty};
+use rillm::{Bytes, Error, Memory, Model, PlanOptions, Q16, Sampling, Session, WeightSource};
 use support::{Flipping, block_on, model_file, open, session, shapes};
 
 const PROMPT: &str = "a tale of two";
-const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling::GREEDY };
+const SAMPLING: Sampling = Sampling::GREEDY.temperature(Q16::ONE).seed(5);
 
 fn options() -> PlanOptions {
-    PlanOptions {
-        context: Some(32),
-        batch: Some(3),
-        chunk: Some(1024),
-        pinned: Some(4096),
-        ..PlanOptions::new(1 << 20)
-    }
+    PlanOptions::default().context(32).batch(3).chunk(1024).resident(4096)
 }
 
 /// Four tokens after the prompt, however often it takes. The number of errors with them.
@@ -31,7 +21,7 @@ fn run_to_the_end<S: WeightSource<Error: std::fmt::Debug + PartialEq>>(
     source: S,
     planned: &Error<S::Error>,
 ) -> (Vec<u32>, usize, u64) {
-    let mut memory = vec![0; options().ram];
+    let mut memory = vec![0; 1 << 20];
     let mut session = session(model, source, &options(), &mut memory);
     let mut errors = 0;
     while let Err(error) = block_on(session.push_text(PROMPT)) {
@@ -67,9 +57,9 @@ fn a_failed_read_loses_and_doubles_nothing() {
 
 /// The tokens of a prompt of eleven and four more, checked in every pass, and the errors on the way; gives up after ten.
 fn run_checked(model: &Model, source: impl WeightSource<Error: std::fmt::Debug>) -> (Vec<u32>, usize) {
-    let options = PlanOptions { check_every: 1, ..options() };
-    let mut memory = vec![0; options.ram];
-    let mut session = session(model, source, &options, &mut memory);
+    let mut memory = vec![0; 1 << 20];
+    let mut session = session(model, source, &options(), &mut memory);
+    session.set_check_every(1);
     session.push(&[1, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49]).unwrap();
     let mut errors = 0;
     while session.tokens().len() < 15 && errors < 10 {
@@ -97,9 +87,9 @@ fn a_flipped_bit_is_noticed_and_the_tokens_stay_the_same() {
             let source = Flipping { inner, reads: 0, flipped: read..read + 1, byte: tape.offset + at };
             let (tokens, errors) = run_checked(&model, source);
             assert_eq!(tokens, expected, "byte {at}, read {read}");
-            // What is pinned is read once, and again after an error.
-            let pinned = at < 4096;
-            assert_eq!(errors, usize::from(!pinned || read == 0), "byte {at}, read {read}");
+            // What is resident is read once, and again after an error.
+            let resident = at < 4096;
+            assert_eq!(errors, usize::from(!resident || read == 0), "byte {at}, read {read}");
         }
         let broken = Flipping { inner, reads: 0, flipped: 0..u64::MAX, byte: tape.offset + at };
         assert_eq!(run_checked(&model, broken), (expected[..11].to_vec(), 10));
@@ -120,11 +110,11 @@ fn a_failed_read_while_opening_is_reported() {
 
 /// Opens and runs whatever the bytes are, without looking at the weights' checksum. Anything but a panic will do.
 fn run_whatever(file: &[u8], lend: bool) -> Result<Vec<u32>, ()> {
-    let options = PlanOptions { check_every: 0, ..options() };
     let mut source = if lend { Bytes::lent(file) } else { Bytes::copied(file) };
     let model = block_on(Model::open(&mut source)).map_err(|_| ())?;
-    let mut memory = vec![0; options.ram];
-    let mut session = rillm::session::Session::new(&model, source, &options, &mut memory).map_err(|_| ())?;
+    let mut memory = vec![0; 1 << 20];
+    let mut session = Session::new(&model, source, Memory::internal(&mut memory), &options()).map_err(|_| ())?;
+    session.set_check_every(0);
     block_on(session.push_text(PROMPT)).map_err(|_| ())?;
     for _ in 0..3 {
         block_on(session.next(&SAMPLING)).map_err(|_| ())?;

@@ -4,34 +4,31 @@ mod support;
 
 use proptest::prelude::*;
 use rillm::kernels::{Dot, Rows};
-use rillm::plan::{Pinning, PlanOptions};
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::source::WeightSource;
-use rillm::sources::Bytes;
+use rillm::{Bytes, Logit, Memory, MemoryLen, PlanOptions, Q16, Residency, Sampling, Session, WeightSource};
 use support::{Late, block_on, config, model_file, open, session};
 
 /// The tokens that follow a prompt, and every logit of the position after them.
 fn run<S: WeightSource<Error: std::fmt::Debug>>(
     source: S,
-    options: &PlanOptions,
+    (memory, options): (MemoryLen, PlanOptions),
     sampling: &Sampling,
     prompt: &[u32],
-) -> (Vec<u32>, Vec<(u32, i32, i32)>) {
-    run_by(None, source, options, sampling, prompt)
+) -> (Vec<u32>, Vec<Logit>) {
+    run_by(None, source, (memory, options), sampling, prompt)
 }
 
 /// The same, multiplied by `dot`.
 fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
     dot: Option<Dot>,
     source: S,
-    options: &PlanOptions,
+    (memory, options): (MemoryLen, PlanOptions),
     sampling: &Sampling,
     prompt: &[u32],
-) -> (Vec<u32>, Vec<(u32, i32, i32)>) {
+) -> (Vec<u32>, Vec<Logit>) {
     let (model, source) = open(source);
-    let (mut memory, mut large) = (vec![0; options.ram], vec![0; options.large]);
-    let mut session = Session::with_large(&model, source, options, &mut memory, &mut large).unwrap();
+    let (mut internal, mut external) = (vec![0; memory.internal], vec![0; memory.external]);
+    let memory = Memory { internal: &mut internal, external: &mut external };
+    let mut session = Session::new(&model, source, memory, &options).unwrap();
     if let Some(dot) = dot {
         session.set_dot(dot);
     }
@@ -40,7 +37,7 @@ fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
         block_on(session.next(sampling)).unwrap();
     }
     let mut logits = Vec::new();
-    block_on(session.logits(|id, mantissa, exponent| logits.push((id, mantissa, exponent)))).unwrap();
+    block_on(session.logits(|logit| logits.push(logit))).unwrap();
     (session.tokens().to_vec(), logits)
 }
 
@@ -79,30 +76,39 @@ proptest! {
         prompt in prop::collection::vec(0u32..512, 1..20),
         temperature in prop::sample::select(vec![Q16::ZERO, Q16(1 << 15), Q16::ONE]),
         top_k in prop::sample::select(vec![0, 5]),
-        pinned in 0usize..200_000,
+        resident in 0usize..200_000,
         chunk in prop::sample::select(vec![1, 1000, 4096, 70_000]),
         batch in 1usize..9,
     ) {
         let file = model_file(&config, seed);
         let prompt: Vec<u32> = prompt.iter().map(|id| id % config.vocab_size).collect();
-        let sampling = Sampling { temperature, top_k, seed, ..Sampling::GREEDY };
-        let plenty = PlanOptions { context: Some(32), batch: Some(1), ..PlanOptions::new(4 << 20) };
-        let expected = run(Bytes::lent(&file), &plenty, &sampling, &prompt);
+        let sampling = Sampling::GREEDY.temperature(temperature).top_k(top_k).seed(seed);
+        let plenty = PlanOptions::default().context(32).batch(1);
+        let plenty_of = MemoryLen::internal(4 << 20);
+        let expected = run(Bytes::lent(&file), (plenty_of, plenty), &sampling, &prompt);
         prop_assert_eq!(expected.1.len(), config.vocab_size as usize);
 
-        let by_batch = PlanOptions { batch: Some(batch), ..plenty };
-        let by_chunk = PlanOptions { chunk: Some(chunk), pinned: Some(0), ..by_batch };
-        let by_pins = PlanOptions { pinned: Some(pinned), ..by_chunk };
-        let by_spread = PlanOptions { pinning: Pinning::Spread { most: pinned }, pinned: None, ..by_chunk };
-        let by_itself = PlanOptions { batch: None, context: None, ..PlanOptions::new(600_000) };
-        let with_large = PlanOptions { large: pinned + 40_000, pinned: None, ..by_pins };
-        let cache_in_large = PlanOptions { ram: 60_000, large: 1 << 20, context: None, ..PlanOptions::new(60_000) };
-        prop_assert_eq!(&run(Bytes::lent(&file), &by_batch, &sampling, &prompt), &expected);
-        for options in [plenty, by_batch, by_chunk, by_pins, by_spread, by_itself, with_large, cache_in_large] {
-            prop_assert_eq!(&run(Bytes::copied(&file), &options, &sampling, &prompt), &expected, "{:?}", options);
+        let by_batch = plenty.batch(batch);
+        let by_chunk = by_batch.chunk(chunk).resident(0);
+        let by_residents = by_chunk.resident(resident);
+        let by_spread = by_chunk.residency(Residency::Spread { most: resident }).resident(None);
+        prop_assert_eq!(&run(Bytes::lent(&file), (plenty_of, by_batch), &sampling, &prompt), &expected);
+        for planned in [
+            (plenty_of, plenty),
+            (plenty_of, by_batch),
+            (plenty_of, by_chunk),
+            (plenty_of, by_residents),
+            (plenty_of, by_spread),
+            (MemoryLen::internal(600_000), PlanOptions::default()),
+            (MemoryLen { internal: 4 << 20, external: resident + 40_000 }, by_chunk.resident(None)),
+            // The cache has no room in internal memory.
+            (MemoryLen { internal: 60_000, external: 1 << 20 }, PlanOptions::default()),
+        ] {
+            prop_assert_eq!(&run(Bytes::copied(&file), planned, &sampling, &prompt), &expected, "{:?}", planned);
         }
-        prop_assert_eq!(&run(Late::new(Bytes::copied(&file)), &by_chunk, &sampling, &prompt), &expected);
-        let in_parts = run_by(Some(uneven), Late::new(Bytes::copied(&file)), &by_spread, &sampling, &prompt);
+        prop_assert_eq!(&run(Late::new(Bytes::copied(&file)), (plenty_of, by_chunk), &sampling, &prompt), &expected);
+        let by_spread = (plenty_of, by_spread);
+        let in_parts = run_by(Some(uneven), Late::new(Bytes::copied(&file)), by_spread, &sampling, &prompt);
         prop_assert_eq!(&in_parts, &expected);
     }
 }
@@ -111,10 +117,11 @@ proptest! {
 fn two_cores_give_the_same_bits() {
     for config in support::shapes().iter().take(2) {
         let file = model_file(config, 4);
-        let options = PlanOptions { batch: Some(3), context: Some(16), ..PlanOptions::new(1 << 20) };
-        let by_spread = PlanOptions { pinning: Pinning::Spread { most: 9000 }, chunk: Some(1500), ..options };
-        let expected = run(Bytes::lent(&file), &options, &Sampling::GREEDY, &[1, 2, 3, 4]);
-        let got = run_by(Some(halves), Late::new(Bytes::copied(&file)), &by_spread, &Sampling::GREEDY, &[1, 2, 3, 4]);
+        let options = PlanOptions::default().batch(3).context(16);
+        let by_spread = options.residency(Residency::Spread { most: 9000 }).chunk(1500);
+        let [options, by_spread] = [options, by_spread].map(|options| (MemoryLen::internal(1 << 20), options));
+        let expected = run(Bytes::lent(&file), options, &Sampling::GREEDY, &[1, 2, 3, 4]);
+        let got = run_by(Some(halves), Late::new(Bytes::copied(&file)), by_spread, &Sampling::GREEDY, &[1, 2, 3, 4]);
         assert_eq!(got, expected);
     }
 }
@@ -124,18 +131,18 @@ fn a_prompt_in_pieces_is_the_same_prompt() {
     let config = support::shapes().remove(0);
     let file = model_file(&config, 3);
     let prompt = [1, 30, 31, 32, 33, 34, 35];
-    let options = PlanOptions { context: Some(32), batch: Some(3), ..PlanOptions::new(4 << 20) };
-    let whole = run(Bytes::copied(&file), &options, &Sampling::GREEDY, &prompt).0;
+    let options = PlanOptions::default().context(32).batch(3);
+    let whole = run(Bytes::copied(&file), (MemoryLen::internal(4 << 20), options), &Sampling::GREEDY, &prompt).0;
 
     let (model, source) = open(Bytes::copied(&file));
-    let mut memory = vec![0; options.ram];
+    let mut memory = vec![0; 4 << 20];
     let mut session = session(&model, source, &options, &mut memory);
     // Something else first, taken back in part and as a whole.
     session.push(&[5, 6, 7]).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     session.reset();
     session.push(&prompt[..2]).unwrap();
-    block_on(session.logits(|_, _, _| ())).unwrap();
+    block_on(session.logits(|_| ())).unwrap();
     session.push(&[9, 9, 9]).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     session.truncate(2);

@@ -2,21 +2,19 @@
 
 mod support;
 
-use rillm::plan::PlanOptions;
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::source::WeightSource;
-use rillm::sources::Bytes;
+use rillm::{Bytes, Logit, PlanOptions, Sampling, Session, WeightSource};
 use support::{block_on, model_file, open, session, shapes};
 
+const RAM: usize = 1 << 20;
+
 fn options() -> PlanOptions {
-    PlanOptions { context: Some(32), batch: Some(3), ..PlanOptions::new(1 << 20) }
+    PlanOptions::default().context(32).batch(3)
 }
 
 /// Every logit of the position after the last token.
-fn logits<S: WeightSource<Error: std::fmt::Debug>>(session: &mut Session<'_, S>) -> Vec<(u32, i32, i32)> {
+fn logits<S: WeightSource<Error: std::fmt::Debug>>(session: &mut Session<'_, S>) -> Vec<Logit> {
     let mut logits = Vec::new();
-    block_on(session.logits(|id, mantissa, exponent| logits.push((id, mantissa, exponent)))).unwrap();
+    block_on(session.logits(|logit| logits.push(logit))).unwrap();
     logits
 }
 
@@ -39,7 +37,7 @@ fn what_was_removed_was_never_there() {
     ] {
         let mut expected = tokens.clone();
         expected.drain(range.start.min(20)..range.end.clamp(range.start.min(20), 20));
-        let (mut memory, mut other) = (vec![0; options().ram], vec![0; options().ram]);
+        let (mut memory, mut other) = (vec![0; RAM], vec![0; RAM]);
         let mut cut = session(&model, source, &options(), &mut memory);
         cut.push(&tokens).unwrap();
         if computed {
@@ -68,7 +66,7 @@ fn what_was_removed_was_never_there() {
 fn a_session_without_tokens_stays_one() {
     let file = model_file(&shapes()[1], 2);
     let (model, source) = open(Bytes::copied(&file));
-    let mut memory = vec![0; options().ram];
+    let mut memory = vec![0; RAM];
     let mut session = session(&model, source, &options(), &mut memory);
     session.remove(0..usize::MAX);
     session.push(&[1, 2, 3]).unwrap();
@@ -81,7 +79,7 @@ fn a_prompt_step_by_step_is_a_prompt_at_once() {
     let file = model_file(&shapes()[0], 3);
     let (model, source) = open(Bytes::copied(&file));
     let tokens: Vec<u32> = (1..12).collect();
-    let (mut memory, mut other) = (vec![0; options().ram], vec![0; options().ram]);
+    let (mut memory, mut other) = (vec![0; RAM], vec![0; RAM]);
     let mut steps = session(&model, source, &options(), &mut memory);
     assert!(!block_on(steps.prefill()).unwrap(), "nothing to do");
     steps.push(&tokens).unwrap();

@@ -6,18 +6,11 @@ use std::io::{self, Read, Write};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use rillm::fingerprint::Fingerprint;
 use rillm::format::{Header, KeyBits, crc32};
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::sampler::{Q16, Sampling};
-use rillm::session::Session;
-use rillm::snapshot::RestoreError;
-use rillm::source::WeightSource;
-use rillm::sources::Bytes;
+use rillm::{Bytes, Fingerprint, Memory, Model, PlanOptions, Q16, RestoreError, Sampling, Session, WeightSource};
 use support::{block_on, config, model_file, open, session, shapes};
 
-const SAMPLING: Sampling = Sampling { temperature: Q16::ONE, seed: 5, ..Sampling::GREEDY };
+const SAMPLING: Sampling = Sampling::GREEDY.temperature(Q16::ONE).seed(5);
 
 fn saved<S: WeightSource>(session: &Session<'_, S>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -33,8 +26,7 @@ fn restore<S: WeightSource>(session: &mut Session<'_, S>, mut bytes: &[u8]) -> R
 fn go_on<S: WeightSource<Error: std::fmt::Debug>>(session: &mut Session<'_, S>) -> (Vec<u32>, u32) {
     let mut logits = Fingerprint::new();
     for _ in 0..3 {
-        block_on(session.next_observed(&SAMPLING, |id, mantissa, exponent| logits.add(id, mantissa, exponent)))
-            .unwrap();
+        block_on(session.next_observed(&SAMPLING, |logit| logits.add(logit))).unwrap();
     }
     (session.tokens().to_vec(), logits.value())
 }
@@ -58,32 +50,33 @@ proptest! {
         wide_keys: bool,
         context in 24usize..64,
         batch in 1usize..9,
-        pinned in 0usize..100_000,
-        large in prop::sample::select(vec![0, 1 << 20]),
+        resident in 0usize..100_000,
+        external in prop::sample::select(vec![0, 1 << 20]),
     ) {
         let key_bits = if wide_keys { KeyBits::Sixteen } else { KeyBits::Eight };
         let file = with_key_bits(model_file(&config, seed), key_bits);
         let (model, source) = open(Bytes::copied(&file));
-        let plenty = PlanOptions { context: Some(32), ..PlanOptions::new(4 << 20) };
-        let mut memory = vec![0; plenty.ram];
+        let plenty = PlanOptions::default().context(32);
+        let mut memory = vec![0; 4 << 20];
         let mut first = session(&model, source, &plenty, &mut memory);
         // Computed in part, as a whole, or not at all.
         let (front, back) = prompt.split_at(if computed == 1 { prompt.len() / 2 } else { prompt.len() });
         first.push(front).unwrap();
         if computed > 0 && !front.is_empty() {
-            block_on(first.logits(|_, _, _| ())).unwrap();
+            block_on(first.logits(|_| ())).unwrap();
         }
         first.push(back).unwrap();
         let bytes = saved(&first);
         let expected = go_on(&mut first);
 
-        let ram = if large > 0 { 60_000 } else { 4 << 20 };
-        let options = PlanOptions {
-            context: (large == 0).then_some(context), batch: Some(batch), pinned: Some(pinned.min(ram / 3)), large,
-            ..PlanOptions::new(ram)
-        };
-        let (mut memory, mut large) = (vec![0xaa; options.ram], vec![0xaa; options.large]);
-        let mut second = Session::with_large(&model, source, &options, &mut memory, &mut large).unwrap();
+        let internal = if external > 0 { 60_000 } else { 4 << 20 };
+        let options = PlanOptions::default()
+            .context((external == 0).then_some(context))
+            .batch(batch)
+            .resident(resident.min(internal / 3));
+        let (mut internal, mut external) = (vec![0xaa; internal], vec![0xaa; external]);
+        let memory = Memory { internal: &mut internal, external: &mut external };
+        let mut second = Session::new(&model, source, memory, &options).unwrap();
         // Tokens that it had before are gone.
         second.push(&[7; 9]).unwrap();
         restore(&mut second, &bytes).unwrap();
@@ -105,7 +98,7 @@ static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| model_file(&shapes()[2], 2));
 fn small() -> (Vec<u8>, Vec<u8>) {
     let file = SMALL.clone();
     let (model, source) = open(Bytes::copied(&file));
-    let mut memory = vec![0; options().ram];
+    let mut memory = vec![0; 1 << 20];
     let mut session = session(&model, source, &options(), &mut memory);
     session.push(&[1, 40, 41, 42]).unwrap();
     block_on(session.next(&SAMPLING)).unwrap();
@@ -114,7 +107,7 @@ fn small() -> (Vec<u8>, Vec<u8>) {
 }
 
 fn options() -> PlanOptions {
-    PlanOptions { context: Some(16), ..PlanOptions::new(1 << 20) }
+    PlanOptions::default().context(16)
 }
 
 /// Puts the checksums of the head and of everything right.
@@ -145,7 +138,7 @@ fn its_bytes_are_those_of_the_documentation() {
 fn every_truncation_and_every_flipped_bit_is_an_error() {
     let (file, bytes) = small();
     let (model, source) = open(Bytes::copied(&file));
-    let mut memory = vec![0; options().ram];
+    let mut memory = vec![0; 1 << 20];
     let mut session = session(&model, source, &options(), &mut memory);
     for len in 0..bytes.len() {
         let error = restore(&mut session, &bytes[..len]).unwrap_err();
@@ -179,8 +172,8 @@ fn every_truncation_and_every_flipped_bit_is_an_error() {
 fn another_model_is_refused_and_a_small_context_says_what_would_do() {
     let (file, bytes) = small();
     let attempt = |model: &Model, file: &[u8], context| {
-        let options = PlanOptions { context: Some(context), ..options() };
-        let mut memory = vec![0; options.ram];
+        let options = options().context(context);
+        let mut memory = vec![0; 1 << 20];
         restore(&mut session(model, Bytes::copied(file), &options, &mut memory), &bytes)
     };
     let model = open(Bytes::copied(&file)).0;
@@ -197,7 +190,7 @@ fn another_model_is_refused_and_a_small_context_says_what_would_do() {
 fn a_session_that_is_whole_and_makes_no_sense() {
     let (file, bytes) = small();
     let (model, source) = open(Bytes::copied(&file));
-    let mut memory = vec![0; options().ram];
+    let mut memory = vec![0; 1 << 20];
     let mut session = session(&model, source, &options(), &mut memory);
     let mut attempt = |at: usize, value: u32| {
         let mut bad = bytes.clone();
@@ -220,7 +213,7 @@ proptest! {
         let key_bits = if wide_keys { KeyBits::Sixteen } else { KeyBits::Eight };
         let file = with_key_bits(SMALL.clone(), key_bits);
         let (model, source) = open(Bytes::copied(&file));
-        let mut memory = vec![0; options().ram];
+        let mut memory = vec![0; 1 << 20];
         let mut session = session(&model, source, &options(), &mut memory);
         session.push(&[1, 40, 41, 42]).unwrap();
         block_on(session.next(&SAMPLING)).unwrap();

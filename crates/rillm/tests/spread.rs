@@ -1,27 +1,24 @@
-//! Kept weights that lie among those that are read: the same bits, true counts, and less waiting.
+//! Resident weights that lie among those that are read: the same bits, true counts, and less waiting.
 
 mod support;
 
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use rillm::error::Error;
-use rillm::plan::{Pinning, Plan, PlanOptions};
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::source::WeightSource;
-use rillm::sources::{Bytes, Fault, Faulty};
+use rillm::source::{Fault, Faulty};
+use rillm::{Bytes, Error, Logit, Memory, MemoryLen, Plan, PlanOptions, Residency, Sampling, Session, WeightSource};
 use rillm_convert::checkpoint::LlamaConfig;
 use support::{Flipping, Late, block_on, model_file, open, session, shapes};
 
 const CONTEXT: usize = 32;
+const MEMORY: MemoryLen = MemoryLen::internal(1 << 20);
 
 fn options() -> PlanOptions {
-    PlanOptions { context: Some(CONTEXT), ..PlanOptions::new(1 << 20) }
+    PlanOptions::default().context(CONTEXT)
 }
 
 fn spread(most: usize, chunk: usize) -> PlanOptions {
-    PlanOptions { pinning: Pinning::Spread { most }, chunk: Some(chunk), ..options() }
+    options().residency(Residency::Spread { most }).chunk(chunk)
 }
 
 /// A model with rows of three sectors, in which a row lies in many spans and chunks at once, and one of many layers.
@@ -31,19 +28,20 @@ static FILES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
 });
 
 /// Tokens, and the logits of the position after them.
-type Written = (Vec<u32>, Vec<(u32, i32, i32)>);
+type Written = (Vec<u32>, Vec<Logit>);
 
 /// The tokens of a prompt and three more, and every logit after them.
-fn run<S: WeightSource<Error: std::fmt::Debug>>(source: S, options: &PlanOptions) -> Written {
+fn run<S: WeightSource<Error: std::fmt::Debug>>(source: S, memory: MemoryLen, options: &PlanOptions) -> Written {
     let (model, source) = open(source);
-    let (mut memory, mut large) = (vec![0; options.ram], vec![0; options.large]);
-    let mut session = Session::with_large(&model, source, options, &mut memory, &mut large).unwrap();
+    let (mut internal, mut external) = (vec![0; memory.internal], vec![0; memory.external]);
+    let memory = Memory { internal: &mut internal, external: &mut external };
+    let mut session = Session::new(&model, source, memory, options).unwrap();
     session.push(&[1, 30, 31, 32, 33, 34, 35]).unwrap();
     for _ in 0..3 {
         block_on(session.next(&Sampling::GREEDY)).unwrap();
     }
     let mut logits = Vec::new();
-    block_on(session.logits(|id, mantissa, exponent| logits.push((id, mantissa, exponent)))).unwrap();
+    block_on(session.logits(|logit| logits.push(logit))).unwrap();
     (session.tokens().to_vec(), logits)
 }
 
@@ -52,17 +50,17 @@ proptest! {
 
     #[test]
     fn spread_weights_give_the_same_bits(
-        file in 0usize..2, chunk in 1usize..9000, most in 0usize..400_000, batch in 1usize..9, large in prop::option::of(0usize..300_000),
+        file in 0usize..2, chunk in 1usize..9000, most in 0usize..400_000, batch in 1usize..9, external in prop::option::of(0usize..300_000),
     ) {
         static EXPECTED: LazyLock<[Written; 2]> =
-            LazyLock::new(|| [0, 1].map(|file| run(Bytes::lent(&FILES[file]), &options())));
-        let ram = if large.is_some() { 120_000 } else { 1 << 20 };
-        let options = PlanOptions { batch: Some(batch), ram, large: large.unwrap_or(0), ..spread(most, chunk) };
-        prop_assert_eq!(&run(Bytes::copied(&FILES[file]), &options), &EXPECTED[file]);
-        prop_assert_eq!(&run(Late::new(Bytes::copied(&FILES[file])), &options), &EXPECTED[file]);
-        let sectors = PlanOptions { pinned: Some(most / 2), ..options };
-        if sectors.large == 0 {
-            prop_assert_eq!(&run(Late::new(Bytes::copied(&FILES[file])), &sectors), &EXPECTED[file]);
+            LazyLock::new(|| [0, 1].map(|file| run(Bytes::lent(&FILES[file]), MEMORY, &options())));
+        let memory = external.map_or(MEMORY, |external| MemoryLen { internal: 120_000, external });
+        let options = spread(most, chunk).batch(batch);
+        prop_assert_eq!(&run(Bytes::copied(&FILES[file]), memory, &options), &EXPECTED[file]);
+        prop_assert_eq!(&run(Late::new(Bytes::copied(&FILES[file])), memory, &options), &EXPECTED[file]);
+        if external.is_none() {
+            let sectors = options.resident(most / 2);
+            prop_assert_eq!(&run(Late::new(Bytes::copied(&FILES[file])), memory, &sectors), &EXPECTED[file]);
         }
     }
 
@@ -70,14 +68,13 @@ proptest! {
     fn a_plan_keeps_what_was_asked_for(ram in 60_000usize..600_000, most in 0usize..400_000, chunk in prop::option::of(1usize..9000)) {
         let (model, source) = open(Bytes::copied(&FILES[1]));
         let tape = model.tape_len().next_multiple_of(512) as usize;
-        let options = PlanOptions { ram, chunk, ..spread(most, 1) };
-        if let Ok(plan) = Plan::new(&model, &source, &options) {
-            prop_assert!(plan.total() <= ram && plan.pinned <= most.min(tape) && plan.pinned.is_multiple_of(512));
+        let options = spread(most, 1).chunk(chunk);
+        if let Ok(plan) = Plan::new(&model, &source, MemoryLen::internal(ram), &options) {
+            prop_assert!(plan.memory().internal <= ram && plan.resident <= most.min(tape) && plan.resident.is_multiple_of(512));
             // What is free, or what was allowed, is less than a sector.
-            prop_assert!(ram - plan.total() < 512 || most.min(tape) - plan.pinned < 512, "{:?}", plan);
-            let mut memory = vec![0; plan.total()];
-            let mut session = session(&model, source, &options, &mut memory);
-            prop_assert_eq!(session.plan(), &plan);
+            prop_assert!(ram - plan.memory().internal < 512 || most.min(tape) - plan.resident < 512, "{:?}", plan);
+            let mut memory = vec![0; plan.memory().internal];
+            let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory)).unwrap();
             session.push(&[1, 2, 3]).unwrap();
             block_on(session.next(&Sampling::GREEDY)).unwrap();
         }
@@ -91,9 +88,10 @@ proptest! {
         let mut file = FILES[0].clone();
         let byte = (byte * file.len() as f64) as usize;
         if cut { file.truncate(byte) } else { file[byte] ^= 0x81 }
-        let options = PlanOptions { check_every, batch: Some(2), ..spread(most, chunk) };
-        let mut memory = vec![0; options.ram];
+        let options = spread(most, chunk).batch(2);
+        let mut memory = vec![0; 1 << 20];
         let mut session = session(&model, Late::new(Bytes::copied(&file)), &options, &mut memory);
+        session.set_check_every(check_every);
         session.push(&[1, 2, 3, 4, 5]).unwrap();
         for _ in 0..2 {
             let result = block_on(session.next(&Sampling::GREEDY)).map(|_| ());
@@ -105,12 +103,13 @@ proptest! {
 #[test]
 fn a_failed_read_or_a_flipped_bit_costs_nothing_but_time() {
     let file = &FILES[0];
-    let options = PlanOptions { batch: Some(3), check_every: 1, ..spread(20_000, 1024) };
-    let (expected, _) = run(Bytes::lent(file), &options);
+    let options = spread(20_000, 1024).batch(3);
+    let (expected, _) = run(Bytes::lent(file), MEMORY, &options);
     let (model, _) = open(Bytes::copied(file));
     for reads in 0..60 {
-        let mut memory = vec![0; options.ram];
+        let mut memory = vec![0; 1 << 20];
         let mut session = session(&model, Faulty::new(Bytes::copied(file), reads), &options, &mut memory);
+        session.set_check_every(1);
         session.push(&expected[..7]).unwrap();
         let mut errors = 0;
         while session.tokens().len() < expected.len() {
@@ -126,8 +125,9 @@ fn a_failed_read_or_a_flipped_bit_costs_nothing_but_time() {
     let mut found = 0;
     for byte in (first..file.len() as u64 - 2000).step_by(1777) {
         let source = Flipping { inner: Bytes::copied(file), reads: 0, flipped: 0..1, byte };
-        let mut memory = vec![0; options.ram];
+        let mut memory = vec![0; 1 << 20];
         let mut session = session(&model, source, &options, &mut memory);
+        session.set_check_every(1);
         session.push(&expected[..7]).unwrap();
         while session.tokens().len() < expected.len() {
             found += usize::from(block_on(session.next(&Sampling::GREEDY)).is_err());
@@ -141,19 +141,19 @@ fn a_failed_read_or_a_flipped_bit_costs_nothing_but_time() {
 fn reads_and_seeks_are_counted_as_they_are() {
     let (model, source) = open(Bytes::copied(&FILES[1]));
     let options = spread(40_000, 4096);
-    let mut memory = vec![0; options.ram];
+    let mut memory = vec![0; 1 << 20];
     let mut session = session(&model, source, &options, &mut memory);
     session.push(&[1]).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     let plan = *session.plan();
-    assert_eq!((plan.pinned, plan.chunk), (40_000 / 512 * 512, 4096));
-    let chunks = (model.tape_len() - plan.pinned as u64).div_ceil(4096);
+    assert_eq!((plan.resident, plan.chunk), (40_000 / 512 * 512, 4096));
+    let chunks = (model.tape_len() - plan.resident as u64).div_ceil(4096);
     let before = session.stats().traffic;
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     let after = session.stats().traffic;
     // The record of the token, which may be read in one piece with nothing, and the chunks: all apart from each other.
     assert_eq!((after.reads - before.reads, after.seeks - before.seeks), (chunks + 1, chunks + 1));
-    let most = model.tape_len() - plan.pinned as u64 + 512 + 1024;
+    let most = model.tape_len() - plan.resident as u64 + 512 + 1024;
     assert!((most - 1024..most).contains(&(after.bytes - before.bytes)), "{}", after.bytes - before.bytes);
-    assert_eq!(after.resident_bytes - before.resident_bytes, plan.pinned as u64);
+    assert_eq!(after.resident_bytes - before.resident_bytes, plan.resident as u64);
 }

@@ -10,14 +10,8 @@ use std::ops::Range;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use rillm::clock::Ticks;
 use rillm::kernels::Rows;
-use rillm::model::Model;
-use rillm::plan::{Pinning, PlanOptions};
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::source::{Sector, WeightSource};
-use rillm::sources::Bytes;
+use rillm::{Bytes, Memory, Model, PlanOptions, Residency, Sampling, Sector, Session, Stage, WeightSource};
 
 thread_local! {
     /// Nanoseconds since the test's start.
@@ -83,10 +77,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// What a token takes: microseconds in all, and what the session says of them.
+/// What a token takes: microseconds in all, and those that the session says it multiplied, read and waited.
 struct Token {
     micros: u64,
-    ticks: Ticks,
+    multiplied: u64,
+    read: u64,
+    waited: u64,
     ids: Vec<u32>,
 }
 
@@ -96,30 +92,31 @@ fn token(card: Card, options: &PlanOptions, picos_a_byte: [u64; 2]) -> Token {
     PICOS_A_BYTE.set(picos_a_byte);
     let mut card = card;
     let model = block_on(Model::open(&mut card)).unwrap();
-    let (mut memory, mut large) = (vec![0; options.ram], vec![0; options.large]);
-    let range = large.as_ptr_range();
+    let (mut internal, mut external) = (vec![0; INTERNAL], vec![0; EXTERNAL]);
+    let range = external.as_ptr_range();
     LARGE.replace(range.start as usize..range.end as usize);
-    let mut session = Session::with_large(&model, card, options, &mut memory, &mut large).unwrap();
+    let memory = Memory { internal: &mut internal, external: &mut external };
+    let mut session = Session::new(&model, card, memory, options).unwrap();
+    session.set_check_every(0);
     session.set_dot(timed);
     session.set_clock(micros);
     session.push(&[1]).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
-    let (start, before) = (NOW.get(), session.stats().ticks);
+    let (start, before) = (NOW.get(), session.stats().times);
     for _ in 0..TOKENS {
         block_on(session.next(&Sampling::GREEDY)).unwrap();
     }
-    let (micros, after) = ((NOW.get() - start) / 1000 / TOKENS, session.stats().ticks);
-    let ticks = Ticks {
-        matmul: (after.matmul - before.matmul + after.head - before.head) / TOKENS,
-        read: (after.read - before.read) / TOKENS,
-        wait: (after.wait - before.wait) / TOKENS,
-        ..Ticks::default()
-    };
-    Token { micros, ticks, ids: session.tokens().to_vec() }
+    let (micros, times) = ((NOW.get() - start) / 1000 / TOKENS, session.stats().times - before);
+    let [multiplied, read, waited] =
+        [times[Stage::Matmul] + times[Stage::Head], times[Stage::Read], times[Stage::Wait]].map(|ticks| ticks / TOKENS);
+    Token { micros, multiplied, read, waited, ids: session.tokens().to_vec() }
 }
 
 static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 
+/// Bytes of the board's two memories.
+const INTERNAL: usize = 256 << 10;
+const EXTERNAL: usize = 4 << 20;
 /// A weight in SRAM: two cores at 240 MHz and 2.5 cycles each.
 const SRAM: u64 = 5_200;
 /// The rate of a card of 4 bits, in bytes a millisecond, and the time of a command.
@@ -129,17 +126,9 @@ fn card((bytes_a_ms, nanos_a_command): (u64, u64)) -> Card {
     Card { file: Bytes::copied(MODEL), nanos_a_command, bytes_a_ms, blocks: false }
 }
 
-fn options(chunk: usize, pinned: usize, spread: bool) -> PlanOptions {
-    PlanOptions {
-        large: 4 << 20,
-        context: Some(64),
-        batch: Some(1),
-        chunk: Some(chunk),
-        pinned: Some(pinned),
-        pinning: if spread { Pinning::Spread { most: pinned } } else { Pinning::Front },
-        check_every: 0,
-        ..PlanOptions::new(256 << 10)
-    }
+fn options(chunk: usize, resident: usize, spread: bool) -> PlanOptions {
+    let residency = if spread { Residency::Spread { most: resident } } else { Residency::Front };
+    PlanOptions::default().context(64).batch(1).chunk(chunk).resident(resident).residency(residency)
 }
 
 fn tape_len() -> u64 {
@@ -173,15 +162,15 @@ fn spread_weights_are_multiplied_while_others_are_read() {
             large / 100 % 10,
             kept / 1000,
             front.micros / 1000,
-            front.ticks.wait / 1000,
+            front.waited / 1000,
             spread.micros / 1000,
-            spread.ticks.wait / 1000,
+            spread.waited / 1000,
         );
         assert_eq!(front.ids, spread.ids);
-        assert!(spread.ticks.wait * 2 < front.ticks.wait && spread.micros < front.micros);
+        assert!(spread.waited * 2 < front.waited && spread.micros < front.micros);
         for token in [front, spread] {
             // All time is told: nothing but reads and products takes any.
-            assert!(token.micros.abs_diff(token.ticks.matmul + token.ticks.wait) <= 2, "{}", token.micros);
+            assert!(token.micros.abs_diff(token.multiplied + token.waited) <= 2, "{}", token.micros);
         }
     }
 }
@@ -203,7 +192,7 @@ fn larger_chunks_are_better_while_there_are_many() {
             rate / 100 % 10,
             kept / 1000,
             token.micros / 1000,
-            token.ticks.wait / 1000,
+            token.waited / 1000,
             chunk >> 9,
         );
         if chunk <= 32 << 10 {
@@ -216,15 +205,15 @@ fn larger_chunks_are_better_while_there_are_many() {
 #[test]
 fn what_is_read_while_rows_are_multiplied_is_not_waited_for() {
     let fast = (200_000, 0);
-    let Token { ticks, micros, ids } = token(card(fast), &options(4096, 0, false), [20_000, 20_000]);
+    let Token { micros, read, waited, ids, .. } = token(card(fast), &options(4096, 0, false), [20_000, 20_000]);
     // The first chunk, and the token's record.
-    assert!(ticks.read > micros / 5 && ticks.wait < 2 * (4096 + 1024) * 1000 / 200_000, "{ticks:?}");
+    assert!(read > micros / 5 && waited < 2 * (4096 + 1024) * 1000 / 200_000, "{read} {waited}");
     // A source that blocks is always waited for.
     let blocking = Card { blocks: true, ..card(fast) };
     let blocked = token(blocking, &options(4096, 0, false), [20_000, 20_000]);
-    assert_eq!((blocked.ticks.wait, blocked.ids), (blocked.ticks.read, ids));
-    assert!(blocked.ticks.read.abs_diff(blocked.micros - blocked.ticks.matmul) <= 2, "{:?}", blocked.ticks);
+    assert_eq!((blocked.waited, blocked.ids), (blocked.read, ids));
+    assert!(blocked.read.abs_diff(blocked.micros - blocked.multiplied) <= 2, "{}", blocked.multiplied);
     // So is one whose reads all take longer than what is multiplied meanwhile, for the difference.
     let slow = token(card((2_000, 0)), &options(4096, 0, false), [20_000, 20_000]);
-    assert!(slow.ticks.wait > slow.ticks.read * 9 / 10 && slow.ticks.wait < slow.ticks.read, "{:?}", slow.ticks);
+    assert!(slow.waited > slow.read * 9 / 10 && slow.waited < slow.read, "{} {}", slow.waited, slow.read);
 }

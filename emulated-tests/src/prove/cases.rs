@@ -4,9 +4,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use rillm::sampler::{Q16, Sampling};
-use rillm_console::number::Decimal;
+use rillm::{Q16, Sampling};
 use rillm_firmware_builder::root;
+use rillm_generate::number::Decimal;
 
 use crate::machine::{Board, Setup, Source};
 use crate::{bundled_model, command, say};
@@ -92,8 +92,8 @@ pub struct Model {
     pub cases: Vec<Case>,
 }
 
-const SAMPLED: Sampling = Sampling { temperature: Q16(52_429), top_p: Q16(62_259), seed: 7, ..Sampling::GREEDY };
-const TOP_K: Sampling = Sampling { temperature: Q16(78_643), top_k: 40, seed: 1 << 40, ..Sampling::GREEDY };
+const SAMPLED: Sampling = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
+const TOP_K: Sampling = Sampling::GREEDY.temperature(Q16(78_643)).top_k(40).seed(1 << 40);
 
 const WORD: &str = "Zoë";
 const SENTENCE: &str = "The little fox wanted to see the sea, but it was far away.";
@@ -158,7 +158,7 @@ pub fn models() -> Result<Vec<Model>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rillm_console::number::{probability, q16};
+    use rillm_generate::number::{probability, q16};
 
     #[test]
     fn the_console_takes_a_texts_settings_as_they_are() {

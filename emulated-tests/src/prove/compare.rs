@@ -5,18 +5,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rillm::plan::{Place, PlanOptions};
-use rillm::sources::Bytes;
+use rillm::plan::Region;
+use rillm::{Bytes, CHECK_EVERY, MemoryLen, PlanOptions};
 
 use super::board::{self, Seen};
 use super::cases::{Case, Layout, Text};
-use super::host::{self, Written};
+use super::host::{self, Setup, Written};
 use super::memory::{Expected, expected};
 use super::trace::Traffic;
 use crate::machine::{Machine, Source};
-
-/// More memory than any of the models has use for.
-const PLENTY: usize = 1 << 30;
 
 /// What came of a case.
 pub struct Proof {
@@ -54,19 +51,18 @@ pub fn prove(machine: &Machine, model: &Path, case: &Case, trace: Option<&Path>)
     let start = Instant::now();
     let seen = board::run(machine, case, trace)?;
     let file = fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
-    // Another way through the engine: the weights where they lie, one token at a time, every checksum compared.
-    let other = PlanOptions { batch: Some(1), check_every: 1, ..PlanOptions::new(PLENTY) };
-    let (reference, _) = host::write(Bytes::lent(&file), &other, &case.texts)?;
+    // Another way through the engine, and the weights where they lie.
+    let (reference, _) = host::write(Bytes::lent(&file), Setup::reference(), &case.texts)?;
     // The board's own way: what it reads, and where its memory ends.
-    let options = plan_options(&case.layout, &seen);
+    let setup = board_setup(&case.layout, &seen);
     let (twin, plan) = match case.layout.source {
-        Source::Card => host::write(Bytes::copied(&file), &options, &case.texts)?,
-        Source::Flash => host::write(Bytes::lent(&file), &options, &case.texts)?,
+        Source::Card => host::write(Bytes::copied(&file), setup, &case.texts)?,
+        Source::Flash => host::write(Bytes::lent(&file), setup, &case.texts)?,
     };
 
     let tokens = reference.iter().map(|text| text.ids.len()).max().unwrap_or_default();
-    let expect = |place| expected(&plan, place, tokens);
-    let memories: Vec<_> = seen.memories.into_iter().zip([Place::Fast, Place::Large].map(expect)).collect();
+    let expect = |region| expected(&plan, region, tokens);
+    let memories: Vec<_> = seen.memories.into_iter().zip([Region::Internal, Region::External].map(expect)).collect();
     let mut differences = Vec::new();
     for (at, text) in case.texts.iter().enumerate() {
         let name = format!("text {} ({})", at + 1, text.describe());
@@ -85,9 +81,10 @@ pub fn prove(machine: &Machine, model: &Path, case: &Case, trace: Option<&Path>)
 }
 
 /// The console's, with the memory that the board has given.
-fn plan_options(layout: &Layout, seen: &Seen) -> PlanOptions {
-    let [ram, large] = seen.memories.map(|memory| memory.given);
-    PlanOptions { large, context: layout.context.map(|n| n as usize), ..PlanOptions::new(ram) }
+fn board_setup(layout: &Layout, seen: &Seen) -> Setup {
+    let [internal, external] = seen.memories.map(|memory| memory.given);
+    let options = PlanOptions::default().context(layout.context.map(|n| n as usize));
+    Setup { memory: MemoryLen { internal, external }, options, check_every: CHECK_EVERY }
 }
 
 /// What differs in a text.

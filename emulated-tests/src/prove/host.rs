@@ -5,11 +5,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use anyhow::{Result, bail};
-use rillm::model::Model;
-use rillm::plan::{Plan, PlanOptions};
-use rillm::session::Session;
-use rillm::source::WeightSource;
-use rillm_console::text;
+use rillm::{Memory, MemoryLen, Model, Plan, PlanOptions, Session, WeightSource};
+use rillm_generate::{Generation, Step};
 
 use super::cases::Text;
 use super::trace::Traffic;
@@ -27,35 +24,53 @@ pub struct Written {
     pub traffic: Traffic,
 }
 
+/// How a session is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// The memory that there is.
+    pub memory: MemoryLen,
+    /// How it is planned.
+    pub options: PlanOptions,
+    /// How often weights are checked.
+    pub check_every: u32,
+}
+
+impl Setup {
+    /// Another way through the engine than a board's: more memory than any of the models has use for, one token at a time,
+    /// every checksum compared.
+    pub fn reference() -> Self {
+        Self { memory: MemoryLen::internal(1 << 30), options: PlanOptions::default().batch(1), check_every: 1 }
+    }
+}
+
 /// Writes `texts` in one session, as a board's console does.
 ///
 /// # Errors
-/// The model cannot be opened, or does not fit the memory of `options`.
-pub fn write<S>(mut source: S, options: &PlanOptions, texts: &[Text]) -> Result<(Vec<Written>, Plan)>
+/// The model cannot be opened, or does not fit the memory.
+pub fn write<S>(mut source: S, setup: Setup, texts: &[Text]) -> Result<(Vec<Written>, Plan)>
 where
     S: WeightSource<Error: Error + Send + Sync + 'static>,
 {
     let model = ready(Model::open(&mut source))??;
-    let plan = Plan::new(&model, &source, options)?;
-    let (mut fast, mut large) = (vec![0; plan.total()], vec![0; plan.large_total()]);
-    let mut session = Session::with_large(&model, source, options, &mut fast, &mut large)?;
+    let plan = Plan::new(&model, &source, setup.memory, &setup.options)?;
+    let MemoryLen { internal, external } = plan.memory();
+    let (mut internal, mut external) = (vec![0; internal], vec![0; external]);
+    let memory = Memory { internal: &mut internal, external: &mut external };
+    let mut session = Session::from_plan(&model, source, plan, memory)?;
+    session.set_check_every(setup.check_every);
     let mut all = Vec::new();
     for text in texts {
         session.reset();
         ready(session.push_text(text.prompt))??;
         let prompt_tokens = session.tokens().len();
-        let mut writing = text::Text::new(&model, text.prompt, text.sampling, text.tokens, true);
-        while writing.limit(&session).is_none() {
-            let print = |_: &str| Ok::<_, std::convert::Infallible>(());
-            if ready(writing.next(&model, &mut session, print))???.is_some() {
-                break;
-            }
-        }
-        let rillm::counted::Traffic { reads, bytes, seeks, .. } = session.stats().traffic;
+        let generation = Generation::new(&model, text.prompt, text.sampling);
+        let mut generation = generation.max_tokens(text.tokens).with_fingerprint();
+        while !matches!(ready(generation.step(&mut session))??, Step::Done(_)) {}
+        let rillm::Traffic { reads, bytes, seeks, .. } = session.stats().traffic;
         all.push(Written {
             ids: session.tokens().to_vec(),
             prompt_tokens,
-            logits: writing.fingerprint().unwrap_or_default(),
+            logits: generation.fingerprint().unwrap_or_default(),
             traffic: Traffic { reads, bytes, seeks },
         });
     }

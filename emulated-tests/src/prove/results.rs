@@ -1,6 +1,6 @@
 //! Results of the cases as tables, and as JSON.
 
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
 
 use super::compare::Proof;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 
 /// Bytes of a block.
 const BLOCK_LEN: u64 = 512;

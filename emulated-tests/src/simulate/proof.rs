@@ -7,10 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use console::style;
-use rillm::plan::PlanOptions;
-use rillm::sampler::Sampling;
-use rillm::sources::Bytes;
-use rillm_console::number::Grouped;
+use rillm::{Bytes, Sampling};
+use rillm_generate::number::Grouped;
 
 use super::{Setup, Simulator};
 use crate::machine::Source;
@@ -22,8 +20,6 @@ use crate::{bundled_model, jobs};
 
 /// What is written: a batch and two tokens more, because the simulation takes its time.
 const TEXT: Text = Text { prompt: "Once upon a time", sampling: Sampling::GREEDY, tokens: 3 };
-/// More memory than the model has use for.
-const PLENTY: usize = 1 << 30;
 
 /// A way to run it.
 struct Case {
@@ -72,9 +68,7 @@ pub fn run(simulator: &Simulator) -> Result<ExitCode> {
     let start = Instant::now();
     let model = bundled_model();
     let file = fs::read(&model).with_context(|| format!("cannot read {}", model.display()))?;
-    // Another way through the engine: one token at a time, every checksum compared.
-    let options = PlanOptions { batch: Some(1), check_every: 1, ..PlanOptions::new(PLENTY) };
-    let (written, _) = host::write(Bytes::lent(&file), &options, &[TEXT])?;
+    let (written, _) = host::write(Bytes::lent(&file), host::Setup::reference(), &[TEXT])?;
     let host = written.first().context("this computer has written nothing")?;
 
     let results = jobs::run(&CASES, |_, case| {

@@ -10,12 +10,11 @@ mod options;
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::block_on;
 use rillm::kernels::Dot;
-use rillm::source::WeightSource;
-use rillm_console::number::Grouped;
-use rillm_console::summary::Unit;
+use rillm::{Model, PlanOptions, WeightSource, block_on};
 use rillm_console::{Board, Clock, StackUse, run};
+use rillm_generate::Unit;
+use rillm_generate::number::Grouped;
 
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
 pub use rillm_watermark::{Arena, Stack, Watermark};
@@ -30,16 +29,14 @@ pub struct Emulated {
     pub options: Options,
     /// The stack.
     pub stack: Stack,
-    /// The memories for the engine: all the SRAM that is left, of which it gets what the options allow, and the PSRAM.
-    pub memories: [Arena; 2],
 }
 
 /// What was really used, for comparison with the plan: a line for each memory.
-pub struct Report {
+pub struct MemoryUse {
     lines: [(&'static str, usize, usize); 3],
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for MemoryUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|(name, used, of)| {
             write!(f, "{name}: {} of {} bytes touched\r\n", Grouped(*used as u64), Grouped(*of as u64))
@@ -47,9 +44,37 @@ impl fmt::Display for Report {
     }
 }
 
+impl Board for Emulated {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let clock = Clock { ticks: self.instructions, unit: Unit::Count("instructions") };
+        self.options.icount.then_some(clock)
+    }
+
+    fn plan_options(&self, _: &Model) -> PlanOptions {
+        self.options.plan
+    }
+
+    fn check_every(&self) -> u32 {
+        self.options.check_every
+    }
+
+    fn dot(&self) -> Option<Dot> {
+        self.options.generic.then_some(|rows, x, sums| rows.dot_generic(x, sums))
+    }
+
+    fn stack(&self) -> Option<StackUse> {
+        Some(StackUse { peak: self.stack.peak(), len: self.stack.len() })
+    }
+}
+
 impl Emulated {
-    /// Serves the console until its input ends, and tells what was used.
-    pub fn serve<C, O, S, D, E>(self, io: C, open: O) -> (Result<(), C::Error>, Report)
+    /// Serves the console until its input ends, and tells what was used. The engine gets what the options allow of `sram`, which
+    /// is all that is left of it, and `psram`.
+    pub fn serve<C, O, S, D, E>(&self, io: C, open: O, [sram, psram]: [Arena; 2]) -> (Result<(), C::Error>, MemoryUse)
     where
         C: Read + ReadReady + Write,
         O: AsyncFnMut(Option<&str>) -> Result<(S, D), E>,
@@ -57,29 +82,14 @@ impl Emulated {
         D: fmt::Display,
         E: fmt::Display,
     {
-        let Self { name, instructions, options, stack, memories: [sram, psram] } = self;
-        let generic: Dot = |rows, x, sums| rows.dot_generic(x, sums);
-        let board = Board {
-            name,
-            clock: options.icount.then_some(Clock { ticks: instructions, unit: Unit::Count("instructions") }),
-            plan: &|_| options.plan,
-            dot: options.generic.then_some(generic),
-            start: &|_| Ok(()),
-            expect: &|_, _, _| Ok(()),
-            stack: &|| Some(StackUse { peak: stack.peak(), len: stack.len() }),
-            stats: &|out| {
-                let [peak, len] = [stack.peak(), stack.len()].map(|bytes| Grouped(bytes as u64));
-                writeln!(out, "stack: {peak} of {len} bytes at most")
-            },
-        };
-        let ram = options.ram.min(sram.bytes.len());
-        let served = block_on(run(io, &board, open, &mut sram.bytes[..ram], psram.bytes));
+        let ram = self.options.ram.min(sram.bytes.len());
+        let served = block_on(run(io, self, open, &mut sram.bytes[..ram], psram.bytes));
         // The engine no longer has its memory.
         let lines = [
-            ("stack", stack.peak(), stack.len()),
+            ("stack", self.stack.peak(), self.stack.len()),
             ("SRAM", sram.watermark.touched_from_start(), ram),
             ("PSRAM", psram.watermark.touched_from_start(), psram.watermark.len()),
         ];
-        (served, Report { lines })
+        (served, MemoryUse { lines })
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use rillm::plan::PlanOptions;
+use rillm::PlanOptions;
 
 /// Bytes of PSRAM that a board can have.
 pub const PSRAM_MAX: usize = 4 << 20;
@@ -14,8 +14,10 @@ pub struct Options {
     pub ram: usize,
     /// `psram=BYTES`: the PSRAM that the board has, 0 to 4 MiB.
     pub psram: usize,
-    /// `context=N`: positions to have room for; `check_every=N`: passes from one check of the weights to the next.
+    /// `context=N`: positions to have room for.
     pub plan: PlanOptions,
+    /// `check_every=N`: passes from one check of the weights to the next.
+    pub check_every: u32,
     /// `icount=1`: QEMU counts instructions.
     pub icount: bool,
     /// `generic=1`: rows are multiplied by means that every processor has.
@@ -25,7 +27,14 @@ pub struct Options {
 impl Default for Options {
     /// All the memory that there is.
     fn default() -> Self {
-        Self { ram: usize::MAX, psram: PSRAM_MAX, plan: PlanOptions::new(0), icount: false, generic: false }
+        Self {
+            ram: usize::MAX,
+            psram: PSRAM_MAX,
+            plan: PlanOptions::default(),
+            check_every: rillm::CHECK_EVERY,
+            icount: false,
+            generic: false,
+        }
     }
 }
 
@@ -36,7 +45,7 @@ impl Options {
             "ram" => self.ram = value.parse().ok()?,
             "psram" => self.psram = value.parse().ok().filter(|&len| len <= PSRAM_MAX)?,
             "context" => self.plan.context = Some(value.parse().ok()?),
-            "check_every" => self.plan.check_every = value.parse().ok()?,
+            "check_every" => self.check_every = value.parse().ok()?,
             "icount" => self.icount = flag(value)?,
             "generic" => self.generic = flag(value)?,
             _ => return None,
@@ -81,8 +90,8 @@ mod tests {
         for (key, value) in words.into_iter().chain([("generic", "1")]) {
             assert_eq!(options.take(key, value), Some(()), "{key}");
         }
-        let plan = PlanOptions { context: Some(50), check_every: 1, ..PlanOptions::new(0) };
-        assert_eq!(options, Options { ram: 65536, psram: 0, plan, icount: true, generic: true });
+        let plan = PlanOptions::default().context(50);
+        assert_eq!(options, Options { ram: 65536, psram: 0, plan, check_every: 1, icount: true, generic: true });
         for (key, value) in [("ram", "64K"), ("psram", "4194305"), ("context", "-1"), ("icount", "2"), ("rom", "1")] {
             assert_eq!(options.take(key, value), None, "{key}");
         }

@@ -2,7 +2,7 @@
 
 use esp_hal::clock::cpu_clock;
 use rillm_console::Clock;
-use rillm_console::summary::Unit;
+use rillm_generate::Unit;
 
 use crate::platform;
 

@@ -1,6 +1,6 @@
 //! The model in flash, which is mapped into memory and used where it lies.
 
-use rillm::sources::Bytes;
+use rillm::Bytes;
 
 /// As the multiplication wants it.
 #[repr(C, align(4))]

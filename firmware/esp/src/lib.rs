@@ -49,8 +49,8 @@ use esp_hal::peripherals::CPU_CTRL;
 #[cfg(feature = "psram")]
 use esp_hal::peripherals::PSRAM;
 use esp_hal::peripherals::Peripherals;
+use rillm_boards::BoardSpec;
 use rillm_card::Slot;
-use rillm_console::boards::Board;
 
 #[cfg(not(feature = "psram"))]
 use no_psram as psram;
@@ -59,7 +59,7 @@ use one_core as second_core;
 use serve::{Hardware, serve};
 
 pub use console_io::Console;
-pub use rillm_console::boards;
+pub use rillm_boards as boards;
 #[cfg(feature = "usb")]
 pub use usb_console::{Both, UsbConsole};
 
@@ -79,8 +79,8 @@ pub fn init() -> Peripherals {
 
 /// A board, as an example wires it.
 pub struct Firmware<C, S> {
-    /// What it is. One that nobody has described is the nearest of them, with another name: `Board { name: "my board", ..ESP32_CAM }`.
-    pub board: &'static Board,
+    /// What it is. One that nobody has described is the nearest of them, with another name: `BoardSpec { name: "my board", ..ESP32_CAM }`.
+    pub board: &'static BoardSpec,
     /// The serial line.
     pub console: C,
     /// The slot for a card.

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use esp_hal::ram;
-use rillm_console::boards::{self, Chip};
+use rillm_boards::{self as boards, Chip};
 use rillm_watermark::Stack;
 use static_cell::ConstStaticCell;
 

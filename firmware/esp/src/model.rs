@@ -3,10 +3,11 @@
 use core::cell::RefCell;
 use core::fmt;
 
-use rillm::source::{Sector, WeightSource};
-use rillm::sources::{Bytes, PastTheEnd};
+use rillm::source::PastTheEnd;
+use rillm::{Bytes, Sector, WeightSource};
+use rillm_boards::Weights;
+use rillm::source::PastTheEnd;
 use rillm_card::{Blocks, Error as CardError, Slot};
-use rillm_console::estimate::Weights;
 
 use crate::{card, flash, platform};
 

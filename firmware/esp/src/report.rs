@@ -4,7 +4,8 @@ use core::fmt::{Result, Write};
 
 use esp_hal::clock::cpu_clock;
 use esp_hal::efuse::chip_revision;
-use rillm_console::number::{Bytes, Grouped};
+use rillm_console::StackUse;
+use rillm_generate::number::Bytes;
 use rillm_watermark::Stack;
 
 use crate::{clock, psram};
@@ -49,9 +50,8 @@ impl Report {
     }
 
     /// The stack's use.
-    pub fn stats(&self, out: &mut dyn Write) -> Result {
-        let [peak, len] = [self.stack.peak(), self.stack.len()].map(|bytes| Grouped(bytes as u64));
-        writeln!(out, "stack: {peak} of {len} bytes at most; there is no heap")
+    pub fn stack(&self) -> StackUse {
+        StackUse { peak: self.stack.peak(), len: self.stack.len() }
     }
 }
 

@@ -5,13 +5,11 @@ use core::convert::Infallible;
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::block_on;
 use rillm::kernels::Dot;
-use rillm::plan::PlanOptions;
+use rillm::{Model, Plan, PlanOptions, block_on};
+use rillm_boards::{BoardSpec, Estimate, Pace, Range, Weights, options};
 use rillm_card::Slot;
-use rillm_console::boards::Board as BoardFacts;
-use rillm_console::estimate::{self, Estimate, Pace, Range, Weights};
-use rillm_console::{Board, StackUse};
+use rillm_console::{Board, Clock, StackUse};
 use rillm_watermark::Stack;
 
 use crate::report::Report;
@@ -31,8 +29,8 @@ pub struct Hardware {
     pub stack: Stack,
 }
 
-/// Serves the console for good. `facts` are the board's as it is described.
-pub fn serve<C, S>(facts: &BoardFacts, mut console: C, card: S, hardware: Hardware) -> !
+/// Serves the console for good, on a board that is as `spec` describes it.
+pub fn serve<C, S>(spec: &BoardSpec, mut console: C, card: S, hardware: Hardware) -> !
 where
     C: Read + ReadReady + Write<Error = Infallible>,
     S: Slot<Error: fmt::Display>,
@@ -45,31 +43,10 @@ where
         stack,
     };
     let external = psram.ok().flatten();
-    let facts = BoardFacts { psram: facts.psram.filter(|_| external.is_some()), ..*facts };
-    let cache_in_large = external.is_none() || !psram::for_weights_alone();
-    let external = external.unwrap_or(spare);
-    let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&facts) };
-    // Of the model that is opened: where it is, and how fast the card is.
-    let found = Cell::new((Weights::Flash, published));
-
-    let check_every = PlanOptions::new(0).check_every;
-    let board = Board {
-        name: facts.name,
-        clock: Some(clock::clock()),
-        plan: &|model| {
-            let (weights, pace) = found.get();
-            PlanOptions { cache_in_large, check_every, ..estimate::options(&facts, &pace, model, weights) }
-        },
-        dot,
-        start: &|out| report.start(out),
-        expect: &|out, model, plan| {
-            let (weights, pace) = found.get();
-            writeln!(out, "{}", Estimate { model, plan, pace, weights, check_every })?;
-            report.ready(out)
-        },
-        stack: &|| Some(StackUse { peak: stack.peak(), len: stack.len() }),
-        stats: &|out| report.stats(out),
-    };
+    let spec = BoardSpec { psram: spec.psram.filter(|_| external.is_some()), ..*spec };
+    let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&spec) };
+    let opened = Cell::new((Weights::Flash, published));
+    let board = EspBoard { spec, report, dot, opened };
     let card = RefCell::new(card);
     let open = async |name: Option<&str>| {
         let opened = model::open(&card, name).await;
@@ -77,12 +54,61 @@ where
             let (weights, rate) = about.pace();
             // What a command takes is in what was measured.
             let card = rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
-            found.set((weights, card.unwrap_or(published)));
+            board.opened.set((weights, card.unwrap_or(published)));
         }
         opened
     };
+    let external = external.unwrap_or(spare);
     loop {
         // A serial line has no end, and what goes wrong on it is passed over.
         let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, internal, external));
+    }
+}
+
+/// What the console knows of the board.
+struct EspBoard {
+    /// As it is described, but without a PSRAM that is not used.
+    spec: BoardSpec,
+    report: Report,
+    dot: Option<Dot>,
+    /// Where the weights of the model are that was opened last, and how fast the board is with them.
+    opened: Cell<(Weights, Pace)>,
+}
+
+impl Board for EspBoard {
+    fn name(&self) -> &str {
+        self.spec.name
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        Some(clock::clock())
+    }
+
+    fn plan_options(&self, model: &Model) -> PlanOptions {
+        let (weights, pace) = self.opened.get();
+        let cache_in_external = self.spec.psram.is_none() || !psram::for_weights_alone();
+        options(&pace, model, weights).cache_in_external(cache_in_external)
+    }
+
+    fn dot(&self) -> Option<Dot> {
+        self.dot
+    }
+
+    fn stack(&self) -> Option<StackUse> {
+        Some(self.report.stack())
+    }
+
+    fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.report.start(out)
+    }
+
+    fn expect(&self, out: &mut dyn fmt::Write, model: &Model, plan: &Plan) -> fmt::Result {
+        let (weights, pace) = self.opened.get();
+        writeln!(out, "{}", Estimate { model, plan, pace, weights })?;
+        self.report.ready(out)
+    }
+
+    fn stats(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        writeln!(out, "{}; there is no heap", self.report.stack())
     }
 }

@@ -20,7 +20,7 @@ mod uart;
 
 use core::fmt::Write;
 
-use rillm::sources::Bytes;
+use rillm::Bytes;
 use rillm_emulated::Emulated;
 
 use crate::model::{About, Error, Model};
@@ -54,14 +54,14 @@ fn main() -> ! {
         }
         Source::Flash(len) => Ok((Model::Flash(Bytes::lent(flash::model(len))), About::Flash)),
     };
+    let memories = [memory::sram(), memory::psram(options.common.psram)];
     let board = Emulated {
         name: "QEMU's sifive_u, RV32IMAC",
         instructions: clock::instructions,
         options: options.common,
         stack,
-        memories: [memory::sram(), memory::psram(options.common.psram)],
     };
-    let (Ok(()), report) = board.serve(Uart::new(), open);
+    let (Ok(()), report) = board.serve(Uart::new(), open, memories);
     #[cfg(feature = "faults")]
     card::report(&bus.borrow(), &mut Uart::new());
     let _ = write!(Uart::new(), "{report}");

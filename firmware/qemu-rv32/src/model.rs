@@ -3,10 +3,10 @@
 use core::fmt;
 
 use embedded_sdmmc::SdCardError;
-use rillm::source::{Sector, WeightSource};
-use rillm::sources::{Bytes, PastTheEnd};
+use rillm::source::PastTheEnd;
+use rillm::{Bytes, Sector, WeightSource};
 use rillm_card::CardFile;
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 
 use crate::card::Card;
 

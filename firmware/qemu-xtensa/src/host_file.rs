@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
+use rillm::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::simcall::{self, Descriptor, Refused};
 

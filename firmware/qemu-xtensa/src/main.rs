@@ -40,15 +40,15 @@ extern "C" fn main() -> ! {
         }
     };
 
+    let memories = [memory::sram(), memory::psram(options.common.psram)];
     let board = Emulated {
         name: "QEMU's Xtensa simulator, dc233c",
         instructions: clock::instructions,
         options: options.common,
         stack,
-        memories: [memory::sram(), memory::psram(options.common.psram)],
     };
     let open = async |name: Option<&str>| host_file::open(name.or(options.model));
-    let (served, report) = board.serve(ConsoleIo, open);
+    let (served, report) = board.serve(ConsoleIo, open, memories);
     let _ = write!(ConsoleIo, "{report}");
     exit(if served.is_ok() { 0 } else { CONSOLE_LOST })
 }

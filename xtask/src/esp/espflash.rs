@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
-use rillm_console::boards::Board;
+use rillm_boards::BoardSpec;
 
 use super::firmware::chip;
 
@@ -45,7 +45,7 @@ pub fn look() -> Result<()> {
 ///
 /// # Errors
 /// espflash is missing or refuses.
-pub fn save_image(board: &Board, elf: &Path, image: &Path) -> Result<()> {
+pub fn save_image(board: &BoardSpec, elf: &Path, image: &Path) -> Result<()> {
     look()?;
     let mut espflash = command("save-image", board);
     espflash.args(["--merge", "--skip-padding"]).args(flash_size(board)).arg(elf).arg(image);
@@ -60,7 +60,7 @@ pub fn save_image(board: &Board, elf: &Path, image: &Path) -> Result<()> {
 ///
 /// # Errors
 /// espflash cannot be started.
-pub fn flash(board: &Board, line: &Line, speed: Speed, elf: &Path, monitor: bool) -> Result<ExitCode> {
+pub fn flash(board: &BoardSpec, line: &Line, speed: Speed, elf: &Path, monitor: bool) -> Result<ExitCode> {
     let mut espflash = command("flash", board);
     espflash.args(["--baud", &speed.baud.to_string()]).args(flash_size(board));
     if monitor {
@@ -73,18 +73,18 @@ pub fn flash(board: &Board, line: &Line, speed: Speed, elf: &Path, monitor: bool
 ///
 /// # Errors
 /// espflash cannot be started.
-pub fn monitor(board: &Board, line: &Line) -> Result<ExitCode> {
+pub fn monitor(board: &BoardSpec, line: &Line) -> Result<ExitCode> {
     look()?;
     hand_over(command("monitor", board), line, None)
 }
 
-fn command(what: &str, board: &Board) -> Command {
+fn command(what: &str, board: &BoardSpec) -> Command {
     let mut espflash = Command::new(ESPFLASH);
     espflash.args([what, "--skip-update-check", "--chip", &chip(board)]);
     espflash
 }
 
-fn flash_size(board: &Board) -> [String; 2] {
+fn flash_size(board: &BoardSpec) -> [String; 2] {
     ["--flash-size".to_owned(), format!("{}mb", board.flash >> 20)]
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, exit};
 use anyhow::{Result, bail};
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use rillm_console::boards::{ALL, Board};
+use rillm_boards::{ALL, BoardSpec};
 use rillm_firmware_builder::{esp, toolchain};
 
 /// A board, and what its firmware has.
@@ -17,7 +17,7 @@ use rillm_firmware_builder::{esp, toolchain};
 pub struct Firmware {
     /// The board: esp32-cam, for example; `list` names them all
     #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
-    pub board: &'static Board,
+    pub board: &'static BoardSpec,
     /// A .rillm file for the flash, in place of the bundled model
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
@@ -74,7 +74,7 @@ impl Firmware {
 pub struct BoardParser;
 
 impl TypedValueParser for BoardParser {
-    type Value = &'static Board;
+    type Value = &'static BoardSpec;
 
     fn parse_ref(
         &self,
@@ -83,7 +83,7 @@ impl TypedValueParser for BoardParser {
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
         let id = value.to_string_lossy();
-        if let Some(board) = Board::named(&id) {
+        if let Some(board) = BoardSpec::named(&id) {
             return Ok(board);
         }
         if id == "list" {
@@ -102,7 +102,7 @@ fn boards() -> String {
 }
 
 /// What a board's chip is called by espflash, and by the package's features: `esp32s3`.
-pub fn chip(board: &Board) -> String {
+pub fn chip(board: &BoardSpec) -> String {
     board.chip.name.to_lowercase().replace('-', "")
 }
 

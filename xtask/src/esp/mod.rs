@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use console::style;
 use emulated_tests::simulate;
-use rillm_console::boards::Board;
+use rillm_boards::BoardSpec;
 use rillm_firmware_builder::root;
 use serde_json::json;
 
@@ -63,7 +63,7 @@ pub struct Flash {
 pub struct Monitor {
     /// The board: esp32-cam, for example; `list` names them all
     #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
-    board: &'static Board,
+    board: &'static BoardSpec,
     #[command(flatten)]
     line: Line,
 }

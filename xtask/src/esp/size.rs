@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection, SectionFlags};
-use rillm_console::number::Grouped;
+use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
 
 /// How the names begin of sections that the chip has in flash, and maps. All others that it has anywhere are in internal RAM.

@@ -1,12 +1,6 @@
 //! What the C interface should give: the engine's own text.
 
-use rillm::block_on;
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::sampler::Sampling;
-use rillm::session::Session;
-use rillm::sources::Bytes;
-use rillm::tokenizer::Decoder;
+use rillm::{Bytes, Decoder, Memory, Model, PlanOptions, Sampling, Session, block_on};
 
 /// The bundled model, or one small enough for an interpreter.
 #[cfg(not(miri))]
@@ -19,7 +13,8 @@ pub fn expected(prompt: &str, tokens: usize, sampling: &Sampling) -> (String, Ve
     let mut source = Bytes::lent(MODEL);
     let model = block_on(Model::open(&mut source)).expect("a model");
     let mut memory = vec![0; 1 << 20];
-    let mut session = Session::new(&model, source, &PlanOptions::new(memory.len()), &mut memory).expect("room");
+    let mut session =
+        Session::new(&model, source, Memory::internal(&mut memory), &PlanOptions::default()).expect("room");
     block_on(session.push_text(prompt)).expect("room");
     let mut decoder = if prompt.is_empty() { model.tokenizer().decoder() } else { Decoder::new(false) };
     let mut text = String::new();

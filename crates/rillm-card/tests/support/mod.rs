@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
-use rillm::source::{Sector, WeightSource};
+use rillm::{Sector, WeightSource};
 use rillm_card::{Blocks, CardFile, Error};
 
 pub const BLOCK: usize = 512;

@@ -1,15 +1,13 @@
 //! A byte console that types a script, and a board.
 
-use core::fmt::{self, Display};
+use core::fmt::Display;
 use std::cell::Cell;
 use std::collections::VecDeque;
 
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
-use rillm::block_on;
-use rillm::plan::PlanOptions;
-use rillm::source::WeightSource;
-use rillm::sources::Bytes;
-use rillm_console::{Board, Clock, StackUse, summary::Unit};
+use rillm::{Bytes, WeightSource, block_on};
+use rillm_console::{Board, Clock, StackUse};
+use rillm_generate::Unit;
 
 pub static MODEL: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
@@ -96,16 +94,22 @@ fn ticks() -> u32 {
     TICKS.get()
 }
 
-pub fn board() -> Board<'static> {
-    Board {
-        name: "a test",
-        clock: Some(Clock { ticks, unit: Unit::Count("steps") }),
-        plan: &|_| PlanOptions::new(0),
-        dot: None,
-        start: &|_| Ok(()),
-        expect: &|_, _, _| Ok(()),
-        stack: &|| Some(StackUse { peak: 1234, len: 4096 }),
-        stats: &|f: &mut dyn fmt::Write| writeln!(f, "stack: 1,234 bytes at most"),
+/// A board with a clock of this unit, or without one.
+pub struct TestBoard(pub Option<Unit>);
+
+pub const BOARD: TestBoard = TestBoard(Some(Unit::Count("steps")));
+
+impl Board for TestBoard {
+    fn name(&self) -> &str {
+        "a test"
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        self.0.map(|unit| Clock { ticks, unit })
+    }
+
+    fn stack(&self) -> Option<StackUse> {
+        Some(StackUse { peak: 1234, len: 4096 })
     }
 }
 
@@ -119,7 +123,7 @@ pub fn run<S: WeightSource<Error: Display>, E: Display>(
     open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), E>,
 ) -> String {
     let mut ram = vec![0; RAM];
-    block_on(rillm_console::run(&mut *script, &board(), open, &mut ram, &mut [])).expect("a console");
+    block_on(rillm_console::run(&mut *script, &BOARD, open, &mut ram, &mut [])).expect("a console");
     line_ends_are_whole(&script.seen());
     script.seen()
 }

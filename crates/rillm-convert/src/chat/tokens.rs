@@ -1,11 +1,9 @@
 //! The texts between what is said as tokens, cut out of whole conversations.
 
-use rillm::block_on;
-use rillm::counted::SectorReader;
 use rillm::format::{ChatHeader, ChatPart, Section, SectionKind, TokenKind};
-use rillm::source::SECTOR_LEN;
-use rillm::sources::Bytes;
+use rillm::source::SectorReader;
 use rillm::tokenizer::{Scratch, Tokenizer};
+use rillm::{Bytes, SECTOR_LEN, block_on};
 
 use super::Unfollowable;
 use super::form::Form;

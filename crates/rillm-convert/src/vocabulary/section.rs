@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rillm::source::SECTOR_LEN;
+use rillm::SECTOR_LEN;
 use rillm::tokenizer::layout::{
     AddedHead, AddedPass, BYTES_AT, BytesHeader, CharEntry, CharsHeader, Kind, MAX_PROBES, MAX_RANKS, MAX_TOKENS,
     PairEntry, PrefixSpace, SPACE_MARK, TableHeader, TokenizerHeader, WordStart,

@@ -1,10 +1,10 @@
 //! Where everything lies, settled before anything is written.
 
+use rillm::SECTOR_LEN;
 use rillm::format::{
     EmbeddingHeader, Header, KeyBits, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorHeader, TensorKind,
     TokenKind,
 };
-use rillm::source::SECTOR_LEN;
 
 use super::{MAX_TOKEN_TEXT, Options, TokenizerSections, WIDE_HEAD, WriteError};
 use crate::checkpoint::Checkpoint;

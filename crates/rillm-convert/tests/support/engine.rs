@@ -3,11 +3,10 @@
 // Every file of tests is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
-use rillm::counted::{Counted, SectorReader};
-use rillm::error::Error;
 use rillm::format::{Section, SectionKind};
-use rillm::source::{SECTOR_LEN, Sector, WeightSource};
-use rillm::tokenizer::{Decoder, Encoder, Scratch, Tokenizer};
+use rillm::source::{Counted, SectorReader};
+use rillm::tokenizer::{Encoder, Scratch, Tokenizer};
+use rillm::{Decoder, Error, SECTOR_LEN, Sector, WeightSource};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::Value;
 

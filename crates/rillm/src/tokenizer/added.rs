@@ -5,9 +5,9 @@ use core::ops::Range;
 use super::Tokenizer;
 use super::layout::{ADDED_HEAD_LEN, AddedHead, AddedPass, SPACE_MARK};
 use super::text::Text;
-use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::in_range;
+use crate::source::SectorReader;
 use crate::source::WeightSource;
 
 /// An added token found in a text.

@@ -6,8 +6,8 @@ use super::normal::Normal;
 use super::splits::Scan;
 use super::text::Text;
 use super::window::{Merges, Symbol, WORD_LEN};
-use crate::counted::SectorReader;
 use crate::error::Error;
+use crate::source::SectorReader;
 use crate::source::WeightSource;
 
 /// What words of bytes need besides the window.

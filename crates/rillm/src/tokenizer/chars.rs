@@ -3,8 +3,8 @@
 use super::encode::Words;
 use super::layout::{CharsHeader, SPACE_MARK, WordStart};
 use super::window::{Merges, Symbol, WORD_LEN};
-use crate::counted::SectorReader;
 use crate::error::Error;
+use crate::source::SectorReader;
 use crate::source::WeightSource;
 
 impl Words<'_> {

@@ -65,11 +65,17 @@ impl<'a> Iterator for Printed<'a> {
     }
 }
 
+/// A decoder for text that goes on after what was printed already, such as a prompt.
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(false)
+    }
+}
+
 impl Decoder {
     /// A decoder at the start of a text, which loses its first space where `strip_space`.
     ///
-    /// [`Tokenizer::decoder`](super::Tokenizer::decoder) knows which. For text that goes on after what was printed
-    /// already, it is false.
+    /// [`Tokenizer::decoder`](super::Tokenizer::decoder) knows which.
     pub const fn new(strip_space: bool) -> Self {
         Self {
             strip_space,

@@ -6,8 +6,8 @@ use super::layout::{AddedPass, Kind, PrefixSpace, SPACE_MARK};
 use super::text::Text;
 use super::window::{WORD_LEN, Window};
 use super::wordpiece::Known;
-use crate::counted::SectorReader;
 use crate::error::Error;
+use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
 
 /// 64-bit places that one sector takes.

@@ -29,9 +29,9 @@ pub use decode::{Decoder, Printed};
 pub use encode::{Encoder, Scratch};
 pub use window::WORD_LEN;
 
-use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::{FormatError, Section, in_range};
+use crate::source::SectorReader;
 use crate::source::WeightSource;
 use layout::TokenizerHeader;
 

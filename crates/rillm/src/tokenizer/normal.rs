@@ -3,9 +3,9 @@
 use super::Tokenizer;
 use super::layout::{BytesHeader, NormalEntry, TableHeader};
 use super::unicode::is_normal_start;
-use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::{FormatError, in_range};
+use crate::source::SectorReader;
 use crate::source::WeightSource;
 
 /// Decomposed characters that are ordered and composed together.

@@ -5,9 +5,9 @@ use super::layout::{
     BYTES_AT, CharEntry, CharsHeader, Entry, NONE_BYTE, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token,
 };
 use super::window::Merges;
-use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::u32_at;
+use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
 
 /// The longest entry.

@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use super::Tokenizer;
 use super::layout::{MAX_RANKS, TableHeader};
-use crate::counted::SectorReader;
 use crate::error::Error;
+use crate::source::SectorReader;
 use crate::source::WeightSource;
 
 /// Characters, or bytes, of the longest word that is merged as a whole.

@@ -8,10 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
-use rillm::model::Model;
-use rillm::plan::PlanOptions;
-use rillm::session::Session;
-use rillm::source::{Sector, WeightSource};
+use rillm::{Memory, Model, PlanOptions, Sector, Session, WeightSource};
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
@@ -123,7 +120,7 @@ pub fn session<'m, S: WeightSource>(
     options: &PlanOptions,
     memory: &'m mut [u8],
 ) -> Session<'m, S> {
-    Session::new(model, source, options, memory).unwrap()
+    Session::new(model, source, Memory::internal(memory), options).unwrap()
 }
 
 /// A source that flips a bit of what the `flipped`th read brings, counted from 0, at a byte of the file.

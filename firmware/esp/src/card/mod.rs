@@ -9,7 +9,7 @@ use core::fmt;
 
 use esp_hal::time::Instant;
 use rillm_card::{Blocks, CardFile, Error, Facts, Slot, insert};
-use rillm_console::number::Count;
+use rillm_generate::number::Count;
 
 #[cfg(feature = "sdmmc")]
 pub use sdmmc::{SdHost, SdmmcCard, pull_up, sdmmc};

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use esp_hal::Blocking;
 use esp_hal::uart::Uart;
-use rillm::source::SECTOR_LEN;
+use rillm::SECTOR_LEN;
 use rillm_card::{Blocks, Found, Mode, Slot};
 
 use super::Parts;

@@ -4,7 +4,7 @@ mod characters;
 
 use std::collections::HashSet;
 
-use rillm::source::SECTOR_LEN;
+use rillm::SECTOR_LEN;
 use rillm::tokenizer::layout::wordpiece::{
     BUCKET_ROOM, BucketHead, CharRecord, MAX_PIECE_LEN, MAX_WORD_CHARS, PieceHash, PieceHead, WordPieceHeader,
 };

@@ -1,9 +1,9 @@
 //! A text as the vocabulary spells it: one character after the other, with what the file makes of each.
 
 use super::Tables;
-use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::{FormatError, in_range};
+use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::layout::wordpiece::{BLOCK_CHARS, BLOCKS_AT, CharKind, CharRecord, INDEX_AT, MAX_SPELLING};
 use crate::tokenizer::text::Text;

@@ -1,9 +1,9 @@
 //! A word in pieces: the longest that it starts with, then the longest that its rest starts with.
 
 use super::Tables;
-use crate::counted::SectorReader;
 use crate::error::Error;
 use crate::format::in_range;
+use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::layout::token;
 use crate::tokenizer::layout::wordpiece::{BUCKET_HEAD_LEN, BucketHead, PIECE_HEAD_LEN, PieceHash, PieceHead};

@@ -1,20 +1,7 @@
 //! A source that counts what is read from it, and small reads through one sector of memory.
 
-use crate::clock::{Stopwatch, Ticks};
-use crate::source::{SECTOR_LEN, Sector, WeightSource};
-
-/// What was read since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Calls of [`WeightSource::read`].
-    pub reads: u64,
-    /// Bytes that they asked for.
-    pub bytes: u64,
-    /// Reads that did not start where the one before ended; the first one counts.
-    pub seeks: u64,
-    /// Bytes used where they lay in memory: pinned, or lent by the source.
-    pub resident_bytes: u64,
-}
+use super::{SECTOR_LEN, Sector, WeightSource};
+use crate::stats::{Clock, Stage, Stopwatch, Traffic};
 
 /// A source and the count of its reads.
 #[derive(Debug)]
@@ -36,12 +23,14 @@ impl<S: WeightSource> Counted<S> {
         self.traffic
     }
 
-    pub(crate) fn watch(&mut self) -> &mut Stopwatch {
-        &mut self.watch
+    /// Counts the ticks of `clock` from now on.
+    pub(crate) fn set_clock(&mut self, clock: Clock) {
+        self.watch.clock = Some(clock);
     }
 
-    pub(crate) fn ticks(&self) -> Ticks {
-        self.watch.ticks
+    /// Ticks of the reads.
+    pub(crate) fn watch(&self) -> &Stopwatch {
+        &self.watch
     }
 
     /// Counts bytes that were used without a read.
@@ -66,8 +55,8 @@ impl<S: WeightSource> WeightSource for Counted<S> {
         let start = self.watch.now();
         let result = self.inner.read(first, buf).await;
         let ticks = self.watch.since(start);
-        self.watch.ticks.read += ticks;
-        self.watch.ticks.wait += ticks;
+        self.watch.add(Stage::Read, ticks);
+        self.watch.add(Stage::Wait, ticks);
         result?;
         self.next = Sector(first.0 + (buf.len() / SECTOR_LEN) as u32);
         Ok(())

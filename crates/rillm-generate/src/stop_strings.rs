@@ -3,21 +3,21 @@
 use core::fmt;
 
 /// Stop strings that a text can have.
-pub const MOST: usize = 4;
+pub const MOST_STOP_STRINGS: usize = 4;
 /// Bytes of a stop string at most.
-pub const LONGEST: usize = 64;
+pub const LONGEST_STOP_STRING: usize = 64;
 
 /// Why strings were refused as stop strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopError {
     /// One is empty.
     Empty,
-    /// One is longer than [`LONGEST`].
+    /// One is longer than [`LONGEST_STOP_STRING`].
     TooLong {
         /// Its bytes.
         len: usize,
     },
-    /// There are more than [`MOST`].
+    /// There are more than [`MOST_STOP_STRINGS`].
     TooMany {
         /// So many.
         count: usize,
@@ -29,10 +29,10 @@ impl fmt::Display for StopError {
         match self {
             Self::Empty => f.write_str("a stop string is empty; give it a character"),
             Self::TooLong { len } => {
-                write!(f, "a stop string has {len} bytes and may have {LONGEST}; give the beginning of it")
+                write!(f, "a stop string has {len} bytes and may have {LONGEST_STOP_STRING}; give the beginning of it")
             }
             Self::TooMany { count } => {
-                write!(f, "there are {count} stop strings and may be {MOST}; give the likeliest ones")
+                write!(f, "there are {count} stop strings and may be {MOST_STOP_STRINGS}; give the likeliest ones")
             }
         }
     }
@@ -44,69 +44,68 @@ impl core::error::Error for StopError {}
 /// and nothing after one was found.
 ///
 /// The first that is complete ends the text; of those complete at once, the longest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StopStrings<'s> {
     strings: &'s [&'s str],
     /// For each string, how many bytes of its beginning the text so far ends with.
-    matched: [usize; MOST],
+    matched: [usize; MOST_STOP_STRINGS],
     found: bool,
 }
 
 impl<'s> StopStrings<'s> {
-    /// For these strings; none let everything through at once.
+    /// For these strings. None, as the default, let everything through at once.
     ///
     /// # Errors
     /// [`StopError`]: one of them is empty or too long, or there are too many.
     pub fn new(strings: &'s [&'s str]) -> Result<Self, StopError> {
-        if strings.len() > MOST {
+        if strings.len() > MOST_STOP_STRINGS {
             return Err(StopError::TooMany { count: strings.len() });
         }
         for string in strings {
             match string.len() {
                 0 => return Err(StopError::Empty),
-                len if len > LONGEST => return Err(StopError::TooLong { len }),
+                len if len > LONGEST_STOP_STRING => return Err(StopError::TooLong { len }),
                 _ => {}
             }
         }
-        Ok(Self { strings, ..Self::NONE })
+        Ok(Self { strings, ..Self::default() })
     }
 
-    /// No strings.
-    pub(crate) const NONE: Self = Self { strings: &[], matched: [0; MOST], found: false };
-
-    /// Takes the text's next piece, and gives what is certain by now: two pieces to be printed in this order, either of them
-    /// often empty.
-    pub fn push<'a>(&'a mut self, piece: &'a str) -> [&'a str; 2] {
+    /// Takes the text's next pieces. What is certain by now is the text that is returned, and then so many bytes of the
+    /// pieces.
+    pub(crate) fn push<'a>(&mut self, pieces: impl Iterator<Item = &'a str>) -> (&'s str, usize) {
         if self.found {
-            return ["", ""];
+            return ("", 0);
         }
         let held = self.held();
+        let mut len = held.len();
         let mut certain = None;
-        for (at, byte) in piece.bytes().enumerate() {
+        for byte in pieces.flat_map(str::bytes) {
+            len += 1;
             for (string, matched) in self.strings.iter().zip(&mut self.matched) {
                 *matched = advance(string.as_bytes(), *matched, byte);
             }
             let complete = self.strings.iter().zip(self.matched).filter(|(string, matched)| string.len() == *matched);
-            certain = complete.map(|(_, len)| held.len() + at + 1 - len).min();
+            certain = complete.map(|(string, _)| len - string.len()).min();
             self.found = certain.is_some();
             if self.found {
                 break;
             }
         }
         // The text consists of whole characters, and so do the strings: all of these are places between two.
-        let certain = certain.unwrap_or_else(|| held.len() + piece.len() - self.held().len());
-        [&held[..certain.min(held.len())], &piece[..certain.saturating_sub(held.len())]]
+        let certain = certain.unwrap_or_else(|| len - self.held().len());
+        (&held[..certain.min(held.len())], certain.saturating_sub(held.len()))
     }
 
     /// Ends the text: what was held back, if no stop string was found.
-    pub fn finish(&mut self) -> &'s str {
+    pub(crate) fn finish(&mut self) -> &'s str {
         let held = if self.found { "" } else { self.held() };
-        self.matched = [0; MOST];
+        self.matched = [0; MOST_STOP_STRINGS];
         held
     }
 
     /// Whether a stop string has ended the text.
-    pub fn found(&self) -> bool {
+    pub(crate) fn found(&self) -> bool {
         self.found
     }
 
@@ -136,7 +135,8 @@ mod tests {
         let mut stops = StopStrings::new(strings).unwrap();
         let mut text = String::new();
         for piece in pieces {
-            text.extend(stops.push(piece));
+            let (held, len) = stops.push([*piece].into_iter());
+            text.extend([held, &piece[..len]]);
         }
         let before = text.clone();
         text.push_str(stops.finish());
@@ -174,11 +174,14 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        let long = "x".repeat(LONGEST + 1);
-        assert_eq!(StopStrings::new(&[&long]).unwrap_err(), StopError::TooLong { len: LONGEST + 1 });
+        let long = "x".repeat(LONGEST_STOP_STRING + 1);
+        assert_eq!(StopStrings::new(&[&long]).unwrap_err(), StopError::TooLong { len: LONGEST_STOP_STRING + 1 });
         assert_eq!(StopStrings::new(&["a", ""]).unwrap_err(), StopError::Empty);
-        assert_eq!(StopStrings::new(&["a"; MOST + 1]).unwrap_err(), StopError::TooMany { count: MOST + 1 });
-        assert!(StopStrings::new(&[&long[1..]; MOST]).is_ok());
+        assert_eq!(
+            StopStrings::new(&["a"; MOST_STOP_STRINGS + 1]).unwrap_err(),
+            StopError::TooMany { count: MOST_STOP_STRINGS + 1 }
+        );
+        assert!(StopStrings::new(&[&long[1..]; MOST_STOP_STRINGS]).is_ok());
     }
 
     /// The same by looking at every beginning of the text.
@@ -197,7 +200,7 @@ mod tests {
 
         #[test]
         fn any_text_in_any_pieces(
-            strings in prop::collection::vec("[abé狐]{1,4}", 0..=MOST), pieces in prop::collection::vec("[abé狐è]{0,6}", 0..8),
+            strings in prop::collection::vec("[abé狐]{1,4}", 0..=MOST_STOP_STRINGS), pieces in prop::collection::vec("[abé狐è]{0,6}", 0..8),
         ) {
             let strings: Vec<&str> = strings.iter().map(String::as_str).collect();
             let whole: String = pieces.concat();

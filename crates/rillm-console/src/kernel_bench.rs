@@ -6,8 +6,8 @@ use core::hint::black_box;
 use rillm::kernels::Rows;
 
 use crate::Clock;
-use crate::number::Hundredths;
-use crate::summary::{Unit, micros};
+use rillm_generate::number::Hundredths;
+use rillm_generate::{Unit, micros};
 
 /// Values of the longest row, and how many of such rows there are. Small, because all of it is on the stack.
 const COLS: usize = 1024;
@@ -28,9 +28,9 @@ const ENOUGH: u64 = 500;
 const TIMED: [usize; 4] = [128, 192, 352, 1024];
 
 /// What `/bench` says.
-pub struct BenchReport(pub Option<Clock>);
+pub struct KernelBench(pub Option<Clock>);
 
-impl fmt::Display for BenchReport {
+impl fmt::Display for KernelBench {
     #[inline(never)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut matrix = Matrix { bytes: Aligned([0; ROWS * ROW_LEN]), x: Aligned([0; COLS]), noise: 1 };
@@ -177,7 +177,7 @@ mod tests {
     fn every_clock_has_its_unit() {
         let report = |step, unit| {
             STEP.store(step, Relaxed);
-            BenchReport(Some(Clock { ticks, unit })).to_string()
+            KernelBench(Some(Clock { ticks, unit })).to_string()
         };
         // A clock that goes on by a tick between two looks is looked at 64 times; one of 2,560 ticks once.
         let coarse = report(1, Unit::Time { per_second: 1000 });
@@ -197,6 +197,6 @@ mod tests {
             )),
             "{fine}"
         );
-        assert_eq!(BenchReport(None).to_string().lines().count(), 1);
+        assert_eq!(KernelBench(None).to_string().lines().count(), 1);
     }
 }

@@ -3,7 +3,16 @@
 //! A [`WeightSource`] reads whole sectors into a buffer, or lends the file's bytes where they already lie in memory.
 //! Everything else the engine needs of a card, a flash or a file is built on these two methods.
 
+mod bytes;
+mod counted;
+mod faulty;
+
 use core::future::Future;
+
+pub use bytes::{Bytes, PastTheEnd};
+pub(crate) use counted::lent;
+pub use counted::{Counted, SectorReader};
+pub use faulty::{Fault, Faulty};
 
 /// Bytes of a sector, the unit of every read. SD cards read nothing smaller.
 pub const SECTOR_LEN: usize = 512;

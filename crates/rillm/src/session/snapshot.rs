@@ -83,7 +83,7 @@ impl<E: fmt::Display> fmt::Display for RestoreError<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> core::error::Error for RestoreError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for RestoreError<E> {}
 
 /// What a saved session starts with.
 struct Head {

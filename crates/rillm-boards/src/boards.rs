@@ -3,23 +3,10 @@
 //! The firmware takes its memory's size from here, and `rillm plan --board` everything: the two cannot differ. Nobody has
 //! measured any of this on the boards themselves. Each [`Figure`] says where it comes from.
 
-use crate::estimate::{Cpu, Range};
+use rillm::MemoryLen;
 
-/// A range, and where it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figure {
-    /// The lowest and the highest that it may be.
-    pub range: Range,
-    /// Where it is from.
-    pub source: &'static str,
-}
-
-impl Figure {
-    /// A figure from `low` to `high`.
-    pub const fn new(low: u64, high: u64, source: &'static str) -> Self {
-        Self { range: Range { low, high }, source }
-    }
-}
+use crate::figure::Figure;
+use crate::instructions::Cpu;
 
 /// How a card is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +47,7 @@ impl Bus {
     }
 
     /// Whether the processor computes while a chunk is read.
-    pub const fn reads_by_itself(self) -> bool {
+    pub const fn has_dma(self) -> bool {
         matches!(self, Self::Sdmmc)
     }
 
@@ -87,7 +74,7 @@ pub struct Chip {
     /// Bytes of internal RAM that the firmware gives to the engine, in one piece. The linker refuses what leaves less than 32 KiB
     /// for the stack; docs/performance.md has what is left.
     pub sram: usize,
-    /// Bytes of internal RAM that are not in one piece with it: the engine's second memory where there is no PSRAM.
+    /// Bytes of internal RAM that are not in one piece with it: the engine's external memory in place of PSRAM where there is none.
     pub spare: usize,
     /// Bytes of flash that can be mapped as data.
     pub mapped: usize,
@@ -104,9 +91,9 @@ pub struct Psram {
     pub rate: Figure,
 }
 
-/// A board.
+/// What is known of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Board {
+pub struct BoardSpec {
     /// What it is called on command lines, and its file in `firmware/esp/examples`.
     pub id: &'static str,
     /// What its maker calls it.
@@ -121,22 +108,27 @@ pub struct Board {
     pub card: Bus,
 }
 
-impl Board {
+impl BoardSpec {
     /// The board that is called `id`.
     pub fn named(id: &str) -> Option<&'static Self> {
         ALL.iter().find(|board| board.id == id).copied()
     }
 
-    /// Bytes of the engine's second memory.
-    pub const fn large_len(&self) -> usize {
+    /// The memory that the firmware gives to the engine.
+    pub const fn memory(&self) -> MemoryLen {
+        MemoryLen { internal: self.chip.sram, external: self.external_len() }
+    }
+
+    /// Bytes of the engine's external memory.
+    pub const fn external_len(&self) -> usize {
         match self.psram {
             Some(psram) => psram.len,
             None => self.chip.spare,
         }
     }
 
-    /// What the engine's second memory is.
-    pub const fn large_name(&self) -> &'static str {
+    /// What the engine's external memory is.
+    pub const fn external_name(&self) -> &'static str {
         if self.psram.is_some() { "PSRAM" } else { "more SRAM" }
     }
 
@@ -225,7 +217,7 @@ pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, mapped: (4 
 pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C6 };
 
 /// A camera board with a card slot and PSRAM: 8 MB of it on many, of which the chip maps 4 MiB.
-pub const ESP32_CAM: Board = Board {
+pub const ESP32_CAM: BoardSpec = BoardSpec {
     id: "esp32-cam",
     name: "AI-Thinker ESP32-CAM",
     chip: &ESP32,
@@ -235,11 +227,11 @@ pub const ESP32_CAM: Board = Board {
 };
 
 /// A module with PSRAM, and a card slot wired for SPI.
-pub const ESP32_WROVER: Board =
-    Board { id: "esp32-wrover", name: "ESP32-WROVER with a card slot", card: Bus::Spi, ..ESP32_CAM };
+pub const ESP32_WROVER: BoardSpec =
+    BoardSpec { id: "esp32-wrover", name: "ESP32-WROVER with a card slot", card: Bus::Spi, ..ESP32_CAM };
 
 /// The variant N16R8, and a card slot wired to it.
-pub const ESP32_S3_DEVKITC: Board = Board {
+pub const ESP32_S3_DEVKITC: BoardSpec = BoardSpec {
     id: "esp32-s3-devkitc",
     name: "ESP32-S3-DevKitC-1 N16R8 with a card slot",
     chip: &ESP32_S3,
@@ -249,7 +241,7 @@ pub const ESP32_S3_DEVKITC: Board = Board {
 };
 
 /// Its card slot is wired for SPI.
-pub const XIAO_ESP32S3_SENSE: Board = Board {
+pub const XIAO_ESP32S3_SENSE: BoardSpec = BoardSpec {
     id: "xiao-esp32s3-sense",
     name: "Seeed XIAO ESP32S3 Sense",
     flash: 8 << 20,
@@ -258,7 +250,7 @@ pub const XIAO_ESP32S3_SENSE: Board = Board {
 };
 
 /// No PSRAM, no SD host.
-pub const ESP32_C3_SPI: Board = Board {
+pub const ESP32_C3_SPI: BoardSpec = BoardSpec {
     id: "esp32-c3",
     name: "ESP32-C3 with a card slot",
     chip: &ESP32_C3,
@@ -268,13 +260,13 @@ pub const ESP32_C3_SPI: Board = Board {
 };
 
 /// No PSRAM, no SD host.
-pub const ESP32_C6_SPI: Board =
-    Board { id: "esp32-c6", name: "ESP32-C6 with a card slot", chip: &ESP32_C6, ..ESP32_C3_SPI };
+pub const ESP32_C6_SPI: BoardSpec =
+    BoardSpec { id: "esp32-c6", name: "ESP32-C6 with a card slot", chip: &ESP32_C6, ..ESP32_C3_SPI };
 
 /// Espressif's evaluation board.
-pub const ESP32_P4_EV: Board = Board {
+pub const ESP32_P4_EV: BoardSpec = BoardSpec {
     id: "esp32-p4",
-    name: "ESP32-P4-Function-EV-Board",
+    name: "ESP32-P4-Function-EV-BoardSpec",
     chip: &ESP32_P4,
     psram: Some(Psram { len: 32 << 20, rate: HEX }),
     flash: 16 << 20,
@@ -282,7 +274,7 @@ pub const ESP32_P4_EV: Board = Board {
 };
 
 /// All of them.
-pub static ALL: [&Board; 7] =
+pub static ALL: [&BoardSpec; 7] =
     [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_C3_SPI, &ESP32_C6_SPI, &ESP32_P4_EV];
 
 #[cfg(test)]
@@ -292,7 +284,7 @@ mod tests {
     #[test]
     fn boards_are_found_by_name_and_make_sense() {
         for (index, board) in ALL.iter().enumerate() {
-            assert_eq!(Board::named(board.id).map(|found| found.name), Some(board.name));
+            assert_eq!(BoardSpec::named(board.id).map(|found| found.name), Some(board.name));
             assert!(ALL[..index].iter().all(|other| other.id != board.id), "{}", board.id);
             let chip = board.chip;
             assert!(chip.sram < 1 << 20 && chip.sram.is_multiple_of(1 << 10), "{}", board.id);
@@ -304,6 +296,6 @@ mod tests {
                 assert!(!figure.source.is_empty());
             }
         }
-        assert_eq!(Board::named("esp8266"), None);
+        assert_eq!(BoardSpec::named("esp8266"), None);
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt::{self, Write as _};
 
 use heapless::String;
-use rillm::sampler::Q16;
+use rillm::Q16;
 
 /// Fraction digits that count; what is below them is far below a [`Q16`]'s last bit.
 const FRACTION_DIGITS: usize = 14;
@@ -146,8 +146,10 @@ impl fmt::Display for Word {
 /// Shows a quotient with one digit after the point, rounded; 0.0 where there is nothing to divide by. Both numbers are below
 /// 2^59: 128-bit division is long on a small chip, and not every compiler for one has it right.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tenths {
+pub struct Tenths {
+    /// The dividend.
     pub of: u64,
+    /// The divisor.
     pub by: u64,
 }
 
@@ -162,8 +164,10 @@ impl fmt::Display for Tenths {
 /// Shows a quotient with two digits after the point, rounded; 0.00 where there is nothing to divide by. Of numbers below
 /// 2^56.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hundredths {
+pub struct Hundredths {
+    /// The dividend.
     pub of: u64,
+    /// The divisor.
     pub by: u64,
 }
 

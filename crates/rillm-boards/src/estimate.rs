@@ -1,0 +1,318 @@
+//! What a token will take on a board: a model of the board, not a measurement.
+//!
+//! Instructions are counted on emulated processors, bandwidths are published figures or what a board measured itself, and
+//! cycles an instruction are a range between what a pipeline does at best and what others measured. Everything is a
+//! [`Range`], in integers. Microseconds are rounded down.
+
+use core::fmt;
+
+use rillm::plan::{Buffer, Region};
+use rillm::{CHECK_EVERY, Model, Plan, PlanOptions, Residency, Traffic};
+
+use rillm_generate::number::Hundredths;
+
+use crate::boards::BoardSpec;
+use crate::figure::Range;
+use crate::instructions::{Cpu, Instructions};
+
+/// Where the weights are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// In a file on the card.
+    Card,
+    /// In flash that is mapped.
+    Flash,
+}
+
+/// How fast a board is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Its processor.
+    pub cpu: &'static Cpu,
+    /// The processor's clock.
+    pub mhz: u32,
+    /// Cores that share rows.
+    pub cores: u32,
+    /// Bytes a second within a read from the card.
+    pub card: Range,
+    /// Microseconds a read from the card besides.
+    pub command: Range,
+    /// The processor computes while a chunk is read.
+    pub has_dma: bool,
+    /// Bytes a second from the external memory.
+    pub external: Range,
+    /// Bytes a second from mapped flash.
+    pub flash: Range,
+}
+
+impl Pace {
+    /// The pace of `board` by published figures. A board that measured its card's rate puts that in.
+    pub fn of(board: &BoardSpec) -> Self {
+        let chip = board.chip;
+        Self {
+            cpu: chip.cpu,
+            mhz: chip.mhz,
+            cores: chip.cores,
+            card: board.card.rate().range,
+            command: board.card.command().range,
+            has_dma: board.card.has_dma(),
+            // Internal RAM is not waited for.
+            external: board.psram.map_or(Range::exactly(u64::MAX), |psram| psram.rate.range),
+            flash: chip.flash_rate.range,
+        }
+    }
+
+    /// Microseconds of `instructions`. Two cores share rows evenly at best; at worst handing them over costs a tenth.
+    fn computing(&self, instructions: Instructions) -> Range {
+        let cores = u64::from(self.cores.max(1));
+        let rows = instructions.rows.over(cores);
+        let handing_over = if cores > 1 { rows.high / 10 } else { 0 };
+        let all = Range { high: rows.high.saturating_add(handing_over), ..rows }.plus(instructions.rest);
+        let cycles = all.zip(self.cpu.cycles.range, u64::saturating_mul).over(100);
+        cycles.over(self.mhz.into())
+    }
+
+    /// Microseconds of reading `traffic` from the card.
+    fn reading(&self, traffic: Traffic) -> Range {
+        self.card.microseconds(traffic.bytes).plus(self.command.times(traffic.reads))
+    }
+}
+
+/// What is expected of a model with a plan on a board. Where the card is read by DMA, what is pinned is taken to lie among
+/// what is read, as [`options`] has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Estimate<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// The board.
+    pub pace: Pace,
+    /// Where the weights are.
+    pub weights: Weights,
+}
+
+impl Estimate<'_> {
+    /// Microseconds of a token of an answer that looks at `positions`.
+    pub fn token(&self, positions: u64) -> Range {
+        let checksum = self.checksum().over(CHECK_EVERY.into());
+        let work = Instructions::of(self.model.header(), self.pace.cpu, positions, true);
+        let work = Instructions { rest: work.rest.plus(checksum), ..work };
+        self.pass(work, self.plan.pass_traffic(self.model, true), self.cache(positions)).plus(self.embedding())
+    }
+
+    /// Microseconds from the end of a prompt of `tokens`, at least one, to the first token of the answer, in a session that
+    /// has read what it keeps.
+    pub fn prompt(&self, tokens: u64) -> Range {
+        let header = self.model.header();
+        let batch = self.plan.batch.max(1) as u64;
+        let passes = tokens.max(1).div_ceil(batch);
+        let mut sum = self.embedding().times(tokens);
+        for pass in 0..passes {
+            let (first, last) = (pass * batch, ((pass + 1) * batch).min(tokens.max(1)));
+            let is_last = pass + 1 == passes;
+            // On average, of those that are no more than prompt.
+            let positions = (first + last).div_ceil(2);
+            let earlier = Instructions::of(header, self.pace.cpu, positions, false);
+            // In the last pass every token goes through all layers but the head.
+            let work = if is_last {
+                earlier.times(last - first - 1).plus(Instructions::of(header, self.pace.cpu, last, true))
+            } else {
+                earlier.times(last - first)
+            };
+            let cache = self.cache(positions).saturating_mul(last - first);
+            sum = sum.plus(self.pass(work, self.plan.pass_traffic(self.model, is_last), cache));
+        }
+        sum
+    }
+
+    /// Microseconds that the first prompt takes besides: reading what is kept, and a checksum of all weights.
+    pub fn start(&self) -> Range {
+        let checksum = Instructions { rest: self.checksum(), ..Instructions::default() };
+        // A span before each of a token's reads, or all of it in pieces.
+        let spans = match self.plan.residency {
+            Residency::Front => 0,
+            Residency::Spread { .. } => self.plan.pass_traffic(self.model, true).reads,
+        };
+        let reads = spans.max((self.plan.resident as u64).div_ceil(CHUNK));
+        let kept = Traffic { reads, bytes: self.plan.resident as u64, ..Traffic::default() };
+        let reading = if self.plan.resident > 0 { self.pace.reading(kept) } else { Range::default() };
+        self.pace.computing(checksum).plus(reading)
+    }
+
+    fn checksum(&self) -> Range {
+        let of = self.model.tape_len();
+        self.pace.cpu.checksum.range.times(of)
+    }
+
+    fn embedding(&self) -> Range {
+        match self.weights {
+            Weights::Card => self.pace.reading(self.plan.embedding_traffic(self.model, 0)),
+            Weights::Flash => Range::default(),
+        }
+    }
+
+    /// Bytes of the cache in the external memory that a token at `positions` reads.
+    fn cache(&self, positions: u64) -> u64 {
+        let bytes = self.in_external(Buffer::KvCache);
+        bytes.saturating_mul(positions) / (self.plan.context as u64).max(1)
+    }
+
+    fn in_external(&self, buffer: Buffer) -> u64 {
+        let mut rows = self.plan.allocations().into_iter();
+        rows.find(|row| row.buffer == buffer && row.region == Region::External).map_or(0, |row| row.len as u64)
+    }
+
+    /// A pass of `work` that reads `traffic`, and `cache` bytes of the external memory.
+    fn pass(&self, work: Instructions, traffic: Traffic, cache: u64) -> Range {
+        let pace = &self.pace;
+        // Loads that wait, of what lies outside of internal RAM.
+        let lent = match self.weights {
+            Weights::Card => {
+                let kept = if self.in_external(Buffer::ResidentWeights) > 0 { traffic.resident_bytes } else { 0 };
+                pace.external.microseconds(kept)
+            }
+            Weights::Flash => pace.flash.microseconds(traffic.resident_bytes),
+        };
+        let waiting = lent.plus(if cache > 0 { pace.external.microseconds(cache) } else { Range::default() });
+        let computing = pace.computing(work);
+        // With two cores one may compute while the other one waits.
+        let both = computing.plus(waiting);
+        let busy = if pace.cores > 1 { Range { low: computing.low.max(waiting.low), ..both } } else { both };
+        let reading = pace.reading(traffic);
+        if pace.has_dma { busy.max(reading) } else { busy.plus(reading) }
+    }
+}
+
+/// Bytes of a read, as plans have them where memory is not short.
+const CHUNK: u64 = 16 << 10;
+/// Positions that the token looks at that stands for all others.
+const POSITIONS: u64 = 64;
+
+impl Estimate<'_> {
+    /// Positions that the token looks at whose speed is told: a short text's, or the context where that is shorter.
+    pub fn positions(&self) -> u64 {
+        POSITIONS.min(self.plan.context as u64)
+    }
+}
+
+/// A line for a board's report.
+impl fmt::Display for Estimate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Range { low, high } = self.token(self.positions());
+        let [slow, fast] = [high, low].map(|time| Hundredths { of: 1_000_000, by: time.max(1) });
+        write!(f, "expected: {slow} to {fast} tokens/s, by a model of the board, not a measurement")
+    }
+}
+
+/// How a board's memory is planned for the weights at `weights`. Where the card is read by DMA, what is resident lies among
+/// what is read, and is no more than lets both end together.
+pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
+    let options = PlanOptions::default();
+    if weights == Weights::Flash || !pace.has_dma {
+        return options;
+    }
+    let computing = pace.computing(Instructions::of(model.header(), pace.cpu, POSITIONS, true));
+    let most = most_pinned(pace, model.tape_len(), computing);
+    options.residency(Residency::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) })
+}
+
+/// How many bytes of a tape of `len` to pin, so that a card that is read by DMA and a processor that takes
+/// `computing` for all of them end together. The middle of every range counts.
+fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
+    let all = Traffic { reads: len.div_ceil(CHUNK), bytes: len, ..Traffic::default() };
+    let (reading, waiting) = (pace.reading(all).middle(), pace.external.microseconds(len).middle());
+    let spare = reading.saturating_sub(computing.middle());
+    // (len - pinned) · reading = len · computing + pinned · waiting. In KiB: their product with microseconds fits, as far as
+    // a card's sectors are numbered.
+    ((len >> 10).saturating_mul(spare)).checked_div(reading.saturating_add(waiting)).unwrap_or(0) << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use rillm::{Bytes, block_on};
+
+    use super::*;
+    use crate::BUNDLED as FILE;
+    use crate::boards;
+
+    fn model() -> Model {
+        block_on(Model::open(&mut Bytes::copied(FILE))).expect("the bundled model")
+    }
+
+    /// Of a board with its pace; a context that all of them have room for.
+    fn estimated(board: &BoardSpec, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
+        let model = model();
+        let source = if weights == Weights::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
+        let options = options(&pace, &model, weights).context(128);
+        let plan = Plan::new(&model, &source, board.memory(), &options).expect("it fits");
+        of(Estimate { model: &model, plan: &plan, pace, weights })
+    }
+
+    #[test]
+    fn a_board_says_what_to_expect() {
+        let model = model();
+        let board = &boards::ESP32_C3_SPI;
+        let pace = Pace::of(board);
+        let options = options(&pace, &model, Weights::Card);
+        let plan = Plan::new(&model, &Bytes::copied(FILE), board.memory(), &options).expect("it fits");
+        let estimate = Estimate { model: &model, plan: &plan, pace, weights: Weights::Card };
+        let Range { low, high } = estimate.token(64);
+        let rate = |time: u64| std::format!("{:.2}", 1e6 / time as f64);
+        let line = std::format!("expected: {} to {} tokens/s, by", rate(high), rate(low));
+        assert!(std::format!("{estimate}").starts_with(&line), "{estimate} {line}");
+    }
+
+    #[test]
+    fn a_better_board_is_faster() {
+        for board in boards::ALL {
+            for weights in [Weights::Card, Weights::Flash] {
+                let pace = Pace::of(board);
+                let token = |pace| estimated(board, pace, weights, |estimate| estimate.token(64));
+                let range = token(pace);
+                assert!(0 < range.low && range.low <= range.high, "{} {range:?}", board.id);
+                let clock = token(Pace { mhz: 2 * pace.mhz, ..pace });
+                let card = token(Pace { card: Range { low: 2 * pace.card.low, high: 2 * pace.card.high }, ..pace });
+                for faster in [clock, card] {
+                    assert!(faster.low <= range.low && faster.high <= range.high, "{} {faster:?}", board.id);
+                }
+                let far = estimated(board, pace, weights, |estimate| estimate.token(128));
+                assert!(far.low >= range.low && far.high > range.low, "{} {far:?}", board.id);
+                let prompt = estimated(board, pace, weights, |estimate| estimate.prompt(20));
+                // No faster than its last token, no slower than one by one.
+                let one = estimated(board, pace, weights, |estimate| estimate.prompt(1));
+                assert!(prompt.low > one.low && prompt.high < 20 * one.high, "{} {prompt:?} {one:?}", board.id);
+            }
+        }
+    }
+
+    #[test]
+    fn card_and_memory_end_together() {
+        let pace = Pace {
+            card: Range::exactly(10_000_000),
+            command: Range::exactly(0),
+            external: Range::exactly(20_000_000),
+            ..Pace::of(&boards::ESP32_CAM)
+        };
+        // All of it is read in a second, waited for in half of one, and multiplied in a quarter: half of it each way.
+        let len = 10_000_000;
+        let pinned = most_pinned(&pace, len, Range::exactly(250_000));
+        assert!(pinned.abs_diff(len / 2) <= 1024, "{pinned}");
+        // A processor that is slower than the card pins nothing, and nothing overflows.
+        assert_eq!(most_pinned(&pace, len, Range::exactly(1_000_000)), 0);
+        assert!(most_pinned(&pace, 1 << 41, Range::exactly(0)) <= 1 << 41);
+        assert_eq!(most_pinned(&pace, 0, Range::default()), 0);
+    }
+
+    #[test]
+    fn a_card_with_dma_costs_the_longer_time() {
+        let alone = Pace { cores: 1, ..Pace::of(&boards::ESP32_CAM) };
+        let work = Instructions { rows: Range::exactly(1000), rest: Range::exactly(2_400_000) };
+        let traffic = Traffic { reads: 100, bytes: 1_000_000, ..Traffic::default() };
+        let pass = |pace| estimated(&boards::ESP32_C3_SPI, pace, Weights::Card, |of| of.pass(work, traffic, 0));
+        let [both, either] = [false, true].map(|has_dma| pass(Pace { has_dma, ..alone }));
+        let (computing, reading) = (alone.computing(work), alone.reading(traffic));
+        assert_eq!(both, computing.plus(reading));
+        assert_eq!(either, computing.max(reading));
+    }
+}

@@ -1,0 +1,42 @@
+//! The boards that rillm's firmware is for, and a model of how fast it runs there: what `rillm plan --board` prints and what
+//! a board itself expects.
+//!
+//! ```
+//! use rillm::{Model, Plan, WeightSource};
+//! use rillm_boards::{ESP32_CAM, Estimate, Pace, Range, Weights, options};
+//!
+//! /// Microseconds that a token takes on an ESP32-CAM with the model on its card.
+//! fn token(model: &Model, card: &impl WeightSource) -> Option<Range> {
+//!     let (pace, weights) = (Pace::of(&ESP32_CAM), Weights::Card);
+//!     let options = options(&pace, model, weights);
+//!     let plan = Plan::new(model, card, ESP32_CAM.memory(), &options).ok()?;
+//!     Some(Estimate { model, plan: &plan, pace, weights }.token(64))
+//! }
+//! # use rillm::{Bytes, block_on};
+//! # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+//! # let model = block_on(Model::open(&mut Bytes::copied(file))).unwrap();
+//! # let Range { low, high } = token(&model, &Bytes::copied(file)).unwrap();
+//! # assert!(10_000 < low && low < high && high < 1_000_000);
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+
+#[cfg(test)]
+extern crate std;
+
+mod boards;
+mod estimate;
+mod figure;
+mod instructions;
+
+pub use boards::{
+    ALL, BoardSpec, Bus, Chip, ESP32, ESP32_C3, ESP32_C3_SPI, ESP32_C6, ESP32_C6_SPI, ESP32_CAM, ESP32_P4, ESP32_P4_EV,
+    ESP32_S3, ESP32_S3_DEVKITC, ESP32_WROVER, Psram, XIAO_ESP32S3_SENSE,
+};
+pub use estimate::{Estimate, Pace, Weights, options};
+pub use figure::{Figure, Range};
+pub use instructions::{Cpu, Instructions};
+
+#[cfg(test)]
+static BUNDLED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));

@@ -1,0 +1,144 @@
+//! The figures of a text in words: the same on a board and on a laptop.
+
+use core::fmt;
+
+use crate::StopReason;
+use crate::metrics::{Averages, Unit};
+use crate::number::{Bytes, Grouped, Tenths, Word};
+
+/// One line for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    /// Generated tokens.
+    pub tokens: usize,
+    /// What they took.
+    pub averages: Averages,
+    /// The clock's unit; if absent there is no clock, and nothing is said about speed.
+    pub unit: Option<Unit>,
+    /// Why the text ended.
+    pub stop: StopReason,
+    /// What the user calls the greatest number of tokens.
+    pub max_tokens_name: &'static str,
+    /// Tokens that there is room for.
+    pub context: usize,
+    /// Bytes of RAM used and given; of a second memory if some of it is given.
+    pub ram: [(usize, usize); 2],
+    /// Whether anything was read.
+    pub has_read: bool,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Averages { tokens, ticks, traffic, .. } = self.averages;
+        write!(f, "{} {}", self.tokens, Word(self.tokens as u64, "token"))?;
+        match self.unit {
+            None => {}
+            Some(Unit::Time { per_second }) => {
+                let speed = Tenths { of: tokens.saturating_mul(per_second.into()), by: ticks };
+                write!(f, " at {speed} tokens/s")?;
+            }
+            Some(Unit::Count(unit)) => {
+                write!(f, " at {} {unit} a token", Grouped(ticks.checked_div(tokens).unwrap_or(0)))?;
+            }
+        }
+        match self.stop {
+            StopReason::EndOfText => {}
+            StopReason::StopString => f.write_str(", stop string found")?,
+            StopReason::MaxTokens => write!(f, ", {} reached", self.max_tokens_name)?,
+            StopReason::ContextFull => write!(f, ", context of {} full", self.context)?,
+            StopReason::Interrupted => f.write_str(", interrupted")?,
+        }
+        write!(f, " · {}", Ram(self.ram))?;
+        if self.has_read {
+            let bytes = Bytes(traffic.bytes.checked_div(tokens).unwrap_or(0));
+            let each = |count: u64| Tenths { of: count, by: tokens };
+            write!(f, " · {bytes} in {} reads and {} seeks a token", each(traffic.reads), each(traffic.seeks))?;
+        } else {
+            f.write_str(" · nothing read")?;
+        }
+        write!(f, " · seed {}", self.seed)
+    }
+}
+
+/// Bytes used and given, of the internal memory and, where it has any, of the external one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ram(pub [(usize, usize); 2]);
+
+impl fmt::Display for Ram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [(used, given), (external_used, external_given)] = self.0;
+        write!(f, "RAM {} of {}", Bytes(used as u64), Bytes(given as u64))?;
+        if external_given > 0 {
+            write!(f, " and {} of {}", Bytes(external_used as u64), Bytes(external_given as u64))?;
+        }
+        Ok(())
+    }
+}
+
+/// One line that is the same wherever the same was computed.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// Every token of the text, prompt and answer.
+    pub ids: &'a [u32],
+    /// The fingerprint of every logit of every generated token.
+    pub logits: u32,
+}
+
+impl fmt::Display for Check<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens = self.ids.len();
+        write!(f, "check: {tokens} {}, ids", Word(tokens as u64, "token"))?;
+        for id in self.ids {
+            write!(f, " {id}")?;
+        }
+        write!(f, ", logits {:08x}", self.logits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rillm::Traffic;
+    use std::string::ToString;
+
+    #[test]
+    fn every_word_of_a_summary() {
+        let traffic = Traffic { reads: 333, bytes: 2_893_000, seeks: 5, resident_bytes: 0 };
+        let averages = Averages { tokens: 2, ticks: 3_000_000, ticks_to_first: 0, traffic };
+        let summary = Summary {
+            tokens: 3,
+            averages,
+            unit: Some(Unit::Time { per_second: 1_000_000 }),
+            stop: StopReason::EndOfText,
+            max_tokens_name: "--max-tokens",
+            context: 512,
+            ram: [(261_735, 262_144), (0, 0)],
+            has_read: true,
+            seed: 7,
+        };
+        let read = "1.38 MiB in 166.5 reads and 2.5 seeks a token · seed 7";
+        let ram = "RAM 255.60 KiB of 256.00 KiB";
+        assert_eq!(summary.to_string(), std::format!("3 tokens at 0.7 tokens/s · {ram} · {read}"));
+        for (stop, words) in [
+            (StopReason::StopString, ", stop string found"),
+            (StopReason::MaxTokens, ", --max-tokens reached"),
+            (StopReason::ContextFull, ", context of 512 full"),
+            (StopReason::Interrupted, ", interrupted"),
+        ] {
+            let line = Summary { stop, unit: None, ..summary }.to_string();
+            assert_eq!(line, std::format!("3 tokens{words} · {ram} · {read}"));
+        }
+        let unit = Some(Unit::Count("instructions"));
+        let line = Summary { unit, has_read: false, ram: [(1024, 2048), (3072, 4096)], ..summary }.to_string();
+        let ram = "RAM 1.00 KiB of 2.00 KiB and 3.00 KiB of 4.00 KiB";
+        assert_eq!(line, std::format!("3 tokens at 1,500,000 instructions a token · {ram} · nothing read · seed 7"));
+        let line = Summary { tokens: 1, unit: None, ..summary }.to_string();
+        assert!(line.starts_with("1 token · "), "{line}");
+        assert_eq!(Check { ids: &[7], logits: 0 }.to_string(), "check: 1 token, ids 7, logits 00000000");
+        let none = Averages { tokens: 0, ticks: 0, ..averages };
+        let line = Summary { tokens: 0, averages: none, unit, ..summary }.to_string();
+        assert!(line.starts_with("0 tokens at 0 instructions a token · "), "{line}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Tokens into the residual stream.
+
+use super::Session;
+use crate::error::Error;
+use crate::format::TokenKind;
+use crate::matmul::Row;
+use crate::source::{SECTOR_LEN, Sector, WeightSource, lent};
+use crate::stats::Stage;
+
+impl<S: WeightSource> Session<'_, S> {
+    /// Appends a token for which there is room, and reads its embedding with its text.
+    pub(super) async fn append(&mut self, id: u32) -> Result<(TokenKind, &[u8]), Error<S::Error>> {
+        let (kind, text_len) = self.embed(id, 0).await?;
+        self.history[self.len] = id;
+        self.len += 1;
+        self.embedded = true;
+        Ok((kind, &self.text[..text_len]))
+    }
+
+    /// Reads a token's record, puts its embedding into a place of the residual stream, and keeps its text. Returns the text's
+    /// kind and length.
+    pub(super) async fn embed(&mut self, id: u32, place: usize) -> Result<(TokenKind, usize), Error<S::Error>> {
+        let embedding = self.model.embedding();
+        let (offset, record_len) = (self.model.record_offset(id), embedding.record_len as usize);
+        let record = match lent(&self.source, offset, record_len) {
+            Some(record) => record,
+            None => {
+                let (sector, at) = Sector::of(offset);
+                let sectors = &mut self.chunks[..(at + record_len).next_multiple_of(SECTOR_LEN)];
+                self.source.read(sector, sectors).await.map_err(Error::Source)?;
+                &sectors[at..at + record_len]
+            }
+        };
+        let _time = self.watch.time(Stage::Embedding);
+        let (row, text) = record.split_at(embedding.tensor.row_len());
+        let row = Row::new(row, &embedding.tensor)?;
+        let x = &mut self.work.residual;
+        // |q · scale| ≤ 127 · 255 < 2^15: exact, and below 2^29.
+        for ((x, q), scale) in
+            x.get_mut(place, row.q.len()).chunks_mut(row.group).zip(row.q.chunks(row.group)).zip(row.scales)
+        {
+            for (x, &q) in x.iter_mut().zip(q) {
+                *x = (i32::from(q) * i32::from(*scale)) << 14;
+            }
+        }
+        x.exponents[place] = row.exponent - 14;
+
+        let (len, kind) = (embedding.text_len(text[0])?, TokenKind::parse(text[1])?);
+        self.text[..len].copy_from_slice(&text[2..2 + len]);
+        Ok((kind, len))
+    }
+}
