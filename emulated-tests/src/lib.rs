@@ -1,14 +1,15 @@
 //! rillm's firmware in QEMU and in a simulated ESP32, compared with this computer: what `cargo xtask` runs as `emulate`, `prove`,
-//! `faults`, `measure` and `esp simulate`. `docs/emulation.md` says what is emulated and what is compared.
+//! `faults`, `measure`, `firmware-page` and `esp simulate`. `docs/emulation.md` says what is emulated and what is compared.
 //!
 //! A board with its firmware built and a card written is a `machine::Machine`; booted, it is an `emulator::Emulated`, with whose
 //! console a `dialogue::Dialogue` talks.
 
-mod card;
+mod command;
 mod dialogue;
 pub mod emulate;
 mod emulator;
 pub mod faults;
+pub mod firmware_page;
 mod interrupt;
 mod jobs;
 mod machine;

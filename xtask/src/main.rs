@@ -5,7 +5,7 @@ mod esp;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use emulated_tests::{emulate, faults, measure, prove};
+use emulated_tests::{emulate, faults, firmware_page, measure, prove};
 
 #[derive(Parser)]
 #[command(
@@ -37,6 +37,8 @@ enum Task {
     Faults(faults::Args),
     /// Count the instructions of a token on emulated boards
     Measure(measure::Args),
+    /// Build and boot the firmware of docs/firmware.md as the page has it, and compare its text with this computer's
+    FirmwarePage,
     /// Firmware for ESP32 boards
     #[command(subcommand)]
     Esp(esp::Task),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Prove(args) => prove::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::Measure(args) => measure::run(&args),
+        Task::FirmwarePage => firmware_page::run(),
         Task::Esp(task) => esp::run(&task),
     };
     result.unwrap_or_else(|error| {

@@ -19,7 +19,7 @@ use self::run::{Seen, Unfaulted, play, seeks, setup, unfaulted};
 use self::scenarios::{Places, Scenario};
 use crate::machine::{Board, Machine, Setup};
 use crate::table::table;
-use crate::{bundled_model, card, interrupt, jobs, say};
+use crate::{bundled_model, command, interrupt, jobs, say};
 
 /// Have the card of an emulated board fail in every way: each time the text must be that of a card without a fault, or the
 /// console must say what is wrong and go on. The bundled model runs in 64 KiB, so that its weights are read for every token.
@@ -111,7 +111,7 @@ impl Stage {
         let directory = root().join("target/emulate/faults");
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let model = bundled_model();
-        let path = card::image(&model, "faults/whole")?;
+        let path = command::card(&model, "faults/whole")?;
         let image = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let machine = Machine::with_files(Board::Rv32, boards[0].1.clone(), model.clone(), path);
         let unfaulted = unfaulted(&machine, &scenarios::PLAIN, directory.join("whole.log"))?;

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::dialogue::Dialogue;
 use crate::emulator::{self, Emulated};
-use crate::{card, say};
+use crate::{command, say};
 
 /// Bytes of the boards' PSRAM.
 const PSRAM: u64 = 4 << 20;
@@ -168,7 +168,7 @@ impl Machine {
         if !model.is_file() {
             bail!("there is no model {}; `rillm convert` makes one", model.display());
         }
-        let card = if board.has_card() { card::image(model, card)? } else { PathBuf::new() };
+        let card = if board.has_card() { command::card(model, card)? } else { PathBuf::new() };
         Ok(Self::with_files(board, firmware, model.to_owned(), card))
     }
 

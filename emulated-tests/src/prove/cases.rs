@@ -9,7 +9,7 @@ use rillm_firmware_builder::root;
 use rillm_generate::number::Decimal;
 
 use crate::machine::{Board, Setup, Source};
-use crate::{bundled_model, card, say};
+use crate::{bundled_model, command, say};
 
 /// A text to write.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +147,7 @@ pub fn models() -> Result<Vec<Model>> {
     for (name, cases) in [("stories260K", small_cases()), ("tiny-llm-synth", tiny_llm_cases())] {
         let checkpoint: &Path = &shared.join("models").join(name);
         if checkpoint.is_dir() {
-            models.push(Model { name, path: card::convert(checkpoint, name)?, cases });
+            models.push(Model { name, path: command::convert(checkpoint, name)?, cases });
         } else {
             say::skipped(&format!("{name}: there is no {} (RILLM_SHARED)", checkpoint.display()));
         }

@@ -16,7 +16,7 @@ use rillm_firmware_builder::{esp, root, toolchain, xtensa_toolchain};
 use crate::dialogue::Dialogue;
 use crate::emulator::Emulated;
 use crate::machine::Source;
-use crate::{bundled_model, card, interrupt, say};
+use crate::{bundled_model, command, interrupt, say};
 
 /// The Python that has labwired, and what installs it.
 const PYTHON: &str = "RILLM_LABWIRED_PYTHON";
@@ -106,7 +106,7 @@ impl Simulator {
     pub fn new() -> Result<Self> {
         let python = python()?;
         let firmware = build()?;
-        let card = card::image(&bundled_model(), "esp32")?;
+        let card = command::card(&bundled_model(), "esp32")?;
         Ok(Self { python, firmware, card })
     }
 

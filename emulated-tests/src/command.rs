@@ -1,4 +1,4 @@
-//! What the `rillm` command makes for emulated boards: models, and cards with them.
+//! The `rillm` command: it makes models and cards for emulated boards, and writes texts to compare with theirs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rillm_firmware_builder::root;
 ///
 /// # Errors
 /// `rillm card` fails, or the image cannot be written.
-pub fn image(model: &Path, name: &str) -> Result<PathBuf> {
+pub fn card(model: &Path, name: &str) -> Result<PathBuf> {
     let image = directory()?.join(name).with_extension("img");
     rillm(&["card".as_ref(), model, "--out".as_ref(), &image])?;
     Ok(image)
@@ -27,21 +27,29 @@ pub fn convert(checkpoint: &Path, name: &str) -> Result<PathBuf> {
     Ok(model)
 }
 
+/// Continues `prompt` greedily and returns the text, the prompt with it.
+///
+/// # Errors
+/// `rillm run` fails.
+pub fn text(prompt: &str) -> Result<String> {
+    let text = rillm(&["run".as_ref(), "--temperature".as_ref(), "0".as_ref(), "--prompt".as_ref(), prompt.as_ref()])?;
+    String::from_utf8(text).context("`rillm run` writes no UTF-8")
+}
+
 fn directory() -> Result<PathBuf> {
     let dir = root().join("target/emulate");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
 }
 
-/// Runs the `rillm` command.
-fn rillm(arguments: &[&Path]) -> Result<()> {
+/// Runs the `rillm` command and returns what it writes on standard output.
+fn rillm(arguments: &[&Path]) -> Result<Vec<u8>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["run", "--release", "--package", "rillm-cli", "--"]).args(arguments);
-    // Standard output is the command's own.
-    let status = cargo.stdout(Stdio::null()).current_dir(root()).status().context("cannot start cargo")?;
-    if !status.success() {
+    let output = cargo.stderr(Stdio::inherit()).current_dir(root()).output().context("cannot start cargo")?;
+    if !output.status.success() {
         let words: Vec<_> = arguments.iter().map(|word| word.display().to_string()).collect();
         bail!("`rillm {}` failed", words.join(" "));
     }
-    Ok(())
+    Ok(output.stdout)
 }
