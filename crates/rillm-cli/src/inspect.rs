@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::{AttentionExtras, ChatHeader, Header, RopeScaling, TensorEntry};
-use rillm::tokenizer::layout::{Kind, Splits};
+use rillm::tokenizer::layout::{Kind, PreTokenizer};
 use serde_json::{Value, json};
 
 use crate::model_file::from_path;
@@ -73,21 +73,21 @@ struct Words {
 impl Words {
     fn algorithm(&self) -> &'static str {
         match self.tokenizer {
-            Kind::Chars(_) => "sentencepiece BPE",
-            Kind::Bytes(_) => "byte-level BPE",
-            Kind::Pieces(_) => "WordPiece",
+            Kind::SentencePiece(_) => "sentencepiece BPE",
+            Kind::ByteLevel(_) => "byte-level BPE",
+            Kind::WordPiece(_) => "WordPiece",
         }
     }
 
     /// The pattern of the pre-tokenizer, for byte-level BPE.
     fn split(&self) -> Option<&'static str> {
-        let Kind::Bytes(header) = self.tokenizer else { return None };
-        Some(match header.splits {
-            Splits::Gpt2 => "GPT-2",
-            Splits::DigitsGpt2 => "GPT-2 between single digits",
-            Splits::NumbersGpt2 => "GPT-2 between runs of digits",
-            Splits::Llama3 => "Llama 3",
-            Splits::Qwen2 => "Qwen2",
+        let Kind::ByteLevel(header) = self.tokenizer else { return None };
+        Some(match header.pre_tokenizer {
+            PreTokenizer::Gpt2 => "GPT-2",
+            PreTokenizer::DigitsGpt2 => "GPT-2 between single digits",
+            PreTokenizer::NumbersGpt2 => "GPT-2 between runs of digits",
+            PreTokenizer::Llama3 => "Llama 3",
+            PreTokenizer::Qwen2 => "Qwen2",
         })
     }
 }

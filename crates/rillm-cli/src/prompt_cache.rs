@@ -63,9 +63,7 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
         RestoreError::Version { found } => {
             anyhow!("its version is {found}, which this program does not go on from; {REMEDY}")
         }
-        RestoreError::NotASession { .. } | RestoreError::Checksum { .. } | RestoreError::OutOfRange { .. } => {
-            anyhow!("it is damaged; {REMEDY}")
-        }
+        _ => anyhow!("it is damaged; {REMEDY}"),
     })?;
     // At most a chat's numbers, and the checksum.
     let most = 4 * (Chat::MAX_NUMBERS as u64 + 1);

@@ -11,7 +11,6 @@
 //! use rillm::WeightSource;
 //! use rillm_console::{Board, Clock};
 //! use rillm_generate::Unit;
-//! use rillm::{PlanOptions, WeightSource};
 //!
 //! fn cycles() -> u32 {
 //! #   0

@@ -30,6 +30,8 @@ use crate::source::WeightSource;
 
 /// Why a chat does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum ChatError<E> {
     /// The file has no `chat` section.
     NoTemplate,

@@ -8,6 +8,7 @@ use crate::plan::PlanError;
 /// Why an operation of a session failed. Whatever it is, the session stays usable: the same call may be repeated, or
 /// the session reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error<E> {
     /// The source's own error.

@@ -62,7 +62,7 @@ pub struct Sampling {
     /// Choose among the tokens that have at least this share of the likeliest one's probability; 0 for all. With a `top_k`
     /// of 0, among at most as many tokens as the plan has candidates.
     pub min_p: Q16,
-    /// Divides positive and multiplies negative logits of the last [`REPEAT_WINDOW`] tokens; 1 (and 0) for none.
+    /// Divides positive and multiplies negative logits of the last 64 tokens; 1 (and 0) for none.
     pub repeat_penalty: Q16,
     /// The same seed gives the same text.
     pub seed: u64,

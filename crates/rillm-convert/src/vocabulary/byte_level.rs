@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use rillm::tokenizer::layout::{MAX_WHOLE_NODES, NONE_BYTE, PairEntry, Splits};
+use rillm::tokenizer::layout::{MAX_WHOLE_NODES, NONE_BYTE, PairEntry, PreTokenizer};
 
 use super::{AddedToken, Algorithm, Merge, Problem, TokenKind, Vocabulary, unsupported};
 
@@ -11,7 +11,7 @@ use super::{AddedToken, Algorithm, Merge, Problem, TokenKind, Vocabulary, unsupp
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteLevel {
     /// How text is cut into words.
-    pub splits: Splits,
+    pub pre_tokenizer: PreTokenizer,
     /// A space is put before every text between added tokens that starts with none.
     pub prefix_space: bool,
     /// A word that is in the vocabulary is its token, whatever merges lead to.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::tokenizer_json::alone;
-use super::{ByteLevel, Problem, Splits, unsupported};
+use super::{ByteLevel, PreTokenizer, Problem, unsupported};
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str =
@@ -30,16 +30,16 @@ pub(super) fn byte_level(json: &Value) -> Result<Option<ByteLevel>, Problem> {
              the latter two without add_prefix_space",
         )
     };
-    let (splits, byte_level, has_regex) = match steps {
-        [byte_level] => (Splits::Gpt2, byte_level, true),
+    let (pre_tokenizer, byte_level, has_regex) = match steps {
+        [byte_level] => (PreTokenizer::Gpt2, byte_level, true),
         [digits, byte_level] if *digits == json!({"type": "Digits", "individual_digits": true}) => {
-            (Splits::DigitsGpt2, byte_level, true)
+            (PreTokenizer::DigitsGpt2, byte_level, true)
         }
         [digits, byte_level] if *digits == json!({"type": "Digits", "individual_digits": false}) => {
-            (Splits::NumbersGpt2, byte_level, true)
+            (PreTokenizer::NumbersGpt2, byte_level, true)
         }
         [split, byte_level] => {
-            let known = [(LLAMA3, Splits::Llama3), (QWEN2, Splits::Qwen2)].into_iter().find(|(pattern, _)| {
+            let known = [(LLAMA3, PreTokenizer::Llama3), (QWEN2, PreTokenizer::Qwen2)].into_iter().find(|(pattern, _)| {
                 *split
                     == json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
             });
@@ -49,7 +49,8 @@ pub(super) fn byte_level(json: &Value) -> Result<Option<ByteLevel>, Problem> {
     };
     let prefix_space = byte_level["add_prefix_space"] == true;
     let regex = byte_level["use_regex"].as_bool().unwrap_or(true);
-    if byte_level["type"] != "ByteLevel" || regex != has_regex || (prefix_space && splits != Splits::Gpt2) {
+    if byte_level["type"] != "ByteLevel" || regex != has_regex || (prefix_space && pre_tokenizer != PreTokenizer::Gpt2)
+    {
         return Err(refused());
     }
     let nfc = match alone(&json["normalizer"], "normalizers") {
@@ -61,5 +62,5 @@ pub(super) fn byte_level(json: &Value) -> Result<Option<ByteLevel>, Problem> {
         return Err(unsupported("decoder", &json["decoder"], "ByteLevel, where bytes are merged"));
     }
     let ignore_merges = json["model"]["ignore_merges"] == true;
-    Ok(Some(ByteLevel { splits, prefix_space, ignore_merges, nfc }))
+    Ok(Some(ByteLevel { pre_tokenizer, prefix_space, ignore_merges, nfc }))
 }

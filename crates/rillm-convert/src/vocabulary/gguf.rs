@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{AddedToken, ByteLevel, PrefixSpace, Problem, Splits, Vocabulary, byte_of, unsupported};
+use super::{AddedToken, ByteLevel, PreTokenizer, PrefixSpace, Problem, Vocabulary, byte_of, unsupported};
 use crate::gguf::{Gguf, GgufError, TOKEN_TYPES, TOKENS, TokenType, Tokens};
 
 const MODEL: &str = "tokenizer.ggml.model";
@@ -131,14 +131,14 @@ fn spells_pieces(tokens: &Tokens) -> Result<(), Problem> {
 fn byte_level(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabulary, Problem> {
     let pre = gguf.text(PRE)?.unwrap_or_default();
     let known = [
-        (&GPT2[..], Splits::Gpt2),
-        (&DIGITS_GPT2, Splits::DigitsGpt2),
-        (&LLAMA3, Splits::Llama3),
-        (&LLAMA3_PATTERN, Splits::Llama3),
-        (&QWEN2, Splits::Qwen2),
-        (&QWEN2_PATTERN, Splits::Qwen2),
+        (&GPT2[..], PreTokenizer::Gpt2),
+        (&DIGITS_GPT2, PreTokenizer::DigitsGpt2),
+        (&LLAMA3, PreTokenizer::Llama3),
+        (&LLAMA3_PATTERN, PreTokenizer::Llama3),
+        (&QWEN2, PreTokenizer::Qwen2),
+        (&QWEN2_PATTERN, PreTokenizer::Qwen2),
     ];
-    let Some((_, splits)) = known.into_iter().find(|(names, _)| names.contains(&pre)) else {
+    let Some((_, pre_tokenizer)) = known.into_iter().find(|(names, _)| names.contains(&pre)) else {
         let expected = "\"gpt-2\", \"smollm\", \"llama-bpe\", \"qwen2\" or another name of these four patterns";
         return Err(gguf.error(PRE, expected).into());
     };
@@ -152,7 +152,7 @@ fn byte_level(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabular
     merges.retain(|merge| seen.insert(merge.clone()));
     let llama3 = LLAMA3.contains(&pre);
     // Qwen 2's tokenizer normalises text, which no key says.
-    let algorithm = ByteLevel { splits, prefix_space: false, ignore_merges: llama3, nfc: QWEN2.contains(&pre) };
+    let algorithm = ByteLevel { pre_tokenizer, prefix_space: false, ignore_merges: llama3, nfc: QWEN2.contains(&pre) };
     let pieces = tokens.texts.iter().map(|&text| text.to_owned()).collect();
     let mut vocabulary = Vocabulary::byte_level(pieces, &merges, added(tokens), algorithm, vocab_size)?;
     vocabulary.bos = gguf.special("bos")?;

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub use byte_level::ByteLevel;
 pub use rillm::format::TokenKind;
 use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
-pub use rillm::tokenizer::layout::{PrefixSpace, Splits};
+pub use rillm::tokenizer::layout::{PreTokenizer, PrefixSpace};
 pub use wordpiece::{Normalizer, WordPiece};
 
 use crate::checkpoint::map_file;

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use rillm::tokenizer::layout::NormalEntry;
+use rillm::tokenizer::layout::NormalizerEntry;
 use unicode_normalization_alignments::char::{canonical_combining_class, compose, decompose_canonical};
 
 const HANGUL: std::ops::RangeInclusive<char> = '\u{ac00}'..='\u{d7a3}';
 
 /// Every character that decomposes or has a combining class, and every pair that composes, but Hangul syllables.
-pub(super) static NORMAL_FORMS: LazyLock<Vec<NormalEntry>> = LazyLock::new(normal_forms);
+pub(super) static NORMAL_FORMS: LazyLock<Vec<NormalizerEntry>> = LazyLock::new(normal_forms);
 
-fn normal_forms() -> Vec<NormalEntry> {
+fn normal_forms() -> Vec<NormalizerEntry> {
     let decompositions: Vec<(char, Vec<char>)> = ('\0'..=char::MAX)
         .filter(|c| !HANGUL.contains(c))
         .map(|c| {
@@ -41,14 +41,14 @@ fn normal_forms() -> Vec<NormalEntry> {
             [] => continue,
         };
         if class != 0 || parts[0] != 0 {
-            entries.push(NormalEntry::Char { code_point: u32::from(*c), class, parts });
+            entries.push(NormalizerEntry::Char { code_point: u32::from(*c), class, parts });
         }
         let [first, second] = parts.map(char::from_u32);
         if let (Some(first), Some(second @ '\u{1}'..)) = (first, second)
             && let Some(composed) = compose(first, second)
             && composed == *c
         {
-            entries.push(NormalEntry::Pair { first: parts[0], second: parts[1], composed: u32::from(*c) });
+            entries.push(NormalizerEntry::Pair { first: parts[0], second: parts[1], composed: u32::from(*c) });
         }
     }
     entries

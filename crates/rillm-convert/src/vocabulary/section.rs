@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use rillm::SECTOR_LEN;
 use rillm::tokenizer::layout::{
-    AddedHead, AddedPass, BYTES_AT, BytesHeader, CharEntry, CharsHeader, Kind, MAX_PROBES, MAX_RANKS, MAX_TOKENS,
-    PairEntry, PrefixSpace, SPACE_MARK, TableHeader, TokenizerHeader, WordStart,
+    AddedHead, AddedPass, BYTES_AT, ByteLevelHeader, CharEntry, Kind, MAX_PROBES, MAX_RANKS, MAX_TOKENS, PairEntry,
+    PrefixSpace, SPACE_MARK, SentencePieceHeader, TableHeader, TokenizerHeader, WordStart,
 };
 
 use super::normal_forms::NORMAL_FORMS;
@@ -39,7 +39,7 @@ impl Vocabulary {
             Algorithm::Bytes(byte_level) => self.bytes_tables(byte_level)?,
             Algorithm::Pieces(word_piece) => {
                 let (header, tables) = word_piece.tables(&self.pieces, self.unk)?;
-                (Vec::new(), Kind::Pieces(header), tables)
+                (Vec::new(), Kind::WordPiece(header), tables)
             }
         };
         let (added, raw_starts, normalized_starts) = self.added_tokens();
@@ -71,7 +71,7 @@ impl Vocabulary {
         let (chars, mut tables) = fill(&entries, 1, 2);
         let (pairs, pair_buckets) = fill_pairs(&self.pairs());
         tables.extend(pair_buckets);
-        let kind = Kind::Chars(CharsHeader {
+        let kind = Kind::SentencePiece(SentencePieceHeader {
             space: self.pieces.iter().position(|piece| piece.chars().eq([SPACE_MARK])).map(|id| id as u32),
             prefix: self.prefix,
             word_start: self.word_start(),
@@ -96,8 +96,8 @@ impl Vocabulary {
             // Characters lie in clusters here, too.
             add(fill(&entries, 1, 2))
         });
-        let kind = Kind::Bytes(BytesHeader {
-            splits: byte_level.splits,
+        let kind = Kind::ByteLevel(ByteLevelHeader {
+            pre_tokenizer: byte_level.pre_tokenizer,
             prefix_space: byte_level.prefix_space,
             pairs,
             whole,

@@ -87,6 +87,7 @@ impl KeyBits {
 
 /// What a section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u32)]
 pub enum SectionKind {
     /// `head_dim / 2` angles, each the turn from one position to the next, in turns, unsigned 0.64 fixed point.

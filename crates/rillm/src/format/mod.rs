@@ -23,6 +23,8 @@ use core::fmt;
 
 /// What is wrong with a `.rillm` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum FormatError {
     /// The file does not start with the magic bytes.
     NotRillm {
@@ -85,6 +87,11 @@ pub enum FormatError {
     },
     /// The tensors do not add up to the tape.
     Truncated,
+    /// The model needs a part of the engine that this program was built without.
+    Feature {
+        /// The cargo feature of `rillm`.
+        name: &'static str,
+    },
     /// Text that is not UTF-8.
     Text {
         /// The field.
@@ -123,6 +130,10 @@ impl fmt::Display for FormatError {
             Self::Tensor { expected, layer, field, found } => write!(
                 f,
                 "at {expected} of layer {layer}: its {field} is {found}, which does not belong there; the file is damaged, copy it again"
+            ),
+            Self::Feature { name } => write!(
+                f,
+                "this program was built without the feature `{name}` of rillm, which this model needs; build it with the feature"
             ),
             Self::Truncated => {
                 f.write_str("the tape ends before its last tensor does: the file is damaged, copy it again")

@@ -14,6 +14,7 @@ pub const EMBEDDING_HEADER_LEN: usize = 32;
 
 /// Which of the model's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum TensorKind {
     /// The embedding table, `[vocab_size, hidden_size]`.

@@ -35,6 +35,7 @@ impl<'m> Memory<'m> {
 
 /// Bytes of memory: what there is, or what a plan takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MemoryLen {
     /// Bytes of internal memory.
     pub internal: usize,
@@ -56,6 +57,7 @@ impl MemoryLen {
 
 /// The memory that a plan needs is not there: see [`Session::from_plan`](crate::Session::from_plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MemoryError {
     /// Bytes of the plan.
     pub needed: MemoryLen,

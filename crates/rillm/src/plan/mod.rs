@@ -67,6 +67,7 @@ pub(crate) struct Dims {
 
 /// The memory is too small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PlanError {
     /// Bytes that the wanted context needs at least.
     pub needed: usize,

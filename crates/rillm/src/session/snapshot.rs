@@ -13,6 +13,8 @@ const AT_CRC: usize = 24;
 
 /// Why a saved session was not restored. The session that should have taken it is empty then, and can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum RestoreError<E> {
     /// The reader's own error; a file that ends too early is one.
     Read(E),

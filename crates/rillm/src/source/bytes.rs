@@ -6,6 +6,7 @@ use super::{SECTOR_LEN, Sector, WeightSource};
 
 /// The file has no such sectors: it is shorter than its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PastTheEnd {
     /// The first sector asked for.
     pub first: Sector,

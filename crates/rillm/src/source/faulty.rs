@@ -13,6 +13,7 @@ pub struct Faulty<S> {
 
 /// What a [`Faulty`] source says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Fault<E> {
     /// It was told to fail here.
     Planned,

@@ -19,6 +19,7 @@ pub const SECTOR_LEN: usize = 512;
 
 /// The number of a sector, counted from the start of the `.rillm` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Sector(pub u32);
 
 impl Sector {

@@ -1,14 +1,16 @@
 //! Text to tokens: the text between added tokens, and what makes words of it.
 
 use super::Tokenizer;
-use super::bytes::ByteWords;
+use super::bpe::{WORD_LEN, Window};
+use super::byte_level::ByteWords;
 use super::layout::{AddedPass, Kind, PrefixSpace, SPACE_MARK};
 use super::text::Text;
-use super::window::{WORD_LEN, Window};
+#[cfg(feature = "wordpiece")]
 use super::wordpiece::Known;
 use crate::error::Error;
-use crate::source::SectorReader;
-use crate::source::{SECTOR_LEN, WeightSource};
+#[cfg(not(feature = "wordpiece"))]
+use crate::format::FormatError;
+use crate::source::{SECTOR_LEN, SectorReader, WeightSource};
 
 /// 64-bit places that one sector takes.
 const SECTOR_WORDS: usize = SECTOR_LEN / 8;
@@ -49,6 +51,7 @@ impl<'a> Encoder<'a> {
                 tokenizer,
                 window: Window { symbols, ready: 0..0 },
                 bytes: ByteWords::new(bytemuck::cast_mut(byte_tokens)),
+                #[cfg(feature = "wordpiece")]
                 known: Known::default(),
                 plain: false,
                 lead: None,
@@ -122,7 +125,8 @@ pub(super) struct Words<'a> {
     pub window: Window<'a>,
     /// What words of bytes need besides.
     pub bytes: ByteWords<'a>,
-    /// What words in pieces need besides.
+    /// What WordPiece needs besides.
+    #[cfg(feature = "wordpiece")]
     pub known: Known,
     /// Marks are text.
     pub plain: bool,
@@ -151,9 +155,12 @@ impl<'a> Words<'a> {
             if !self.piece.is_empty() {
                 let tokenizer = self.tokenizer;
                 match &tokenizer.header.kind {
-                    Kind::Chars(header) => self.next_chars(reader, header).await?,
-                    Kind::Bytes(header) => self.next_bytes(reader, header).await?,
-                    Kind::Pieces(header) => self.next_pieces(reader, header).await?,
+                    Kind::SentencePiece(header) => self.next_sentence_piece(reader, header).await?,
+                    Kind::ByteLevel(header) => self.next_byte_level(reader, header).await?,
+                    #[cfg(feature = "wordpiece")]
+                    Kind::WordPiece(header) => self.next_word_piece(reader, header).await?,
+                    #[cfg(not(feature = "wordpiece"))]
+                    Kind::WordPiece(_) => return Err(FormatError::Feature { name: "wordpiece" }.into()),
                 }
                 return Ok(true);
             }
@@ -195,7 +202,7 @@ impl<'a> Words<'a> {
     /// The second pass: takes the text up to the next added token out of `segment`.
     async fn next_piece<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let segment = self.segment;
-        if let Kind::Pieces(_) = self.tokenizer.header.kind {
+        if let Kind::WordPiece(_) = self.tokenizer.header.kind {
             // A space before a word says nothing there.
             (self.piece, self.segment) = (Text { prefix: false, ..segment }, Text::EMPTY);
             return Ok(());

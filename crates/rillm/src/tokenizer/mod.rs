@@ -6,28 +6,28 @@
 //! once. The numbers are those of the Hugging Face `tokenizers` library, bit for bit.
 //!
 //! The code, in the order in which a text passes through it: `text` (the text as the vocabulary spells it), `encode` (what
-//! lies between added tokens), `added` (those, such as `<s>`), `chars` or `bytes` with `splits`, `normal` and `unicode` (words,
-//! of characters as sentencepiece has them or of bytes as GPT-2 does), `window` (their merges), `table` (the lookups),
-//! `wordpiece` (words in pieces, as BERT has them),
-//! `layout` (the file's bytes, as `docs/format.md` has them), `decode`.
+//! lies between added tokens), `added` (those, such as `<s>`), `sentencepiece` (words of characters) or `byte_level` (words of
+//! bytes, as in GPT-2) with `pre_tokenizer`, `normalizer` and `unicode`, `bpe` (the merges of both), `table` (their lookups),
+//! `wordpiece` (words in pieces, as in BERT), `layout` (the file's bytes, as `docs/format.md` has them), `decode`.
 
 mod added;
-mod bytes;
-mod chars;
+mod bpe;
+mod byte_level;
 mod decode;
 mod encode;
 pub mod layout;
-mod normal;
-mod splits;
+mod normalizer;
+mod pre_tokenizer;
+mod sentencepiece;
 mod table;
 mod text;
 mod unicode;
-mod window;
+#[cfg(feature = "wordpiece")]
 mod wordpiece;
 
+pub use bpe::WORD_LEN;
 pub use decode::{Decoder, Printed};
 pub use encode::{Encoder, Scratch};
-pub use window::WORD_LEN;
 
 use crate::error::Error;
 use crate::format::{FormatError, Section, in_range};
@@ -58,6 +58,10 @@ impl Tokenizer {
         let mut header = [0; layout::HEADER_LEN];
         reader.read(section.offset, &mut header).await.map_err(Error::Source)?;
         let header = TokenizerHeader::parse(&header)?;
+        #[cfg(not(feature = "wordpiece"))]
+        if let layout::Kind::WordPiece(_) = header.kind {
+            return Err(FormatError::Feature { name: "wordpiece" }.into());
+        }
         if header.vocab_size != vocab_size {
             return Err(FormatError::Inconsistent {
                 field: "vocabulary of the tokenizer section",

@@ -1,10 +1,10 @@
 //! Lookups in the tables of the section.
 
 use super::Tokenizer;
+use super::bpe::Merges;
 use super::layout::{
-    BYTES_AT, CharEntry, CharsHeader, Entry, NONE_BYTE, PairEntry, SPACE_MARK, TABLES_AT, TableHeader, token,
+    BYTES_AT, CharEntry, Entry, NONE_BYTE, PairEntry, SPACE_MARK, SentencePieceHeader, TABLES_AT, TableHeader, token,
 };
-use super::window::Merges;
 use crate::error::Error;
 use crate::format::u32_at;
 use crate::source::SectorReader;
@@ -18,7 +18,7 @@ impl Tokenizer {
     pub(super) async fn char<S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
-        header: &CharsHeader,
+        header: &SentencePieceHeader,
         c: char,
     ) -> Result<Option<CharEntry>, Error<S::Error>> {
         let code_point = u32::from(c);

@@ -141,7 +141,7 @@ impl Entry for PairEntry {
 
 /// What normalization form C does with a character, or with two that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NormalEntry {
+pub enum NormalizerEntry {
     /// A character that decomposes, or whose combining class is not 0.
     Char {
         /// The character.
@@ -162,7 +162,7 @@ pub enum NormalEntry {
     },
 }
 
-impl NormalEntry {
+impl NormalizerEntry {
     /// Bytes of an entry.
     pub const LEN: usize = 12;
     const CHAR: u32 = 1 << 31;
@@ -202,7 +202,7 @@ impl NormalEntry {
     }
 }
 
-impl Entry for NormalEntry {
+impl Entry for NormalizerEntry {
     const LEN: usize = Self::LEN;
 
     fn parse(bytes: &[u8]) -> Option<Self> {

@@ -2,22 +2,22 @@
 //!
 //! The engine reads and the converter writes through this module, and `docs/format.md` says the same in words.
 
-mod bytes;
-mod chars;
+mod byte_level;
 mod entries;
+mod sentencepiece;
 pub mod wordpiece;
 
-pub use bytes::{BytesHeader, MAX_WHOLE_NODES, NONE_BYTE, Splits};
-pub use chars::{CharsHeader, PrefixSpace, WordStart};
-pub use entries::{CharEntry, Entry, MAX_BUCKETS, MAX_PROBES, NormalEntry, PairEntry, TableHeader};
+pub use byte_level::{ByteLevelHeader, MAX_WHOLE_NODES, NONE_BYTE, PreTokenizer};
+pub use entries::{CharEntry, Entry, MAX_BUCKETS, MAX_PROBES, NormalizerEntry, PairEntry, TableHeader};
+pub use sentencepiece::{PrefixSpace, SentencePieceHeader, WordStart};
 
 use crate::format::{FormatError, in_range, u32_at};
 use crate::source::SECTOR_LEN;
 use wordpiece::WordPieceHeader;
 
-const KIND_CHARS: u32 = 1;
-const KIND_BYTES: u32 = 2;
-const KIND_PIECES: u32 = 3;
+const KIND_SENTENCE_PIECE: u32 = 1;
+const KIND_BYTE_LEVEL: u32 = 2;
+const KIND_WORD_PIECE: u32 = 3;
 const NONE: u32 = u32::MAX;
 
 /// U+2581, which stands for a space in the vocabulary's pieces.
@@ -57,11 +57,11 @@ pub enum AddedPass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Byte-pair encoding over characters, with byte tokens for what has no piece: sentencepiece BPE.
-    Chars(CharsHeader),
+    SentencePiece(SentencePieceHeader),
     /// Byte-pair encoding over the bytes of words: GPT-2's byte-level BPE.
-    Bytes(BytesHeader),
+    ByteLevel(ByteLevelHeader),
     /// The longest pieces of words: BERT's WordPiece.
-    Pieces(WordPieceHeader),
+    WordPiece(WordPieceHeader),
 }
 
 /// The start of the section; the rest of its first sector is zero.
@@ -82,7 +82,7 @@ pub struct TokenizerHeader {
     /// Bytes that texts of the first pass start with, one bit each: byte *b* is bit *b* mod 8 of number *b* / 8.
     pub raw_starts: [u8; 32],
     /// The same for the second pass, after the U+2581 that the texts start with where marks are escaped
-    /// ([`CharsHeader::escaped_marks`]); the space's bit then stands for texts of nothing else.
+    /// ([`SentencePieceHeader::escaped_marks`]); the space's bit then stands for texts of nothing else.
     pub normalized_starts: [u8; 32],
 }
 
@@ -101,9 +101,9 @@ impl TokenizerHeader {
             bos: optional_token("tokenizer's start-of-text token", field(3), vocab_size)?,
             strip_space: field(1) & FLAG_STRIP_SPACE != 0,
             kind: match field(0) {
-                KIND_CHARS => Kind::Chars(CharsHeader::parse(flags, fields, vocab_size)?),
-                KIND_BYTES => Kind::Bytes(BytesHeader::parse(flags, fields)?),
-                KIND_PIECES => Kind::Pieces(WordPieceHeader::parse(flags, fields, vocab_size)?),
+                KIND_SENTENCE_PIECE => Kind::SentencePiece(SentencePieceHeader::parse(flags, fields, vocab_size)?),
+                KIND_BYTE_LEVEL => Kind::ByteLevel(ByteLevelHeader::parse(flags, fields)?),
+                KIND_WORD_PIECE => Kind::WordPiece(WordPieceHeader::parse(flags, fields, vocab_size)?),
                 value => return Err(FormatError::Unknown { field: "tokenizer kind", value }),
             },
             added_count: in_range("number of added tokens", field(11).into(), 0, vocab_size.into())? as u32,
@@ -120,9 +120,9 @@ impl TokenizerHeader {
     pub fn emit(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         let (kind, (flags, fields)) = match &self.kind {
-            Kind::Chars(header) => (KIND_CHARS, header.emit()),
-            Kind::Bytes(header) => (KIND_BYTES, header.emit()),
-            Kind::Pieces(header) => (KIND_PIECES, header.emit()),
+            Kind::SentencePiece(header) => (KIND_SENTENCE_PIECE, header.emit()),
+            Kind::ByteLevel(header) => (KIND_BYTE_LEVEL, header.emit()),
+            Kind::WordPiece(header) => (KIND_WORD_PIECE, header.emit()),
         };
         let flags = flags | if self.strip_space { FLAG_STRIP_SPACE } else { 0 };
         let start = [kind, flags, self.vocab_size, self.bos.unwrap_or(NONE)];
@@ -138,9 +138,9 @@ impl TokenizerHeader {
     /// Where the added tokens start in the section: after the tables of the kind.
     pub fn added_at(&self) -> u64 {
         match &self.kind {
-            Kind::Chars(header) => header.tables_end(),
-            Kind::Bytes(header) => header.tables_end(),
-            Kind::Pieces(header) => header.tables_end(),
+            Kind::SentencePiece(header) => header.tables_end(),
+            Kind::ByteLevel(header) => header.tables_end(),
+            Kind::WordPiece(header) => header.tables_end(),
         }
     }
 
@@ -152,20 +152,20 @@ impl TokenizerHeader {
     /// Where a space is put before text.
     pub fn prefix(&self) -> PrefixSpace {
         match &self.kind {
-            Kind::Chars(header) => header.prefix,
-            Kind::Bytes(header) if header.prefix_space => PrefixSpace::Always,
-            Kind::Bytes(_) | Kind::Pieces(_) => PrefixSpace::Never,
+            Kind::SentencePiece(header) => header.prefix,
+            Kind::ByteLevel(header) if header.prefix_space => PrefixSpace::Always,
+            Kind::ByteLevel(_) | Kind::WordPiece(_) => PrefixSpace::Never,
         }
     }
 
     /// Spaces count as [`SPACE_MARK`] in the text and in the vocabulary's pieces.
     pub fn marks_spaces(&self) -> bool {
-        matches!(self.kind, Kind::Chars(_))
+        matches!(self.kind, Kind::SentencePiece(_))
     }
 
     /// The second pass sees U+2581 in place of spaces.
     pub fn escaped_marks(&self) -> bool {
-        matches!(self.kind, Kind::Chars(CharsHeader { escaped_marks: true, .. }))
+        matches!(self.kind, Kind::SentencePiece(SentencePieceHeader { escaped_marks: true, .. }))
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn parse_reads_what_emit_wrote() {
         let table = |buckets, probes| TableHeader { buckets, probes };
-        let chars = CharsHeader {
+        let chars = SentencePieceHeader {
             space: Some(29_871),
             prefix: PrefixSpace::First,
             word_start: WordStart::SpaceRun,
@@ -247,19 +247,19 @@ mod tests {
             chars: table(67, 2),
             pairs: table(1945, 64),
         };
-        let bytes = BytesHeader {
-            splits: Splits::Llama3,
+        let bytes = ByteLevelHeader {
+            pre_tokenizer: PreTokenizer::Llama3,
             prefix_space: true,
             whole: None,
             normal: Some(table(67, 2)),
             pairs: table(1945, 64),
         };
         for kind in [
-            Kind::Chars(chars),
-            Kind::Chars(CharsHeader { escaped_marks: true, prefix: PrefixSpace::Prepend, ..chars }),
-            Kind::Bytes(bytes),
-            Kind::Bytes(BytesHeader { whole: Some(table(3, 1)), normal: None, ..bytes }),
-            Kind::Pieces(WordPieceHeader {
+            Kind::SentencePiece(chars),
+            Kind::SentencePiece(SentencePieceHeader { escaped_marks: true, prefix: PrefixSpace::Prepend, ..chars }),
+            Kind::ByteLevel(bytes),
+            Kind::ByteLevel(ByteLevelHeader { whole: Some(table(3, 1)), normal: None, ..bytes }),
+            Kind::WordPiece(WordPieceHeader {
                 unk: 100,
                 max_chars: 100,
                 longest_piece: 18,
@@ -275,7 +275,7 @@ mod tests {
             let refused = TokenizerHeader::parse(&damaged);
             assert!(matches!(refused, Err(FormatError::Unknown { field: "tokenizer flags", .. })), "{refused:?}");
         }
-        let mut other_kind = header(Kind::Chars(chars)).emit();
+        let mut other_kind = header(Kind::SentencePiece(chars)).emit();
         other_kind[0] = 99;
         let other_kind = TokenizerHeader::parse(&other_kind);
         assert!(matches!(other_kind, Err(FormatError::Unknown { field: "tokenizer kind", value: 99 })));
@@ -286,10 +286,10 @@ mod tests {
         assert_eq!(PairEntry::parse(&pair.emit()), Some(pair));
         assert_eq!(PairEntry::parse(&[0xff; PairEntry::LEN]), None);
         for normal in [
-            NormalEntry::Char { code_point: 0x10_ffff, class: 255, parts: [0x10_fffe, 0] },
-            NormalEntry::Pair { first: 0x1_0000, second: 0x10_ffff, composed: 1 },
+            NormalizerEntry::Char { code_point: 0x10_ffff, class: 255, parts: [0x10_fffe, 0] },
+            NormalizerEntry::Pair { first: 0x1_0000, second: 0x10_ffff, composed: 1 },
         ] {
-            assert_eq!(NormalEntry::parse(&normal.emit()), Some(normal));
+            assert_eq!(NormalizerEntry::parse(&normal.emit()), Some(normal));
         }
         for mark in [false, true] {
             let head = AddedHead { id: 7, pass: AddedPass::Normalized, mark, len: 9 };

@@ -40,7 +40,7 @@ struct Tables<'a> {
 impl Words<'_> {
     /// Takes a word out of `piece`, which is not empty, and makes its tokens ready: none, where nothing but spaces is left
     /// or an added token follows. The second pass is done on the way, as its texts may start inside of a character.
-    pub(super) async fn next_pieces<S: WeightSource>(
+    pub(super) async fn next_word_piece<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
         header: &WordPieceHeader,

@@ -5,9 +5,9 @@ use crate::error::Error;
 use crate::format::in_range;
 use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
+use crate::tokenizer::bpe::Symbol;
 use crate::tokenizer::layout::token;
 use crate::tokenizer::layout::wordpiece::{BUCKET_HEAD_LEN, BucketHead, PIECE_HEAD_LEN, PieceHash, PieceHead};
-use crate::tokenizer::window::Symbol;
 
 /// A letter of a word: the character in the lower 32 bits, its combining class in the upper ones. Once the word is whole
 /// the upper ones hold the hash of the piece that ends here. In the end the place of a letter holds a token.

@@ -13,7 +13,7 @@ pub const MAX_WHOLE_NODES: u32 = 1 << 20;
 /// How text is cut into words, each of which is merged by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Splits {
+pub enum PreTokenizer {
     /// GPT-2's pattern.
     Gpt2 = 1,
     /// Every number's character by itself, and GPT-2's pattern in what lies between.
@@ -26,16 +26,16 @@ pub enum Splits {
     Qwen2 = 5,
 }
 
-impl Splits {
+impl PreTokenizer {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Gpt2, Self::DigitsGpt2, Self::NumbersGpt2, Self::Llama3, Self::Qwen2];
 }
 
 /// What the header says of byte-pair encoding over the bytes of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BytesHeader {
+pub struct ByteLevelHeader {
     /// How text is cut into words.
-    pub splits: Splits,
+    pub pre_tokenizer: PreTokenizer,
     /// A space is put before every text between added tokens that starts with none.
     pub prefix_space: bool,
     /// The merges' table.
@@ -46,18 +46,19 @@ pub struct BytesHeader {
     pub normal: Option<TableHeader>,
 }
 
-impl BytesHeader {
+impl ByteLevelHeader {
     pub(super) fn parse(flags: u32, fields: [u32; FIELDS]) -> Result<Self, FormatError> {
         if flags & !FLAG_PREFIX_SPACE != 0 {
             return Err(FormatError::Unknown { field: "tokenizer flags", value: flags });
         }
-        let splits = Splits::ALL.into_iter().find(|&splits| splits as u32 == fields[0]);
+        let pre_tokenizer = PreTokenizer::ALL.into_iter().find(|&kind| kind as u32 == fields[0]);
         let optional = |names, [buckets, probes]: [u32; 2]| match [buckets, probes] {
             [0, 0] => Ok(None),
             table => TableHeader::parse(names, table).map(Some),
         };
         Ok(Self {
-            splits: splits.ok_or(FormatError::Unknown { field: "tokenizer's word splits", value: fields[0] })?,
+            pre_tokenizer: pre_tokenizer
+                .ok_or(FormatError::Unknown { field: "tokenizer's word splits", value: fields[0] })?,
             prefix_space: flags & FLAG_PREFIX_SPACE != 0,
             whole: optional(["buckets of whole words", "probes of whole words"], [fields[1], fields[2]])?,
             normal: optional(["buckets of normal forms", "probes of normal forms"], [fields[3], fields[4]])?,
@@ -70,7 +71,7 @@ impl BytesHeader {
         let numbers = |table: Option<TableHeader>| table.map_or([0, 0], |table| [table.buckets, table.probes]);
         let ([whole, whole_probes], [normal, normal_probes]) = (numbers(self.whole), numbers(self.normal));
         let pairs = self.pairs;
-        (flags, [self.splits as u32, whole, whole_probes, normal, normal_probes, pairs.buckets, pairs.probes])
+        (flags, [self.pre_tokenizer as u32, whole, whole_probes, normal, normal_probes, pairs.buckets, pairs.probes])
     }
 
     /// Where the buckets of whole words start in the section; the merges' start at [`TABLES_AT`].

@@ -2,12 +2,12 @@
 //!
 //! What the patterns are is in `docs/format.md`; each state below is a place in their alternatives, tried in order.
 
-use super::layout::Splits;
+use super::layout::PreTokenizer;
 use super::unicode::{Class, class};
 
 /// A word being looked for: characters go in until its end is known.
 pub(super) struct Scan {
-    splits: Splits,
+    pre_tokenizer: PreTokenizer,
     state: State,
     /// Bytes of the characters so far.
     len: usize,
@@ -37,8 +37,8 @@ enum State {
 }
 
 impl Scan {
-    pub fn new(splits: Splits) -> Self {
-        Self { splits, state: State::Start, len: 0, last: 0, line_end: 0 }
+    pub fn new(pre_tokenizer: PreTokenizer) -> Self {
+        Self { pre_tokenizer, state: State::Start, len: 0, last: 0, line_end: 0 }
     }
 
     /// Takes the next character, or the text's end. Gives the word's length in bytes once that is known: at the text's
@@ -47,7 +47,11 @@ impl Scan {
         let class = match (c.map_or(Class::End, class), self.state) {
             // Where numerals are split off first, the pattern does not see them.
             (Class::Numeral, State::Start | State::Numerals(_)) => Class::Numeral,
-            (Class::Numeral, _) if matches!(self.splits, Splits::DigitsGpt2 | Splits::NumbersGpt2) => Class::End,
+            (Class::Numeral, _)
+                if matches!(self.pre_tokenizer, PreTokenizer::DigitsGpt2 | PreTokenizer::NumbersGpt2) =>
+            {
+                Class::End
+            }
             (class, _) => class,
         };
         match self.step(self.state, c, class) {
@@ -66,7 +70,8 @@ impl Scan {
 
     /// The state after a character that belongs to the word, or else the word's length.
     fn step(&self, state: State, c: Option<char>, class: Class) -> Result<State, usize> {
-        let gpt2 = matches!(self.splits, Splits::Gpt2 | Splits::DigitsGpt2 | Splits::NumbersGpt2);
+        let gpt2 =
+            matches!(self.pre_tokenizer, PreTokenizer::Gpt2 | PreTokenizer::DigitsGpt2 | PreTokenizer::NumbersGpt2);
         let cased = |c: char| if gpt2 { c } else { folded(c) };
         match (state, class) {
             (State::Start, Class::Letter) | (State::Letters, Class::Letter) => Ok(State::Letters),
@@ -96,10 +101,10 @@ impl Scan {
             },
 
             (State::Numerals(count), Class::Numeral) => {
-                let most = match self.splits {
-                    Splits::Gpt2 | Splits::NumbersGpt2 => u8::MAX,
-                    Splits::Llama3 => 3,
-                    Splits::DigitsGpt2 | Splits::Qwen2 => 1,
+                let most = match self.pre_tokenizer {
+                    PreTokenizer::Gpt2 | PreTokenizer::NumbersGpt2 => u8::MAX,
+                    PreTokenizer::Llama3 => 3,
+                    PreTokenizer::DigitsGpt2 | PreTokenizer::Qwen2 => 1,
                 };
                 if count < most || most == u8::MAX {
                     Ok(State::Numerals(count.saturating_add(1)))
@@ -138,10 +143,10 @@ mod tests {
     const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
     const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-    fn words(splits: Splits, text: &str) -> Vec<&str> {
+    fn words(pre_tokenizer: PreTokenizer, text: &str) -> Vec<&str> {
         let (mut words, mut rest) = (Vec::new(), text);
         while !rest.is_empty() {
-            let mut scan = Scan::new(splits);
+            let mut scan = Scan::new(pre_tokenizer);
             let len = rest.chars().map(Some).chain([None]).find_map(|c| scan.push(c)).unwrap();
             let (word, after) = rest.split_at(len);
             words.push(word);
@@ -151,27 +156,27 @@ mod tests {
     }
 
     /// The patterns' own expressions, which are applied one after the other.
-    fn expressions(splits: Splits) -> Vec<Regex> {
+    fn expressions(pre_tokenizer: PreTokenizer) -> Vec<Regex> {
         let qwen2 = LLAMA3.replace("{1,3}", "");
-        let patterns = match splits {
-            Splits::Gpt2 => vec![GPT2],
-            Splits::Llama3 => vec![LLAMA3],
-            Splits::Qwen2 => vec![qwen2.as_str()],
-            Splits::DigitsGpt2 => vec![r"\p{N}|\P{N}+", GPT2],
-            Splits::NumbersGpt2 => vec![r"\p{N}+|\P{N}+", GPT2],
+        let patterns = match pre_tokenizer {
+            PreTokenizer::Gpt2 => vec![GPT2],
+            PreTokenizer::Llama3 => vec![LLAMA3],
+            PreTokenizer::Qwen2 => vec![qwen2.as_str()],
+            PreTokenizer::DigitsGpt2 => vec![r"\p{N}|\P{N}+", GPT2],
+            PreTokenizer::NumbersGpt2 => vec![r"\p{N}+|\P{N}+", GPT2],
         };
         patterns.into_iter().map(|pattern| Regex::new(pattern).unwrap()).collect()
     }
 
     fn assert_same(text: &str) {
-        static EXPRESSIONS: LazyLock<[Vec<Regex>; 5]> = LazyLock::new(|| Splits::ALL.map(expressions));
-        for (splits, expressions) in Splits::ALL.into_iter().zip(&*EXPRESSIONS) {
+        static EXPRESSIONS: LazyLock<[Vec<Regex>; 5]> = LazyLock::new(|| PreTokenizer::ALL.map(expressions));
+        for (pre_tokenizer, expressions) in PreTokenizer::ALL.into_iter().zip(&*EXPRESSIONS) {
             let mut expected = vec![text];
             for expression in expressions {
                 let pieces = expected.into_iter();
                 expected = pieces.flat_map(|piece| expression.find_iter(piece).map(|m| m.unwrap().as_str())).collect();
             }
-            assert_eq!(words(splits, text), expected, "{splits:?} {text:?}");
+            assert_eq!(words(pre_tokenizer, text), expected, "{pre_tokenizer:?} {text:?}");
         }
     }
 

@@ -1,18 +1,18 @@
 //! Words of characters: byte-pair encoding as sentencepiece has it.
 
+use super::bpe::{Merges, Symbol, WORD_LEN};
 use super::encode::Words;
-use super::layout::{CharsHeader, SPACE_MARK, WordStart};
-use super::window::{Merges, Symbol, WORD_LEN};
+use super::layout::{SPACE_MARK, SentencePieceHeader, WordStart};
 use crate::error::Error;
 use crate::source::SectorReader;
 use crate::source::WeightSource;
 
 impl Words<'_> {
     /// Takes a word out of `piece`, which is not empty, and merges it.
-    pub(super) async fn next_chars<S: WeightSource>(
+    pub(super) async fn next_sentence_piece<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
-        header: &CharsHeader,
+        header: &SentencePieceHeader,
     ) -> Result<(), Error<S::Error>> {
         let merges = Merges { at: header.pairs_at(), table: header.pairs };
         let start = self.piece;

@@ -1,11 +1,11 @@
 //! Words of bytes: byte-pair encoding as GPT-2 has it.
 
+use super::bpe::{Merges, Symbol, WORD_LEN};
 use super::encode::Words;
-use super::layout::{BytesHeader, NONE_BYTE, TABLES_AT};
-use super::normal::Normal;
-use super::splits::Scan;
+use super::layout::{ByteLevelHeader, NONE_BYTE, TABLES_AT};
+use super::normalizer::Normalizer;
+use super::pre_tokenizer::Scan;
 use super::text::Text;
-use super::window::{Merges, Symbol, WORD_LEN};
 use crate::error::Error;
 use crate::source::SectorReader;
 use crate::source::WeightSource;
@@ -18,26 +18,26 @@ pub(super) struct ByteWords<'a> {
     /// Bytes of the word at hand that are not merged yet.
     left: usize,
     /// The normal form of the text at hand, where text is brought into it.
-    normal: Normal,
+    normal: Normalizer,
 }
 
 impl<'a> ByteWords<'a> {
     pub fn new(tokens: &'a mut [u32; 256]) -> Self {
-        Self { tokens, loaded: false, left: 0, normal: Normal::NONE }
+        Self { tokens, loaded: false, left: 0, normal: Normalizer::NONE }
     }
 
     /// Forgets what belongs to the text before.
     pub fn start_piece(&mut self) {
-        self.normal = Normal::NONE;
+        self.normal = Normalizer::NONE;
     }
 }
 
 impl<'a> Words<'a> {
     /// Takes a word out of `piece`, which is not empty, or as much of it as the window holds, and merges it.
-    pub(super) async fn next_bytes<S: WeightSource>(
+    pub(super) async fn next_byte_level<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
-        header: &BytesHeader,
+        header: &ByteLevelHeader,
     ) -> Result<(), Error<S::Error>> {
         if !self.bytes.loaded {
             self.tokenizer.byte_tokens(reader, self.bytes.tokens).await?;
@@ -75,9 +75,9 @@ impl<'a> Words<'a> {
     async fn scan<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
-        header: &BytesHeader,
+        header: &ByteLevelHeader,
     ) -> Result<usize, Error<S::Error>> {
-        let mut scan = Scan::new(header.splits);
+        let mut scan = Scan::new(header.pre_tokenizer);
         let mut text = self.piece;
         loop {
             let head = self.head(reader, header, text).await?;
@@ -93,7 +93,7 @@ impl<'a> Words<'a> {
     async fn take_byte<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
-        header: &BytesHeader,
+        header: &ByteLevelHeader,
     ) -> Result<u8, Error<S::Error>> {
         let text = self.piece;
         let head = self.head(reader, header, text).await?;
@@ -107,7 +107,7 @@ impl<'a> Words<'a> {
     async fn head<'t, S: WeightSource>(
         &'t mut self,
         reader: &mut SectorReader<'_, S>,
-        header: &BytesHeader,
+        header: &ByteLevelHeader,
         text: Text<'t>,
     ) -> Result<Head<'t>, Error<S::Error>> {
         if text.prefix {

@@ -1,7 +1,7 @@
 //! Normalization form C, a few characters at a time.
 
 use super::Tokenizer;
-use super::layout::{BytesHeader, NormalEntry, TableHeader};
+use super::layout::{ByteLevelHeader, NormalizerEntry, TableHeader};
 use super::unicode::is_normal_start;
 use crate::error::Error;
 use crate::format::{FormatError, in_range};
@@ -32,7 +32,7 @@ struct Mark {
 
 /// The normal form of a character and those after it that may change together with it. Of more than 28 such characters
 /// those that follow are a group of their own.
-pub(super) struct Normal {
+pub(super) struct Normalizer {
     /// What is left of the text from the group on, in bytes; 0 for no group.
     at: usize,
     /// Bytes of the group as it was given.
@@ -41,7 +41,7 @@ pub(super) struct Normal {
     len: usize,
 }
 
-impl Normal {
+impl Normalizer {
     pub const NONE: Self = Self { at: 0, source_len: 0, bytes: [0; 4 * MARKS], len: 0 };
 
     /// Brings the group that `text` starts with into normal form, unless that was done last. Gives the form and how
@@ -50,7 +50,7 @@ impl Normal {
         &mut self,
         tokenizer: &Tokenizer,
         reader: &mut SectorReader<'_, S>,
-        header: &BytesHeader,
+        header: &ByteLevelHeader,
         text: &str,
     ) -> Result<Option<(&str, usize)>, Error<S::Error>> {
         let mut chars = text.chars();
@@ -151,10 +151,11 @@ impl Forms {
             };
             return Ok((0, parts.map(char::from_u32)));
         }
-        let is_it = |entry: &NormalEntry| matches!(entry, NormalEntry::Char { code_point: c, .. } if *c == code_point);
-        let hash = NormalEntry::char_hash(code_point);
+        let is_it =
+            |entry: &NormalizerEntry| matches!(entry, NormalizerEntry::Char { code_point: c, .. } if *c == code_point);
+        let hash = NormalizerEntry::char_hash(code_point);
         match tokenizer.find(reader, self.at, self.table, hash, is_it).await? {
-            Some(NormalEntry::Char { class, parts, .. }) => {
+            Some(NormalizerEntry::Char { class, parts, .. }) => {
                 let mut found = [None; 2];
                 for (slot, part) in found.iter_mut().zip(parts) {
                     if part != 0 {
@@ -214,10 +215,10 @@ impl Forms {
         if is_lv && (T + 1..T + T_COUNT).contains(&second) {
             return Ok(char::from_u32(first + second - T));
         }
-        let is_it = |entry: &NormalEntry| matches!(entry, NormalEntry::Pair { first: a, second: b, .. } if (*a, *b) == (first, second));
-        let hash = NormalEntry::pair_hash(first, second);
+        let is_it = |entry: &NormalizerEntry| matches!(entry, NormalizerEntry::Pair { first: a, second: b, .. } if (*a, *b) == (first, second));
+        let hash = NormalizerEntry::pair_hash(first, second);
         match tokenizer.find(reader, self.at, self.table, hash, is_it).await? {
-            Some(NormalEntry::Pair { composed, .. }) => Ok(Some(character("character composed of two", composed)?)),
+            Some(NormalizerEntry::Pair { composed, .. }) => Ok(Some(character("character composed of two", composed)?)),
             _ => Ok(None),
         }
     }

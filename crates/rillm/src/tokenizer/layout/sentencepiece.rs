@@ -34,7 +34,7 @@ pub enum WordStart {
 
 /// What the header says of byte-pair encoding over characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CharsHeader {
+pub struct SentencePieceHeader {
     /// The token of [`SPACE_MARK`](super::SPACE_MARK).
     pub space: Option<u32>,
     /// Where a space is put before text.
@@ -49,7 +49,7 @@ pub struct CharsHeader {
     pub pairs: TableHeader,
 }
 
-impl CharsHeader {
+impl SentencePieceHeader {
     pub(super) fn parse(flags: u32, fields: [u32; FIELDS], vocab_size: u32) -> Result<Self, FormatError> {
         let unknown = |field, value| FormatError::Unknown { field, value };
         if flags & !FLAG_ESCAPED_MARKS != 0 {
