@@ -351,7 +351,7 @@ fn a_bit_of_a_tensors_header_that_flips_is_read_again() {
     let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
     let header = Header::parse(MODEL.first_chunk().unwrap()).unwrap();
     let tape = header.section(SectionKind::Tape).unwrap();
-    // Fields of the first tensor: kind, quantization, layer, rows and columns.
+    // Fields of the first tensor: kind, quantisation, layer, rows and columns.
     for at in [0, 1, 4, 8, 12] {
         let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
         let seen = run(&mut script, async |_| {
