@@ -28,9 +28,9 @@ use crate::{interrupt, jobs};
 /// several amounts of memory; that a card is asked for what the engine counts; and that memory ends where the plan says.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  # Every board that QEMU and a compiler are here for
+  # Every board for which QEMU and a compiler are installed
   cargo xtask prove
-  # This board; it is an error if something is missing for it
+  # One board; fails if something is missing for it
   cargo xtask prove rv32
   cargo xtask prove --json | jq '.cases[] | select(.equal | not)'
 
