@@ -35,7 +35,7 @@ use crate::{interrupt, jobs};
   cargo xtask prove rv32
   cargo xtask prove --json | jq '.cases[] | select(.equal | not)'
 
-docs/emulation.md says what exactly is compared.")]
+docs/emulation.md describes what is compared.")]
 pub struct Args {
     /// The boards; without one, all that can be emulated here
     boards: Vec<Board>,
