@@ -32,7 +32,7 @@ const HELP: &str = "  \
   Ctrl-C        ends an answer; the chat goes on
 Everything else is said to the model.";
 
-/// Talk with a model that was made for chats, turn by turn
+/// Chat with a model that has a chat template, turn by turn
 ///
 /// The KV cache keeps the conversation, so that no turn is computed twice. When the context is full, the oldest turns
 /// are dropped. If standard input is not a terminal, each of its lines is a turn.

@@ -21,7 +21,7 @@ use crate::number::{grouped, tensor_name};
 use crate::progress;
 use crate::{files, interrupt, say};
 
-/// Make a .rillm file of a Hugging Face directory or a GGUF file
+/// Convert a Hugging Face directory or a GGUF file to a .rillm file
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   hf download arnir0/Tiny-LLM --local-dir Tiny-LLM

@@ -16,7 +16,7 @@ use crate::number::{Count, grouped};
 use crate::say;
 use crate::source::ModelSource;
 
-/// Show the tokens of a text, and what finding them takes
+/// Show the tokens of a text, and the cost of encoding it
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm tokenize \"The little fox\"
