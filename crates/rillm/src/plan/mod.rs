@@ -209,7 +209,7 @@ impl Plan {
         }
         if options.batch.is_none() {
             let token = Self { batch: plan.batch + 1, ..plan }.memory().internal - plan.memory().internal;
-            // All that there is for a comfortable batch, half of it for a larger one.
+            // All spare memory for a batch up to the comfortable one, half of it for a larger batch.
             let (_, comfortable) = COMFORTABLE;
             let batch = (plan.batch + spare(&plan) / token).min(comfortable).max(plan.batch + spare(&plan) / 2 / token);
             plan.batch = batch.min(BATCH_MAX).min(context);
@@ -217,7 +217,7 @@ impl Plan {
         if plan.resident < most_resident && options.resident.is_none() {
             let room = match plan.resident_region {
                 Region::Internal => spare(&plan),
-                // The first byte there brings alignment with it.
+                // The first byte in external memory adds the alignment.
                 Region::External => memory.external.saturating_sub(plan.memory().external.max(ALIGNMENT)),
             };
             plan.resident = room.min(most_resident) / SECTOR_LEN * SECTOR_LEN;
