@@ -1,18 +1,19 @@
-//! Xtensa with the MAC16 option (ESP32, ESP32-S3): a row at a time, through its 40-bit accumulator.
+//! The kernel for Xtensa with the MAC16 option (ESP32, ESP32-S3): one row at a time, through the 40-bit accumulator.
 //!
-//! MAC16 multiplies 16-bit halves of registers and loads the next pair of `x` meanwhile. A word of four weights becomes two
-//! words whose halves are 256 times a weight: eight instructions for four products. Instructions by Tensilica's *Xtensa
-//! Instruction Set Architecture Reference Manual*, chapter 4.3.7; the order of loads as in esp-dsp's `dsps_dotprod_s16`.
+//! MAC16 multiplies 16-bit halves of registers and loads the next pair of `x` at the same time. A word of four weights
+//! becomes two words whose halves are 256 times a weight: eight instructions for four products. The instructions are
+//! described in Tensilica's *Xtensa Instruction Set Architecture Reference Manual*, chapter 4.3.7; the order of loads
+//! follows esp-dsp's `dsps_dotprod_s16`.
 //!
-//! QEMU (7.2, `target/xtensa/translate.c`) keeps each of M0 to M3 twice, as `cpu_MR` and `cpu_SR`, and where a block of
-//! its translation loads and multiplies one of them it may take the stale copy. With a block for every instruction
-//! (`-singlestep`) it cannot.
+//! QEMU (7.2, `target/xtensa/translate.c`) keeps each of M0 to M3 twice, as `cpu_MR` and `cpu_SR`. If one translation
+//! block loads and multiplies one of them, QEMU may use the stale copy. With one block for each instruction
+//! (`-singlestep`) it does not.
 
 use core::arch::asm;
 
 use super::Rows;
 
-/// Weights that share a scale: that many products and a loop fit the 256 bytes that `loop` spans.
+/// Weights that share a scale: this number of products and a loop fit the 256 bytes that `loop` spans.
 const GROUP: usize = 32;
 /// With more groups than this, a row's lower sum could exceed 32 bits.
 const MAX_GROUPS: usize = 256;
@@ -48,10 +49,10 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     }
 }
 
-/// The rows from `q` on, `stride` bytes apart, their scales at byte `scales`, one for each sum.
+/// Multiplies the rows from `q` on, `stride` bytes apart, with their scales at byte `scales`, one row for each sum.
 ///
-/// Never inlined: SAR, LBEG, LEND, LCOUNT, the accumulator and M0 to M3 belong to nobody across a call (Xtensa ABI), and
-/// compilers differ in which of them `asm!` can name. xtensa-lx-rt saves all of them when an interrupt comes.
+/// Never inlined: SAR, LBEG, LEND, LCOUNT, the accumulator and M0 to M3 are not preserved across a call (Xtensa ABI),
+/// and compilers differ in which of them `asm!` can name. xtensa-lx-rt saves all of them on an interrupt.
 ///
 /// # Safety
 /// There is a sum. `x` is 1 to [`MAX_GROUPS`] groups long, and each row has as many values and a scale for each group of
@@ -59,8 +60,8 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 #[inline(never)]
 unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut [i64]) {
     let groups = x.len() / GROUP;
-    // What the row's loop needs besides its registers, which are all taken: from a row's last value and last scale to the
-    // next row's first.
+    // The loop over rows needs these besides its registers, which are all taken: the steps from a row's last value and
+    // last scale to the next row's first.
     let steps = [stride - x.len(), stride - groups];
     // SAFETY: reads as many values and scales as the caller vouches for, and the word of `x` before the first one is not
     // read, for `ldinc` counts first; writes the sums, and registers that a call may change.
@@ -95,7 +96,7 @@ unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut 
             "4:",
             "s32i {w}, {sum}, 0", "s32i {high}, {sum}, 4", "addi {sum}, {sum}, 8",
             "l32i {w}, {steps}, 0", "l32i {u}, {steps}, 4", "add {q}, {q}, {w}", "add {scale}, {scale}, {u}",
-            // The way back is too far for a branch.
+            // The loop's start is too far for a branch.
             "bgeu {sum}, {end}, 5f", "j 2b",
             "5:",
             scale = inout(reg) q.wrapping_add(scales) => _,
