@@ -89,8 +89,8 @@ pub fn sigmoid(x: i32) -> u32 {
 fn one_over(divisor: u32) -> u32 {
     let upper = divisor >> 15;
     let left_over = |quotient: u32| (1i64 << 60) - i64::from(quotient) * i64::from(divisor);
-    // Cutting the divisor off changes a quotient by at most 2^-15 of it: the guess leaves less than 2^46, the correction is
-    // below 2^16, and it is wrong by a few units at most.
+    // Cutting the divisor off changes a quotient by at most 2^-15 of it: the guess leaves less than 2^46, the
+    // correction is below 2^16, and it is wrong by a few units at most.
     let guess = (u32::MAX / upper) << 13;
     let mut quotient = guess.wrapping_add_signed((left_over(guess) >> 15) as i32 / upper as i32);
     let mut rest = left_over(quotient);

@@ -204,8 +204,8 @@ fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
     let mantissa = step.div_ceil(1 << drop);
     let divisor = (mantissa << drop) as i32;
     for (out, &value) in out.iter_mut().zip(values) {
-        // |value| ≤ largest ≤ 127 · divisor, and the divisor is even and at most 2^24: within ±127, rounded to the nearest,
-        // halves up.
+        // |value| ≤ largest ≤ 127 · divisor, and the divisor is even and at most 2^24: within ±127, rounded to the
+        // nearest, halves up.
         *out = (aligned(value) + divisor / 2).div_euclid(divisor) as u8;
     }
     (mantissa as u8, saturate(exponent + right + drop))

@@ -26,7 +26,7 @@
 //!
 //! The engine uses no allocator and no floating-point arithmetic. Only the kernels for specific processors contain
 //! unsafe code. The same input gives the same bits on every target. A blocking source makes every future ready at the
-//! first poll: [`block_on`] is then a sufficient executor.
+//! first poll: [`block_on()`] is then a sufficient executor.
 //!
 //! The feature `mac16` multiplies with MAC16 on Xtensa processors that have it (ESP32, ESP32-S3). It requires
 //! Espressif's compiler, because `asm!` on Xtensa is not stable, and rows that start at multiples of four bytes: a

@@ -1,4 +1,5 @@
-//! RMSNorm (Zhang and Sennrich 2019): `y = x / √(mean(x²) + ε) · w`, of the residual stream or of each head (Henry et al. 2020).
+//! RMSNorm (Zhang and Sennrich 2019): `y = x / √(mean(x²) + ε) · w`, of the residual stream or of each head (Henry et
+//! al. 2020).
 
 use crate::fixed::{Positive, max_bits, round_shift, shift_saturating};
 use crate::vector::{BlockFloat16, BlockFloat32, fixed32};
@@ -48,8 +49,9 @@ pub(crate) fn rms_norm(
 /// Normalises the first `len` elements of a token's queries or keys in place, head by head. The weights are those of
 /// one head.
 ///
-/// An element of up to 512 lies within ±2^4.5 when it is normalised, and times a weight's mantissa within ±2^28.5: with the
-/// weights' exponent, every head's outputs fit. An element is off by at most 2^-26 and the factor's 2^-30 of itself.
+/// An element of up to 512 lies within ±2^4.5 when it is normalised, and times a weight's mantissa within ±2^28.5: with
+/// the weights' exponent, every head's outputs fit. An element is off by at most 2^-26 and the factor's 2^-30 of
+/// itself.
 pub(crate) fn rms_norm_heads(y: &mut BlockFloat32<'_>, weights: NormWeights<'_>, token: usize, len: usize) {
     let exponent = y.exponents[token];
     for head in y.get_mut(token, len).chunks_exact_mut(weights.mantissas.len()) {

@@ -1,6 +1,7 @@
 //! Block floating point: vectors of integer mantissas with one exponent. A value is `mantissa · 2^exponent`.
 //!
-//! The residual stream and the outputs of a matrix are 32-bit (`|mantissa|` at most 2^30), the inputs of a matrix 16-bit.
+//! The residual stream and the outputs of a matrix are 32-bit (`|mantissa|` at most 2^30), the inputs of a matrix
+//! 16-bit.
 
 use crate::fixed::{max_bits, round_shift};
 
@@ -46,8 +47,8 @@ pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
 /// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for int8 weights `q` with scales `s`
 /// below 256.
 ///
-/// |q · s| ≤ 127 · 255 < 2^15, and Σ |x| < 2^b for its bit length b, so the accumulator lies within ±2^(15 + b). With at
-/// most 2^17 elements of 15 bits, b ≤ 32: the accumulator fits 48 bits.
+/// |q · s| ≤ 127 · 255 < 2^15, and Σ |x| < 2^b for its bit length b, so the accumulator lies within ±2^(15 + b). With
+/// at most 2^17 elements of 15 bits, b ≤ 32: the accumulator fits 48 bits.
 pub(crate) fn excess(x: &[i16]) -> i32 {
     let sum: u32 = x.iter().map(|x| u32::from(x.unsigned_abs())).sum();
     (32 - sum.leading_zeros()).saturating_sub(15) as i32

@@ -1,7 +1,7 @@
 //! The generic kernel, which defines the result, for every processor.
 //!
-//! A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767 (128 · 32,767 in a damaged file). A row's fits 48
-//! bits: see [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
+//! A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767 (128 · 32,767 in a damaged file). A row's
+//! fits 48 bits: see [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
 
 use super::Rows;
 

@@ -60,7 +60,8 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 #[inline(always)]
 unsafe fn dot_four(q: *const u8, stride: usize, scales: usize, x: &[i16]) -> [i64; 4] {
     let (mut low, mut high) = ([0u32; 4], [0i32; 4]);
-    // SAFETY: reads as many values of `x` and of the rows as the caller vouches for, and their scales; writes registers.
+    // SAFETY: reads as many values of `x` and of the rows as the caller vouches for, and their scales; writes
+    // registers.
     unsafe {
         asm!(
             "2:",

@@ -18,8 +18,8 @@ const GROUP: usize = 32;
 /// With more groups than this, a row's lower sum could exceed 32 bits.
 const MAX_GROUPS: usize = 256;
 
-/// The four weights at `$offset`, not a group's first. Their bytes become halves of two words: 256 b1 and 256 b3 in `w`,
-/// 256 b0 and 256 b2 in `u`.
+/// The four weights at `$offset`, not a group's first. Their bytes become halves of two words: 256 b1 and 256 b3 in
+/// `w`, 256 b0 and 256 b2 in `u`.
 macro_rules! four {
     ($offset:literal) => {
         concat!(
@@ -55,16 +55,16 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// and compilers differ in which of them `asm!` can name. xtensa-lx-rt saves all of them on an interrupt.
 ///
 /// # Safety
-/// There is a sum. `x` is 1 to [`MAX_GROUPS`] groups long, and each row has as many values and a scale for each group of
-/// them; the rows and `x` start at multiples of four bytes.
+/// There is a sum. `x` is 1 to [`MAX_GROUPS`] groups long, and each row has as many values and a scale for each group
+/// of them; the rows and `x` start at multiples of four bytes.
 #[inline(never)]
 unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut [i64]) {
     let groups = x.len() / GROUP;
     // The loop over rows needs these besides its registers, which are all taken: the steps from a row's last value and
     // last scale to the next row's first.
     let steps = [stride - x.len(), stride - groups];
-    // SAFETY: reads as many values and scales as the caller vouches for, and the word of `x` before the first one is not
-    // read, for `ldinc` counts first; writes the sums, and registers that a call may change.
+    // SAFETY: reads as many values and scales as the caller vouches for, and the word of `x` before the first one is
+    // not read, for `ldinc` counts first; writes the sums, and registers that a call may change.
     unsafe {
         asm!(
             "ssai 24",
@@ -82,8 +82,8 @@ unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut 
             "l32i {w}, {q}, 28", "slli {u}, {w}, 8", "and {w}, {w}, {mask}", "and {u}, {u}, {mask}",
             "mula.da.ll m0, {u}", "mula.da.hl m0, {w}",
             "mula.da.lh m1, {u}", "mula.da.hh m1, {w}",
-            // The accumulator is 256 times the group's sum: its bits 8 to 23, and the 16 above them with the sign, times the
-            // scale. At most 256 lower sums of at most 65,535 · 255 are below 2^32.
+            // The accumulator is 256 times the group's sum: its bits 8 to 23, and the 16 above them with the sign,
+            // times the scale. At most 256 lower sums of at most 65,535 · 255 are below 2^32.
             "l8ui {s}, {scale}, 0", "addi {scale}, {scale}, 1", "addi {q}, {q}, 32",
             "rsr {w}, acclo", "rsr {u}, acchi",
             "src {u}, {u}, {w}", "extui {w}, {w}, 8, 16",
