@@ -4,8 +4,9 @@ use crate::fixed::{Positive, exp2_neg, to_log2_domain};
 use crate::kv_cache::{CacheShape, KvCache, Values};
 use crate::vector::to_i16;
 
-/// Computes attention of all heads over the positions `0..=position` of `layer`. Replaces the queries, `heads ·
-/// 2^exponent` one after the other, by the heads' outputs. Returns the exponent of the outputs.
+/// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
+/// after the other, as `heads · 2^exponent`. The heads' outputs replace the queries. Returns the exponent of the
+/// outputs.
 ///
 /// `q` is scratch of one number for each element of a head, `scores` of one for each position.
 pub(crate) fn attention(

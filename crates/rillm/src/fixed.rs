@@ -103,8 +103,8 @@ fn one_over(divisor: u32) -> u32 {
     quotient
 }
 
-/// `-log2(x / 2^32)` with 26 fraction bits, for `x` at least 1. At least 1, so that its logarithm exists. Absolute
-/// error below 2^-23.
+/// `-log2(x / 2^32)` with 26 fraction bits, for `x` at least 1, so that its logarithm exists. Absolute error below
+/// 2^-23.
 pub fn neg_log2(x: u32) -> u32 {
     // The minimax polynomial of degree 8 of log2(1 + f) on [0, 1), coefficients with 30 fraction bits, signs
     // alternating from the second on: 52 + f (C0 - f (C1 - f (C2 - ...))), every intermediate value positive.

@@ -45,8 +45,8 @@ pub(crate) struct Spent {
 
 /// Multiplies the next tensor on the tape by the vectors `tokens` of `x`, in one pass for all of them.
 ///
-/// `emit(token, row, value)` receives every output, in ascending order of rows. An output is `value ·
-/// 2^output_exponent(x, token, tensor)`, and `value` lies within ±2^30.
+/// `emit(token, row, value)` receives every output, in ascending order of rows. The output is `value` times
+/// `2^output_exponent(x, token, tensor)`; `value` lies within ±2^30.
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
     watch: &Stopwatch,

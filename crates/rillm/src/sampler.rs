@@ -1,9 +1,9 @@
 //! Sampling of the next token while the head's logits stream by.
 //!
 //! No buffer has the vocabulary's size: a heap keeps the best candidates. Without top-k, top-p or min-p, the token is
-//! sampled in the same pass, by the Gumbel-max trick (Maddison et al. 2014): the largest of `logit / temperature +
-//! noise`, with Gumbel noise, is a sample of the softmax. The noise is a function of seed, position and token, so that
-//! the same seed gives the same text independent of the order of reads.
+//! sampled in the same pass, by the Gumbel-max trick (Maddison et al. 2014): the largest sum of `logit / temperature`
+//! and Gumbel noise is a sample of the softmax. The noise is a function of seed, position and token, so that the same
+//! seed gives the same text independent of the order of reads.
 
 use crate::fixed::{exp2_neg, neg_log2, round_shift};
 
@@ -477,7 +477,7 @@ mod tests {
     fn top_k_follows_the_softmax_of_the_k_likeliest() {
         let kept = [f64::MIN, f64::MIN, 3.0, 2.5, f64::MIN, 2.9];
         assert_near(&shares(Sampling { top_k: 3, ..sampling() }, &LOGITS), &softmax(&kept, 1.0));
-        // More than there are: all.
+        // More than the vocabulary: all tokens.
         assert_near(&shares(Sampling { top_k: 9, ..sampling() }, &LOGITS), &softmax(&LOGITS, 1.0));
     }
 

@@ -10,7 +10,7 @@ pub(crate) struct BlockFloat16<'a> {
     pub mantissas: &'a mut [i16],
     pub stride: usize,
     pub exponents: &'a mut [i32],
-    /// Bits by which an accumulator over the vector exceeds 30, at most: see [`BlockFloat16::set`].
+    /// Maximum number of bits by which an accumulator over the vector exceeds 30: see [`BlockFloat16::set`].
     pub excess: &'a mut [i32],
 }
 

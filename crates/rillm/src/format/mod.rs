@@ -1,4 +1,4 @@
-//! The `.rillm` file format, version 1. `docs/format.md` specifies it byte by byte.
+//! The `.rillm` file format, version 1. The format specification describes it byte by byte.
 //!
 //! Every structure is a plain `struct` with two functions: `parse` checks every field of untrusted bytes, and `emit`,
 //! its inverse, is used by the converter.
@@ -38,7 +38,7 @@ pub enum FormatError {
     },
     /// A checksum does not match: the bytes were changed or are incomplete.
     Checksum {
-        /// What the checksum covers.
+        /// The part of the file that the checksum covers.
         what: &'static str,
         /// The checksum in the file.
         stored: u32,

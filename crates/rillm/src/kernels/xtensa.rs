@@ -78,7 +78,7 @@ unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut 
             "mul.da.ll m0, {u}", "mula.da.hl.ldinc m0, {x}, m0, {w}",
             "mula.da.lh m1, {u}", "mula.da.hh.ldinc m1, {x}, m1, {w}",
             four!(4), four!(8), four!(12), four!(16), four!(20), four!(24),
-            // The last four load no more.
+            // The last four weights load no further `x`.
             "l32i {w}, {q}, 28", "slli {u}, {w}, 8", "and {w}, {w}, {mask}", "and {u}, {u}, {mask}",
             "mula.da.ll m0, {u}", "mula.da.hl m0, {w}",
             "mula.da.lh m1, {u}", "mula.da.hh m1, {w}",

@@ -26,7 +26,7 @@ const CONTEXT_MIN: usize = 16;
 /// weights serves so many tokens.
 const BATCH_MAX: usize = 32;
 
-/// A division of the memory for a model.
+/// A division of the memory for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Positions for prompt and answer together.
@@ -37,7 +37,7 @@ pub struct Plan {
     pub chunk: usize,
     /// Bytes of resident weights, a whole number of sectors.
     pub resident: usize,
-    /// The choice of resident weights.
+    /// Which weights are resident.
     pub residency: Residency,
     /// Candidates that the sampler keeps for top-k, top-p or min-p.
     pub candidates: usize,

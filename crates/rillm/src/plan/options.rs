@@ -17,7 +17,7 @@ pub struct PlanOptions {
     pub chunk: Option<usize>,
     /// Bytes of resident weights, rounded down to sectors, at most the tape. `None`: all remaining memory.
     pub resident: Option<usize>,
-    /// The choice of resident weights.
+    /// Which weights are resident.
     pub residency: Residency,
     /// Whether the external memory may hold the KV cache. If not, it holds only resident weights, which are written
     /// once and only read afterwards.
@@ -84,7 +84,7 @@ impl PlanOptions {
     }
 }
 
-/// The choice of resident weights if not all weights are resident.
+/// Which weights are resident, if not all of them are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residency {
     /// The front of the tape, in one piece, as much as fits.

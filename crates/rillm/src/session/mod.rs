@@ -149,8 +149,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
         }
     }
 
-    /// Checks the checksum of the weights in one of `passes` passes through the head, starting with the next one, and
-    /// in the prompt's passes before a checked one. 0 disables the check. The default is one pass in [`CHECK_EVERY`].
+    /// Verifies the checksum of the weights in one of `passes` passes through the head, starting with the next one, and
+    /// in the prompt's passes before it. 0 disables the check. The default is one pass in [`CHECK_EVERY`].
     pub fn set_check_every(&mut self, passes: u32) {
         self.verifier.set_every(passes);
     }
@@ -189,7 +189,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// Like [`push_text`](Self::push_text), but treats marks such as `</s>` as ordinary text. For untrusted text.
     ///
     /// # Errors
-    /// As [`push_text`](Self::push_text).
+    /// Like [`push_text`](Self::push_text).
     pub async fn push_plain_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
         self.push_text_as(text, TextKind::Plain).await
     }
@@ -228,7 +228,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// error, `observe` may have seen only some of the logits.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// Like [`next`](Self::next).
     pub async fn next_observed(
         &mut self,
         sampling: &Sampling,
@@ -282,8 +282,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
         }
     }
 
-    /// Saves the session in pieces through `write`: its tokens, keys and values, in the layout of `docs/format.md`.
-    /// Many pieces are as short as 2 bytes: buffer them if each `write` is expensive.
+    /// Saves the session in pieces through `write`: its tokens, keys and values. The format specification describes the
+    /// layout. Many pieces are as short as 2 bytes: buffer them if each `write` is expensive.
     ///
     /// # Errors
     /// The error of `write`.
@@ -313,7 +313,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
         &self.history[..self.len]
     }
 
-    /// Number of tokens, from the first one on, that need no further computation. The last token never counts.
+    /// Number of tokens, from the first one on, that are computed and stay so. The last token never counts.
     pub fn computed(&self) -> usize {
         self.cached.min(self.len.saturating_sub(1))
     }

@@ -8,8 +8,8 @@
 //! The modules, in the order in which a text passes through them: `text` (the text as the vocabulary spells it),
 //! `encode` (the text between added tokens), `added` (added tokens such as `<s>`), `sentencepiece` (words of
 //! characters) or `byte_level` (words of bytes, as in GPT-2) with `pre_tokenizer`, `normalizer` and `unicode`, `bpe`
-//! (the merges of both), `table` (their lookups), `wordpiece` (words in pieces, as in BERT), `layout` (the file's
-//! bytes, specified in `docs/format.md`), `decode`.
+//! (the merges of both), `table` (their lookups), `wordpiece` (words in pieces, as in BERT), `layout` (the bytes in the
+//! file), `decode`.
 
 mod added;
 mod bpe;

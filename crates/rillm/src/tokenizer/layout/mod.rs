@@ -1,6 +1,6 @@
 //! The layout of the tokenizer section: the header's sector, the entries of the tables, and their hash.
 //!
-//! The engine reads and the converter writes through this module. `docs/format.md` specifies the layout.
+//! The engine reads and the converter writes through this module. The format specification describes the layout.
 
 mod byte_level;
 mod entries;

@@ -9,7 +9,7 @@ const FLAG_ESCAPED_MARKS: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PrefixSpace {
-    /// Nowhere.
+    /// No space is added.
     Never = 0,
     /// At the start and after every added token that is not `normalized`, whatever follows; the search for `normalized`
     /// added tokens comes afterwards. The `Prepend` normalizer.
