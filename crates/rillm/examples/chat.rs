@@ -1,4 +1,4 @@
-//! Talks with a chat model: a line in, an answer out, until the input ends.
+//! Chats with a model: reads a line, prints an answer, until the end of the input.
 //!
 //! ```sh
 //! cargo run --release -p rillm --example chat -- MODEL.rillm

@@ -1,10 +1,10 @@
-//! A `WeightSource` of one's own: a file that is read through `std::fs`, with the reads, bytes and seeks of a token counted.
+//! A custom `WeightSource`: a file read through `std::fs`. Prints the reads, bytes and seeks of a token.
 //!
 //! ```sh
 //! cargo run --release -p rillm --example custom_source -- models/rill-tales-1m/model.rillm
 //! ```
 //!
-//! On a chip the same two lines of `read` call the driver of a card or a flash.
+//! On a microcontroller, the two lines of `read` call the driver of a card or a flash.
 
 use std::error::Error;
 use std::fs::File;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("give a .rillm file")?;
     let mut disk = Disk(File::open(path)?);
     let model = block_on(Model::open(&mut disk))?;
-    // No weights stay in memory, so that every token reads all of them.
+    // No resident weights, so that every token reads all weights.
     let options = PlanOptions::default().context(64).resident(0);
     let mut ram = vec![0; 512 << 10];
     let mut session = Session::new(&model, disk, Memory::internal(&mut ram), &options)?;

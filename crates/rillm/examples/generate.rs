@@ -1,4 +1,4 @@
-//! Continues a prompt with the bundled model. Give another `.rillm` file after `--`.
+//! Continues a prompt with the bundled model, or with another `.rillm` file given after `--`.
 //!
 //! ```sh
 //! cargo run --release -p rillm --example generate

@@ -1,11 +1,12 @@
-//! How much of its memory a session really writes to, against what its plan said.
+//! Measures how much of its memory a session writes to, and compares that with the plan.
 //!
 //! ```sh
 //! cargo run --release -p rillm --example peak_memory -- MODEL.rillm 4194304 "The capital of France is" 20
 //! ```
 //!
-//! Model, bytes of memory, prompt, tokens. The memory is filled with a pattern first, twice with another one; what differs from
-//! one of them afterwards was written to.
+//! The arguments are the model, the bytes of memory, the prompt, and the number of tokens. The memory is filled with
+//! one pattern, then in a second run with another. Bytes that differ from the pattern in one of the runs were written
+//! to.
 
 use std::env::args;
 use std::error::Error;
@@ -14,7 +15,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use rillm::{Memory, Model, PlanOptions, SECTOR_LEN, Sampling, Sector, Session, WeightSource, block_on};
 
-/// Bytes before and after the session's memory that nobody may touch.
+/// Guard bytes before and after the session's memory, which nothing may write to.
 const GUARD: usize = 4096;
 
 struct Disk(File);

@@ -4,10 +4,11 @@ use crate::fixed::{Positive, exp2_neg, to_log2_domain};
 use crate::kv_cache::{CacheShape, KvCache, Values};
 use crate::vector::to_i16;
 
-/// Attends from the queries of all heads, `heads · 2^exponent` one after the other, to the positions `0..=position` of
-/// `layer`, and replaces them by the heads' outputs. Returns the outputs' exponent.
+/// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
+/// after the other, as `heads · 2^exponent`. The heads' outputs replace the queries. Returns the exponent of the
+/// outputs.
 ///
-/// `q` takes a number for each element of a head, `scores` one for each position.
+/// `q` is scratch of one number for each element of a head, `scores` of one for each position.
 pub(crate) fn attention(
     cache: &KvCache<'_>,
     layer: usize,
@@ -83,10 +84,11 @@ fn softmax(scores: &mut [i32]) {
 
 /// `out[i] = Σ p · v[i]`, in units of `2^(value_exponent − 16)`.
 ///
-/// Each probability is multiplied with its position's scale, `mantissa / 256 · 2^(exponent − value_exponent) < 1`, and cut
-/// to 24 fraction bits. Rounded down, they add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its sign.
+/// Each probability is multiplied by its position's scale, `mantissa / 256 · 2^(exponent − value_exponent) < 1`, and
+/// cut to 24 fraction bits. Rounded down, they add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its
+/// sign.
 ///
-/// The probabilities become those weights.
+/// Replaces the probabilities by these weights.
 fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &mut [i32], out: &mut [i32]) {
     for (t, probability) in probabilities.iter_mut().enumerate() {
         let (mantissa, exponent) = values.scale(t);
@@ -94,7 +96,7 @@ fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &mut [i
         *probability = (*probability as u64 * u64::from(mantissa)).checked_shr(cut).unwrap_or(0) as i32;
     }
     let weights = &*probabilities;
-    // A few elements at a time, whose sums stay in registers while the positions pass by.
+    // A block of elements at a time: the sums stay in registers while the loop visits all positions.
     let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
     let rest_start = blocks.len() * BLOCK;
     for (index, block) in blocks.iter_mut().enumerate() {
@@ -111,7 +113,7 @@ fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &mut [i
     }
 }
 
-/// Elements of a vector that are summed up side by side.
+/// Elements of a vector that are summed in parallel.
 const BLOCK: usize = if cfg!(target_pointer_width = "64") { 32 } else { 8 };
 
 #[cfg(test)]

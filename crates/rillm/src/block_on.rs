@@ -1,4 +1,4 @@
-//! The smallest executor.
+//! A minimal executor.
 
 use core::future::Future;
 use core::hint::spin_loop;
@@ -7,9 +7,9 @@ use core::task::{Context, Poll, Waker};
 
 /// Polls `future` until it is ready, and returns its output.
 ///
-/// With a source that blocks, each future of a session is ready at the first poll. With one that returns `Pending` this
-/// function polls again at once: it neither sleeps nor waits to be woken. A program with other tasks runs the session in its
-/// own executor instead.
+/// With a blocking source, each future of a session is ready at the first poll. If a future returns `Pending`, this
+/// function polls again at once: it neither sleeps nor waits for a wake-up. A program with other tasks should run the
+/// session in its own executor instead.
 ///
 /// ```
 /// assert_eq!(rillm::block_on(async { 6 * 7 }), 42);

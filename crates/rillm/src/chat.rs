@@ -1,8 +1,8 @@
-//! A conversation in turns: what the chat template writes between what is said, and which turns still fit.
+//! Conversations in turns, by the model's chat template.
 //!
-//! The file has the template's texts as tokens, so that nothing of it is interpreted here. What was computed of earlier turns
-//! stays in the session: an answer costs the tokens that are new. When the context is full, the oldest turns are forgotten,
-//! each as a whole.
+//! The file stores the template's texts as tokens, so the engine does not interpret a template. Earlier turns stay
+//! computed in the session: an answer costs only the new tokens. When the context is full, the oldest turns are
+//! removed, each as a whole.
 //!
 //! ```
 //! use rillm::{Chat, ChatError, Sampling, Session, WeightSource};
@@ -28,26 +28,26 @@ use crate::session::Session;
 use crate::session::TextKind;
 use crate::source::WeightSource;
 
-/// Why a chat does not go on.
+/// Why a chat operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ChatError<E> {
-    /// The file has no `chat` section.
+    /// The file has no `chat` section: the model has no chat template, or an unsupported one.
     NoTemplate,
-    /// The template has no place for a system text, the system prompt.
+    /// The template does not support a system prompt.
     NoSystem,
-    /// A text does not fit the context, even with nothing before it but the system text.
+    /// The text does not fit the context, even directly after the system prompt.
     TooLong {
-        /// Tokens that there would be, the first one of an answer included; of a text with more than the model was made for,
-        /// some of them.
+        /// Tokens that the context would need, with the first token of an answer. For a text longer than the model's
+        /// context length, this is a lower bound.
         tokens: usize,
-        /// Tokens that the plan has room for.
+        /// The plan's context, in tokens.
         context: usize,
     },
-    /// Numbers that are not those of a chat in this session.
+    /// The numbers do not describe a chat in this session.
     NotAChat,
-    /// The session's.
+    /// The session's error.
     Session(Error<E>),
 }
 
@@ -78,34 +78,35 @@ impl<E: fmt::Display> fmt::Display for ChatError<E> {
 
 impl<E: core::error::Error + 'static> core::error::Error for ChatError<E> {}
 
-/// A chat in a session, which the same one is given to every call. About 200 bytes.
+/// A chat in a session. Every call must get the same session. About 200 bytes.
 #[derive(Clone, Debug)]
 pub struct Chat {
     form: ChatHeader,
-    /// The section's first byte in the file.
+    /// The offset of the section in the file, in bytes.
     offset: u64,
-    /// Tokens before the first turn.
+    /// Number of tokens before the first turn.
     prologue: u32,
-    /// A space stands before the first user text.
+    /// Whether a space stands before the first user text.
     space: bool,
-    /// Where the user's text starts, of each turn.
+    /// The position at which each turn's user text starts.
     starts: [u32; Chat::MAX_TURNS],
     len: usize,
-    /// Turns that the first place stands for.
+    /// Number of turns that the first element of `starts` stands for.
     oldest: u32,
 }
 
 impl Chat {
-    /// Turns whose places are known. Of more, the oldest ones are forgotten together.
+    /// Maximum number of turns with a known position. With more turns, the oldest ones are merged and removed together.
     pub const MAX_TURNS: usize = 32;
-    /// The most numbers that [`Chat::numbers`] gives.
+    /// Maximum length of [`Chat::numbers`].
     pub const MAX_NUMBERS: usize = 3 + Self::MAX_TURNS;
 
-    /// Starts a chat in `session`, whose tokens go, with a system text or, without one, as the template does.
+    /// Starts a chat in `session` and removes the session's tokens. Without `system`, the chat starts as the template
+    /// starts without a system prompt.
     ///
     /// # Errors
-    /// [`ChatError::NoTemplate`], [`ChatError::NoSystem`], [`ChatError::TooLong`], and what reading brings; the session is
-    /// empty then.
+    /// [`ChatError::NoTemplate`], [`ChatError::NoSystem`], [`ChatError::TooLong`], or the session's error. The session
+    /// is then empty.
     pub async fn new<S: WeightSource>(
         session: &mut Session<'_, S>,
         system: Option<&str>,
@@ -128,7 +129,7 @@ impl Chat {
         if let Err(error) = chat.begin(session, system).await {
             session.reset();
             return Err(match error {
-                // Without the answer's first token.
+                // This count has no first token of an answer.
                 ChatError::Session(Error::ContextFull { tokens, context }) => ChatError::TooLong { tokens, context },
                 error => error,
             });
@@ -154,14 +155,15 @@ impl Chat {
         Ok(self.push(session, ChatPart::AfterSystem).await?)
     }
 
-    /// Appends a user's text, up to where the answer begins, and returns how many of the oldest turns had to be forgotten for
-    /// it. Where some had to be, a quarter of the context is made free for the answer, if there are turns enough.
+    /// Appends a user text and the template's text up to the answer. Returns the number of oldest turns removed to make
+    /// room. If turns must be removed, a quarter of the context becomes free for the answer, as far as there are turns
+    /// to remove.
     ///
-    /// Marks in the text stay text. An answer that stands before it, cut off or not, gets its end mark.
+    /// Marks in the text are text. If the preceding answer was cut off, its end mark is added.
     ///
     /// # Errors
-    /// [`ChatError::TooLong`], and what reading brings. The conversation is then as it was before, but that after a failed
-    /// read some turns may be forgotten. If the future is dropped, start with another [`Chat`].
+    /// [`ChatError::TooLong`], or the session's error. The conversation is then unchanged, except that a failed read
+    /// may leave some turns removed. If the future is dropped, start a new [`Chat`].
     pub async fn ask<S: WeightSource>(
         &mut self,
         session: &mut Session<'_, S>,
@@ -175,7 +177,7 @@ impl Chat {
         let Error::ContextFull { context, .. } = error else { return Err(error.into()) };
         let session = &mut *session;
         let said = session.count_text(text, TextKind::Content { space: self.next_space() }).await?;
-        // After the prologue it may have a space more, or less.
+        // After the prologue, the text may have one space more or less.
         let first = session.count_text(text, TextKind::Content { space: self.space }).await?;
         let ask = self.part_len(ChatPart::Ask) + 1;
         let (said, alone) = (said + ask, self.prologue as usize + first + ask);
@@ -187,43 +189,44 @@ impl Chat {
         Ok(forgotten)
     }
 
-    /// Sees to it that the session has room for another token of an answer, where forgetting turns before the present one
-    /// gives some: as many of the oldest as make a quarter of the context free. Returns how many were forgotten.
+    /// Makes room for the next token of an answer when the context is full. Removes as many of the oldest turns as free
+    /// a quarter of the context, but never the current turn. Returns the number of removed turns.
     pub fn make_room<S: WeightSource>(&mut self, session: &mut Session<'_, S>) -> u32 {
         if session.tokens().len() < session.plan().context { 0 } else { self.forget(session, 1, 1) }
     }
 
-    /// Whether a token ends an answer: the template's mark, its end-of-turn token, or a token that ends a text.
+    /// Whether token `id` ends an answer: it is the template's end-of-turn token or an end-of-text token.
     pub fn ends<S: WeightSource>(&self, session: &Session<'_, S>, id: u32) -> bool {
         id == self.form.end || session.model().header().is_eos(id)
     }
 
-    /// Forgets all turns. What was computed of the system text stays.
+    /// Removes all turns. The system prompt stays computed.
     pub fn reset<S: WeightSource>(&mut self, session: &mut Session<'_, S>) {
         session.truncate(self.prologue as usize);
         (self.len, self.oldest) = (0, 1);
     }
 
-    /// Turns that are not forgotten, the present one included.
+    /// Number of turns in the session, the current one included.
     pub fn turns(&self) -> u32 {
         if self.len == 0 { 0 } else { self.oldest + self.len as u32 - 1 }
     }
 
-    /// Tokens of the system text and of what the template has before the first turn.
+    /// Number of tokens before the first turn: the system prompt and the template's text around it.
     pub fn prologue(&self) -> usize {
         self.prologue as usize
     }
 
-    /// What is to be kept with a saved session for [`Chat::resume`]: where the turns start. At most [`MAX_NUMBERS`](Self::MAX_NUMBERS).
+    /// The positions of the turns as numbers, to be stored with a saved session for [`Chat::resume`]. At most
+    /// [`MAX_NUMBERS`](Self::MAX_NUMBERS).
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
         [self.prologue, self.space.into(), self.oldest].into_iter().chain(self.starts[..self.len].iter().copied())
     }
 
-    /// Goes on with the chat of a restored session, whose [`numbers`](Self::numbers) were kept. Only the template is this
-    /// chat's.
+    /// Continues the chat of a restored session from its stored [`numbers`](Self::numbers). Of this chat, only the
+    /// template remains.
     ///
     /// # Errors
-    /// [`ChatError::NotAChat`]; this chat is then as it was, and the session is to be reset.
+    /// [`ChatError::NotAChat`]. This chat is then unchanged; reset the session.
     pub fn resume<S: WeightSource>(
         &mut self,
         session: &Session<'_, S>,
@@ -247,14 +250,14 @@ impl Chat {
         Ok(())
     }
 
-    /// Appends a turn, all of it or nothing.
+    /// Appends a complete turn or nothing.
     async fn push_turn<S: WeightSource>(
         &mut self,
         session: &mut Session<'_, S>,
         text: &str,
     ) -> Result<(), Error<S::Error>> {
         let len = session.tokens().len();
-        // The token that ended the answer, whichever it was: the template's stands in its place.
+        // The token that ended the answer is replaced by the template's end-of-turn token.
         let last = session.tokens().last().copied().filter(|&id| self.len > 0 && self.ends(session, id));
         session.truncate(len - usize::from(last.is_some()));
         match self.try_push_turn(session, text).await {
@@ -270,7 +273,7 @@ impl Chat {
         }
     }
 
-    /// Where the text starts.
+    /// Appends a turn, which may fail halfway. Returns the position at which the user text starts.
     async fn try_push_turn<S: WeightSource>(
         &self,
         session: &mut Session<'_, S>,
@@ -283,7 +286,7 @@ impl Chat {
         let start = session.tokens().len();
         session.push_text_as(text, TextKind::Content { space: self.next_space() }).await?;
         self.push(session, ChatPart::Ask).await?;
-        // Room for an answer.
+        // Leave room for an answer.
         let (tokens, context) = (session.tokens().len() + 1, session.plan().context);
         if tokens > context { Err(Error::ContextFull { tokens, context }) } else { Ok(start) }
     }
@@ -312,8 +315,8 @@ impl Chat {
         self.len += 1;
     }
 
-    /// Forgets as many of the oldest turns, but the last `kept`, as make room for `tokens` and a quarter of the context.
-    /// Returns how many.
+    /// Removes as many of the oldest turns as free `tokens` and a quarter of the context, except the last `kept` turns.
+    /// Returns the number of removed turns.
     fn forget<S: WeightSource>(&mut self, session: &mut Session<'_, S>, tokens: usize, kept: usize) -> u32 {
         let (len, context) = (session.tokens().len(), session.plan().context);
         let wanted = len + tokens + context / 4;
@@ -335,7 +338,7 @@ impl Chat {
     }
 }
 
-/// `text`, without the ASCII white space around it where that is to go.
+/// `text`; with `trim`, without leading and trailing ASCII white space.
 fn trimmed(text: &str, trim: bool) -> &str {
     if trim { text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']) } else { text }
 }

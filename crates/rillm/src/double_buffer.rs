@@ -1,7 +1,7 @@
-//! The double buffer: a reader fills one buffer from the source while the layers multiply what is in the other.
+//! The double buffer: a reader fills one buffer from the source while the layers multiply the contents of the other.
 //!
-//! Both buffers go round in a [`Ring`]. [`read_ahead`] fills them, the [`Tape`](crate::tape::Tape) empties them, and [`drive`]
-//! polls the two in turn, in one task.
+//! Both buffers circulate in a [`Ring`]. [`read_ahead`] fills them, the [`Tape`](crate::tape::Tape) empties them, and
+//! [`drive`] polls the two alternately, in one task.
 
 use core::cell::Cell;
 use core::future::{Future, poll_fn};
@@ -14,32 +14,32 @@ use crate::format::FormatError;
 use crate::source::{SECTOR_LEN, Sector, WeightSource};
 use crate::stats::Clock;
 
-/// The place where two buffers change hands.
+/// Hands two buffers back and forth between the reader and the tape.
 pub(crate) struct Ring<'b> {
-    /// Buffers to fill. Both are where the layers come to a resident span before the reader has had its turn.
+    /// Free buffers. Both are free if the layers reach a resident span before the reader's turn.
     free: [Cell<Option<&'b mut [u8]>>; 2],
-    /// A filled one, with the number of its bytes.
+    /// A filled buffer, with its number of bytes.
     full: Cell<Option<(&'b mut [u8], usize)>>,
-    /// The reader has handed over its last buffer.
+    /// Whether the reader has handed over its last buffer.
     finished: Cell<bool>,
-    /// Something changed hands, or should be given the chance to.
+    /// Whether a buffer changed hands since the last poll, or the other side should get a turn.
     moved: Cell<bool>,
     pub room: Room,
-    /// Ticks in which the layers had nothing to multiply.
+    /// Ticks in which the layers waited for weights.
     pub waited: Cell<u64>,
 }
 
-/// Where in a buffer the chunk lies.
+/// The position of the chunk in a buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Room {
-    /// Bytes before it, for the first part of a row.
+    /// Bytes before the chunk, for the first part of a row.
     pub head: usize,
-    /// Bytes of the longest chunk. What comes after them is for the second part of a row.
+    /// Maximum bytes of a chunk. The bytes after the chunk are for the second part of a row.
     pub chunk: usize,
 }
 
 impl<'b> Ring<'b> {
-    /// A ring of one buffer; the reader starts with the other one.
+    /// Creates a ring of one buffer. The reader starts with the other buffer.
     pub fn new(free: &'b mut [u8], room: Room) -> Self {
         Self {
             free: [Cell::new(Some(free)), Cell::new(None)],
@@ -51,7 +51,7 @@ impl<'b> Ring<'b> {
         }
     }
 
-    /// A buffer to fill, as soon as there is one.
+    /// Waits for a free buffer.
     async fn take_free(&self) -> &'b mut [u8] {
         poll_fn(|_| match self.free.iter().find_map(Cell::take) {
             Some(value) => {
@@ -63,17 +63,17 @@ impl<'b> Ring<'b> {
         .await
     }
 
-    /// Gives a buffer back to be filled.
+    /// Returns a buffer to the reader.
     pub fn give_back(&self, buffer: &'b mut [u8]) {
         let [first, second] = &self.free;
         match first.replace(Some(buffer)) {
             None => {}
-            // There are two in all.
+            // There are only two buffers.
             before => second.set(before),
         }
     }
 
-    /// A filled buffer and the number of its bytes, as soon as there is one; `None` after the last one.
+    /// Waits for a filled buffer, with its number of bytes; `None` after the last one.
     pub async fn take_full(&self) -> Option<(&'b mut [u8], usize)> {
         poll_fn(|_| match self.full.take() {
             None if self.finished.get() => Poll::Ready(None),
@@ -86,7 +86,7 @@ impl<'b> Ring<'b> {
         .await
     }
 
-    /// Waits until no filled buffer waits, then passes this one on.
+    /// Waits until the previous filled buffer is taken, then hands over this one.
     async fn pass_on(&self, buffer: &'b mut [u8], len: usize) {
         poll_fn(|_| match self.full.take() {
             None => Poll::Ready(()),
@@ -100,7 +100,7 @@ impl<'b> Ring<'b> {
         self.moved.set(true);
     }
 
-    /// Lets the reader have a turn.
+    /// Gives the reader a turn.
     pub async fn pause(&self) {
         let mut paused = false;
         poll_fn(|_| {
@@ -111,10 +111,10 @@ impl<'b> Ring<'b> {
     }
 }
 
-/// Reads `runs` of the file, each of which starts at a sector, through `buffer` and the ring's other one.
+/// Reads `runs` of the file, each of which starts at a sector, alternately into `buffer` and the ring's other buffer.
 ///
 /// # Errors
-/// The source's, at once.
+/// The source's error, immediately.
 pub(crate) async fn read_ahead<'b, S: WeightSource>(
     source: &mut S,
     ring: &Ring<'b>,
@@ -139,10 +139,10 @@ pub(crate) async fn read_ahead<'b, S: WeightSource>(
     Ok(())
 }
 
-/// Runs the reader and the layers in turn until the layers are through, or one of them fails.
+/// Polls the reader and the layers alternately until the layers finish or one of them fails.
 ///
-/// The layers wait from when they can go no further until they go on, whatever passes meanwhile: a reader that blocks, other
-/// tasks, turns in which nothing has come yet.
+/// The layers' waiting time includes everything between their stop and their continuation: a blocking reader, other
+/// tasks, and polls without new data.
 pub(crate) async fn drive<E, T>(
     ring: &Ring<'_>,
     clock: Option<Clock>,
@@ -173,7 +173,7 @@ pub(crate) async fn drive<E, T>(
             if let Poll::Ready(result) = layers {
                 return Poll::Ready(result.map_err(Error::Format));
             }
-            // Neither can go on before the source wakes the task.
+            // Neither can continue before the source wakes the task.
             if !reader_moved && !ring.moved.get() {
                 return Poll::Pending;
             }
@@ -193,7 +193,7 @@ mod tests {
     use std::string::String;
     use std::vec::Vec;
 
-    /// Writes down what it does, and takes three polls for a read.
+    /// Logs its reads. Each read takes three polls.
     struct Slow<'l> {
         log: &'l RefCell<String>,
     }
@@ -243,7 +243,7 @@ mod tests {
             }
         };
         assert!(bytes.iter().enumerate().all(|(at, &byte)| byte == at as u8));
-        // Rows are multiplied (*) while a read is under way (< to >), not between reads.
+        // Rows are multiplied (*) during a read (< to >), not between reads.
         assert_eq!(*log.borrow(), "<0><1*><2**><3**>*");
     }
 }

@@ -1,44 +1,42 @@
-//! What can go wrong while a session runs.
+//! The error type of sessions.
 
 use core::fmt;
 
 use crate::format::FormatError;
 use crate::plan::PlanError;
 
-/// Why an operation of a session failed. Whatever it is, the session stays usable: the same call may be repeated, or
-/// the session reset.
+/// Why an operation of a session failed. The session stays usable: repeat the call or reset the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error<E> {
     /// The source's own error.
     Source(E),
-    /// The file is not what it should be.
+    /// The file is invalid or damaged.
     Format(FormatError),
-    /// There is no plan for the memory. No session says so, but the function that makes one.
+    /// The memory is too small for a plan. Only functions that make a plan return this error.
     Plan(PlanError),
-    /// There is no room for more tokens.
+    /// The context has no room for the tokens.
     ContextFull {
-        /// Tokens that there would be. Of a text they are counted up to one more than the model was made for, and no
-        /// further: then it has so many or more.
+        /// Tokens that the context would need. For a text, counting stops at one more than the model's context length.
         tokens: usize,
-        /// Tokens that the plan has room for.
+        /// The plan's context, in tokens.
         context: usize,
     },
-    /// A token that the vocabulary does not have.
+    /// The token is not in the vocabulary.
     NoSuchToken {
-        /// The token.
+        /// The token's number.
         id: u32,
-        /// Tokens of the vocabulary.
+        /// Number of tokens in the vocabulary.
         vocab_size: u32,
     },
-    /// There is nothing to continue: the session holds no tokens.
+    /// The session holds no tokens, so there is nothing to continue.
     Empty,
-    /// More candidates were asked for than the plan has room for.
+    /// The sampling parameters need more candidates than the plan has.
     TopK {
-        /// What was asked for.
+        /// The requested top-k.
         top_k: u32,
-        /// The plan's room.
+        /// The plan's candidates.
         candidates: u32,
     },
 }

@@ -1,16 +1,16 @@
-//! One number for many logits, by which two machines find out that they compute the same.
+//! A checksum of logits, to compare the results of two machines.
 
 use crate::format::{Checksum, checksum};
 use crate::sampler::Logit;
 
-/// The CRC-32 of every logit that was shown to it, in order: token, mantissa and exponent, 32 bits each, little-endian.
+/// A CRC-32 over logits, in order: token, mantissa and exponent, 32 bits each, little-endian.
 ///
-/// [`Session::next_observed`](crate::Session::next_observed) shows them.
+/// [`Session::next_observed`](crate::Session::next_observed) provides the logits.
 #[derive(Clone)]
 pub struct Fingerprint(Checksum);
 
 impl Fingerprint {
-    /// Of no logits.
+    /// Creates the fingerprint of no logits.
     pub fn new() -> Self {
         Self(checksum())
     }
@@ -24,7 +24,7 @@ impl Fingerprint {
         self.0.update(&bytes);
     }
 
-    /// The number.
+    /// The CRC-32 of the logits so far.
     pub fn value(&self) -> u32 {
         self.0.clone().finalize()
     }

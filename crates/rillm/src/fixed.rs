@@ -1,7 +1,7 @@
 //! Fixed-point arithmetic: rounding shifts and the functions of a transformer in integers.
 //!
-//! Every function here is defined to the bit, on every target. `docs/numerics.md` lists the error bounds; the tests
-//! below measure them against float64.
+//! Every function is defined to the bit, on every target. `docs/numerics.md` lists the error bounds; the tests below
+//! measure them against float64.
 
 use core::ops::{Add, Div};
 
@@ -12,14 +12,15 @@ pub const LOG2_FRACTION: i32 = 20;
 /// log2(e) with 22 fraction bits.
 const LOG2_E_Q22: i64 = 6_051_102;
 
-/// The bit length of the largest magnitude in `values`: every value lies strictly between ±2^bits. 0 of zeros.
+/// The bit length of the largest magnitude in `values`: every value lies strictly between ±2^bits. 0 if all values are
+/// zero.
 pub fn max_bits(values: impl Iterator<Item = i32>) -> u32 {
     // The OR of magnitudes has the bit length of the largest one.
     let all = values.fold(0, |all, value| all | value.unsigned_abs());
     32 - all.leading_zeros()
 }
 
-/// `value / 2^shift`, rounded to the nearest integer, halves up; 0 from a shift of 63 on.
+/// `value / 2^shift`, rounded to the nearest integer, halves up; 0 for shifts of 63 and more.
 ///
 /// `value` must lie within ±2^62, so that adding the half cannot overflow.
 pub const fn round_shift(value: i64, shift: u32) -> i64 {
@@ -38,7 +39,8 @@ pub fn shift_saturating(value: i64, right: i32) -> i32 {
     let shifted = if right >= 0 {
         round_shift(value, right as u32)
     } else {
-        // Anything but zero reaches the limit when shifted by 31 or more; the clamp keeps the shift below overflow.
+        // Every value except zero reaches the limit when shifted by 31 or more; the clamp prevents an overflow of the
+        // shift.
         value.clamp(-LIMIT, LIMIT) << (-right).min(31)
     };
     shifted.clamp(-LIMIT, LIMIT) as i32
@@ -81,13 +83,14 @@ pub fn sigmoid(x: i32) -> u32 {
 
 /// `2^60 / divisor`, rounded down, for a divisor in `2^30..=2^31`.
 ///
-/// A small chip has no division of 64 bits, and every gate of every layer asks for this one. So the quotient is guessed with
-/// the divisor's upper bits, which are 2^15 to 2^16, and corrected by what the guess leaves over, in the same way.
+/// Microcontrollers have no 64-bit division, and every gate of every layer needs this quotient. The quotient is
+/// therefore estimated from the divisor's upper bits, which are 2^15 to 2^16, and corrected in the same way by the
+/// remainder of the estimate.
 fn one_over(divisor: u32) -> u32 {
     let upper = divisor >> 15;
     let left_over = |quotient: u32| (1i64 << 60) - i64::from(quotient) * i64::from(divisor);
-    // Cutting the divisor off changes a quotient by at most 2^-15 of it: the guess leaves less than 2^46, the correction is
-    // below 2^16, and it is wrong by a few units at most.
+    // Cutting the divisor off changes a quotient by at most 2^-15 of it: the guess leaves less than 2^46, the
+    // correction is below 2^16, and it is wrong by a few units at most.
     let guess = (u32::MAX / upper) << 13;
     let mut quotient = guess.wrapping_add_signed((left_over(guess) >> 15) as i32 / upper as i32);
     let mut rest = left_over(quotient);
@@ -100,8 +103,8 @@ fn one_over(divisor: u32) -> u32 {
     quotient
 }
 
-/// `-log2(x / 2^32)` with 26 fraction bits, for `x` at least 1. At least 1, so that its logarithm exists. Absolute
-/// error below 2^-23.
+/// `-log2(x / 2^32)` with 26 fraction bits, for `x` at least 1, so that its logarithm exists. Absolute error below
+/// 2^-23.
 pub fn neg_log2(x: u32) -> u32 {
     // The minimax polynomial of degree 8 of log2(1 + f) on [0, 1), coefficients with 30 fraction bits, signs
     // alternating from the second on: 52 + f (C0 - f (C1 - f (C2 - ...))), every intermediate value positive.
@@ -150,9 +153,9 @@ const fn mul_high(a: u32, b: u32) -> u32 {
     ((a as u64 * b as u64) >> 32) as u32
 }
 
-/// A number that is not negative, with 62 bits of mantissa: the mean square under a norm's root, and that root.
+/// A non-negative number with 62 bits of mantissa: the mean square under a norm's root, and that root.
 ///
-/// Zero, or a mantissa in `2^61..2^62`.
+/// The mantissa is zero or in `2^61..2^62`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Positive {
     mantissa: u64,
@@ -180,12 +183,13 @@ impl Positive {
         Self::new(significand.into(), exponent)
     }
 
-    /// `(m, e)` with `m · 2^e` one over the root, `m` in `2^31..=2^32`, relative error below 2^-30. `None` of zero.
+    /// One over the square root as `(m, e)`, meaning `m · 2^e`, with `m` in `2^31..=2^32` and a relative error below
+    /// 2^-30. `None` for zero.
     pub fn inverse_root(self) -> Option<(u64, i32)> {
         if self.mantissa == 0 {
             return None;
         }
-        // An even exponent: m · 2^(2k) with m in 2^62..2^64, by which the root r lies in 2^31..2^32.
+        // Make the exponent even: m · 2^(2k) with m in 2^62..2^64, so that the root r lies in 2^31..2^32.
         let (mantissa, exponent) = if self.exponent % 2 == 0 {
             (self.mantissa << 2, self.exponent - 2)
         } else {

@@ -1,7 +1,7 @@
 //! The transformer: one pass over the tape for a batch of tokens.
 //!
-//! This is the place to start reading. A pass takes `x`, the residual stream of the batch's tokens, through every
-//! layer; each weight is used for all of them when it comes by.
+//! Start reading here. A pass takes `x`, the residual stream of the batch's tokens, through every layer. Each weight is
+//! used for all tokens of the batch when it is read.
 
 use core::ops::Range;
 
@@ -23,11 +23,11 @@ use crate::vector::{BlockFloat16, BlockFloat32, fixed32};
 pub(crate) struct Workspace<'a> {
     /// `x`, the residual stream, `[batch, hidden_size]`.
     pub residual: BlockFloat32<'a>,
-    /// `a`, what the next matrix multiplies.
+    /// `a`, the input of the next matrix.
     pub input: BlockFloat16<'a>,
-    /// `y`, what the last one gave.
+    /// `y`, the output of the last matrix.
     pub output: BlockFloat32<'a>,
-    /// `[context]`.
+    /// Attention scores, `[context]`.
     pub scores: &'a mut [i32],
     pub cache: KvCache<'a>,
 }
@@ -35,22 +35,22 @@ pub(crate) struct Workspace<'a> {
 /// A pass over the tape.
 pub(crate) struct Pass<'p, 'a> {
     pub header: &'p Header,
-    /// The head as the table of tensors has it.
+    /// The header of the head, from the tensor table.
     pub lm_head: &'p TensorHeader,
     pub epsilon: Positive,
     pub rope: Frequencies<'p>,
     pub work: &'p mut Workspace<'a>,
     /// Position of the batch's first token.
     pub position: usize,
-    /// Tokens in the batch, at least one. Their embeddings are in `work.residual`.
+    /// Number of tokens in the batch, at least one. Their embeddings are in `work.residual`.
     pub batch: usize,
     pub watch: &'p Stopwatch,
     pub dot: Dot,
 }
 
 impl Pass<'_, '_> {
-    /// Runs the layers and stores the tokens' keys and values. With `head`, goes on to the logits of the batch's last
-    /// token, which it gets in ascending order of tokens, all with the same exponent.
+    /// Runs the layers and stores the tokens' keys and values. With `head`, also computes the logits of the batch's
+    /// last token, which `head` gets in ascending order of tokens, all with the same exponent.
     pub async fn run(&mut self, tape: &mut Tape<'_, '_>, head: Option<impl FnMut(Logit)>) -> Result<(), FormatError> {
         let mut tokens = 0..self.batch;
         for layer in 0..self.header.n_layers {
@@ -59,7 +59,7 @@ impl Pass<'_, '_> {
             self.project_kv(tape, KvKind::Value, layer, tokens.clone()).await?;
             if layer + 1 == self.header.n_layers {
                 tape.end_prefix()?;
-                // Nothing but keys and values of the earlier tokens is looked at again.
+                // Of the earlier tokens, only the keys and values are used later.
                 if head.is_none() {
                     return Ok(());
                 }
@@ -94,7 +94,7 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// `y = W a` for the tensor that comes next.
+    /// `y = W a` for the next tensor.
     async fn project(
         &mut self,
         tape: &mut Tape<'_, '_>,
@@ -114,7 +114,7 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// `y += b` for the bias that comes next.
+    /// `y += b` for the next bias.
     async fn add_bias(
         &mut self,
         tape: &mut Tape<'_, '_>,
@@ -150,7 +150,7 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Keys, rotated, or values into the cache.
+    /// Projects keys, with rotation, or values, and stores them in the cache.
     async fn project_kv(
         &mut self,
         tape: &mut Tape<'_, '_>,
@@ -280,7 +280,7 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// The logits of the one token that is left.
+    /// The logits of the one remaining token.
     async fn head(
         &mut self,
         tape: &mut Tape<'_, '_>,
@@ -289,7 +289,7 @@ impl Pass<'_, '_> {
     ) -> Result<(), FormatError> {
         self.norm(tape, TensorKind::FinalNorm, 0, tokens.clone()).await?;
         let tensor = tape.tensor(self.header, TensorKind::Head, 0).await?;
-        // Of any other tensor the one after it would be missed. This is the last one.
+        // For any other tensor, a wrong header is detected at the next one. This is the last tensor.
         if tensor != *self.lm_head {
             let found = tensor.row_len() as u64;
             return Err(FormatError::Tensor { expected: TensorKind::Head, layer: 0, field: "length of a row", found });

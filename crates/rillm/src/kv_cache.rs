@@ -1,5 +1,5 @@
-//! The keys and values of all positions, in 8 bits (keys in 16 where the file wants it), with a scale for each head and
-//! position.
+//! The KV cache: the keys and values of all positions in 8 bits (keys in 16 bits if the file says so), with a scale for
+//! each head and position.
 
 use core::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::format::KeyBits;
 use crate::kernels::dot;
 use crate::vector::to_i16;
 
-/// Bytes of a scale: an 8-bit mantissa and a signed 8-bit exponent.
+/// Bytes of a scale: an unsigned 8-bit mantissa and a signed 8-bit exponent.
 const SCALE_LEN: usize = 2;
 
 /// Keys or values.
@@ -18,8 +18,8 @@ pub(crate) enum KvKind {
     Value,
 }
 
-/// The cache. For each layer and head: the keys of all positions, their scales, the values, their scales. 16-bit keys are
-/// little-endian.
+/// The cache: for each layer and head, the keys of all positions, their scales, the values, their scales. 16-bit keys
+/// are little-endian.
 pub(crate) struct KvCache<'a> {
     pub bytes: &'a mut [u8],
     pub shape: CacheShape,
@@ -36,7 +36,7 @@ pub(crate) struct CacheShape {
 }
 
 impl CacheShape {
-    /// Bytes of the cache, up to a multiple of four; what a machine can't address counts as all that it can.
+    /// Length of the cache in bytes, rounded up to a multiple of four. A length beyond the address space saturates.
     pub fn byte_len(&self) -> usize {
         let position =
             self.head_dim * (self.element_len(KvKind::Key) + self.element_len(KvKind::Value)) + 2 * SCALE_LEN;
@@ -55,7 +55,7 @@ impl CacheShape {
         self.context * (self.head_dim * self.element_len(kind) + SCALE_LEN)
     }
 
-    /// Where the first `positions` lie: for each layer and head the keys, their scales, the values, their scales.
+    /// The ranges of the first `positions`: for each layer and head the keys, their scales, the values, their scales.
     pub fn first(self, positions: usize) -> impl Iterator<Item = Range<usize>> {
         (0..self.layers * self.heads).flat_map(move |index| {
             [KvKind::Key, KvKind::Value].into_iter().flat_map(move |kind| {
@@ -66,7 +66,7 @@ impl CacheShape {
         })
     }
 
-    /// Where the vectors and the scales of a kind lie.
+    /// The ranges of the vectors and of the scales, for keys or values.
     fn place(&self, layer: usize, head: usize, kind: KvKind) -> (Range<usize>, Range<usize>) {
         let head_len = self.kind_len(KvKind::Key) + self.kind_len(KvKind::Value);
         let start = (layer * self.heads + head) * head_len + kind as usize * self.kind_len(KvKind::Key);
@@ -75,7 +75,7 @@ impl CacheShape {
     }
 }
 
-/// Vectors of all positions, one after the other.
+/// The vectors of all positions, in order.
 #[derive(Clone, Copy)]
 enum Vectors<'a> {
     Eight(&'a [i8]),
@@ -91,10 +91,10 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// `(m, e)` with `m · 2^e` the product of `q` and the key at `position`; |m| < 2^39.
+    /// The product of `q` and the key at `position` as `(m, e)`, meaning `m · 2^e`; |m| < 2^39.
     ///
-    /// Of 8-bit keys it is a 31-bit sum times the scale's mantissa, of 16-bit ones, whose mantissa is 1, a sum of at most
-    /// 512 products of 30 bits. That holds for −128 and −32,768 as well, which only a saved session can bring.
+    /// For 8-bit keys, `m` is a 31-bit sum times the scale's mantissa; for 16-bit keys, whose mantissa is 1, a sum of
+    /// at most 512 products of 30 bits. That holds for −128 and −32,768 as well, which occur only in a saved session.
     pub fn dot(&self, position: usize, q: &[i16]) -> (i64, i32) {
         let (mantissa, exponent) = scale(self.scales, position);
         let range = position * self.head_dim..(position + 1) * self.head_dim;
@@ -156,7 +156,8 @@ impl KvCache<'_> {
         }
     }
 
-    /// Stores the vectors of all heads at `position`, `values · 2^exponent`, each rounded to a scale of its own.
+    /// Stores the vectors of all heads at `position`, `values · 2^exponent`. Each head's vector is rounded to its own
+    /// scale.
     pub fn store(&mut self, layer: usize, kind: KvKind, position: usize, values: &[i32], exponent: i32) {
         let len = self.shape.head_dim * self.shape.element_len(kind);
         for (head, values) in values.chunks_exact(self.shape.head_dim).enumerate() {
@@ -175,19 +176,20 @@ impl KvCache<'_> {
     }
 }
 
-/// An exponent in 8 bits. Beyond that are numbers above 10^38 or below 10^-38; they saturate.
+/// An exponent in 8 bits, saturated. Numbers beyond this range are above 10^38 or below 10^-38.
 fn saturate(exponent: i32) -> i8 {
     exponent.clamp(-128, 127) as i8
 }
 
-/// Rounds `values · 2^exponent` to 8 bits with the smallest scale that holds them: `(mantissa, exponent)` of the scale.
+/// Rounds `values · 2^exponent` to 8 bits with the smallest sufficient scale. Returns `(mantissa, exponent)` of the
+/// scale.
 ///
 /// The scale's mantissa lies in 128 ..= 255, or the vector is zero.
 fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
     let bits = max_bits(values.iter().copied()) as i32;
     if bits == 0 {
         out.fill(0);
-        // The smallest exponent, so that it stands back behind those of other vectors.
+        // The smallest exponent never exceeds those of other vectors.
         return (0, i8::MIN);
     }
     // To 30 bits: the largest magnitude then lies in 2^29 ..= 2^30.
@@ -202,8 +204,8 @@ fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
     let mantissa = step.div_ceil(1 << drop);
     let divisor = (mantissa << drop) as i32;
     for (out, &value) in out.iter_mut().zip(values) {
-        // |value| ≤ largest ≤ 127 · divisor, and the divisor is even and at most 2^24: within ±127, rounded to the nearest,
-        // halves up.
+        // |value| ≤ largest ≤ 127 · divisor, and the divisor is even and at most 2^24: within ±127, rounded to the
+        // nearest, halves up.
         *out = (aligned(value) + divisor / 2).div_euclid(divisor) as u8;
     }
     (mantissa as u8, saturate(exponent + right + drop))

@@ -1,7 +1,8 @@
-//! The engine of rillm: Llama-family language models in a few kilobytes of memory, in integers, from a stream of weights.
+//! The engine of rillm: it runs Llama-family language models in a few kilobytes of memory, with integer arithmetic, and
+//! streams the weights.
 //!
-//! A model is a `.rillm` file (`rillm convert` makes one). The engine reads it through a [`WeightSource`], plans where its
-//! memory goes, and runs a [`Session`] in it:
+//! A model is a `.rillm` file, made by `rillm convert`. The engine reads the file through a [`WeightSource`], plans the
+//! memory and runs a [`Session`] in it:
 //!
 //! ```
 //! use rillm::{Decoder, Error, Memory, Model, PlanOptions, Sampling, Session, WeightSource};
@@ -23,14 +24,15 @@
 //! # fn print(_: &str) {}
 //! ```
 //!
-//! There is no allocator and no floating-point arithmetic in here, and no unsafe code but in the kernels of single processors; the
-//! same input gives the same bits everywhere.
-//! With a source that blocks every future is ready at once: [`block_on`] is all the executor that a session needs.
+//! The engine uses no allocator and no floating-point arithmetic. Only the kernels for specific processors contain
+//! unsafe code. The same input gives the same bits on every target. A blocking source makes every future ready at the
+//! first poll: [`block_on()`] is then a sufficient executor.
 //!
-//! The feature `mac16` multiplies with MAC16 on Xtensa processors that have it (ESP32, ESP32-S3). It wants Espressif's
-//! compiler, for `asm!` on Xtensa is not stable, and rows at multiples of four bytes: a model in flash is to be aligned so.
+//! The feature `mac16` multiplies with MAC16 on Xtensa processors that have it (ESP32, ESP32-S3). It requires
+//! Espressif's compiler, because `asm!` on Xtensa is not stable, and rows that start at multiples of four bytes: a
+//! model in flash must be aligned to four bytes.
 //!
-//! Someone who knows the Llama paper starts reading in `forward.rs`.
+//! Readers who know the Llama paper can start in `forward.rs`.
 #![no_std]
 #![cfg_attr(not(any(target_arch = "riscv32", target_arch = "xtensa")), forbid(unsafe_code))]
 #![cfg_attr(any(target_arch = "riscv32", target_arch = "xtensa"), deny(unsafe_code))]

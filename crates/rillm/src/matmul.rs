@@ -1,4 +1,4 @@
-//! Quantised matrix times vectors.
+//! Multiplication of a quantised matrix by vectors.
 
 use core::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::stats::Stopwatch;
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
 
-/// A quantised row, taken apart. Its value at `i` is `q[i] · scales[i / group] · 2^exponent`.
+/// The parts of a quantised row. The value at `i` is `q[i] · scales[i / group] · 2^exponent`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
     pub q: &'a [i8],
@@ -19,10 +19,10 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Takes the row at the start of `bytes` apart.
+    /// Splits the row at the start of `bytes` into its parts.
     ///
     /// # Errors
-    /// [`FormatError::Tensor`]: the tensor's rows are no such rows.
+    /// [`FormatError::Tensor`] if the tensor is not quantised to 8 bits.
     pub fn new(bytes: &'a [u8], tensor: &TensorHeader) -> Result<Self, FormatError> {
         let group = tensor.int8_group()?;
         let (q, rest) = bytes.split_at(tensor.cols as usize);
@@ -31,22 +31,22 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Rows that are multiplied with one vector before the next one's turn.
+/// Rows that are multiplied by one vector before the next vector.
 const STRIP: usize = 16;
 
-/// Ticks of a multiplication.
+/// Ticks of a multiplication, by part.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spent {
-    /// On the products and their sums.
+    /// Ticks of the products and their sums.
     pub multiply: u64,
-    /// On what the caller did with the outputs.
+    /// Ticks of the caller's `emit`.
     pub emit: u64,
 }
 
-/// Multiplies the tensor that comes next on the tape with the vectors `tokens` of `x`, one pass for all of them.
+/// Multiplies the next tensor on the tape by the vectors `tokens` of `x`, in one pass for all of them.
 ///
-/// `emit(token, row, value)` receives every output, rows ascending. Output `value` stands for
-/// `value · 2^output_exponent(x, token, tensor)`, and lies within ±2^30.
+/// `emit(token, row, value)` receives every output, in ascending order of rows. The output is `value` times
+/// `2^output_exponent(x, token, tensor)`; `value` lies within ±2^30.
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
     watch: &Stopwatch,
@@ -71,7 +71,7 @@ pub(crate) async fn matmul(
                 dot(&rows, x.get(token, cols), sums);
                 let multiplied = watch.now();
                 for (index, &sum) in sums.iter().enumerate() {
-                    // A row's exponent above the tensor's occurs in damaged files only; it then counts as the tensor's.
+                    // Only damaged files have a row exponent above the tensor's; it then counts as the tensor's.
                     let exponent = rows.row(index)[cols + cols.div_ceil(group)] as i8;
                     let below = (i32::from(tensor.exponent) - i32::from(exponent)).max(0);
                     emit(token, first + index, round_shift(sum, (x.excess[token] + below) as u32) as i32);
@@ -85,7 +85,7 @@ pub(crate) async fn matmul(
     Ok(spent)
 }
 
-/// The exponent of the outputs of `tensor` times a token's vector.
+/// The exponent of the outputs of `tensor` for a token's vector.
 pub(crate) fn output_exponent(x: &BlockFloat16<'_>, token: usize, tensor: &TensorHeader) -> i32 {
     x.exponents[token] + i32::from(tensor.exponent) + x.excess[token]
 }

@@ -1,4 +1,4 @@
-//! A model file as the engine sees it: its dimensions, and where on the tape everything lies.
+//! An opened model file: its dimensions, and the positions of its tensors.
 
 use crate::error::Error;
 use crate::fixed::Positive;
@@ -11,7 +11,7 @@ use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
 use crate::tokenizer::Tokenizer;
 
-/// An opened file: everything that has to be known before the first token. About 700 bytes; the caller keeps it.
+/// An opened model file: the header and the offsets that a session needs. About 700 bytes, owned by the caller.
 #[derive(Clone, Debug)]
 pub struct Model {
     header: Header,
@@ -20,19 +20,19 @@ pub struct Model {
     embedding_section: Section,
     rope_section: Section,
     tape_section: Section,
-    /// Bytes of the tape up to the end of the last layer's values: all that the earlier tokens of a prompt need.
+    /// Bytes of the tape up to the end of the last layer's values: the part that the earlier tokens of a prompt need.
     prefix_len: u64,
-    /// The longest piece of the tape that must lie in one piece: a row, a vector, a tensor's header.
+    /// The longest contiguous piece of the tape, in bytes: a row, a vector, or a tensor's header.
     longest_piece: usize,
-    /// The last tensor, as the table has it.
+    /// The header of the last tensor, from the tensor table.
     lm_head: TensorHeader,
 }
 
 impl Model {
-    /// Reads and checks the header and the tables of a file: a kilobyte and 40 bytes a tensor.
+    /// Reads and checks a file's header and tables: 1 KiB and 40 bytes for each tensor.
     ///
     /// # Errors
-    /// [`Error::Source`], or [`Error::Format`] with what is wrong.
+    /// [`Error::Source`], or [`Error::Format`] if a field is invalid.
     pub async fn open<S: WeightSource>(source: &mut S) -> Result<Self, Error<S::Error>> {
         let mut sector = [0; SECTOR_LEN];
         let mut reader = SectorReader::new(source, &mut sector);
@@ -66,7 +66,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Walks the table, whose tensors must follow each other on the tape without a gap.
+    /// Checks the tensor table. The tensors must follow each other on the tape without gaps.
     async fn read_tensor_table<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -115,12 +115,12 @@ impl Model {
         &self.tokenizer
     }
 
-    /// Bytes of weights that a token reads, its embedding row aside.
+    /// Length of the tape in bytes: the weights that a token reads, without its embedding row.
     pub fn tape_len(&self) -> u64 {
         self.tape_section.len
     }
 
-    /// What tells this file from others: the checksum of its header, in which those of all sections are.
+    /// The file's identity: the checksum of its header, which covers the checksums of all sections.
     pub(crate) fn identity(&self) -> u32 {
         let [.., a, b, c, d] = self.header.emit();
         u32::from_le_bytes([a, b, c, d])
@@ -154,11 +154,12 @@ impl Model {
         &self.embedding
     }
 
-    /// Reads what a token is and its text, which lies in `text` then, from `source`, the file that the model was opened
+    /// Reads the kind and the text of token `id` into `text`. `source` must hold the file that the model was opened
     /// from.
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`], [`Error::Format`] where the record is damaged, or the source's.
+    /// [`Error::NoSuchToken`] if `id` is not below the vocabulary size, [`Error::Format`] if the record is damaged, or
+    /// the source's error.
     pub async fn token<'t, S: WeightSource>(
         &self,
         source: &mut S,
@@ -179,7 +180,7 @@ impl Model {
         Ok(Token { id, kind: TokenKind::parse(kind)?, text })
     }
 
-    /// Where a token's embedding record starts.
+    /// The file offset of a token's embedding record, in bytes.
     pub(crate) fn record_offset(&self, token: u32) -> u64 {
         self.embedding_section.offset
             + EMBEDDING_HEADER_LEN as u64

@@ -1,9 +1,10 @@
-//! RMSNorm (Zhang and Sennrich 2019): `y = x / √(mean(x²) + ε) · w`, of the residual stream or of each head (Henry et al. 2020).
+//! RMSNorm (Zhang and Sennrich 2019): `y = x / √(mean(x²) + ε) · w`, of the residual stream or of each head (Henry et
+//! al. 2020).
 
 use crate::fixed::{Positive, max_bits, round_shift, shift_saturating};
 use crate::vector::{BlockFloat16, BlockFloat32, fixed32};
 
-/// A norm's weights as they lie on the tape.
+/// A norm's weights, in the layout of the tape.
 #[derive(Clone, Copy)]
 pub(crate) struct NormWeights<'a> {
     /// Little-endian 32-bit mantissas, magnitude below 2^24.
@@ -14,7 +15,8 @@ pub(crate) struct NormWeights<'a> {
 
 /// Normalises a token's residual vector into `out`.
 ///
-/// The products `x · w` are exact (54 bits); the factor `1 / √…` has 32 bits. `scratch` takes one number for each element.
+/// The products `x · w` are exact (54 bits); the factor `1 / √…` has 32 bits. `scratch` has one number for each
+/// element.
 pub(crate) fn rms_norm(
     x: &BlockFloat32<'_>,
     weights: NormWeights<'_>,
@@ -44,10 +46,12 @@ pub(crate) fn rms_norm(
     out.set(token, scratch, x_exponent + weights.exponent + right + root_exponent + 32);
 }
 
-/// Normalises each head of a token's queries or keys in place, `len` elements; the weights are of one head.
+/// Normalises the first `len` elements of a token's queries or keys in place, head by head. The weights are those of
+/// one head.
 ///
-/// An element of up to 512 lies within ±2^4.5 when it is normalised, and times a weight's mantissa within ±2^28.5: with the
-/// weights' exponent, every head's outputs fit. An element is off by at most 2^-26 and the factor's 2^-30 of itself.
+/// An element of up to 512 lies within ±2^4.5 when it is normalised, and times a weight's mantissa within ±2^28.5: with
+/// the weights' exponent, every head's outputs fit. An element is off by at most 2^-26 and the factor's 2^-30 of
+/// itself.
 pub(crate) fn rms_norm_heads(y: &mut BlockFloat32<'_>, weights: NormWeights<'_>, token: usize, len: usize) {
     let exponent = y.exponents[token];
     for head in y.get_mut(token, len).chunks_exact_mut(weights.mantissas.len()) {
@@ -65,7 +69,7 @@ pub(crate) fn rms_norm_heads(y: &mut BlockFloat32<'_>, weights: NormWeights<'_>,
     y.exponents[token] = weights.exponent;
 }
 
-/// `1 / √(mean(x²) + ε)` as `(m, e)` with `m` in `2^31..=2^32`, of at most 2^16 elements. `None` where that is one over zero.
+/// `1 / √(mean(x²) + ε)` as `(m, e)` with `m` in `2^31..=2^32`, of at most 2^16 elements. `None` if the root is zero.
 fn inverse_root_mean_square(x: &[i32], exponent: i32, epsilon: Positive) -> Option<(u64, i32)> {
     // Σ x² of mantissas rounded to 23 bits: at most 2^16 squares of at most 2^46.
     let cut = max_bits(x.iter().copied()).saturating_sub(23);

@@ -2,7 +2,7 @@
 
 use crate::fixed::{round_shift, sin_cos};
 
-/// The file's table: an angle a position for each pair of dimensions, 0.64 turns.
+/// The file's table: for each pair of dimensions, the angle per position, in turns as 0.64 fixed point.
 #[derive(Clone, Copy)]
 pub(crate) struct Frequencies<'a>(pub &'a [[u8; 8]]);
 

@@ -1,13 +1,13 @@
-//! Choosing the next token while the head's logits stream by.
+//! Sampling of the next token while the head's logits stream by.
 //!
-//! No buffer of the vocabulary's size: a heap keeps the best candidates, and where nothing is cut off the choice falls in
-//! the same pass, by the Gumbel-max trick (Maddison et al. 2014): the largest of `logit / temperature + noise`, with
-//! Gumbel noise, is a sample of the softmax. The noise is a function of seed, position and token, so that the same seed
-//! gives the same text whatever was read in which order.
+//! No buffer has the vocabulary's size: a heap keeps the best candidates. Without top-k, top-p or min-p, the token is
+//! sampled in the same pass, by the Gumbel-max trick (Maddison et al. 2014): the largest sum of `logit / temperature`
+//! and Gumbel noise is a sample of the softmax. The noise is a function of seed, position and token, so that the same
+//! seed gives the same text independent of the order of reads.
 
 use crate::fixed::{exp2_neg, neg_log2, round_shift};
 
-/// Tokens back that the repetition penalty looks.
+/// Number of recent tokens that the repetition penalty covers.
 pub const REPEAT_WINDOW: usize = 64;
 
 /// The logit of a token: `mantissa · 2^exponent`.
@@ -21,7 +21,7 @@ pub struct Logit {
     pub exponent: i32,
 }
 
-/// A number that is not negative, with 16 fraction bits: 65,536 stands for 1.
+/// A non-negative number with 16 fraction bits: 65,536 stands for 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Q16(pub u32);
 
@@ -39,7 +39,7 @@ impl Q16 {
     }
 }
 
-/// How to choose. The order of the steps is that of `transformers`: penalty, temperature, top-k, top-p, min-p.
+/// Sampling parameters. The order of the steps is that of `transformers`: penalty, temperature, top-k, top-p, min-p.
 ///
 /// ```
 /// use rillm::{Q16, Sampling};
@@ -49,26 +49,26 @@ impl Q16 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sampling {
-    /// Divides the logits; 0 always takes the likeliest token. Below 1/64 it counts as 1/64.
+    /// Divides the logits. 0 always takes the likeliest token. Values between 0 and 1/64 count as 1/64.
     pub temperature: Q16,
-    /// Choose among so many of the likeliest tokens, no more than the plan has candidates unless that is the whole
-    /// vocabulary; 0 for the whole vocabulary.
+    /// Samples among this many of the likeliest tokens; 0 for the whole vocabulary. The number must not exceed the
+    /// plan's candidates; above the vocabulary size it counts as the vocabulary size.
     pub top_k: u32,
-    /// Choose among the fewest tokens that have at least this probability together; from 1 on, all.
+    /// Samples among the fewest tokens whose probabilities sum to at least this value; all tokens from 1 on.
     ///
-    /// With a `top_k` of 0 the probability is that of the whole vocabulary, and the choice is among at most as many
-    /// tokens as the plan has candidates.
+    /// With `top_k` 0 the probabilities are relative to the whole vocabulary, and the number of tokens is limited to
+    /// the plan's candidates.
     pub top_p: Q16,
-    /// Choose among the tokens that have at least this share of the likeliest one's probability; 0 for all. With a `top_k`
-    /// of 0, among at most as many tokens as the plan has candidates.
+    /// Samples among the tokens with at least this fraction of the likeliest token's probability; 0 for all. With
+    /// `top_k` 0 the number of tokens is limited to the plan's candidates.
     pub min_p: Q16,
-    /// Divides positive and multiplies negative logits of the last 64 tokens; 1 (and 0) for none.
+    /// Divides positive logits of the last 64 tokens and multiplies negative ones; 1 (and 0) for no penalty.
     pub repeat_penalty: Q16,
-    /// The same seed gives the same text.
+    /// The seed of the random numbers: the same seed gives the same text.
     pub seed: u64,
 }
 
-/// Temperature 0.8, top-p 0.95, seed 0: what `rillm run` starts from.
+/// Temperature 0.8, top-p 0.95, seed 0: the defaults of `rillm run`.
 impl Default for Sampling {
     fn default() -> Self {
         Self { temperature: Q16::thousandths(800), top_p: Q16::thousandths(950), ..Self::GREEDY }
@@ -76,7 +76,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// The likeliest token, always.
+    /// Greedy decoding: always the likeliest token.
     pub const GREEDY: Self =
         Self { temperature: Q16::ZERO, top_k: 0, top_p: Q16::ONE, min_p: Q16::ZERO, repeat_penalty: Q16::ONE, seed: 0 };
 
@@ -116,25 +116,26 @@ impl Sampling {
         Self { seed, ..self }
     }
 
-    /// As much of a heap as the candidates take.
+    /// The part of the heap that the candidates use.
     fn room<'h>(&self, heap: &'h mut [u64]) -> &'h mut [u64] {
         let room = if self.top_k == 0 { heap.len() } else { heap.len().min(self.top_k as usize) };
         &mut heap[..room]
     }
 
-    /// Whether some tokens are cut off, so that candidates have to be kept.
+    /// Whether top-k, top-p or min-p excludes tokens, so that candidates must be kept.
     fn cuts(&self) -> bool {
         self.top_k > 0 || self.top_p < Q16::ONE || self.min_p > Q16::ZERO
     }
 
-    /// Whether a plan with room for so many candidates can do this; there are no more of them than tokens.
+    /// Whether a plan with this many candidates supports these parameters. The vocabulary size bounds the number of
+    /// candidates.
     pub(crate) fn fits(&self, candidates: usize, vocab_size: u32) -> bool {
         self.temperature == Q16::ZERO || self.top_k.min(vocab_size) as usize <= candidates
     }
 }
 
-/// A token in the running: its penalised logit and its id, packed so that the greater number is the better candidate:
-/// the larger logit, and among equals the smaller id.
+/// A candidate: a penalised logit and a token id, packed so that the greater number is the better candidate: the larger
+/// logit, and among equals the smaller id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate(u64);
 
@@ -152,25 +153,26 @@ impl Candidate {
     }
 }
 
-/// Takes the logits of one position, ids ascending, and says which token it is.
+/// Samples a token from the logits of one position, which arrive in ascending order of ids.
 pub(crate) struct Sampler {
     sampling: Sampling,
-    /// Candidates on the heap.
+    /// Number of candidates on the heap.
     len: usize,
-    /// Ids that are penalised, ascending, and how many of them were passed.
+    /// Penalised ids in ascending order, their number, and the number already passed.
     recent: [u32; REPEAT_WINDOW],
     recent_len: usize,
     recent_at: usize,
     scale: Scale,
     noise: Noise,
     best: Option<(i64, u32)>,
-    /// Σ 2^-distance over the vocabulary, 32 fraction bits, and the largest logit, from which the distances are.
+    /// Σ 2^-distance over the vocabulary, 32 fraction bits, and the largest logit, from which the distances are
+    /// measured.
     mass: u64,
     largest: Option<i32>,
 }
 
 impl Sampler {
-    /// Starts on the token after `history`.
+    /// Creates a sampler for the token after `history`.
     pub fn new(sampling: Sampling, history: &[u32]) -> Self {
         let mut recent = [0; REPEAT_WINDOW];
         let mut recent_len = 0;
@@ -194,8 +196,8 @@ impl Sampler {
         }
     }
 
-    /// Takes the next logit: tokens come in ascending order, the exponent stays the same. `heap` has the best candidates so
-    /// far, packed, at its root the worst of them; it is the same one for all logits.
+    /// Takes the next logit. Tokens must arrive in ascending order, with the same exponent. `heap` holds the packed
+    /// best candidates so far, with the worst one at the root; pass the same heap for all logits.
     pub fn offer(&mut self, Logit { token: id, mantissa, exponent }: Logit, heap: &mut [u64]) {
         let logit = self.penalised(id, mantissa);
         if self.sampling.temperature == Q16::ZERO {
@@ -218,7 +220,7 @@ impl Sampler {
         }
     }
 
-    /// The token, by the logits that were offered with `heap`.
+    /// The sampled token, from the logits offered with `heap`; `None` without logits.
     pub fn choose(mut self, heap: &mut [u64]) -> Option<u32> {
         if self.sampling.temperature != Q16::ZERO && self.sampling.cuts() {
             self.choose_among(&mut heap[..self.len]);
@@ -246,7 +248,7 @@ impl Sampler {
         penalised.clamp(-(1 << 30), 1 << 30) as i32
     }
 
-    /// Adds a token's probability to that of the vocabulary so far.
+    /// Adds a token's probability to the mass of the vocabulary so far.
     fn add_mass(&mut self, logit: i32) {
         match self.largest {
             Some(largest) if logit <= largest => self.mass += u64::from(self.scale.share(largest, logit)),
@@ -258,7 +260,7 @@ impl Sampler {
         }
     }
 
-    /// Puts a candidate on the heap; where there is no room the worst one goes, which it must be better than.
+    /// Pushes a candidate onto the heap. On a full heap it replaces the worst candidate, which must be worse.
     fn push(&mut self, candidate: u64, heap: &mut [u64]) {
         if self.len < heap.len() {
             let mut child = self.len;
@@ -288,7 +290,8 @@ impl Sampler {
         };
         let share = |candidate: Candidate| u64::from(self.scale.share(largest, candidate.logit()));
         let mass = if self.sampling.top_k == 0 { self.mass } else { candidates.clone().map(share).sum() };
-        // Shares and masses have 32 fraction bits, and at most 2^20 shares make 52 bits: sum ≥ mass · top_p, rounded up, in 64.
+        // Shares and masses have 32 fraction bits, and at most 2^20 shares make 52 bits: sum ≥ mass · top_p, rounded
+        // up, in 64.
         let top_p = self.sampling.top_p;
         let wanted = |top_p: u64| (mass >> 16) * top_p + ((mass & 0xffff) * top_p).div_ceil(1 << 16);
         let enough = |sum: u64| top_p < Q16::ONE && sum >= wanted(top_p.0.into());
@@ -326,8 +329,8 @@ impl Scale {
 
     /// The probability of a logit as a share of that of the largest one, 32 fraction bits: `2^-distance`.
     fn share(&self, largest: i32, logit: i32) -> u32 {
-        // A distance of at most 2^31 times 29 bits; then 20 fraction bits, as `exp2_neg` takes them. Of 2^-32 and less
-        // nothing is left.
+        // A distance of at most 2^31 times 29 bits; then 20 fraction bits, as `exp2_neg` takes them. Shares of 2^-32
+        // and less are 0.
         const NOTHING: u64 = 32 << 20;
         let product = u64::from(largest.abs_diff(logit)) * u64::from(self.factor);
         let right = 22 - 20 - self.exponent;
@@ -353,7 +356,8 @@ impl Scale {
     }
 }
 
-/// `mass · power / 2^32`, rounded down: both halves' products fit 64 bits, and the upper one's is a whole number of 2^32.
+/// `mass · power / 2^32`, rounded down: both halves' products fit 64 bits, and the upper one's is a whole number of
+/// 2^32.
 fn scaled_down(mass: u64, power: u32) -> u64 {
     (mass >> 32) * u64::from(power) + (((mass & 0xffff_ffff) * u64::from(power)) >> 32)
 }
@@ -473,7 +477,7 @@ mod tests {
     fn top_k_follows_the_softmax_of_the_k_likeliest() {
         let kept = [f64::MIN, f64::MIN, 3.0, 2.5, f64::MIN, 2.9];
         assert_near(&shares(Sampling { top_k: 3, ..sampling() }, &LOGITS), &softmax(&kept, 1.0));
-        // More than there are: all.
+        // More than the vocabulary: all tokens.
         assert_near(&shares(Sampling { top_k: 9, ..sampling() }, &LOGITS), &softmax(&LOGITS, 1.0));
     }
 

@@ -1,44 +1,44 @@
-//! What a session has done: what it read, and where its time went.
+//! Session statistics: bytes read, and time by stage.
 
 use core::cell::Cell;
 use core::ops::{AddAssign, Index, Sub};
 
 use crate::plan::MemoryLen;
 
-/// A counter that wraps around: instructions, cycles, microseconds. It must not go round once while a single matrix, a read
-/// or a prompt's tokens are at work.
+/// A wrapping 32-bit counter: instructions, cycles or microseconds. It must not complete a full round during a single
+/// matrix, a read, or the encoding of a prompt.
 pub type Clock = fn() -> u32;
 
-/// Counters of a session, from its start.
+/// Counters of a session since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// What was read.
+    /// Reads from the source.
     pub traffic: Traffic,
-    /// Tokens that went through the layers, prompts included.
+    /// Tokens that went through the layers, prompt tokens included.
     pub tokens: u64,
-    /// Passes over the tape, whole or up to the last layer's keys and values.
+    /// Passes over the tape, complete or up to the last layer's keys and values.
     pub passes: u64,
-    /// Bytes of memory in use.
+    /// Memory of the plan, in bytes.
     pub memory: MemoryLen,
-    /// What the time went on, by the session's clock; zeros without one.
+    /// Time by stage, in ticks of the session's clock; zeros without a clock.
     pub times: StageTimes,
 }
 
-/// What was read from a source.
+/// Reads from a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Calls of [`WeightSource::read`](crate::WeightSource::read).
     pub reads: u64,
-    /// Bytes that they asked for.
+    /// Bytes requested by these reads.
     pub bytes: u64,
-    /// Reads that did not start where the one before ended; the first one counts.
+    /// Reads that did not start where the previous one ended, the first read included.
     pub seeks: u64,
-    /// Bytes used where they lay in memory: resident, or lent by the source.
+    /// Bytes used in place: resident weights, or bytes lent by the source.
     pub resident_bytes: u64,
 }
 
-/// What was read since an earlier count.
+/// The difference to an earlier count.
 impl Sub for Traffic {
     type Output = Self;
 
@@ -61,35 +61,36 @@ impl AddAssign for Traffic {
     }
 }
 
-/// What a session spends time on.
+/// A stage of the computation, for the timing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Text to tokens.
+    /// Encoding of text.
     Tokenizer,
-    /// Embedding rows, unpacked.
+    /// Dequantisation of embedding rows.
     Embedding,
     /// RMSNorm, and the residual connection before it.
     Norm,
     /// The matrices of the layers.
     Matmul,
-    /// Keys and values into the cache, rotary embedding, scores, softmax, and the weighted sum of values.
+    /// Storing of keys and values in the cache, rotary embedding, scores, softmax, and the weighted sum of values.
     Attention,
-    /// SiLU, and the products with the gate.
+    /// SiLU, and the multiplication by the gate.
     Mlp,
     /// The matrix of the head.
     Head,
-    /// The choice of a token, and whatever else looks at the logits.
+    /// Sampling, and any other use of the logits.
     Sampler,
-    /// Checksums of what was read.
+    /// Checksums of the weights.
     Checksum,
-    /// The source's reads, whether or not something was computed meanwhile.
+    /// The source's reads, including those that overlap with computation.
     Read,
-    /// Time in which the layers had nothing to multiply, because of the source. Of a source that blocks it is the reads' time.
+    /// Time in which the layers wait for the source. For a blocking source, this is the time of its reads.
     Wait,
 }
 
 impl Stage {
-    /// All stages: first those in which the CPU computes, in the order in which a token meets them, then the source's two.
+    /// All stages: first the CPU's, in the order in which a token passes through them, then the two stages of the
+    /// source.
     pub const ALL: [Self; 11] = [
         Self::Tokenizer,
         Self::Embedding,
@@ -104,7 +105,7 @@ impl Stage {
         Self::Wait,
     ];
 
-    /// The stage in one lower-case word.
+    /// The stage's name: one lower-case word.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tokenizer => "tokenizer",
@@ -122,18 +123,17 @@ impl Stage {
     }
 }
 
-/// Ticks of a session's clock, by [`Stage`].
+/// Ticks of the session's clock, indexed by [`Stage`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageTimes([u64; Stage::ALL.len()]);
 
 impl StageTimes {
-    /// What the CPU computed: all stages but the source's.
+    /// Ticks of computation: the sum of all stages except [`Stage::Read`] and [`Stage::Wait`].
     pub fn compute(&self) -> u64 {
         self.0[..Stage::Read as usize].iter().sum()
     }
 
-    /// The time that passed: what the CPU computed, and what it waited for the source. Reads that happened meanwhile took no
-    /// time of their own.
+    /// Elapsed ticks: computation and waiting. Reads that overlap with computation add nothing.
     pub fn total(&self) -> u64 {
         self.compute() + self[Stage::Wait]
     }
@@ -147,7 +147,7 @@ impl Index<Stage> for StageTimes {
     }
 }
 
-/// Ticks since an earlier count.
+/// The difference to an earlier count.
 impl Sub for StageTimes {
     type Output = Self;
 
@@ -164,7 +164,7 @@ impl AddAssign for StageTimes {
     }
 }
 
-/// A clock, or none, and what was counted by it.
+/// An optional clock, and the ticks by stage.
 #[derive(Debug, Default)]
 pub(crate) struct Stopwatch {
     pub clock: Option<Clock>,
@@ -172,39 +172,39 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// The time; always the same without a clock.
+    /// The current time; constant without a clock.
     pub fn now(&self) -> u32 {
         self.clock.map_or(0, |clock| clock())
     }
 
-    /// Ticks since an earlier time.
+    /// Ticks since `start`.
     pub fn since(&self, start: u32) -> u64 {
         self.now().wrapping_sub(start).into()
     }
 
-    /// Counts ticks.
+    /// Adds ticks to a stage.
     pub fn add(&self, stage: Stage, ticks: u64) {
         self.ticks[stage as usize].update(|sum| sum + ticks);
     }
 
-    /// Counts the ticks from now until the result is dropped.
+    /// Counts ticks for a stage until the returned guard is dropped.
     #[must_use]
     pub fn time(&self, stage: Stage) -> Timing<'_> {
         Timing { watch: self, stage, start: self.now() }
     }
 
-    /// Ticks of a stage so far, to be set otherwise.
+    /// The counter of a stage, for direct changes.
     pub fn ticks(&self, stage: Stage) -> &Cell<u64> {
         &self.ticks[stage as usize]
     }
 
-    /// All that was counted.
+    /// The ticks of all stages so far.
     pub fn times(&self) -> StageTimes {
         StageTimes(core::array::from_fn(|stage| self.ticks[stage].get()))
     }
 }
 
-/// A stage under way.
+/// A running measurement of a stage.
 pub(crate) struct Timing<'w> {
     watch: &'w Stopwatch,
     stage: Stage,

@@ -1,9 +1,9 @@
-//! The tape: all weights of a token, front to back, in slices of whole rows.
+//! The tape: all weights of a token, in order, in slices of whole rows.
 //!
-//! Some of it may be resident in memory (by the plan, see [`ResidentSpans`], or because the source lends it: then all of it is). The
-//! rest comes in chunks through the [double buffer](crate::double_buffer). A row that ends in the next chunk is completed by
-//! copying its first part in front of that chunk, a row that ends in a resident span by copying its second part behind the
-//! chunk at hand.
+//! Some weights may be resident (see [`ResidentSpans`]); if the source lends its memory, all are. The others arrive in
+//! chunks through the [double buffer](crate::double_buffer). If a row crosses into the next chunk, its first part is
+//! copied in front of that chunk. If a row crosses into a resident span, its second part is copied behind the current
+//! chunk.
 
 use core::ops::Range;
 
@@ -12,19 +12,19 @@ use crate::format::{FormatError, Header, TENSOR_HEADER_LEN, TensorHeader, Tensor
 use crate::plan::ResidentSpans;
 use crate::verify::Verifier;
 
-/// The bytes at hand: resident ones, or some in the buffer that is the tape's at the moment.
+/// The current bytes: resident ones, or a buffer that the tape holds at the moment.
 enum Window<'b> {
     Resident(Range<usize>),
     Chunk(&'b mut [u8], Range<usize>),
 }
 
-/// The weights of one pass, taken in order.
+/// The weights of one pass, read in order.
 pub(crate) struct Tape<'r, 'b> {
     resident: &'r [u8],
-    /// How what is resident lies among what comes through the ring; `None` if all is resident.
+    /// The resident spans and the ring that delivers the other weights; `None` if all weights are resident.
     streamed: Option<(ResidentSpans, &'r Ring<'b>)>,
     window: Window<'b>,
-    /// The turn of the spans at hand, and what comes of it after the window: the rest of its span, then that of its run.
+    /// The current turn, and its bytes after the window: the rest of its span, then the rest of its run.
     turn: u64,
     span: Range<usize>,
     run: u64,
@@ -32,8 +32,8 @@ pub(crate) struct Tape<'r, 'b> {
 }
 
 impl<'r, 'b> Tape<'r, 'b> {
-    /// A tape that is `resident` as a whole, or in the spans of `streamed`, whose runs come through the ring. What is
-    /// taken from it is shown to `verifier`.
+    /// Creates a tape. Without `streamed`, `resident` is the whole tape; otherwise it holds the spans of `streamed`,
+    /// and the ring delivers the runs. `verifier` sees every byte taken.
     pub fn new(
         resident: &'r [u8],
         streamed: Option<(ResidentSpans, &'r Ring<'b>)>,
@@ -42,7 +42,7 @@ impl<'r, 'b> Tape<'r, 'b> {
         verifier.begin();
         let window = Window::Resident(if streamed.is_some() { 0..0 } else { 0..resident.len() });
         let mut tape = Self { resident, streamed, window, turn: 0, span: 0..0, run: 0, verifier };
-        // Of a tape that is all resident there are no turns.
+        // A resident tape has no turns.
         let _ = tape.begin_turn(0);
         tape
     }
@@ -55,7 +55,7 @@ impl<'r, 'b> Tape<'r, 'b> {
         Ok(())
     }
 
-    /// What has been taken is the tape's prefix: see [`Verifier::end_prefix`].
+    /// The prefix of the tape has been taken: see [`Verifier::end_prefix`].
     pub fn end_prefix(&mut self) -> Result<(), FormatError> {
         self.verifier.end_prefix()
     }
@@ -71,7 +71,7 @@ impl<'r, 'b> Tape<'r, 'b> {
         }
     }
 
-    /// Makes sure that `len` bytes, no more than a buffer's room before a chunk, lie in one piece.
+    /// Makes the next `len` bytes contiguous. `len` is at most the buffer's room before a chunk.
     async fn ensure(&mut self, len: usize) -> Result<(), FormatError> {
         while self.window().len() < len {
             let (_, ring) = self.streamed.ok_or(FormatError::Truncated)?;
@@ -97,8 +97,8 @@ impl<'r, 'b> Tape<'r, 'b> {
         Ok(())
     }
 
-    /// Takes the span for the window, or, where a row was cut, as much of it behind the chunk at hand as brings the
-    /// window to `len` bytes.
+    /// Makes the span the window. If a row crosses into the span, copies bytes of the span behind the current chunk
+    /// until the window has `len` bytes.
     fn enter_span(&mut self, ring: &Ring<'b>, len: usize) -> Result<(), FormatError> {
         if let Window::Chunk(chunk, range) = &mut self.window
             && range.start < range.end
@@ -115,7 +115,7 @@ impl<'r, 'b> Tape<'r, 'b> {
         Ok(())
     }
 
-    /// Gives the buffer of the window before back to the reader.
+    /// Changes the window and returns the previous window's buffer to the reader.
     fn change_window(&mut self, ring: &Ring<'b>, window: Window<'b>) {
         if let Window::Chunk(chunk, _) = core::mem::replace(&mut self.window, window) {
             ring.give_back(chunk);
@@ -133,10 +133,10 @@ impl<'r, 'b> Tape<'r, 'b> {
         taken
     }
 
-    /// The next tensor's header, which must be that of `kind` in `layer`.
+    /// Takes the next tensor's header, which must be that of `kind` in `layer`.
     ///
     /// # Errors
-    /// [`FormatError`]: it isn't, or the tape ends here.
+    /// A [`FormatError`] if it is another tensor's or the tape ends here.
     pub async fn tensor(&mut self, header: &Header, kind: TensorKind, layer: u32) -> Result<TensorHeader, FormatError> {
         let bytes = self.take(TENSOR_HEADER_LEN).await?;
         let tensor = TensorHeader::parse(bytes.try_into().expect("the length asked for"))?;
@@ -144,25 +144,25 @@ impl<'r, 'b> Tape<'r, 'b> {
         Ok(tensor)
     }
 
-    /// The next `len` bytes.
+    /// Takes the next `len` bytes.
     ///
     /// # Errors
-    /// [`FormatError::Truncated`]: there are fewer.
+    /// [`FormatError::Truncated`] if there are fewer.
     pub async fn take(&mut self, len: usize) -> Result<&[u8], FormatError> {
         self.ensure(len).await?;
         Ok(self.advance(len))
     }
 
-    /// As many of the next `most` rows of `row_len` bytes as lie in one piece, at least one.
+    /// Takes as many of the next `most` rows of `row_len` bytes as are contiguous, at least one.
     ///
     /// # Errors
-    /// [`FormatError::Truncated`]: there is none.
+    /// [`FormatError::Truncated`] if there is none.
     pub async fn rows(&mut self, row_len: usize, most: usize) -> Result<&[u8], FormatError> {
         self.ensure(row_len).await?;
         let mut most = most;
         if let Some((_, ring)) = self.streamed {
-            // With a fresh chunk at hand, the reader has a buffer to fill meanwhile. Resident rows are no more at a time than
-            // a chunk has, so that it has its turns among them, too.
+            // At the start of a chunk, the reader has a free buffer to fill. Resident rows are limited to a chunk at a
+            // time, so that the reader gets its turns during a resident span, too.
             ring.pause().await;
             most = most.min((ring.room.chunk / row_len).max(1));
         }

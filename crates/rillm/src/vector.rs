@@ -1,15 +1,16 @@
-//! Block floating point: vectors of integer mantissas with one exponent, a value being `mantissa · 2^exponent`.
+//! Block floating point: vectors of integer mantissas with one exponent. A value is `mantissa · 2^exponent`.
 //!
-//! The residual stream and the outputs of a matrix are 32-bit (`|mantissa|` at most 2^30), the inputs of a matrix 16-bit.
+//! The residual stream and the outputs of a matrix are 32-bit (`|mantissa|` at most 2^30), the inputs of a matrix
+//! 16-bit.
 
 use crate::fixed::{max_bits, round_shift};
 
-/// The 16-bit vectors of a batch: what the next matrix multiplies.
+/// The 16-bit vectors of a batch: the input of the next matrix.
 pub(crate) struct BlockFloat16<'a> {
     pub mantissas: &'a mut [i16],
     pub stride: usize,
     pub exponents: &'a mut [i32],
-    /// Bits by which an accumulator over the vector exceeds 30, at most: see [`BlockFloat16::set`].
+    /// Maximum number of bits by which an accumulator over the vector exceeds 30: see [`BlockFloat16::set`].
     pub excess: &'a mut [i32],
 }
 
@@ -19,7 +20,7 @@ impl BlockFloat16<'_> {
         &self.mantissas[token * self.stride..][..len]
     }
 
-    /// A token's place, to work in.
+    /// The mantissas of a token, to be written.
     pub fn get_mut(&mut self, token: usize) -> &mut [i16] {
         &mut self.mantissas[token * self.stride..][..self.stride]
     }
@@ -32,7 +33,7 @@ impl BlockFloat16<'_> {
     }
 }
 
-/// Rounds `values · 2^exponent` to 16-bit mantissas, of which the largest has 15 bits, and returns their exponent.
+/// Rounds `values · 2^exponent` to 16-bit mantissas, the largest of which has 15 bits. Returns their exponent.
 pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
     let right = max_bits(values.iter().copied()) as i32 - 15;
     for (out, &value) in out.iter_mut().zip(values) {
@@ -43,10 +44,11 @@ pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
     exponent + right
 }
 
-/// By how many bits an accumulator of `Σ q · s · x` may exceed 30, for int8 weights `q` with scales `s` below 256.
+/// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for int8 weights `q` with scales `s`
+/// below 256.
 ///
-/// |q · s| ≤ 127 · 255 < 2^15, and Σ |x| < 2^b for its bit length b, so the accumulator lies within ±2^(15 + b). With at
-/// most 2^17 elements of 15 bits, b ≤ 32: the accumulator fits 48 bits.
+/// |q · s| ≤ 127 · 255 < 2^15, and Σ |x| < 2^b for its bit length b, so the accumulator lies within ±2^(15 + b). With
+/// at most 2^17 elements of 15 bits, b ≤ 32: the accumulator fits 48 bits.
 pub(crate) fn excess(x: &[i16]) -> i32 {
     let sum: u32 = x.iter().map(|x| u32::from(x.unsigned_abs())).sum();
     (32 - sum.leading_zeros()).saturating_sub(15) as i32
@@ -65,12 +67,12 @@ impl BlockFloat32<'_> {
         (&self.mantissas[token * self.stride..][..len], self.exponents[token])
     }
 
-    /// Likewise, to change the mantissas.
+    /// The first `len` mantissas of a token, mutable.
     pub fn get_mut(&mut self, token: usize, len: usize) -> &mut [i32] {
         &mut self.mantissas[token * self.stride..][..len]
     }
 
-    /// Shifts a token's first `len` mantissas to the left as far as they stay below 2^30, which changes no value.
+    /// Shifts a token's first `len` mantissas to the left as far as they stay below 2^30. No value changes.
     pub fn normalise(&mut self, token: usize, len: usize) {
         let values = self.get_mut(token, len);
         let left = 30 - (max_bits(values.iter().copied()) as i32).min(30);
@@ -101,16 +103,16 @@ impl BlockFloat32<'_> {
     }
 }
 
-/// A mantissa of a vector on the tape: 24 bits and a sign, cut to them, so that a damaged file cannot overflow a product.
+/// A mantissa of a vector on the tape, limited to 24 bits and a sign, so that a damaged file cannot overflow a product.
 pub(crate) fn fixed32(bytes: [u8; 4]) -> i32 {
     (i32::from_le_bytes(bytes) << 7) >> 7
 }
 
-/// `value · 2^-right`, rounded. The caller knows that the result fits 30 bits.
+/// `value · 2^-right`, rounded. The caller guarantees that the result fits 30 bits.
 fn shift(value: i32, right: i32) -> i32 {
     match right {
         0.. => round_shift(value.into(), right as u32) as i32,
-        // Of a zero vector the exponent may be anything.
+        // A zero vector may have any exponent.
         _ if value == 0 => 0,
         _ => value << -right,
     }

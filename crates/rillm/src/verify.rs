@@ -1,23 +1,24 @@
-//! Whether the weights that stream by are those of the file.
+//! Verifies the streamed weights against the file's checksum.
 //!
-//! The file has a checksum of its whole tape, so a pass through the head can tell at its end, before a token is chosen,
-//! whether what it multiplied was right. A prompt's other passes end earlier, at the last layer's `v_proj`; their
-//! checksum is compared with that of the same part of the next pass through the head.
+//! The file has a checksum of the whole tape. A pass through the head can therefore verify its weights at its end,
+//! before a token is sampled. The other passes of a prompt end earlier, at the last layer's `v_proj`; their checksum is
+//! compared with that of the same part of the next pass through the head.
 
 use crate::format::{Checksum, FormatError, checksum};
 use crate::stats::{Stage, Stopwatch};
 
-/// Compares checksums in some of the passes.
+/// Verifies the checksums of some passes.
 pub(crate) struct Verifier {
-    /// A pass through the head in so many is checked, and the prompt's passes before it; 0 for none.
+    /// The interval of checks: one in `every` passes through the head is checked, and the prompt's passes before it; 0
+    /// for none.
     every: u32,
-    /// The tape's checksum.
+    /// The checksum of the tape in the file.
     expected: u32,
-    /// Passes through the head until the next one that is checked.
+    /// Number of passes through the head before the next check.
     wait: u32,
-    /// Of the pass at hand, if it is checked.
+    /// The checksum of the current pass, if it is checked.
     digest: Option<Checksum>,
-    /// Of the tape's prefix, as the last pass found it.
+    /// The checksum of the tape's prefix in the last pass.
     prefix: Option<u32>,
     pub watch: Stopwatch,
 }
@@ -27,17 +28,17 @@ impl Verifier {
         Self { every, expected, wait: 0, digest: None, prefix: None, watch: Stopwatch::default() }
     }
 
-    /// One pass in `every` is checked from now on, the next one first.
+    /// Sets the interval of checks. The next pass is checked.
     pub fn set_every(&mut self, every: u32) {
         (self.every, self.wait) = (every, 0);
     }
 
-    /// A pass begins.
+    /// Starts a pass.
     pub fn begin(&mut self) {
         self.digest = (self.every > 0 && self.wait == 0).then(checksum);
     }
 
-    /// The next bytes of the tape.
+    /// Adds the next bytes of the tape.
     pub fn update(&mut self, bytes: &[u8]) {
         if let Some(digest) = &mut self.digest {
             let _time = self.watch.time(Stage::Checksum);
@@ -45,10 +46,10 @@ impl Verifier {
         }
     }
 
-    /// The last layer's keys and values are computed: the tape's prefix is through.
+    /// Ends the prefix: the last layer's keys and values are computed.
     ///
     /// # Errors
-    /// [`FormatError::Checksum`]: an earlier pass read something else.
+    /// [`FormatError::Checksum`] if an earlier pass read other bytes.
     pub fn end_prefix(&mut self) -> Result<(), FormatError> {
         let Some(digest) = &self.digest else {
             return Ok(());
@@ -63,10 +64,10 @@ impl Verifier {
         }
     }
 
-    /// The whole tape is through.
+    /// Ends the tape.
     ///
     /// # Errors
-    /// [`FormatError::Checksum`]: it wasn't the file's.
+    /// [`FormatError::Checksum`] if the bytes differ from the file's.
     pub fn end(&mut self) -> Result<(), FormatError> {
         if let Some(digest) = self.digest.take() {
             let computed = digest.finalize();
@@ -79,7 +80,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// The next pass is checked, and believes none before it.
+    /// Schedules a check of the next pass, and discards the checksum of earlier ones.
     fn mismatch(&mut self, stored: u32, computed: u32) -> FormatError {
         (self.prefix, self.wait) = (None, 0);
         FormatError::Checksum { what: "weights", stored, computed }
@@ -109,7 +110,7 @@ mod tests {
             let result = pass(&mut verifier, b"abc", Some(b"deF"));
             assert_eq!(result.is_err(), checked);
             if checked {
-                // Once more, until it is right.
+                // Checked again until it matches.
                 assert!(pass(&mut verifier, b"abc", Some(b"dEf")).is_err());
                 assert!(pass(&mut verifier, b"abc", Some(b"def")).is_ok());
             }

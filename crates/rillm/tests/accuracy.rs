@@ -1,4 +1,4 @@
-//! The engine's integers against the same weights in float32, and against the goldens of `transformers`.
+//! Accuracy: the integer engine against the same weights in float32, and against golden results of `transformers`.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 use serde_json::{Value, json};
 
-/// A reference that computes with the file's own weights, so that what is left is the engine's arithmetic.
+/// A reference model with the file's own weights, which isolates the error of the engine's arithmetic.
 fn reference_of(file: &[u8], config: &LlamaConfig) -> Reference {
     let (model, _) = open(Bytes::lent(file));
     let header = model.header();
@@ -45,7 +45,7 @@ fn reference_of(file: &[u8], config: &LlamaConfig) -> Reference {
     })
 }
 
-/// How far the engine is from a reference over `tokens`, teacher-forced.
+/// The agreement of the engine with a reference over `tokens`, teacher-forced.
 fn agreement(file: &[u8], reference: &mut Reference, tokens: &[u32]) -> Agreement {
     let (model, source) = open(Bytes::lent(file));
     let options = PlanOptions::default().context(tokens.len());
@@ -71,13 +71,13 @@ proptest! {
     fn the_arithmetic_alone_costs_little(config in config(), seed: u64, tokens in prop::collection::vec(0u32..400, 24)) {
         let file = model_file(&config, seed);
         let agreement = agreement(&file, &mut reference_of(&file, &config), &tokens);
-        // What is left is mostly the cache's: random keys, unlike trained ones, want their 16 bits.
+        // Most of the remaining error comes from the KV cache: random keys, unlike trained ones, need 16 bits.
         let most = if open(Bytes::lent(&file)).0.header().key_bits == KeyBits::Sixteen { 5e-3 } else { 2e-2 };
         prop_assert!(agreement.mean_kl() < most, "KL {:e}", agreement.mean_kl());
     }
 }
 
-/// A folder with models and goldens, which a clone does not have.
+/// A folder with models and golden results, which a clone does not contain.
 fn shared(name: &str) -> Option<PathBuf> {
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
     let path = std::env::var_os("RILLM_SHARED").map_or(beside, PathBuf::from).join(name);
@@ -88,7 +88,7 @@ fn shared(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// A checkpoint, and the file that it becomes.
+/// A checkpoint and its converted file.
 fn converted(path: &Path) -> (Checkpoint, Vec<u8>) {
     let checkpoint = Checkpoint::open(path).unwrap();
     let vocabulary = Vocabulary::open(path, checkpoint.config().vocab_size).unwrap();
@@ -113,8 +113,8 @@ fn the_bundled_file_is_what_its_checkpoint_becomes() {
     assert!(std::fs::read(bundled("model.rillm")).unwrap() == file, "convert the bundled checkpoint again");
 }
 
-/// Continues each of a golden's prompts greedily and compares with what `transformers` found, where it was not nearly
-/// another token. Returns how many tokens were compared.
+/// Continues each prompt of a golden result greedily and compares the tokens with those of `transformers`, except where
+/// the margin to another token is small. Returns the number of compared tokens.
 fn compare_greedy_text(file: &[u8], golden: &Path) -> usize {
     let golden: Value = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
     let mut compared = 0;
@@ -129,7 +129,7 @@ fn compare_greedy_text(file: &[u8], golden: &Path) -> usize {
         let margins = prompt["greedy64_top1_top2_margin"].as_array().unwrap();
         for (id, margin) in ids.iter().zip(margins) {
             let token = block_on(session.next(&Sampling::GREEDY)).unwrap().id;
-            // A token that was nearly another one may become it, and everything after it with it.
+            // With a small margin, another token may follow, and then all later tokens differ.
             if json!(token) != *id && margin.as_f64().unwrap() <= 0.3 {
                 break;
             }
@@ -151,7 +151,7 @@ fn greedy_text_is_that_of_transformers() {
     assert!(compared > 40);
 }
 
-/// Tokens that a model makes up: texts of `len` tokens each from the start token on.
+/// Texts sampled from a model, of `len` tokens each, from the start-of-text token on.
 fn sampled(file: &[u8], texts: u64, len: usize) -> Vec<Vec<u32>> {
     let sampling = |seed| Sampling::GREEDY.temperature(Q16::ONE).seed(seed);
     (0..texts)
@@ -169,7 +169,7 @@ fn sampled(file: &[u8], texts: u64, len: usize) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// The figures that int8 is to reach over a thousand tokens: KL in nats at most, top-1 at least.
+/// Asserts the limits for int8 over a thousand tokens: maximum KL divergence in nats, minimum top-1 agreement.
 fn assert_int8_figures(name: &str, (checkpoint, file): (Checkpoint, Vec<u8>), kl: f64, top1: f64) {
     let mut reference = Reference::from_checkpoint(&checkpoint);
     let (mut tokens, mut divergence, mut same) = (0, 0.0, 0.0);
@@ -234,7 +234,7 @@ fn a_prompt_of_200_tokens_moves_little_more_than_one_token_does() {
     let options = PlanOptions::default();
     let mut memory = vec![0; 512 << 10];
     let mut session = session(&model, source, &options, &mut memory);
-    // What stays in memory is read with the first one.
+    // The first token also reads the resident weights.
     tokens(&mut session, 1);
     session.reset();
     let one = tokens(&mut session, 1);

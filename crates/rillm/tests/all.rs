@@ -1,4 +1,5 @@
-//! The engine, tested from outside. One test binary: every file is a module, which `cargo test --test all MODULE` selects.
+//! Integration tests of the engine, in one test binary. Every file is a module; `cargo test --test all MODULE` selects
+//! one.
 
 mod accuracy;
 mod budgets;

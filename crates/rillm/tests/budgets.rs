@@ -1,4 +1,4 @@
-//! Memory and traffic: a plan's promises, kept.
+//! Memory and traffic: sessions keep to their plan.
 
 use std::sync::LazyLock;
 
@@ -25,7 +25,7 @@ fn a_token_reads_its_row_and_one_run_of_the_tape() {
             block_on(session.next(&Sampling::GREEDY)).unwrap();
             let after = session.stats().traffic;
             assert!(after.seeks - before.seeks <= 2);
-            // The tape's last sector, and the sectors that a record lies in.
+            // The last sector of the tape, and the sectors of a record.
             let most = model.tape_len().next_multiple_of(512) + 1024;
             assert!(after.bytes - before.bytes <= most, "{} of {most}", after.bytes - before.bytes);
         }
@@ -125,13 +125,13 @@ fn a_second_memory_takes_weights_and_a_cache_that_has_no_room() {
     assert!(plan(tight, 0, whole).is_err());
     assert_eq!(place(tight, 1 << 20, whole, Buffer::KvCache), (Region::External, cache));
     assert_eq!(place(tight, 1 << 20, options, Buffer::KvCache), (Region::External, cache));
-    // Where it may hold weights alone, the context gives way.
+    // If external memory may hold only weights, the context shrinks.
     assert!(plan(tight, 1 << 20, whole.cache_in_external(false)).is_err());
     let weights_alone = options.cache_in_external(false);
     let (cache_region, shorter_cache) = place(tight, 1 << 20, weights_alone, Buffer::KvCache);
     assert!(cache_region == Region::Internal && shorter_cache < cache);
     assert_eq!(place(tight, 1 << 20, weights_alone, Buffer::ResidentWeights), (Region::External, tape));
-    // Too little for a cache: more of the weights where there is more room for them.
+    // External memory that is too small for the cache holds resident weights if it has room for more of them.
     let little = options.chunk(1).context(8);
     let weights = |external| place(20_000, external, little, Buffer::ResidentWeights);
     let resident = weights(0).1;
@@ -175,7 +175,7 @@ proptest! {
 fn a_clock_that_goes_round_while_the_card_is_slow_counts_the_tokenizer_right() {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NOW: AtomicU32 = AtomicU32::new(0);
-    /// A third of the clock's round for each read.
+    /// A source that takes a third of the clock's full round for each read.
     struct Slow<S>(S);
     impl<S: WeightSource> WeightSource for Slow<S> {
         type Error = S::Error;
@@ -212,7 +212,7 @@ fn a_clock_tells_every_stage() {
     for stage in Stage::ALL {
         assert!(times[stage] > 0, "{}: {times:?}", stage.name());
     }
-    // No tick is counted twice.
+    // Each tick is counted once.
     assert!(times.total() <= u64::from(NOW.load(Ordering::Relaxed).wrapping_add(51)));
 }
 
@@ -271,7 +271,7 @@ fn a_text_is_counted_as_far_as_a_plan_could_have_room_for_it() {
     let tokens = push(most, text).unwrap();
     assert_eq!(push(tokens, text), Ok(tokens));
     assert_eq!(push(tokens - 1, text), Err(Error::ContextFull { tokens, context: tokens - 1 }));
-    // Nor is one of exactly as many as the model was made for.
+    // A text that exactly fills the model's context is accepted, too.
     let (fits, longer) =
         (1..).map(|n| ("a".repeat(n), "a".repeat(n + 1))).find(|(_, b)| push(most, b).is_err()).unwrap();
     assert!(push(most, &fits).is_ok());
@@ -359,7 +359,7 @@ fn a_plan_knows_what_a_token_reads() {
                         let id = block_on(session.next(&Sampling::GREEDY)).unwrap().id;
                         session.plan().embedding_traffic(&model, id)
                     } else {
-                        // Three tokens, of which the batch takes two.
+                        // Three tokens; the batch takes two of them.
                         session.push(&[4, 1]).unwrap();
                         assert!(block_on(session.prefill()).unwrap());
                         let tokens = session.tokens();
@@ -374,7 +374,7 @@ fn a_plan_knows_what_a_token_reads() {
                     assert_eq!(after.reads - before.reads, reads + pass.reads, "{what}");
                     assert_eq!(after.bytes - before.bytes, bytes + pass.bytes, "{what}");
                     assert_eq!(after.resident_bytes - before.resident_bytes, pass.resident_bytes, "{what}");
-                    // Rows that follow each other in the file may need no seek.
+                    // Consecutive rows in the file may need no seek.
                     assert!(after.seeks - before.seeks <= reads + pass.seeks, "{what}");
                     assert!(after.seeks - before.seeks >= pass.seeks, "{what}");
                 }

@@ -1,4 +1,4 @@
-//! Chats in turns: which tokens a session has, which of them are computed, and what goes when the context is full.
+//! Chats: the tokens of a session, the tokens computed, and the turns removed when the context is full.
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 
-/// Zephyr's form, a mark after every text, with the tiny tokenizer's `<|end|>`. Texts are trimmed.
+/// Zephyr's template: a mark after every text, here the tiny tokenizer's `<|end|>`. Texts are trimmed.
 const TEMPLATE: &str =
     "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content | trim + '<|end|>' }}{% endfor %}assistant:";
 const RAM: usize = 100 << 10;
@@ -35,7 +35,7 @@ fn file_of(template: &str) -> Vec<u8> {
 
 static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| file_of(TEMPLATE));
 
-/// Runs `test` with a session of this context.
+/// Runs `test` with a session with a context of `context`.
 fn with_session<T>(context: usize, test: impl FnOnce(&mut Session<'_, Bytes<'_>>) -> T) -> T {
     with_file(&FILE, context, test)
 }
@@ -53,7 +53,7 @@ fn logits<S: WeightSource<Error: std::fmt::Debug>>(session: &mut Session<'_, S>)
     logits
 }
 
-/// An answer of `len` tokens, with the mark that ends it or without.
+/// Pushes an answer of `len` tokens, with or without its end mark.
 fn answer(session: &mut Session<'_, Bytes<'_>>, len: usize, ended: bool) {
     for _ in 0..len {
         block_on(session.next(&Sampling::GREEDY)).unwrap();
@@ -63,11 +63,11 @@ fn answer(session: &mut Session<'_, Bytes<'_>>, len: usize, ended: bool) {
     }
 }
 
-/// The tokens of a text that starts with the token that starts a text.
+/// The tokens of a text at the start of a session.
 fn tokens_of(text: &str) -> Vec<u32> {
     with_session(64, |session| {
         block_on(session.push_text(&format!("<s>{text}"))).unwrap();
-        // Without the token that the tokenizer puts before it.
+        // Without the start-of-text token.
         session.tokens()[1..].to_vec()
     })
 }
@@ -81,7 +81,7 @@ fn a_chat_has_the_templates_tokens() {
         session.push(&[100, 101]).unwrap();
         let first = session.tokens().to_vec();
         let second = &tokens_of("<|end|>user: good<|end|>assistant:")[1..];
-        // Whatever ended the answer, the template's mark stands there, once.
+        // Whatever token ended the answer, the template's mark follows it exactly once.
         for ending in [&[][..], &[END], &[EOS]] {
             session.truncate(first.len());
             let mut chat = chat.clone();
@@ -117,9 +117,9 @@ fn only_new_tokens_are_computed() {
         block_on(chat.ask(session, "good day")).unwrap();
         let new = session.tokens().len() - before;
         answer(session, 1, false);
-        // The token that ended the answer was not computed before, and the last one is not yet.
+        // The token that ended the answer was not computed before, and the last token is not computed yet.
         assert_eq!(session.stats().tokens - computed, new as u64 + 2);
-        // What was said before goes, and the system text stays computed.
+        // The turns are removed, and the system text stays computed.
         chat.reset(session);
         assert_eq!((session.tokens().len(), chat.turns()), (chat.prologue(), 0));
         let computed = session.stats().tokens;
@@ -144,7 +144,7 @@ fn a_full_context_forgets_whole_turns() {
             assert_eq!(chat.turns() + forgotten, turn as u32 + 1);
         }
         assert!(forgotten > 0, "{}", session.tokens().len());
-        // As if the turns that are left were all that there ever was.
+        // The result equals that of a chat that had only the remaining turns.
         let slid = (session.tokens().to_vec(), logits(session));
         let mut fresh = block_on(Chat::new(session, Some("Be brief."))).unwrap();
         for (question, answer) in questions.iter().zip(&answers).skip(forgotten as usize) {
@@ -172,7 +172,7 @@ fn an_answer_that_reaches_the_end_pushes_the_oldest_turns_out() {
         assert!((1..=2).contains(&forgotten) && chat.turns() == 3 - forgotten);
         assert!(session.tokens().ends_with(&said) && session.tokens().len() < 80 - 80 / 4);
         answer(session, 80 - session.tokens().len(), false);
-        // Nothing before the present turn is left in the end.
+        // In the end, only the current turn is left.
         while chat.turns() > 1 {
             assert!(chat.make_room(session) > 0);
             answer(session, 80 - session.tokens().len(), false);
@@ -180,7 +180,7 @@ fn an_answer_that_reaches_the_end_pushes_the_oldest_turns_out() {
         assert_eq!(chat.make_room(session), 0);
         let full = block_on(session.next(&Sampling::GREEDY)).map(|token| token.id);
         assert_eq!(full, Err(Error::ContextFull { tokens: 81, context: 80 }));
-        // And the chat goes on: the whole turn goes.
+        // The chat continues: the whole turn is removed.
         assert_eq!(block_on(chat.ask(session, "four")), Ok(1));
         assert_eq!(session.tokens(), tokens_of("user: four<|end|>assistant:"));
     });
@@ -204,8 +204,8 @@ fn a_text_that_is_too_long_changes_nothing() {
     });
 }
 
-/// What follows the prologue may have a space before it where what follows a turn has none: a text may be too long there
-/// only, and that is known before any turn goes.
+/// A text after the prologue may have a space before it, and a text after a turn none. A text may therefore be too long
+/// only after the prologue. That must be detected before any turn is removed.
 #[test]
 fn a_text_that_is_too_long_after_the_prologue_changes_nothing() {
     let (model, _) = open(Bytes::copied(&FILE));
@@ -213,7 +213,7 @@ fn a_text_that_is_too_long_after_the_prologue_changes_nothing() {
     let mut too_long = 0;
     for flags in 0..4u8 {
         let mut file = FILE.clone();
-        // The spaces after the texts before the first turn and between turns.
+        // The space flags of the parts before the first turn and between turns.
         let at = section.offset as usize + 4;
         file[at] = file[at] & !0x48 | (flags & 1) << 3 | (flags & 2) << 5;
         for context in 36..48 {
@@ -238,7 +238,7 @@ fn a_text_that_is_too_long_after_the_prologue_changes_nothing() {
 
 #[test]
 fn more_turns_than_places_are_forgotten_together() {
-    // Turns of a few tokens: the context has room for more than there are places.
+    // Short turns: the context holds more of them than there are places.
     let file = file_of("{% for m in messages %}{{ m.content + '<|end|>' }}{% endfor %}");
     with_file(&file, 160, |session| {
         let mut chat = block_on(Chat::new(session, None)).unwrap();

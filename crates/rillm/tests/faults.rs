@@ -1,4 +1,4 @@
-//! Sources that fail and files that lie: a typed error, no panic, and a session that goes on.
+//! Failing sources and damaged files: a typed error, no panic, and a session that stays usable.
 
 use crate::support::{Flipping, block_on, model_file, open, session, shapes};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn options() -> PlanOptions {
     PlanOptions::default().context(32).batch(3).chunk(1024).resident(4096)
 }
 
-/// Four tokens after the prompt, however often it takes. The number of errors with them.
+/// Generates four tokens after the prompt, repeating failed calls. Returns the tokens and the number of errors.
 fn run_to_the_end<S: WeightSource<Error: std::fmt::Debug + PartialEq>>(
     model: &Model,
     source: S,
@@ -53,7 +53,8 @@ fn a_failed_read_loses_and_doubles_nothing() {
     }
 }
 
-/// The tokens of a prompt of eleven and four more, checked in every pass, and the errors on the way; gives up after ten.
+/// The tokens of a prompt of eleven and four more, with a check in every pass, and the number of errors; gives up after
+/// ten.
 fn run_checked(model: &Model, source: impl WeightSource<Error: std::fmt::Debug>) -> (Vec<u32>, usize) {
     let mut memory = vec![0; 1 << 20];
     let mut session = session(model, source, &options(), &mut memory);
@@ -62,7 +63,7 @@ fn run_checked(model: &Model, source: impl WeightSource<Error: std::fmt::Debug>)
     let mut errors = 0;
     while session.tokens().len() < 15 && errors < 10 {
         if let Err(error) = block_on(session.next(&SAMPLING)) {
-            // A bit of a tensor's header shows at once.
+            // A flipped bit in a tensor's header is detected at once.
             let noticed = matches!(error, Error::Format(FormatError::Checksum { .. } | FormatError::Tensor { .. }));
             assert!(noticed, "{error:?}");
             errors += 1;
@@ -79,13 +80,13 @@ fn a_flipped_bit_is_noticed_and_the_tokens_stay_the_same() {
     let tape = header.section(rillm::format::SectionKind::Tape).unwrap();
     let (expected, errors) = run_checked(&model, inner);
     assert_eq!(errors, 0);
-    // Weights that stay in memory, that a prompt needs, and of the head; in any of the reads of a byte.
+    // Resident weights, weights that a prompt needs, and weights of the head; in any read of the byte.
     for at in [100, 3000, 6000, tape.len / 2, tape.len - 10] {
         for read in 0..4 {
             let source = Flipping { inner, reads: 0, flipped: read..read + 1, byte: tape.offset + at };
             let (tokens, errors) = run_checked(&model, source);
             assert_eq!(tokens, expected, "byte {at}, read {read}");
-            // What is resident is read once, and again after an error.
+            // Resident weights are read once, and again after an error.
             let resident = at < 4096;
             assert_eq!(errors, usize::from(!resident || read == 0), "byte {at}, read {read}");
         }
@@ -106,7 +107,7 @@ fn a_failed_read_while_opening_is_reported() {
     panic!("opening took more than a hundred reads");
 }
 
-/// Opens and runs whatever the bytes are, without looking at the weights' checksum. Anything but a panic will do.
+/// Opens and runs arbitrary bytes without the checksum of the weights. Any result but a panic is allowed.
 fn run_whatever(file: &[u8], lend: bool) -> Result<Vec<u32>, ()> {
     let mut source = if lend { Bytes::lent(file) } else { Bytes::copied(file) };
     let model = block_on(Model::open(&mut source)).map_err(|_| ())?;
@@ -126,7 +127,7 @@ fn a_truncated_file_is_an_error_at_every_length() {
     assert!(run_whatever(&file, false).is_ok());
     let header = rillm::format::Header::parse(file.first_chunk().unwrap()).unwrap();
     let tape = header.section(rillm::format::SectionKind::Tape).unwrap();
-    // What comes after it is padding.
+    // The bytes after the tape are padding.
     let last = (tape.offset + tape.len) as usize - 1;
     for lend in [false, true] {
         for len in (0..last).step_by(1021).chain([1, 511, 512, 513, last]) {
@@ -173,7 +174,7 @@ proptest! {
         let mut noise = seed | 1;
         for kind in [rillm::format::SectionKind::Embedding, rillm::format::SectionKind::Tape] {
             let section = header.section(kind).unwrap();
-            // Runs of noise, between which the tensors' headers survive often enough.
+            // Runs of noise that leave enough of the tensors' headers intact.
             for byte in &mut file[section.offset as usize + 32..][..section.len as usize - 32] {
                 noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 if noise >> 55 < 40 {

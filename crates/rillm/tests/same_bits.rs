@@ -1,11 +1,11 @@
-//! The same bits for every chunk size, budget, batch size and source, over random small models of odd shapes.
+//! The same bits for every chunk size, memory size, batch size and source, over random small models of odd shapes.
 
 use crate::support::{self, Late, block_on, config, model_file, open, session};
 use proptest::prelude::*;
 use rillm::kernels::{Dot, Rows};
 use rillm::{Bytes, Logit, Memory, MemoryLen, PlanOptions, Q16, Residency, Sampling, Session, WeightSource};
 
-/// The tokens that follow a prompt, and every logit of the position after them.
+/// The tokens after a prompt, and all logits of the position after them.
 fn run<S: WeightSource<Error: std::fmt::Debug>>(
     source: S,
     (memory, options): (MemoryLen, PlanOptions),
@@ -15,7 +15,7 @@ fn run<S: WeightSource<Error: std::fmt::Debug>>(
     run_by(None, source, (memory, options), sampling, prompt)
 }
 
-/// The same, multiplied by `dot`.
+/// The same, multiplied with `dot`.
 fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
     dot: Option<Dot>,
     source: S,
@@ -39,9 +39,9 @@ fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
     (session.tokens().to_vec(), logits)
 }
 
-/// Half of the rows in another thread, as on another core.
+/// Multiplies half of the rows in another thread, as on a second core.
 fn halves(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    // What firmware relies on: a strip's sums find room in what two cores share.
+    // Firmware relies on this: the sums of a strip fit the memory shared by two cores.
     assert!((1..=16).contains(&rows.len()) && rows.len() == sums.len());
     let (first, second) = rows.split_at(rows.len() / 2);
     let (first_sums, second_sums) = sums.split_at_mut(first.len());
@@ -51,7 +51,7 @@ fn halves(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     });
 }
 
-/// A row, then the others in threes.
+/// Multiplies one row, then the others in threes.
 fn uneven(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let (mut part, mut rest) = rows.split_at(1);
     let mut sums = sums;
@@ -99,7 +99,7 @@ proptest! {
             (plenty_of, by_spread),
             (MemoryLen::internal(600_000), PlanOptions::default()),
             (MemoryLen { internal: 4 << 20, external: resident + 40_000 }, by_chunk.resident(None)),
-            // The cache has no room in internal memory.
+            // The cache does not fit internal memory.
             (MemoryLen { internal: 60_000, external: 1 << 20 }, PlanOptions::default()),
         ] {
             prop_assert_eq!(&run(Bytes::copied(&file), planned, &sampling, &prompt), &expected, "{:?}", planned);
@@ -135,7 +135,7 @@ fn a_prompt_in_pieces_is_the_same_prompt() {
     let (model, source) = open(Bytes::copied(&file));
     let mut memory = vec![0; 4 << 20];
     let mut session = session(&model, source, &options, &mut memory);
-    // Something else first, taken back in part and as a whole.
+    // First other tokens, removed in part and then completely.
     session.push(&[5, 6, 7]).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     session.reset();

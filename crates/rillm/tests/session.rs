@@ -1,4 +1,4 @@
-//! Sessions that forget, and sessions that are saved: the same bits as if they had been there all along.
+//! Removal of tokens and prefill: the same bits as in a session that had the final tokens from the start.
 
 use crate::support::{block_on, model_file, open, session, shapes};
 use rillm::{Bytes, Logit, PlanOptions, Sampling, Session, WeightSource};
@@ -9,7 +9,7 @@ fn options() -> PlanOptions {
     PlanOptions::default().context(32).batch(3)
 }
 
-/// Every logit of the position after the last token.
+/// All logits of the position after the last token.
 fn logits<S: WeightSource<Error: std::fmt::Debug>>(session: &mut Session<'_, S>) -> Vec<Logit> {
     let mut logits = Vec::new();
     block_on(session.logits(|logit| logits.push(logit))).unwrap();
@@ -41,7 +41,7 @@ fn what_was_removed_was_never_there() {
         if computed {
             logits(&mut cut);
         } else {
-            // With an embedding that was read ahead, of a token that goes or stays.
+            // The embedding of a token was read ahead; the token is removed or stays.
             cut.truncate(19);
             let chosen = block_on(cut.next(&Sampling::GREEDY)).unwrap().id;
             if !range.contains(&19) {
@@ -53,7 +53,7 @@ fn what_was_removed_was_never_there() {
         let mut fresh = session(&model, source, &options(), &mut other);
         fresh.push(&expected).unwrap();
         assert_eq!(logits(&mut cut), logits(&mut fresh), "{range:?}");
-        // What lies before the range is not computed again, nor what stays as a whole.
+        // Tokens before the range are not computed again, nor is a session from which nothing is removed.
         let again = cut.stats().tokens - if computed { 20 } else { 19 };
         let kept = if expected.len() == 20 { 19 } else { range.start.min(expected.len() - 1) };
         assert_eq!(again, (expected.len() - kept) as u64, "{range:?}");

@@ -1,4 +1,4 @@
-//! Saved sessions: they go on with the same bits wherever they are restored, and damage is an error.
+//! Saved sessions: a restored session continues with the same bits under any plan, and damage is an error.
 
 use std::io::{self, Read, Write};
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ fn restore<S: WeightSource>(session: &mut Session<'_, S>, mut bytes: &[u8]) -> R
     session.restore(|piece| bytes.read_exact(piece).map_err(|error| error.kind()))
 }
 
-/// Three more tokens: all of them, and the fingerprint of their logits.
+/// Generates three more tokens. Returns all tokens and the fingerprint of the logits.
 fn go_on<S: WeightSource<Error: std::fmt::Debug>>(session: &mut Session<'_, S>) -> (Vec<u32>, u32) {
     let mut logits = Fingerprint::new();
     for _ in 0..3 {
@@ -57,7 +57,7 @@ proptest! {
         let plenty = PlanOptions::default().context(32);
         let mut memory = vec![0; 4 << 20];
         let mut first = session(&model, source, &plenty, &mut memory);
-        // Computed in part, as a whole, or not at all.
+        // Computed in part, completely, or not at all.
         let (front, back) = prompt.split_at(if computed == 1 { prompt.len() / 2 } else { prompt.len() });
         first.push(front).unwrap();
         if computed > 0 && !front.is_empty() {
@@ -75,16 +75,16 @@ proptest! {
         let (mut internal, mut external) = (vec![0xaa; internal], vec![0xaa; external]);
         let memory = Memory { internal: &mut internal, external: &mut external };
         let mut second = Session::new(&model, source, memory, &options).unwrap();
-        // Tokens that it had before are gone.
+        // The restored session's previous tokens are removed.
         second.push(&[7; 9]).unwrap();
         restore(&mut second, &bytes).unwrap();
         prop_assert_eq!(second.tokens(), &prompt[..]);
         let kept = if computed == 0 { 0 } else { front.len().min(prompt.len() - 1) };
         prop_assert_eq!(second.computed(), kept);
-        // It is saved to the same bytes, whatever the plan.
+        // Saving gives the same bytes under every plan.
         prop_assert_eq!(&saved(&second), &bytes);
         prop_assert_eq!(go_on(&mut second), expected);
-        // Nothing that was saved was computed again, but for the last token of what is in the cache as a whole.
+        // Saved positions are not computed again, except the last token of a history that is completely in the cache.
         prop_assert_eq!(second.stats().tokens, (prompt.len() - kept + 2) as u64);
     }
 }
@@ -92,7 +92,7 @@ proptest! {
 /// A model of one layer.
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| model_file(&shapes()[2], 2));
 
-/// That model, and a session of it with five tokens, saved.
+/// The file of that model, and a saved session of it with five tokens.
 fn small() -> (Vec<u8>, Vec<u8>) {
     let file = SMALL.clone();
     let (model, source) = open(Bytes::copied(&file));
@@ -108,7 +108,7 @@ fn options() -> PlanOptions {
     PlanOptions::default().context(16)
 }
 
-/// Puts the checksums of the head and of everything right.
+/// Corrects the checksums of the header and of the whole.
 fn seal(bytes: &mut [u8]) {
     let head = crc32(&bytes[..24]);
     bytes[24..28].copy_from_slice(&head.to_le_bytes());
@@ -157,12 +157,12 @@ fn every_truncation_and_every_flipped_bit_is_an_error() {
             bad[at] = bytes[at];
         }
     }
-    // It can still be used, afresh or with the right bytes.
+    // The session stays usable: empty, or with the undamaged bytes.
     session.push(&[1, 40, 41, 42]).unwrap();
     block_on(session.next(&SAMPLING)).unwrap();
     assert_eq!(saved(&session), bytes);
     restore(&mut session, &bytes).unwrap();
-    // What comes after it is the caller's.
+    // Bytes after the saved session are left to the caller.
     restore(&mut session, &[bytes, vec![1, 2, 3]].concat()).unwrap();
 }
 
@@ -177,7 +177,7 @@ fn another_model_is_refused_and_a_small_context_says_what_would_do() {
     let model = open(Bytes::copied(&file)).0;
     assert_eq!(attempt(&model, &file, 4), Err(RestoreError::ContextTooSmall { tokens: 5, context: 4 }));
     assert_eq!(attempt(&model, &file, 5), Ok(()));
-    // The same dimensions with other weights, or with wider keys.
+    // A model with the same dimensions and other weights, and one with wider keys.
     for other in [model_file(&shapes()[2], 3), with_key_bits(file.clone(), KeyBits::Sixteen)] {
         let model = open(Bytes::copied(&other)).0;
         assert_eq!(attempt(&model, &other, 16), Err(RestoreError::OtherModel));
@@ -202,7 +202,7 @@ fn a_session_that_is_whole_and_makes_no_sense() {
 }
 
 proptest! {
-    /// Numbers that no model computes, under the right checksum, have a result and no panic.
+    /// Numbers that no model computes, with a correct checksum, have a result and cause no panic.
     #[test]
     fn hostile_keys_and_values_run(
         wide_keys: bool, fill in prop::sample::select(vec![0x80, 0x7f, 0xff, 0]),

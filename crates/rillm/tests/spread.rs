@@ -1,4 +1,4 @@
-//! Resident weights that lie among those that are read: the same bits, true counts, and less waiting.
+//! Resident weights spread over the tape: the same bits, correct counts, and less waiting.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ fn spread(most: usize, chunk: usize) -> PlanOptions {
     options().residency(Residency::Spread { most }).chunk(chunk)
 }
 
-/// A model with rows of three sectors, in which a row lies in many spans and chunks at once, and one of many layers.
+/// A model with rows of three sectors, in which a row crosses many spans and chunks, and a model with many layers.
 static FILES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     let long = LlamaConfig { intermediate_size: 1500, ..shapes()[1].clone() };
     [model_file(&long, 1), model_file(&shapes()[0], 2)]
@@ -28,7 +28,7 @@ static FILES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
 /// Tokens, and the logits of the position after them.
 type Written = (Vec<u32>, Vec<Logit>);
 
-/// The tokens of a prompt and three more, and every logit after them.
+/// The tokens of a prompt and three more, and all logits after them.
 fn run<S: WeightSource<Error: std::fmt::Debug>>(source: S, memory: MemoryLen, options: &PlanOptions) -> Written {
     let (model, source) = open(source);
     let (mut internal, mut external) = (vec![0; memory.internal], vec![0; memory.external]);
@@ -69,7 +69,7 @@ proptest! {
         let options = spread(most, 1).chunk(chunk);
         if let Ok(plan) = Plan::new(&model, &source, MemoryLen::internal(ram), &options) {
             prop_assert!(plan.memory().internal <= ram && plan.resident <= most.min(tape) && plan.resident.is_multiple_of(512));
-            // What is free, or what was allowed, is less than a sector.
+            // Either the free memory or the rest of the limit is less than a sector.
             prop_assert!(ram - plan.memory().internal < 512 || most.min(tape) - plan.resident < 512, "{:?}", plan);
             let mut memory = vec![0; plan.memory().internal];
             let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory)).unwrap();
@@ -118,7 +118,7 @@ fn a_failed_read_or_a_flipped_bit_costs_nothing_but_time() {
         }
         assert_eq!((session.tokens(), errors), (&expected[..], 1), "{reads}");
     }
-    // Bytes of spans and of runs, wrong the first time.
+    // Damages bytes of spans and of runs, in the first read only.
     let first = (file.len() as u64 - model.tape_len()).next_multiple_of(512);
     let mut found = 0;
     for byte in (first..file.len() as u64 - 2000).step_by(1777) {
@@ -149,7 +149,7 @@ fn reads_and_seeks_are_counted_as_they_are() {
     let before = session.stats().traffic;
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     let after = session.stats().traffic;
-    // The record of the token, which may be read in one piece with nothing, and the chunks: all apart from each other.
+    // The token's record, and the chunks. Each needs a seek.
     assert_eq!((after.reads - before.reads, after.seeks - before.seeks), (chunks + 1, chunks + 1));
     let most = model.tape_len() - plan.resident as u64 + 512 + 1024;
     assert!((most - 1024..most).contains(&(after.bytes - before.bytes)), "{}", after.bytes - before.bytes);

@@ -1,8 +1,8 @@
-//! What is waited for, on a clock that stands still but for what a source and a multiplication are said to take.
+//! Waiting times, on a simulated clock that advances only by the modelled times of reads and multiplications.
 //!
-//! `cargo test -p rillm --test all waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-pins.md`. They are a
-//! model: of a card that takes a time for a command and a rate after that, and of memories that a weight is multiplied
-//! from at rates of their own.
+//! `cargo test -p rillm --test all waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-pins.md`.
+//! They come from a model: a card with a fixed time for each command and a fixed rate, and memories with different
+//! times for the multiplication of a weight.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -14,24 +14,24 @@ use rillm::kernels::Rows;
 use rillm::{Bytes, Memory, Model, PlanOptions, Residency, Sampling, Sector, Session, Stage, WeightSource};
 
 thread_local! {
-    /// Nanoseconds since the test's start.
+    /// Nanoseconds since the start of the test.
     static NOW: Cell<u64> = const { Cell::new(0) };
-    /// When the read that is under way ends.
+    /// The end of the current read, in nanoseconds.
     static READY: Cell<Option<u64>> = const { Cell::new(None) };
-    /// The addresses of the large memory.
+    /// The addresses of the external memory.
     static LARGE: RefCell<Range<usize>> = const { RefCell::new(0..0) };
-    /// Picoseconds that a byte of weights in the first memory takes, and one in the large memory.
+    /// Time for each byte of weights in internal and in external memory, in picoseconds.
     static PICOS_A_BYTE: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
 }
 
-/// Microseconds, as a board would count them: the engine's ticks.
+/// The clock in microseconds: the engine's ticks.
 fn micros() -> u32 {
     (NOW.get() / 1000) as u32
 }
 
-/// Multiplies, and takes the time that the memory takes in which the rows lie.
+/// Multiplies, and advances the clock by the time of the memory that holds the rows.
 ///
-/// Their address is that of the first one: the rows of a strip lie in one memory.
+/// The address of the first row decides: the rows of a strip are in one memory.
 fn timed(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let large = LARGE.with_borrow(|large| large.contains(&(rows.as_bytes().as_ptr() as usize)));
     let picos = rows.as_bytes().len() as u64 * PICOS_A_BYTE.get()[usize::from(large)];
@@ -39,12 +39,12 @@ fn timed(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     rows.dot(x, sums);
 }
 
-/// A card that takes some time for each command and reads by itself.
+/// A card with a fixed time for each command, as a DMA source.
 struct Card {
     file: Bytes<'static>,
     nanos_a_command: u64,
     bytes_a_ms: u64,
-    /// The CPU stands still meanwhile.
+    /// Whether the CPU is blocked during a read.
     blocks: bool,
 }
 
@@ -52,7 +52,7 @@ impl WeightSource for Card {
     type Error = <Bytes<'static> as WeightSource>::Error;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
-        // As DMA does not reach it everywhere.
+        // DMA does not reach external memory on every chip.
         let in_large = LARGE.with_borrow(|large| large.contains(&(buf.as_ptr() as usize)));
         assert!(!in_large, "a read into the large memory");
         let ready = NOW.get() + self.nanos_a_command + buf.len() as u64 * 1_000_000 / self.bytes_a_ms;
@@ -66,7 +66,7 @@ impl WeightSource for Card {
     }
 }
 
-/// Runs a future; where it can go no further, the time passes until the read that is under way ends.
+/// Runs a future. When it is pending, advances the clock to the end of the current read.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
@@ -77,7 +77,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// What a token takes: microseconds in all, and those that the session says it multiplied, read and waited.
+/// The time of a token in microseconds: in total, and the session's times for multiplication, reads and waiting.
 struct Token {
     micros: u64,
     multiplied: u64,
@@ -86,7 +86,7 @@ struct Token {
     ids: Vec<u32>,
 }
 
-/// The average of a few tokens after the first one.
+/// The average of several tokens after the first one.
 fn token(card: Card, options: &PlanOptions, picos_a_byte: [u64; 2]) -> Token {
     const TOKENS: u64 = 4;
     PICOS_A_BYTE.set(picos_a_byte);
@@ -114,12 +114,12 @@ fn token(card: Card, options: &PlanOptions, picos_a_byte: [u64; 2]) -> Token {
 
 static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 
-/// Bytes of the board's two memories.
+/// The board's internal memory in bytes.
 const INTERNAL: usize = 256 << 10;
 const EXTERNAL: usize = 4 << 20;
-/// A weight in SRAM: two cores at 240 MHz and 2.5 cycles each.
+/// Picoseconds for a weight in SRAM: two cores at 240 MHz and 2.5 cycles each.
 const SRAM: u64 = 5_200;
-/// The rate of a card of 4 bits, in bytes a millisecond, and the time of a command.
+/// The rate of a 4-bit card in bytes per millisecond, and the time of a command in nanoseconds.
 const CARD: (u64, u64) = (9_000, 500_000);
 
 fn card((bytes_a_ms, nanos_a_command): (u64, u64)) -> Card {
@@ -135,13 +135,14 @@ fn tape_len() -> u64 {
     block_on(Model::open(&mut Bytes::lent(MODEL))).unwrap().tape_len()
 }
 
-/// Bytes a millisecond that a card gives in reads of `chunk` bytes.
+/// The rate of a card in reads of `chunk` bytes, in bytes per millisecond.
 fn rate((bytes_a_ms, nanos_a_command): (u64, u64), chunk: usize) -> u64 {
     let chunk = chunk as u64;
     chunk * 1_000_000 / (nanos_a_command + chunk * 1_000_000 / bytes_a_ms)
 }
 
-/// Bytes to keep so that the card and a large memory of so many bytes a millisecond finish together.
+/// The number of resident bytes with which the card and an external memory of `large` bytes per millisecond finish
+/// together.
 fn share(card: (u64, u64), chunk: usize, large: u64) -> usize {
     (tape_len() * large / (large + rate(card, chunk))) as usize
 }
@@ -151,7 +152,7 @@ fn spread_weights_are_multiplied_while_others_are_read() {
     println!("card: 9 MB/s and 0.5 ms a command, {} KB of weights a token", tape_len() / 1000);
     println!("large memory | kept   | Front: ms, of them waiting | Spread: ms, of them waiting");
     let chunk = 16 << 10;
-    // As fast as the card in reads of this size; a quarter slower; as much as the PSRAM of an ESP32 gives.
+    // As fast as the card in reads of this size; a quarter slower; as fast as the PSRAM of an ESP32.
     for large in [rate(CARD, chunk), rate(CARD, chunk) * 3 / 4, 20_000] {
         let kept = share(CARD, chunk, large);
         let picos = [SRAM, 1_000_000_000 / large];
@@ -169,7 +170,7 @@ fn spread_weights_are_multiplied_while_others_are_read() {
         assert_eq!(front.ids, spread.ids);
         assert!(spread.waited * 2 < front.waited && spread.micros < front.micros);
         for token in [front, spread] {
-            // All time is told: nothing but reads and products takes any.
+            // The times add up: only reads and products take time.
             assert!(token.micros.abs_diff(token.multiplied + token.waited) <= 2, "{}", token.micros);
         }
     }
@@ -208,12 +209,12 @@ fn what_is_read_while_rows_are_multiplied_is_not_waited_for() {
     let Token { micros, read, waited, ids, .. } = token(card(fast), &options(4096, 0, false), [20_000, 20_000]);
     // The first chunk, and the token's record.
     assert!(read > micros / 5 && waited < 2 * (4096 + 1024) * 1000 / 200_000, "{read} {waited}");
-    // A source that blocks is always waited for.
+    // A blocking source always causes waiting.
     let blocking = Card { blocks: true, ..card(fast) };
     let blocked = token(blocking, &options(4096, 0, false), [20_000, 20_000]);
     assert_eq!((blocked.waited, blocked.ids), (blocked.read, ids));
     assert!(blocked.read.abs_diff(blocked.micros - blocked.multiplied) <= 2, "{}", blocked.multiplied);
-    // So is one whose reads all take longer than what is multiplied meanwhile, for the difference.
+    // A source whose reads take longer than the multiplication causes waiting for the difference.
     let slow = token(card((2_000, 0)), &options(4096, 0, false), [20_000, 20_000]);
     assert!(slow.waited > slow.read * 9 / 10 && slow.waited < slow.read, "{} {}", slow.waited, slow.read);
 }

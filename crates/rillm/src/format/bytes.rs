@@ -1,26 +1,27 @@
-//! Little-endian fields of a byte slice whose length was checked, and the checksum.
+//! Little-endian fields in byte slices of checked length, and the checksum.
 
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 
-/// Tables of 1 KiB. Sixteen of them are seven times as fast as one, which a computer has room for and a chip has not.
+/// Number of CRC tables of 1 KiB. Sixteen tables are seven times as fast as one; a computer has room for them, a
+/// microcontroller has not.
 const TABLES: usize = if cfg!(target_pointer_width = "64") { 16 } else { 1 };
 
 static CRC_32: Crc<u32, Table<TABLES>> = Crc::<u32, Table<TABLES>>::new(&CRC_32_ISO_HDLC);
 
-/// A CRC-32 that is given its bytes piece by piece.
+/// An incremental CRC-32.
 pub(crate) type Checksum = Digest<'static, u32, Table<TABLES>>;
 
-/// A checksum of nothing yet.
+/// Starts a checksum.
 pub(crate) fn checksum() -> Checksum {
     CRC_32.digest()
 }
 
-/// CRC-32 as in zlib and PNG (ISO-HDLC).
+/// The CRC-32 of `bytes`, as in zlib and PNG (ISO-HDLC).
 pub fn crc32(bytes: &[u8]) -> u32 {
     CRC_32.checksum(bytes)
 }
 
-/// The `N` bytes at `at`.
+/// The `N` bytes at offset `at`.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&bytes[at..at + N]);
@@ -39,7 +40,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 
-/// Writes `field` at `at`.
+/// Writes `field` at offset `at`.
 pub(crate) fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
     bytes[at..at + field.len()].copy_from_slice(field);
 }

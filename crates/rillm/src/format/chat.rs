@@ -1,9 +1,9 @@
-//! What the `chat` section starts with: how the texts between what is said are cut up.
+//! The header of the `chat` section: the template's texts, which stand between the messages.
 
 use super::bytes::{put, u32_at};
 use super::{FormatError, in_range};
 
-/// Bytes of a `chat` section before its tokens.
+/// Bytes of the header of a `chat` section.
 pub const CHAT_HEADER_LEN: usize = 32;
 
 const KIND_TURNS: u32 = 1;
@@ -14,18 +14,18 @@ const AT_LENS: usize = 12;
 const FLAG_TRIM_USER: u32 = 1;
 const FLAG_TRIM_SYSTEM: u32 = 1 << 1;
 const FLAG_SYSTEM: u32 = 1 << 2;
-/// The first flag of what follows the parts; the others are in their order.
+/// The bit of the first part's space flag; the other parts' flags follow in order.
 const SPACE_SHIFT: u32 = 3;
 const KNOWN_FLAGS: u32 = (1 << 7) - 1;
-/// Those that stand with a system text only.
+/// Flags that are valid only in a template with a system text.
 const SYSTEM_FLAGS: u32 = FLAG_TRIM_SYSTEM | FLAG_SYSTEM | 1 << 4 | 1 << 5;
-/// Tokens of a text.
+/// Maximum number of tokens of a part.
 const MAX_LEN: u32 = 1 << 16;
 
-/// A text between what is said.
+/// A text of the template, between the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChatPart {
-    /// Before the first user text, where no system text is given. It may hold the template's own system text.
+    /// Before the first user text, if no system text is given. This part may contain the template's own system text.
     Begin,
     /// Before a given system text.
     BeginSystem,
@@ -38,40 +38,40 @@ pub enum ChatPart {
 }
 
 impl ChatPart {
-    /// All parts, in the order in which the section holds them.
+    /// All parts, in file order.
     pub const ALL: [Self; 5] = [Self::Begin, Self::BeginSystem, Self::AfterSystem, Self::Next, Self::Ask];
 }
 
-/// The first bytes of a `chat` section. The tokens of the parts follow, 4 bytes each, in the order of
-/// [`ChatPart::ALL`].
+/// The header of a `chat` section. The tokens of the parts follow, 4 bytes each, in the order of [`ChatPart::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChatHeader {
-    /// User texts lose the ASCII white space that they start and end with.
+    /// Whether leading and trailing ASCII white space of user texts is removed.
     pub trim_user: bool,
-    /// System texts do.
+    /// Whether leading and trailing ASCII white space of system texts is removed.
     pub trim_system: bool,
-    /// There is a place for a system text, the system prompt.
+    /// Whether the template supports a system text, the system prompt.
     pub system: bool,
-    /// The token that ends an answer: the end-of-turn token.
+    /// The end-of-turn token, which ends an answer.
     pub end: u32,
-    /// Tokens of each part, in the order of [`ChatPart::ALL`]: 0 to 65,536.
+    /// Number of tokens of each part, in the order of [`ChatPart::ALL`]: 0 to 65,536.
     pub lens: [u32; 5],
-    /// Whether a space stands before what is said after each part, and is encoded with it. None after [`ChatPart::Ask`].
+    /// Whether a space stands before the message after each part and is encoded with it. Always false for
+    /// [`ChatPart::Ask`].
     pub spaces: [bool; 5],
 }
 
 impl ChatHeader {
-    /// Checks and reads the first bytes of a section. `vocab_size` is the file's.
+    /// Checks and reads the header. `vocab_size` is the file's.
     ///
     /// # Errors
-    /// [`FormatError`] names the first field that is not as the format has it.
+    /// A [`FormatError`] that names the first invalid field.
     pub fn parse(bytes: &[u8; CHAT_HEADER_LEN], vocab_size: u32) -> Result<Self, FormatError> {
         let (kind, flags) = (u32_at(bytes, AT_KIND), u32_at(bytes, AT_FLAGS));
         if kind != KIND_TURNS {
             return Err(FormatError::Unknown { field: "kind of the chat section", value: kind });
         }
         let system = flags & FLAG_SYSTEM != 0;
-        // Texts about a system text are there with it, and nothing is said after the last part but by the model.
+        // Flags about a system text require one. After the last part, only the model speaks.
         let known = if system { KNOWN_FLAGS } else { KNOWN_FLAGS & !SYSTEM_FLAGS };
         if flags & !known != 0 {
             return Err(FormatError::Unknown { field: "flags of the chat section", value: flags });
@@ -96,7 +96,7 @@ impl ChatHeader {
         })
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(&self) -> [u8; CHAT_HEADER_LEN] {
         let flags =
             [(self.trim_user, FLAG_TRIM_USER), (self.trim_system, FLAG_TRIM_SYSTEM), (self.system, FLAG_SYSTEM)];
@@ -113,12 +113,12 @@ impl ChatHeader {
         bytes
     }
 
-    /// Bytes of the section.
+    /// Length of the section in bytes.
     pub fn byte_len(&self) -> u64 {
         CHAT_HEADER_LEN as u64 + 4 * self.lens.iter().map(|&len| u64::from(len)).sum::<u64>()
     }
 
-    /// Where a part's tokens start, in bytes from the section's first one, and how many there are.
+    /// The offset of a part's tokens in the section, in bytes, and their number.
     pub fn place(&self, part: ChatPart) -> (u64, usize) {
         let before = self.lens[..part as usize].iter().map(|&len| u64::from(len)).sum::<u64>();
         (CHAT_HEADER_LEN as u64 + 4 * before, self.lens[part as usize] as usize)

@@ -1,4 +1,4 @@
-//! The first sector: dimensions, special tokens, provenance, and where the sections lie.
+//! The header in the first sector: dimensions, special tokens, provenance, and the table of sections.
 
 use core::fmt;
 
@@ -12,11 +12,11 @@ const ARCHITECTURE_LLAMA: u16 = 1;
 const ACTIVATION_SILU: u16 = 1;
 const NO_TOKEN: u32 = u32::MAX;
 
-/// End-of-text tokens that a header has room for.
+/// Maximum number of end-of-text tokens.
 pub const MAX_EOS: usize = 4;
-/// Sections that a header has room for.
+/// Maximum number of sections.
 pub const MAX_SECTIONS: usize = 9;
-/// Bytes that a header has for the source's name.
+/// Bytes of the checkpoint's name in the header.
 pub const SOURCE_NAME_LEN: usize = 64;
 
 // Field offsets, in the order of docs/format.md.
@@ -59,14 +59,14 @@ const FLAG_QK_NORM: u32 = 8;
 const FLAGS: u32 = FLAG_TIED_EMBEDDINGS | FLAG_QKV_BIAS | FLAG_O_BIAS | FLAG_QK_NORM;
 const VALUE_BITS: u8 = 8;
 
-/// How the KV cache holds an element of a key. Values have 8 bits always; keys decide what a head looks at, and short
-/// ones need more. The file says which, so that every device computes the same.
+/// The width of a key's elements in the KV cache. Values always have 8 bits. Keys determine what a head attends to, and
+/// short keys need more bits. The file stores the width so that every device computes the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum KeyBits {
-    /// In 8 bits.
+    /// 8 bits.
     Eight = 8,
-    /// In 16 bits.
+    /// 16 bits.
     Sixteen = 16,
 }
 
@@ -79,13 +79,13 @@ impl KeyBits {
         }
     }
 
-    /// Bytes of an element.
+    /// The width in bytes.
     pub const fn byte_len(self) -> usize {
         self as usize / 8
     }
 }
 
-/// What a section holds.
+/// The kind of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u32)]
@@ -98,17 +98,17 @@ pub enum SectionKind {
     Tokenizer = 3,
     /// The embedding table, each row with its token's text.
     Embedding = 4,
-    /// All other tensors, in the order in which a token uses them.
+    /// The tape: all other tensors, in the order in which a token uses them.
     Tape = 5,
-    /// The chat template as the checkpoint has it (Jinja, UTF-8). May be absent.
+    /// The checkpoint's chat template (Jinja, UTF-8). Optional.
     ChatTemplate = 6,
-    /// The same as tokens, for a device: a [`ChatHeader`](super::ChatHeader) and the texts between what is said. Absent
-    /// where there is no template, or one that is more than such texts.
+    /// The chat template as tokens, for a device: a [`ChatHeader`](super::ChatHeader) and the texts between the
+    /// messages. Absent if there is no template, or if the template is more than such texts.
     Chat = 7,
 }
 
 impl SectionKind {
-    /// All kinds, in the order in which a file holds them.
+    /// All kinds, in file order.
     pub const ALL: [Self; 7] =
         [Self::Rope, Self::Tensors, Self::Tokenizer, Self::ChatTemplate, Self::Chat, Self::Embedding, Self::Tape];
 
@@ -134,31 +134,32 @@ impl fmt::Display for SectionKind {
     }
 }
 
-/// Where a section lies in the file.
+/// An entry of the section table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What it holds.
+    /// The kind of the section.
     pub kind: SectionKind,
-    /// Its first byte, counted from the start of the file: a multiple of 512.
+    /// Offset from the start of the file, in bytes: a multiple of 512.
     pub offset: u64,
-    /// Its bytes, without the padding to the next sector.
+    /// Length in bytes, without the padding to the next sector.
     pub len: u64,
-    /// The CRC-32 of these bytes.
+    /// The CRC-32 of the section's `len` bytes.
     pub crc32: u32,
 }
 
-/// How the rotary embedding's frequencies were scaled. The file's [`SectionKind::Rope`] table has them already scaled;
-/// this is for people who ask.
+/// The scaling of the rotary embedding's frequencies. For information only: the frequencies in the
+/// [`SectionKind::Rope`] table are already scaled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RopeScaling {
-    /// Not at all.
+    /// No scaling.
     None,
-    /// Every frequency divided by `factor`.
+    /// Every frequency is divided by `factor`.
     Linear {
         /// The divisor.
         factor: f32,
     },
-    /// Llama 3.1's: low frequencies divided by `factor`, high ones kept, the ones between blended.
+    /// Llama 3.1's scaling: low frequencies are divided by `factor`, high ones are unchanged, and those between are
+    /// blended.
     Llama3 {
         /// The divisor of the low frequencies.
         factor: f32,
@@ -169,64 +170,64 @@ pub enum RopeScaling {
         /// `original_max_position_embeddings` of the checkpoint's configuration.
         original_context: u32,
     },
-    /// Each frequency divided by a number of its own, which the header does not say.
+    /// Each frequency is divided by its own number, which the header does not store.
     Divisors,
 }
 
-/// The rotary embedding as the checkpoint describes it.
+/// The parameters of the rotary embedding in the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rope {
     /// The base of the geometric series of wavelengths.
     pub theta: f32,
-    /// How the frequencies were scaled.
+    /// The scaling of the frequencies.
     pub scaling: RopeScaling,
 }
 
-/// What a model's attention has besides Llama's four projections.
+/// Parts of a model's attention beyond Llama's four projections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttentionExtras {
-    /// `q_proj`, `k_proj` and `v_proj` add a bias (Qwen2).
+    /// Whether `q_proj`, `k_proj` and `v_proj` have a bias (Qwen2).
     pub qkv_bias: bool,
-    /// `o_proj` adds a bias.
+    /// Whether `o_proj` has a bias.
     pub o_bias: bool,
-    /// RMSNorm of each head of the queries and keys, before they are rotated (Qwen3).
+    /// Whether RMSNorm is applied to each head of the queries and keys before the rotation (Qwen3).
     pub qk_norm: bool,
 }
 
-/// The first sector of a file, every field checked.
+/// The header of a file, with every field checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
-    /// The head repeats the embedding table's values (it is stored a second time, on the tape).
+    /// Whether the head has the values of the embedding table. The tape stores them a second time.
     pub tied_embeddings: bool,
-    /// What attention has besides its projections.
+    /// Parts of attention beyond its projections.
     pub attention: AttentionExtras,
-    /// Width of the residual stream: 1 to 65,536.
+    /// Width of the residual stream, in elements: 1 to 65,536.
     pub hidden_size: u32,
-    /// Width of the feed-forward network: 1 to 131,072.
+    /// Width of the feed-forward network, in elements: 1 to 131,072.
     pub intermediate_size: u32,
-    /// Layers: 1 to 1,024.
+    /// Number of layers: 1 to 1,024.
     pub n_layers: u32,
-    /// Query heads: 1 to 1,024.
+    /// Number of query heads: 1 to 1,024.
     pub n_heads: u32,
-    /// Key and value heads, a divisor of `n_heads`.
+    /// Number of key and value heads: a divisor of `n_heads`.
     pub n_kv_heads: u32,
-    /// Width of a head, even, 2 to 512.
+    /// Width of a head, in elements: even, 2 to 512.
     pub head_dim: u32,
-    /// Tokens in the vocabulary: 1 to 2^20.
+    /// Number of tokens in the vocabulary: 1 to 2^20.
     pub vocab_size: u32,
-    /// Positions that the model was made for: 1 to 2^20.
+    /// The model's context length, in positions: 1 to 2^20.
     pub context_length: u32,
     /// The rotary embedding's parameters.
     pub rope: Rope,
-    /// Added to the mean square under RMSNorm's root: finite, not negative.
+    /// RMSNorm's ε, which is added to the mean square: finite, not negative.
     pub norm_eps: f32,
-    /// The token that starts a text.
+    /// The start-of-text token.
     pub bos: Option<u32>,
-    /// The tokens that end one, in no special order.
+    /// The end-of-text tokens, in any order.
     pub eos: [Option<u32>; MAX_EOS],
-    /// The token for what the vocabulary cannot spell.
+    /// The unknown token, for text that the vocabulary cannot spell.
     pub unk: Option<u32>,
-    /// How the KV cache holds a key.
+    /// The width of a key's elements in the KV cache.
     pub key_bits: KeyBits,
     /// SHA-256 of the checkpoint's weights.
     pub source_hash: [u8; 32],
@@ -236,7 +237,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header to fill in: no sections, and dimensions of zero, which [`parse`](Self::parse) refuses.
+    /// A header to fill in, without sections. Its dimensions are zero, which [`parse`](Self::parse) rejects.
     pub fn new() -> Self {
         Self {
             tied_embeddings: false,
@@ -261,10 +262,10 @@ impl Header {
         }
     }
 
-    /// Checks and reads the first sector of a file.
+    /// Checks and reads the header from the first sector of a file.
     ///
     /// # Errors
-    /// [`FormatError`] names the first field that is not as version 1 has it.
+    /// A [`FormatError`] that names the first invalid field.
     pub fn parse(bytes: &[u8; SECTOR_LEN]) -> Result<Self, FormatError> {
         let magic: [u8; 8] = array(bytes, 0);
         if magic != MAGIC {
@@ -357,7 +358,7 @@ impl Header {
                 len: u64_at(bytes, at + 16),
                 crc32: u32_at(bytes, at + 24),
             };
-            // So that a section ends below 2^41 and every sector number fits 32 bits.
+            // A section then ends below 2^41, and every sector number fits 32 bits.
             const MOST: u64 = (1 << 40) - SECTOR_LEN as u64;
             in_range("section offset", section.offset, end, MOST)?;
             in_range("section length", section.len, 1, MOST)?;
@@ -386,7 +387,7 @@ impl Header {
         Ok(())
     }
 
-    /// The sector that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(&self) -> [u8; SECTOR_LEN] {
         let mut bytes = [0; SECTOR_LEN];
         let mut u16_field = |at, value: u16| put(&mut bytes, at, &value.to_le_bytes());
@@ -458,18 +459,18 @@ impl Header {
         self.sections.iter().flatten()
     }
 
-    /// The section of this kind.
+    /// The section of kind `kind`.
     ///
     /// # Errors
-    /// [`FormatError::Missing`]: the file has none.
+    /// [`FormatError::Missing`] if the file has no such section.
     pub fn section(&self, kind: SectionKind) -> Result<Section, FormatError> {
         self.sections().find(|section| section.kind == kind).copied().ok_or(FormatError::Missing(kind))
     }
 
-    /// Appends a section; the header has room for [`MAX_SECTIONS`].
+    /// Appends a section.
     ///
     /// # Panics
-    /// With more than [`MAX_SECTIONS`].
+    /// If the header already has [`MAX_SECTIONS`] sections.
     pub fn push_section(&mut self, section: Section) {
         let free = self.sections.iter_mut().find(|slot| slot.is_none());
         *free.expect("the header has room for every kind of section") = Some(section);
@@ -481,31 +482,31 @@ impl Header {
         core::str::from_utf8(&self.source_name[..len]).ok()
     }
 
-    /// Bytes of the file, with the padding of the last section.
+    /// Length of the file in bytes, including the padding of the last section.
     pub fn file_len(&self) -> u64 {
         self.sections()
             .last()
             .map_or(SECTOR_LEN as u64, |last| last.offset + last.len.next_multiple_of(SECTOR_LEN as u64))
     }
 
-    /// Whether `token` ends a text.
+    /// Whether `token` is an end-of-text token.
     pub fn is_eos(&self, token: u32) -> bool {
         self.eos.contains(&Some(token))
     }
 
-    /// Weights of the model, as papers count them: tied embeddings once.
+    /// The number of parameters, as papers count them: tied embeddings count once.
     pub fn parameters(&self) -> u64 {
         let embedding = (!self.tied_embeddings).then_some((TensorKind::Embedding, 0));
         let shapes = embedding.into_iter().chain(TensorKind::tape(self)).map(|(kind, _)| kind.shape(self));
         shapes.map(|(rows, cols)| u64::from(rows) * u64::from(cols)).sum()
     }
 
-    /// Elements of the query vector: `n_heads × head_dim`.
+    /// Length of the query vector, in elements: `n_heads × head_dim`.
     pub fn q_dim(&self) -> u32 {
         self.n_heads * self.head_dim
     }
 
-    /// Elements of the key vector, and of the value vector: `n_kv_heads × head_dim`.
+    /// Length of the key vector and of the value vector, in elements: `n_kv_heads × head_dim`.
     pub fn kv_dim(&self) -> u32 {
         self.n_kv_heads * self.head_dim
     }
@@ -579,7 +580,7 @@ mod tests {
         header
     }
 
-    /// A header whose bytes were changed on purpose, with the right checksum.
+    /// Parses a header with changed bytes and a matching checksum.
     fn changed(at: usize, bytes: &[u8]) -> Result<Header, FormatError> {
         let mut sector = header().emit();
         put(&mut sector, at, bytes);

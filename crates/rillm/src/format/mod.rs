@@ -1,7 +1,7 @@
-//! The `.rillm` file, version 1. `docs/format.md` specifies it byte by byte; this is its code.
+//! The `.rillm` file format, version 1. The format specification describes it byte by byte.
 //!
-//! Every structure has one shape: a plain `struct` with `parse`, which checks every field of bytes that nobody has
-//! vouched for, and `emit`, its inverse, which the converter uses.
+//! Every structure is a plain `struct` with two functions: `parse` checks every field of untrusted bytes, and `emit`,
+//! its inverse, is used by the converter.
 
 mod bytes;
 mod chat;
@@ -21,7 +21,7 @@ pub use tensor::{
 
 use core::fmt;
 
-/// What is wrong with a `.rillm` file.
+/// Why a `.rillm` file is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -31,68 +31,68 @@ pub enum FormatError {
         /// The first eight bytes.
         found: [u8; 8],
     },
-    /// A version that this engine does not read.
+    /// This engine does not read the file's version.
     Version {
         /// The file's version.
         found: u16,
     },
-    /// A checksum does not match: the bytes were changed or did not arrive whole.
+    /// A checksum does not match: the bytes were changed or are incomplete.
     Checksum {
-        /// What the checksum covers.
+        /// The part of the file that the checksum covers.
         what: &'static str,
         /// The checksum in the file.
         stored: u32,
         /// The checksum of the bytes as read.
         computed: u32,
     },
-    /// A field holds a number that version 1 gives no meaning.
+    /// A field has a value without a meaning in version 1.
     Unknown {
         /// The field.
         field: &'static str,
-        /// Its value.
+        /// The field's value.
         value: u32,
     },
-    /// A field holds a number outside the range that the format admits.
+    /// A field has a value outside the range of the format.
     OutOfRange {
         /// The field.
         field: &'static str,
-        /// Its value.
+        /// The field's value.
         value: u64,
-        /// The smallest admitted value.
+        /// The smallest valid value.
         min: u64,
-        /// The largest admitted value.
+        /// The largest valid value.
         max: u64,
     },
     /// Two fields contradict each other.
     Inconsistent {
-        /// The field that should have been different.
+        /// The field with the wrong value.
         field: &'static str,
-        /// Its value.
+        /// The field's value.
         value: u64,
-        /// What it should have been.
+        /// The expected value.
         expected: u64,
     },
-    /// A section that every file has is not there.
+    /// A mandatory section is missing.
     Missing(SectionKind),
-    /// A tensor is not the one that belongs at this place.
+    /// A tensor is not the expected one.
     Tensor {
-        /// The tensor that belongs here.
+        /// The expected tensor.
         expected: TensorKind,
-        /// Its layer.
+        /// The layer of the expected tensor.
         layer: u32,
-        /// What of it is wrong.
+        /// The wrong field of the tensor.
         field: &'static str,
-        /// The value found.
+        /// The value of the field.
         found: u64,
     },
-    /// The tensors do not add up to the tape.
+    /// The tape ends before its tensors.
     Truncated,
-    /// The model needs a part of the engine that this program was built without.
+    /// The model needs a cargo feature that this build does not have.
     Feature {
-        /// The cargo feature of `rillm`.
+        /// The feature of the crate `rillm`.
         name: &'static str,
     },
-    /// Text that is not UTF-8.
+    /// A text is not UTF-8.
     Text {
         /// The field.
         field: &'static str,
@@ -145,7 +145,7 @@ impl fmt::Display for FormatError {
 
 impl core::error::Error for FormatError {}
 
-/// `value` if it lies in `min..=max`.
+/// Returns `value` if it is in `min..=max`.
 pub(crate) fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<u64, FormatError> {
     if (min..=max).contains(&value) { Ok(value) } else { Err(FormatError::OutOfRange { field, value, min, max }) }
 }

@@ -12,7 +12,7 @@ pub const TENSOR_ENTRY_LEN: usize = 40;
 /// Bytes of an [`EmbeddingHeader`].
 pub const EMBEDDING_HEADER_LEN: usize = 32;
 
-/// Which of the model's tensors.
+/// The kind of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
@@ -21,43 +21,43 @@ pub enum TensorKind {
     Embedding = 0,
     /// RMSNorm before attention, `[1, hidden_size]`.
     AttentionNorm = 1,
-    /// `[n_kv_heads × head_dim, hidden_size]`.
+    /// The key projection, `[n_kv_heads × head_dim, hidden_size]`.
     KProj = 2,
-    /// `[n_kv_heads × head_dim, hidden_size]`.
+    /// The value projection, `[n_kv_heads × head_dim, hidden_size]`.
     VProj = 3,
-    /// `[n_heads × head_dim, hidden_size]`.
+    /// The query projection, `[n_heads × head_dim, hidden_size]`.
     QProj = 4,
-    /// `[hidden_size, n_heads × head_dim]`.
+    /// The output projection of attention, `[hidden_size, n_heads × head_dim]`.
     OProj = 5,
     /// RMSNorm before the feed-forward network, `[1, hidden_size]`.
     MlpNorm = 6,
-    /// `[intermediate_size, hidden_size]`.
+    /// The gate projection, `[intermediate_size, hidden_size]`.
     GateProj = 7,
-    /// `[intermediate_size, hidden_size]`.
+    /// The up projection, `[intermediate_size, hidden_size]`.
     UpProj = 8,
-    /// `[hidden_size, intermediate_size]`.
+    /// The down projection, `[hidden_size, intermediate_size]`.
     DownProj = 9,
     /// RMSNorm before the head, `[1, hidden_size]`.
     FinalNorm = 10,
-    /// The output projection, `[vocab_size, hidden_size]`.
+    /// The head, `[vocab_size, hidden_size]`.
     Head = 11,
-    /// Added to `k_proj`'s output, `[1, n_kv_heads × head_dim]`.
+    /// The bias of `k_proj`, `[1, n_kv_heads × head_dim]`.
     KBias = 12,
     /// RMSNorm of each key head, `[1, head_dim]`.
     KNorm = 13,
-    /// Added to `v_proj`'s output, `[1, n_kv_heads × head_dim]`.
+    /// The bias of `v_proj`, `[1, n_kv_heads × head_dim]`.
     VBias = 14,
-    /// Added to `q_proj`'s output, `[1, n_heads × head_dim]`.
+    /// The bias of `q_proj`, `[1, n_heads × head_dim]`.
     QBias = 15,
     /// RMSNorm of each query head, `[1, head_dim]`.
     QNorm = 16,
-    /// Added to `o_proj`'s output, `[1, hidden_size]`.
+    /// The bias of `o_proj`, `[1, hidden_size]`.
     OBias = 17,
 }
 
 impl TensorKind {
-    /// The tensors of one layer, in tape order. K and V come first: the earlier tokens of a prompt need no more than
-    /// them of the last layer, and the reading stops there.
+    /// The tensors of one layer, in tape order. K and V come first: for the earlier tokens of a prompt, a pass ends
+    /// after the last layer's K and V.
     const LAYER: [Self; 15] = [
         Self::AttentionNorm,
         Self::KProj,
@@ -84,7 +84,7 @@ impl TensorKind {
             .ok_or(FormatError::Unknown { field: "tensor kind", value: value.into() })
     }
 
-    /// `(rows, cols)` in a model of these dimensions.
+    /// `(rows, cols)` of the tensor in a model with this header.
     pub fn shape(self, header: &Header) -> (u32, u32) {
         let hidden = header.hidden_size;
         match self {
@@ -102,7 +102,7 @@ impl TensorKind {
         }
     }
 
-    /// Every tensor of a model's tape with its layer, in tape order. What belongs to no layer has layer 0.
+    /// Every tensor of a model's tape with its layer, in tape order. Tensors outside the layers have layer 0.
     pub fn tape(header: &Header) -> impl Iterator<Item = (Self, u32)> + use<> {
         let extras = header.attention;
         (0..header.n_layers)
@@ -121,17 +121,17 @@ impl TensorKind {
         }
     }
 
-    /// Whether it is the weights of a norm.
+    /// Whether the tensor holds the weights of a norm.
     pub fn is_norm(self) -> bool {
         matches!(self, Self::AttentionNorm | Self::MlpNorm | Self::FinalNorm | Self::KNorm | Self::QNorm)
     }
 
-    /// Whether it is added to a projection's output.
+    /// Whether the tensor is the bias of a projection.
     pub fn is_bias(self) -> bool {
         matches!(self, Self::KBias | Self::VBias | Self::QBias | Self::OBias)
     }
 
-    /// Whether it is a vector, a norm's weights or a bias, rather than a matrix.
+    /// Whether the tensor is a vector (a norm's weights or a bias) rather than a matrix.
     pub fn is_vector(self) -> bool {
         self.is_norm() || self.is_bias()
     }
@@ -162,14 +162,14 @@ impl fmt::Display for TensorKind {
     }
 }
 
-/// How the values of a tensor are stored.
+/// The storage of a tensor's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantisation {
-    /// 32-bit mantissas with one exponent for the tensor: vectors, which are a norm's weights or a bias.
+    /// 32-bit mantissas with one exponent for the tensor. For vectors: a norm's weights or a bias.
     Fixed32,
-    /// 8-bit values, symmetric; an 8-bit scale for each group of a row, an exponent for each row.
+    /// Symmetric 8-bit values, with an 8-bit scale for each group of a row and an exponent for each row.
     Int8 {
-        /// Values that share a scale: a power of two, 16 to 512. The last group of a row may be shorter.
+        /// Number of values that share a scale: a power of two, 16 to 512. The last group of a row may be shorter.
         group: u32,
     },
 }
@@ -200,7 +200,7 @@ impl Quantisation {
         }
     }
 
-    /// Bytes of a row of `cols` values with its scales and its padding to a multiple of four.
+    /// Length of a row of `cols` values in bytes, with its scales and the padding to a multiple of four.
     pub fn row_len(self, cols: u32) -> usize {
         let cols = cols as usize;
         match self {
@@ -219,20 +219,20 @@ impl fmt::Display for Quantisation {
     }
 }
 
-/// The 16 bytes before the rows of a tensor: what it is, so that a reader that lost its place notices.
+/// The 16 bytes before the rows of a tensor. They identify the tensor, so that a reader detects a wrong position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TensorHeader {
-    /// Which tensor.
+    /// The kind of the tensor.
     pub kind: TensorKind,
-    /// Its layer, 0 for what belongs to none.
+    /// The layer; 0 for tensors outside the layers.
     pub layer: u32,
-    /// How its values are stored.
+    /// The storage of the values.
     pub quantisation: Quantisation,
-    /// Of a vector, the exponent of its values; else the largest exponent of its rows.
+    /// For a vector, the exponent of its values; for a matrix, the largest exponent of its rows.
     pub exponent: i8,
-    /// Its rows: outputs.
+    /// Number of rows: outputs.
     pub rows: u32,
-    /// Its columns: inputs.
+    /// Number of columns: inputs.
     pub cols: u32,
 }
 
@@ -240,7 +240,7 @@ impl TensorHeader {
     /// Checks and reads a tensor's header.
     ///
     /// # Errors
-    /// [`FormatError`] names what version 1 does not know.
+    /// A [`FormatError`] that names the invalid field.
     pub fn parse(bytes: &[u8; TENSOR_HEADER_LEN]) -> Result<Self, FormatError> {
         Ok(Self {
             kind: TensorKind::parse(bytes[0])?,
@@ -252,7 +252,7 @@ impl TensorHeader {
         })
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(&self) -> [u8; TENSOR_HEADER_LEN] {
         let mut bytes = [0; TENSOR_HEADER_LEN];
         let [quantisation, group_log2] = self.quantisation.emit();
@@ -263,10 +263,10 @@ impl TensorHeader {
         bytes
     }
 
-    /// Checks that this is `kind` of `layer`, of the shape that `header` gives it.
+    /// Checks that this is tensor `kind` of `layer`, with the shape that `header` defines.
     ///
     /// # Errors
-    /// [`FormatError::Tensor`]: it isn't.
+    /// [`FormatError::Tensor`] if it is another tensor.
     pub fn expect(&self, header: &Header, kind: TensorKind, layer: u32) -> Result<(), FormatError> {
         let (rows, cols) = kind.shape(header);
         let wrong = |field, found| FormatError::Tensor { expected: kind, layer, field, found };
@@ -288,10 +288,10 @@ impl TensorHeader {
         Ok(())
     }
 
-    /// Values that share a scale.
+    /// Number of values that share a scale.
     ///
     /// # Errors
-    /// [`FormatError::Tensor`]: the tensor is not quantised to 8 bits.
+    /// [`FormatError::Tensor`] if the tensor is not quantised to 8 bits.
     pub(crate) fn int8_group(&self) -> Result<usize, FormatError> {
         match self.quantisation {
             Quantisation::Int8 { group } => Ok(group as usize),
@@ -302,35 +302,36 @@ impl TensorHeader {
         }
     }
 
-    /// Bytes of a row.
+    /// Length of a row in bytes.
     pub fn row_len(&self) -> usize {
         self.quantisation.row_len(self.cols)
     }
 
-    /// Bytes on the tape, this header included.
+    /// Length on the tape in bytes, including this header.
     pub fn byte_len(&self) -> u64 {
         TENSOR_HEADER_LEN as u64 + u64::from(self.rows) * self.row_len() as u64
     }
 }
 
-/// A line of the table of tensors.
+/// An entry of the tensor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TensorEntry {
-    /// What the tensor is: the same bytes as before its rows.
+    /// The tensor's header: the same bytes as before its rows.
     pub tensor: TensorHeader,
-    /// Its header's first byte, counted from the start of the file. Of the embedding table, its section's.
+    /// Offset of the tensor's header from the start of the file, in bytes. For the embedding table, the offset of its
+    /// section.
     pub offset: u64,
-    /// Its bytes, its header's included.
+    /// Length in bytes, including the header.
     pub len: u64,
-    /// The CRC-32 of these bytes.
+    /// The CRC-32 of the tensor's `len` bytes.
     pub crc32: u32,
 }
 
 impl TensorEntry {
-    /// Checks and reads a line of the table.
+    /// Checks and reads an entry.
     ///
     /// # Errors
-    /// As [`TensorHeader::parse`].
+    /// Like [`TensorHeader::parse`].
     pub fn parse(bytes: &[u8; TENSOR_ENTRY_LEN]) -> Result<Self, FormatError> {
         Ok(Self {
             tensor: TensorHeader::parse(&super::bytes::array(bytes, 0))?,
@@ -340,7 +341,7 @@ impl TensorEntry {
         })
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(&self) -> [u8; TENSOR_ENTRY_LEN] {
         let mut bytes = [0; TENSOR_ENTRY_LEN];
         put(&mut bytes, 0, &self.tensor.emit());
@@ -351,27 +352,27 @@ impl TensorEntry {
     }
 }
 
-/// What a token's text is.
+/// The kind of a token's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TokenKind {
-    /// Text, as it is printed.
+    /// Text, printed as it is.
     Text = 0,
     /// One byte of a character that is spelled in bytes.
     Byte = 1,
-    /// A mark such as `<s>`, a special token, not part of the text.
+    /// A special token such as `<s>`, not part of the text.
     Control = 2,
-    /// The mark for what the vocabulary cannot spell.
+    /// The unknown token, for text that the vocabulary cannot spell.
     Unknown = 3,
-    /// Bytes of text that need not be whole characters.
+    /// Bytes of text, not necessarily whole characters.
     Part = 4,
 }
 
 impl TokenKind {
-    /// Reads a token's kind.
+    /// Checks and reads a token's kind.
     ///
     /// # Errors
-    /// [`FormatError::Unknown`]: version 1 has no such kind.
+    /// [`FormatError::Unknown`] if version 1 has no such kind.
     pub fn parse(value: u8) -> Result<Self, FormatError> {
         [Self::Text, Self::Byte, Self::Control, Self::Unknown, Self::Part]
             .into_iter()
@@ -386,9 +387,9 @@ impl TokenKind {
 /// (1 byte), the text, and zeros up to `record_len`, a multiple of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmbeddingHeader {
-    /// The table as a tensor.
+    /// The header of the table as a tensor.
     pub tensor: TensorHeader,
-    /// Bytes of a record.
+    /// Length of a record in bytes.
     pub record_len: u32,
 }
 
@@ -396,7 +397,8 @@ impl EmbeddingHeader {
     /// Checks and reads the embedding section's header.
     ///
     /// # Errors
-    /// [`FormatError`]: it does not fit `header`, or a record is too short or longer than the longest text demands.
+    /// A [`FormatError`] if it does not match `header`, or if a record is too short, or longer than the longest text
+    /// requires.
     pub fn parse(bytes: &[u8; EMBEDDING_HEADER_LEN], header: &Header) -> Result<Self, FormatError> {
         let tensor = TensorHeader::parse(&super::bytes::array(bytes, 0))?;
         tensor.expect(header, TensorKind::Embedding, 0)?;
@@ -413,17 +415,17 @@ impl EmbeddingHeader {
         Ok(Self { tensor, record_len: record_len as u32 })
     }
 
-    /// The length of a token's text, which a record states as `len`.
+    /// The length of a token's text in bytes, from a record's length field `len`.
     ///
     /// # Errors
-    /// [`FormatError::OutOfRange`]: a record has no room for so much.
+    /// [`FormatError::OutOfRange`] if the text exceeds the record.
     pub(crate) fn text_len(&self, len: u8) -> Result<usize, FormatError> {
-        // `parse` has seen to at least 4 bytes after the row, of which 2 are not the text's.
+        // `parse` guarantees at least 4 bytes after the row, of which 2 are not the text's.
         let room = u64::from(self.record_len) - self.tensor.row_len() as u64 - 2;
         in_range("length of a token's text", len.into(), 0, room).map(|len| len as usize)
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(&self) -> [u8; EMBEDDING_HEADER_LEN] {
         let mut bytes = [0; EMBEDDING_HEADER_LEN];
         put(&mut bytes, 0, &self.tensor.emit());
@@ -431,7 +433,7 @@ impl EmbeddingHeader {
         bytes
     }
 
-    /// Bytes of the section.
+    /// Length of the section in bytes.
     pub fn byte_len(&self) -> u64 {
         EMBEDDING_HEADER_LEN as u64 + u64::from(self.tensor.rows) * u64::from(self.record_len)
     }

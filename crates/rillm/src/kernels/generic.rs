@@ -1,16 +1,16 @@
-//! The definition, for every processor.
+//! The generic kernel, which defines the result, for every processor.
 //!
-//! A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767 (128 · 32,767 in a damaged file). A row's fits 48
-//! bits: see [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
+//! A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767 (128 · 32,767 in a damaged file). A row's
+//! fits 48 bits: see [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
 
 use super::Rows;
 
-/// Whether this is a processor of the larger kind, whose vector registers the compiler fills from one row.
+/// Whether the processor has vector registers that the compiler fills from one row.
 const LARGE: bool = cfg!(target_pointer_width = "64");
-/// Columns that are multiplied side by side: what a vector register takes, or few enough for a microcontroller's registers.
+/// Columns multiplied in parallel: one vector register, or few enough for a microcontroller's registers.
 const BLOCK: usize = if LARGE { 16 } else { 8 };
 
-/// Weights that share a scale, in files that nobody has asked for others in.
+/// The default number of weights that share a scale. Only this length has the fast loop.
 const GROUP: usize = 32;
 
 /// See [`Rows::dot`].
@@ -19,7 +19,8 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     if LARGE { by_ones(rows, 0, x, sums) } else { by_fours(rows, x, sums) }
 }
 
-/// Four rows at a time, so that a value of `x` is loaded once for all of them. For groups of a length that the compiler knows.
+/// Multiplies four rows at a time, so that each value of `x` is loaded once for all four. The group length is known at
+/// compile time.
 fn by_fours(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let whole = rows.whole_cols(GROUP);
     let in_fours = if whole == 0 { 0 } else { sums.len() / 4 * 4 };
@@ -31,7 +32,7 @@ fn by_fours(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     by_ones(rows, in_fours, x, rest);
 }
 
-/// What the groups `x` contribute to four rows at a time.
+/// Adds the contribution of the groups `x` to four rows at a time.
 fn whole_groups(rows: &Rows<'_>, x: &[[i16; GROUP]], fours: &mut [[i64; 4]]) {
     for (index, sums) in fours.iter_mut().enumerate() {
         let [a, b, c, d] = core::array::from_fn(|row| {
@@ -48,7 +49,7 @@ fn whole_groups(rows: &Rows<'_>, x: &[[i16; GROUP]], fours: &mut [[i64; 4]]) {
     }
 }
 
-/// One row after the other, from `first` on.
+/// Multiplies one row at a time, from column `first` on.
 fn by_ones(rows: &Rows<'_>, first: usize, x: &[i16], sums: &mut [i64]) {
     for (row, sum) in sums.iter_mut().enumerate() {
         let groups = x.chunks(rows.group).zip(groups(rows, first + row));
@@ -79,7 +80,7 @@ fn dot_four([a, b, c, d]: [&[i8; GROUP]; 4], x: &[i16; GROUP]) -> [i32; 4] {
 
 /// `Σ q · x` of at most 512 elements, `x` not −32,768: 512 · 128 · 32,767 is below 2^31.
 pub fn dot(q: &[i8], x: &[i16]) -> i32 {
-    // Blocks of a fixed length: the compiler unrolls them, and vectorises them where it can.
+    // The compiler unrolls blocks of a fixed length and vectorises them where possible.
     let (q_blocks, q_rest) = q.as_chunks::<BLOCK>();
     let (x_blocks, x_rest) = x.as_chunks::<BLOCK>();
     let mut sum = 0;

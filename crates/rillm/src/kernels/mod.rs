@@ -1,7 +1,7 @@
-//! The products of a matrix: where a token's time goes.
+//! Matrix kernels: they take most of a token's time.
 //!
-//! [`Rows::dot_generic`] defines the result. The others, for one kind of processor each, give the same bits, because
-//! all of them are exact. They are public so that firmware can prove and time them on its own board.
+//! [`Rows::dot_generic`] defines the result. The kernels for specific processors give the same bits, because all
+//! kernels are exact. The kernels are public so that firmware can test and time them on its own board.
 
 mod generic;
 #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
@@ -13,13 +13,13 @@ mod xtensa;
 
 pub(crate) use generic::dot;
 
-/// Multiplies rows with a vector, as [`Rows::dot`] does.
+/// A function that multiplies rows by a vector, as [`Rows::dot`] does.
 pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
 
-/// Rows of a quantised tensor, one after the other.
+/// Consecutive rows of a quantised tensor.
 ///
-/// A row is `cols` values `q` of 8 bits, never −128, then an unsigned 8-bit scale for each `group` of them (the last group
-/// may be shorter), then whatever there is up to `row_len` bytes.
+/// A row is `cols` 8-bit values `q`, never −128, then an unsigned 8-bit scale for each `group` of values (the last
+/// group may be shorter), then padding up to `row_len` bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     bytes: &'a [u8],
@@ -29,28 +29,29 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// `None` unless `bytes` is a whole number of rows, a row holds its values and scales, and a group is 1 to 512 values.
+    /// Creates a view of `bytes`. Returns `None` unless `bytes` is a whole number of rows, `row_len` holds a row's
+    /// values and scales, and `group` is 1 to 512.
     pub fn new(bytes: &'a [u8], row_len: usize, cols: usize, group: usize) -> Option<Self> {
         let fits = (1..=512).contains(&group) && row_len > 0 && cols + cols.div_ceil(group) <= row_len;
         (fits && bytes.len().is_multiple_of(row_len)).then_some(Self { bytes, row_len, cols, group })
     }
 
-    /// How many rows.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.row_len
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The bytes of all of them.
+    /// The bytes of all rows.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The first `rows` rows and the others; all and none where there are fewer.
+    /// The first `rows` rows, at most all of them, and the remaining rows.
     pub fn split_at(&self, rows: usize) -> (Self, Self) {
         let (first, second) = self.bytes.split_at(rows.min(self.len()) * self.row_len);
         (Self { bytes: first, ..*self }, Self { bytes: second, ..*self })
@@ -61,12 +62,12 @@ impl<'a> Rows<'a> {
         &self.bytes[index * self.row_len..][..self.row_len]
     }
 
-    /// How many columns lie in whole groups of `group`; 0 if the groups have another length.
+    /// Number of columns in whole groups of `group`; 0 if the rows have another group length.
     fn whole_cols(&self, group: usize) -> usize {
         if self.group == group { self.cols / group * group } else { 0 }
     }
 
-    /// Adds to `sums` what the last group of each row contributes, which starts at column `first`.
+    /// Adds the contribution of each row's last group, which starts at column `first`, to `sums`.
     #[inline(never)]
     fn add_last_group(&self, first: usize, x: &[i16], sums: &mut [i64]) {
         for (row, sum) in self.bytes.chunks_exact(self.row_len).zip(sums) {
@@ -76,8 +77,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// `sums[row] = Σ q · scale · x`, exactly, by the fastest means that this processor has. `x` holds at least `cols`
-    /// values, none of them −32,768, and there is a sum for each row.
+    /// `sums[row] = Σ q · scale · x`, exactly, with the fastest kernel for this processor. `x` must hold at least
+    /// `cols` values, none of them −32,768, and `sums` one sum for each row.
     pub fn dot(&self, x: &[i16], sums: &mut [i64]) {
         #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
         return riscv32::dot_rows(self, x, sums);
@@ -87,7 +88,7 @@ impl<'a> Rows<'a> {
         self.dot_generic(x, sums)
     }
 
-    /// What [`dot`](Self::dot) does, by means that every processor has.
+    /// Like [`dot`](Self::dot), with the generic kernel.
     pub fn dot_generic(&self, x: &[i16], sums: &mut [i64]) {
         generic::dot_rows(self, x, sums);
     }

@@ -1,16 +1,16 @@
-//! RISC-V with 32 bits and multiplication: four rows at a time, all in registers.
+//! The kernel for 32-bit RISC-V with multiplication: four rows at a time, entirely in registers.
 //!
-//! A column of four rows takes 13 instructions (a load of `x`; loads, products and sums of four weights), 3.25 a weight. The
-//! compiler's own code for the generic kernel spills registers and takes over 4; docs/performance.md has the figures.
+//! A column of four rows takes 13 instructions (a load of `x`; loads, products and sums of four weights), 3.25 a
+//! weight. The generic kernel, as compiled, spills registers and takes over 4; `docs/performance.md` has the figures.
 
 use core::arch::asm;
 
 use super::Rows;
 
-/// Weights that share a scale: this kernel has no other loop.
+/// Weights that share a scale. This kernel supports only this number.
 const GROUP: usize = 32;
 
-/// Column `c` of four rows, after the first one: offsets in bytes into the rows and into `x`.
+/// Column `c` of four rows, for all columns except the first: offsets in bytes into the rows and into `x`.
 macro_rules! column {
     ($c:literal $x:literal) => {
         concat!(
@@ -53,14 +53,15 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     Rows { bytes: remainder, ..*rows }.dot_generic(x, rest);
 }
 
-/// Four rows from `q` on, `stride` bytes apart, their scales at byte `scales`.
+/// Multiplies four rows from `q` on, `stride` bytes apart, with their scales at byte `scales`.
 ///
 /// # Safety
 /// `x` is a positive number of groups long, and each row has as many values and a scale for each group of them.
 #[inline(always)]
 unsafe fn dot_four(q: *const u8, stride: usize, scales: usize, x: &[i16]) -> [i64; 4] {
     let (mut low, mut high) = ([0u32; 4], [0i32; 4]);
-    // SAFETY: reads as many values of `x` and of the rows as the caller vouches for, and their scales; writes registers.
+    // SAFETY: reads as many values of `x` and of the rows as the caller vouches for, and their scales; writes
+    // registers.
     unsafe {
         asm!(
             "2:",

@@ -1,39 +1,39 @@
-//! The memory table: which buffer has how many bytes in which memory. Its rows are summed up, and the caller's memory is cut
-//! up by them.
+//! The memory table: the size and the region of each buffer. The table gives the total memory of a plan and divides the
+//! caller's memory.
 
 use core::fmt;
 
 use super::Plan;
 
-/// A session's memory, handed over once: internal RAM, and external RAM where there is some.
+/// A session's memory: internal RAM and, optionally, external RAM.
 ///
-/// Sources read into the internal memory only, as DMA does not reach external RAM on every chip.
+/// Sources read into internal memory only, because DMA cannot reach external RAM on every chip.
 #[derive(Debug, Default)]
 pub struct Memory<'m> {
-    /// The fast memory.
+    /// Fast memory.
     pub internal: &'m mut [u8],
-    /// A second, slower and larger memory, such as PSRAM; empty where there is none.
+    /// Slower and larger memory, such as PSRAM; empty if there is none.
     pub external: &'m mut [u8],
 }
 
 impl<'m> Memory<'m> {
-    /// Internal memory alone.
+    /// Creates a memory without external RAM.
     pub fn internal(internal: &'m mut [u8]) -> Self {
         Self { internal, external: &mut [] }
     }
 
-    /// Bytes in each.
+    /// The size of each memory, in bytes.
     pub fn len(&self) -> MemoryLen {
         MemoryLen { internal: self.internal.len(), external: self.external.len() }
     }
 
-    /// Neither memory has a byte.
+    /// Whether both memories are empty.
     pub fn is_empty(&self) -> bool {
         self.internal.is_empty() && self.external.is_empty()
     }
 }
 
-/// Bytes of memory: what there is, or what a plan takes.
+/// Sizes of the two memories, in bytes: available, or required by a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MemoryLen {
@@ -44,24 +44,24 @@ pub struct MemoryLen {
 }
 
 impl MemoryLen {
-    /// Internal memory alone.
+    /// A size without external memory.
     pub const fn internal(internal: usize) -> Self {
         Self { internal, external: 0 }
     }
 
-    /// Each memory has at least the bytes that `needed` has.
+    /// Whether each memory has at least the bytes of `needed`.
     pub fn holds(&self, needed: Self) -> bool {
         self.internal >= needed.internal && self.external >= needed.external
     }
 }
 
-/// The memory that a plan needs is not there: see [`Session::from_plan`](crate::Session::from_plan).
+/// The memory is smaller than the plan needs: see [`Session::from_plan`](crate::Session::from_plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MemoryError {
-    /// Bytes of the plan.
+    /// The memory that the plan needs, in bytes.
     pub needed: MemoryLen,
-    /// Bytes that were given.
+    /// The memory that was given, in bytes.
     pub given: MemoryLen,
 }
 
@@ -79,40 +79,40 @@ impl fmt::Display for MemoryError {
 
 impl core::error::Error for MemoryError {}
 
-/// Which memory.
+/// One of the two memories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Region {
-    /// The fast one.
+    /// Fast internal memory.
     Internal,
-    /// The second, large one.
+    /// Slower and larger external memory.
     External,
 }
 
-/// What a part of the memory is for.
+/// The purpose of a part of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffer {
-    /// The best tokens, of which the sampler takes one.
+    /// The sampler's candidates.
     Candidates,
-    /// The two chunks of the double buffer; between passes the tokenizer's scratch, or an embedding row.
+    /// The two chunks of the double buffer; between passes, the tokenizer's scratch or an embedding row.
     Chunks,
-    /// Angles of the rotary position embedding.
+    /// Frequencies of the rotary position embedding.
     RopeFrequencies,
     /// The residual stream of a batch.
     Residual,
-    /// Inputs and outputs of the matrices, and the exponents of all vectors.
+    /// Inputs and outputs of the matrices, and the exponents of all vectors of a batch.
     Activations,
     /// Attention scores of one head.
     Scores,
     /// The tokens so far.
     History,
-    /// Keys and values of all positions.
+    /// The KV cache: keys and values of all positions.
     KvCache,
-    /// Weights that are read once.
+    /// Resident weights, which are read once.
     ResidentWeights,
 }
 
 impl Buffer {
-    /// Its name in plain words.
+    /// The buffer's name, for printing.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Candidates => "candidates",
@@ -131,23 +131,23 @@ impl Buffer {
 /// A row of the memory table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocation {
-    /// What it is for.
+    /// The purpose of the buffer.
     pub buffer: Buffer,
-    /// Where it lies.
+    /// The memory that holds the buffer.
     pub region: Region,
-    /// Its bytes.
+    /// The size in bytes.
     pub len: usize,
 }
 
-/// Rows of the table.
+/// Number of rows of the table.
 const ROWS: usize = 9;
 
-/// A memory may start at any address and is used from the next multiple of eight.
+/// Bytes that alignment may cost: a memory may start at any address and is used from the next multiple of eight.
 pub(super) const ALIGNMENT: usize = 7;
 
 impl Plan {
-    /// The memory table, in the order in which the buffers lie in their memory. Each is a multiple of four bytes. What is
-    /// more than a machine can address counts as all that it can.
+    /// The memory table, in the order in which the buffers lie in each memory. Each size is a multiple of four bytes. A
+    /// size that exceeds the address space saturates at `usize::MAX`.
     pub fn allocations(&self) -> [Allocation; ROWS] {
         let dims = &self.dims;
         let row =
@@ -157,7 +157,7 @@ impl Plan {
             row(Buffer::Chunks, 1, self.chunks_len),
             row(Buffer::RopeFrequencies, 1, dims.rope_len),
             row(Buffer::Residual, self.batch, 4 * dims.residual),
-            // Three exponents and an excess of each token with them.
+            // Each token also has three exponents and an excess.
             row(Buffer::Activations, self.batch, 2 * dims.input + 4 * dims.output + 16),
             row(Buffer::Scores, self.context, 4),
             row(Buffer::History, self.context, 4),
@@ -166,7 +166,7 @@ impl Plan {
         ]
     }
 
-    /// Bytes that a session takes, with those that alignment may.
+    /// The memory that a session needs, in bytes, including alignment.
     pub fn memory(&self) -> MemoryLen {
         let sum = |region| {
             let rows = self.allocations().into_iter().filter(|row| row.region == region);
@@ -179,7 +179,7 @@ impl Plan {
         MemoryLen { internal: sum(Region::Internal).saturating_add(ALIGNMENT), external }
     }
 
-    /// Cuts up memory that holds [`Plan::memory`], by the table's rows.
+    /// Divides memory of at least [`Plan::memory`] into the table's rows.
     pub(crate) fn cut<'m>(&self, memory: Memory<'m>) -> [&'m mut [u8]; ROWS] {
         let (mut internal, mut external) = (aligned(memory.internal), aligned(memory.external));
         self.allocations().map(|row| {
@@ -192,7 +192,7 @@ impl Plan {
     }
 }
 
-/// A memory from the first address on that 64-bit numbers may have.
+/// `memory` from its first address that is aligned for 64-bit numbers.
 fn aligned(memory: &mut [u8]) -> &mut [u8] {
     let skip = memory.as_ptr().align_offset(8).min(memory.len());
     &mut memory[skip..]

@@ -1,4 +1,4 @@
-//! What memory goes where, decided before anything runs.
+//! The memory plan, which is fixed before a session runs.
 
 mod memory;
 mod options;
@@ -16,68 +16,67 @@ pub use memory::{Allocation, Buffer, Memory, MemoryError, MemoryLen, Region};
 pub use options::{PlanOptions, Residency};
 pub(crate) use residency::ResidentSpans;
 
-/// Chunks grow no further: SD cards give nearly their best rate in reads of this size.
+/// Maximum chunk in bytes: SD cards nearly reach their best rate in reads of this size.
 const CHUNK_MAX: usize = 16 * 1024;
-/// A context that gives way leaves room for reads of this size and for this batch, without which a long context is a
-/// slow one.
+/// `(chunk, batch)` for which an automatic context leaves room. With less, a long context is slow.
 const COMFORTABLE: (usize, usize) = (8 * 1024, 8);
-/// A context that gives way to comfort gives way to here.
+/// Minimum of an automatic context that leaves this room.
 const CONTEXT_MIN: usize = 16;
-/// Batches grow no further of themselves: the weights are then read for so many tokens at once that arithmetic, not
-/// reading, takes the time.
+/// Maximum of an automatic batch: from here on, arithmetic takes the time, not reading, because each read of the
+/// weights serves so many tokens.
 const BATCH_MAX: usize = 32;
 
-/// A division of the memory that works.
+/// A division of the memory for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Positions, prompt and answer together.
+    /// Positions for prompt and answer together.
     pub context: usize,
-    /// Prompt tokens that go through the weights together, at most.
+    /// Maximum number of prompt tokens in one pass over the weights.
     pub batch: usize,
     /// Bytes of a read, a whole number of sectors; 0 if all weights are in memory.
     pub chunk: usize,
-    /// Bytes of the tape that stay in memory, a whole number of sectors.
+    /// Bytes of resident weights, a whole number of sectors.
     pub resident: usize,
-    /// Which bytes these are.
+    /// Which weights are resident.
     pub residency: Residency,
-    /// Tokens that the sampler can choose among after top-k, top-p or min-p.
+    /// Candidates that the sampler keeps for top-k, top-p or min-p.
     pub candidates: usize,
     cache_region: Region,
     pub(crate) resident_region: Region,
-    /// Bytes of the memory that the two chunks, the tokenizer and an embedding row share.
+    /// Bytes of the memory shared by the two chunks, the tokenizer and an embedding row.
     chunks_len: usize,
     pub(crate) dims: Dims,
 }
 
-/// Lengths that follow from the model.
+/// Lengths that the model determines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dims {
-    /// Bytes in front of a chunk, and behind it, for a row that it cuts.
+    /// Bytes in front of a chunk and behind it, for a row that crosses the chunk's border.
     pub headroom: usize,
     pub tailroom: usize,
     /// Bytes of the rope table.
     pub rope_len: usize,
-    /// Elements of a token's vectors: the residual stream, a matrix's input, its output.
+    /// Elements of a token's vectors: the residual stream, and the largest input and output of a matrix.
     pub residual: usize,
     pub input: usize,
     pub output: usize,
-    /// The key-value cache, of one position.
+    /// The shape of the KV cache, for one position.
     position: CacheShape,
 }
 
-/// The memory is too small.
+/// The memory is too small for a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PlanError {
-    /// Bytes that the wanted context needs at least.
+    /// Internal memory that the requested context needs at least, in bytes.
     pub needed: usize,
-    /// Bytes that there are.
+    /// Internal memory given, in bytes.
     pub given: usize,
-    /// The context that was wanted.
+    /// The requested context, in positions.
     pub context: usize,
-    /// The largest context that the given memory has room for; 0 if not even one position fits.
+    /// The largest context that fits the given memory, in positions; 0 if not even one position fits.
     pub fitting_context: usize,
-    /// Bytes that a context of one needs.
+    /// Internal memory that a context of one position needs, in bytes.
     pub smallest: usize,
 }
 
@@ -103,17 +102,18 @@ impl fmt::Display for PlanError {
 impl core::error::Error for PlanError {}
 
 impl Plan {
-    /// Divides `memory` for `model`.
+    /// Plans how a session of `model` uses `memory`.
     ///
-    /// First come the context (which, unless the options say how long it is, gives way where memory is short), one
-    /// token's vectors and two chunks of a sector; then the whole tape, if it fits; else larger chunks, larger batches,
-    /// and weights of the tape with what is left. A source that is memory itself needs no buffers for chunks.
+    /// The plan first allocates the context, one token's vectors and two chunks of one sector. Unless the options fix
+    /// the context, it shrinks if memory is short. Then the plan makes the whole tape resident, if it fits. Otherwise
+    /// it grows the chunks, then the batch, and uses the rest for resident weights. A source that lends its memory
+    /// needs no chunks.
     ///
-    /// External memory takes the key-value cache if that makes room for the context, or for a longer one, and the resident
-    /// weights if that makes room for more of them.
+    /// External memory holds the KV cache if that allows a longer context, and the resident weights if that allows more
+    /// of them.
     ///
     /// # Errors
-    /// [`PlanError`]: the memory is too small.
+    /// [`PlanError`] if the memory is too small.
     pub fn new<S: WeightSource>(
         model: &Model,
         source: &S,
@@ -126,7 +126,8 @@ impl Plan {
         if memory.external == 0 {
             return internal;
         }
-        // Of equal ones the first: the cache in internal memory, then more resident weights, then fast ones.
+        // Of equal plans, the first wins: prefer the cache in internal memory, then more resident weights, then fast
+        // resident weights.
         let others = [(Internal, External), (External, Internal), (External, External)];
         let allowed = others.into_iter().filter(|&(cache, _)| cache == Internal || options.cache_in_external);
         allowed.map(|(cache, weights)| plan(cache, weights)).fold(internal, |best, other| match (best, other) {
@@ -145,7 +146,7 @@ impl Plan {
         })
     }
 
-    /// The plan that has the cache and the resident weights in these regions.
+    /// The plan with the cache and the resident weights in these regions.
     fn in_regions<S: WeightSource>(
         cache_region: Region,
         resident_region: Region,
@@ -160,7 +161,7 @@ impl Plan {
         let least = |context| Self { cache_region, resident_region, ..Self::least(model, tape, context, options) };
         let fits_in = |plan: &Self, internal| {
             let needed = plan.memory();
-            // What a machine cannot address fits nowhere, not even where all that it can is given.
+            // A size beyond the address space never fits, even if the whole address space is given.
             MemoryLen { internal, ..memory }.holds(needed) && needed.internal.max(needed.external) < usize::MAX
         };
         let comfortable = |context| {
@@ -172,8 +173,8 @@ impl Plan {
         let longest =
             |plan: &dyn Fn(usize) -> Self, internal| longest(most, |context| fits_in(&plan(context), internal));
         let context = options.context.unwrap_or_else(|| {
-            // Comfort is no use where there is no context: it takes a quarter of the memory at most, and none of the
-            // shortest context's.
+            // The comfortable chunk and batch take at most a quarter of the memory, and nothing from the shortest
+            // context.
             longest(&comfortable, memory.internal)
                 .max(longest(&least, memory.internal / 4 * 3))
                 .max(longest(&least, memory.internal).min(CONTEXT_MIN))
@@ -190,7 +191,7 @@ impl Plan {
                 smallest: least(1).memory().internal,
             });
         }
-        // All of the tape in memory: no chunks.
+        // The whole tape is resident: no chunks.
         let all_resident = Self { resident: tape, ..plan }.with_chunk(model, 0);
         let most_resident = tape.min(options.residency.most());
         if streamed
@@ -208,7 +209,7 @@ impl Plan {
         }
         if options.batch.is_none() {
             let token = Self { batch: plan.batch + 1, ..plan }.memory().internal - plan.memory().internal;
-            // All that there is for a comfortable batch, half of it for a larger one.
+            // All spare memory for a batch up to the comfortable one, half of it for a larger batch.
             let (_, comfortable) = COMFORTABLE;
             let batch = (plan.batch + spare(&plan) / token).min(comfortable).max(plan.batch + spare(&plan) / 2 / token);
             plan.batch = batch.min(BATCH_MAX).min(context);
@@ -216,20 +217,21 @@ impl Plan {
         if plan.resident < most_resident && options.resident.is_none() {
             let room = match plan.resident_region {
                 Region::Internal => spare(&plan),
-                // The first byte there brings alignment with it.
+                // The first byte in external memory adds the alignment.
                 Region::External => memory.external.saturating_sub(plan.memory().external.max(ALIGNMENT)),
             };
             plan.resident = room.min(most_resident) / SECTOR_LEN * SECTOR_LEN;
         }
         if plan.chunk == 0 && plan.resident_region == Region::External && plan.resident > 0 {
-            // What stays there is read through internal memory, once.
+            // Resident weights in external memory are read through internal memory, once.
             let grown = (plan.chunks_len + spare(&plan)).min(CHUNK_MAX) / 8 * 8;
             plan.chunks_len = plan.chunks_len.max(grown);
         }
         Ok(plan)
     }
 
-    /// The smallest plan that honours the options. `tape` is what has to be read of the tape, in whole sectors.
+    /// The smallest plan that honours the options. `tape` is the length of the streamed tape in bytes, in whole
+    /// sectors.
     fn least(model: &Model, tape: usize, context: usize, options: &PlanOptions) -> Self {
         let header = model.header();
         let [hidden, intermediate] = [header.hidden_size, header.intermediate_size].map(|n| n as usize);
@@ -250,7 +252,7 @@ impl Plan {
             chunks_len: 0,
             dims: Dims {
                 headroom: model.longest_piece(),
-                // Behind the front of the tape all is read.
+                // Behind a resident front, all weights are streamed.
                 tailroom: if options.residency == Residency::Front { 0 } else { model.longest_piece() },
                 rope_len: 4 * head_dim,
                 residual: hidden,
@@ -268,18 +270,18 @@ impl Plan {
         plan.with_chunk(model, chunk)
     }
 
-    /// This plan with reads of `chunk` bytes, rounded up to sectors; 0 for none.
+    /// This plan with reads of `chunk` bytes, rounded up to sectors; 0 for no reads.
     fn with_chunk(self, model: &Model, chunk: usize) -> Self {
         let chunk = chunk.next_multiple_of(SECTOR_LEN);
         let Dims { headroom, tailroom, .. } = self.dims;
         let chunks = if chunk == 0 { 0 } else { (headroom + chunk + tailroom).saturating_mul(2) };
-        // A record that starts at a sector's last byte.
+        // The worst case: a record that starts at the last byte of a sector.
         let record = (model.embedding().record_len as usize + SECTOR_LEN - 1).next_multiple_of(SECTOR_LEN);
         let chunks_len = chunks.max(record).max(size_of::<Scratch>()).next_multiple_of(8);
         Self { chunk, chunks_len, ..self }
     }
 
-    /// What of a tape of `len` bytes stays in memory.
+    /// The resident spans of a tape of `len` bytes.
     pub(crate) fn resident_spans(&self, len: u64) -> ResidentSpans {
         match self.residency {
             Residency::Front => ResidentSpans::front(len, self.resident as u64),
@@ -293,13 +295,13 @@ impl Plan {
     }
 }
 
-/// `len` in whole sectors, as far as a machine can address them.
+/// `len` rounded up to sectors, limited to the address space.
 fn sectors(len: u64) -> usize {
     const MOST: usize = usize::MAX / 4 / SECTOR_LEN * SECTOR_LEN;
     usize::try_from(len.next_multiple_of(SECTOR_LEN as u64)).map_or(MOST, |len| len.min(MOST))
 }
 
-/// The largest of `1..=most` that fits, or 0. What fits fits for everything smaller, too.
+/// The largest of `1..=most` that fits, or 0. `fits` must be monotonic: everything smaller than a fitting size fits.
 fn longest(most: usize, fits: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, most);
     while low < high {

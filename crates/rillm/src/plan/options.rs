@@ -1,6 +1,6 @@
-//! What the caller wants of a plan.
+//! Options of a plan.
 
-/// What the caller wants of a [`Plan`](crate::Plan). The default leaves everything to the plan; setters chain:
+/// Options of a [`Plan`](crate::Plan). By default the plan chooses everything. Setters can be chained:
 ///
 /// ```
 /// let options = rillm::PlanOptions::default().context(512).batch(8);
@@ -8,21 +8,21 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlanOptions {
-    /// Positions, prompt and answer together, never more than the model's own number; if absent that number, or as many
-    /// as fit.
+    /// Positions for prompt and answer together, at most the model's context length. `None`: as many as fit, up to the
+    /// model's context length.
     pub context: Option<usize>,
-    /// Prompt tokens that go through the weights together, 1 to the context; if absent as many as fit, up to 32.
+    /// Prompt tokens in one pass over the weights, 1 to the context. `None`: as many as fit, up to 32.
     pub batch: Option<usize>,
-    /// Bytes that are read at a time, rounded up to sectors, no more than the tape; if absent as fits, up to 16 KiB.
+    /// Bytes of one read, rounded up to sectors, at most the tape. `None`: as many as fit, up to 16 KiB.
     pub chunk: Option<usize>,
-    /// Bytes of weights that stay in memory, rounded down to sectors, no more than the tape; if absent what is left.
+    /// Bytes of resident weights, rounded down to sectors, at most the tape. `None`: all remaining memory.
     pub resident: Option<usize>,
-    /// Which of the weights stay in memory.
+    /// Which weights are resident.
     pub residency: Residency,
-    /// The external memory may hold the key-value cache. If not, it holds nothing but weights, which are written once and
-    /// only read from then on.
+    /// Whether the external memory may hold the KV cache. If not, it holds only resident weights, which are written
+    /// once and only read afterwards.
     pub cache_in_external: bool,
-    /// Tokens that the sampler can choose among after top-k, top-p or min-p, 1 to the vocabulary; 256 by default.
+    /// Candidates that the sampler keeps for top-k, top-p or min-p, 1 to the vocabulary size; 256 by default.
     pub candidates: usize,
 }
 
@@ -84,22 +84,22 @@ impl PlanOptions {
     }
 }
 
-/// Which of the weights stay in memory, where not all of them do.
+/// Which weights are resident, if not all of them are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residency {
-    /// The front of the tape, in one piece, and as much of it as there is room for.
+    /// The front of the tape, in one piece, as much as fits.
     Front,
-    /// Spans that lie evenly among the weights that are read, one before each read: while a span is multiplied, a DMA source
+    /// Spans spread evenly over the tape, one before each read: while the engine multiplies a span, a DMA source
     /// fetches the next weights.
     Spread {
-        /// Bytes that stay at most. With fewer than there is room for, the source and the memory that the resident weights
-        /// are in can be made to finish together.
+        /// Maximum bytes of resident weights. A limit below the available memory can balance the source against the
+        /// memory that holds the resident weights, so that both finish together.
         most: usize,
     },
 }
 
 impl Residency {
-    /// Bytes that stay at most.
+    /// Maximum bytes of resident weights.
     pub(super) fn most(self) -> usize {
         match self {
             Self::Front => usize::MAX,

@@ -1,8 +1,8 @@
-//! Which bytes of the tape stay in memory.
+//! Resident spans: the bytes of the tape that stay in memory.
 //!
-//! The tape is divided into turns: a span that is resident, then a run that is read. [`Front`](super::Residency::Front) is one
-//! turn, [`Spread`](super::Residency::Spread) one for each read. The spans lie in memory one after the other, as they do on
-//! the tape. What passes will read follows: what [`Counted`](crate::source::Counted) will count.
+//! The tape is divided into turns: a resident span, then a run that is read. [`Front`](super::Residency::Front) has one
+//! turn, [`Spread`](super::Residency::Spread) one for each read. The spans lie in memory in tape order, without gaps.
+//! This division determines the traffic of a pass, as [`Counted`](crate::source::Counted) counts it.
 
 use core::ops::Range;
 
@@ -11,19 +11,19 @@ use crate::model::Model;
 use crate::source::{SECTOR_LEN, Sector};
 use crate::stats::Traffic;
 
-/// A sector's length as the positions on the tape have it.
+/// The sector length as a tape position.
 const SECTOR: u64 = SECTOR_LEN as u64;
 
-/// A division of the tape. All lengths but the tape's are whole sectors.
+/// A division of the tape. All lengths except the tape's are whole sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ResidentSpans {
     /// Bytes of the tape.
     tape: u64,
-    /// Bytes that are resident, in all turns together.
+    /// Resident bytes of all turns together.
     resident: u64,
-    /// Bytes that are read in each turn but the last one, which may have fewer.
+    /// Bytes read in each turn; the last turn may have fewer.
     run: u64,
-    /// How many turns, at least one.
+    /// Number of turns, at least one.
     turns: u64,
 }
 
@@ -34,37 +34,37 @@ impl ResidentSpans {
         Self { tape, resident, run: tape.saturating_sub(resident).next_multiple_of(SECTOR), turns: 1 }
     }
 
-    /// Before each `run` bytes that are read, an even share of `resident` bytes is resident.
+    /// Each run of `run` bytes has an equal share of the `resident` bytes before it.
     pub fn spread(tape: u64, resident: u64, run: u64) -> Self {
         let front = Self::front(tape, resident);
         Self { run, turns: front.run.div_ceil(run.max(SECTOR)).max(1), ..front }
     }
 
-    /// Resident bytes before the runs of the first `turns` turns.
+    /// Resident bytes of the first `turns` turns.
     fn resident_in(&self, turns: u64) -> u64 {
         // Fewer than 2^32 sectors and fewer than 2^32 turns.
         self.resident / SECTOR * turns / self.turns * SECTOR
     }
 
-    /// Where the span of a turn lies in the memory of resident weights; `None` after the last turn.
+    /// The span of a turn, as a range in the memory of the resident weights; `None` after the last turn.
     pub fn span(&self, turn: u64) -> Option<Range<usize>> {
         (turn < self.turns).then(|| self.resident_in(turn) as usize..self.resident_in(turn + 1) as usize)
     }
 
-    /// Where that span lies on the tape.
+    /// The same span, as a range on the tape.
     pub fn span_on_tape(&self, turn: u64) -> Option<Range<u64>> {
         let before = turn * self.run;
         (turn < self.turns).then(|| before + self.resident_in(turn)..before + self.resident_in(turn + 1))
     }
 
-    /// What of the tape's first `len` bytes is read in a turn; `None` after the last of such turns.
+    /// The part of the tape's first `len` bytes that is read in a turn; `None` after the last such turn.
     pub fn run(&self, turn: u64, len: u64) -> Option<Range<u64>> {
         let start = self.span_on_tape(turn)?.end;
         let end = (start + self.run).min(len.min(self.tape));
         (start < end).then_some(start..end)
     }
 
-    /// How much of the tape's first `len` bytes is read.
+    /// Number of bytes read of the tape's first `len` bytes.
     pub fn read_of(&self, len: u64) -> u64 {
         if len >= self.tape {
             return self.tape.saturating_sub(self.resident);
@@ -72,20 +72,20 @@ impl ResidentSpans {
         self.runs(len).map(|run| run.end - run.start).sum()
     }
 
-    /// Everything that is read of the tape's first `len` bytes, in order.
+    /// The runs of the tape's first `len` bytes, in order.
     pub fn runs(self, len: u64) -> impl Iterator<Item = Range<u64>> {
         (0..).map_while(move |turn| self.run(turn, len))
     }
 }
 
 impl Plan {
-    /// What a pass over the tape reads, once the resident weights are there: one that goes on through the head, or one that
-    /// ends with the last layer's keys and values, as those of a prompt's earlier tokens do.
+    /// The traffic of a pass over the tape once the resident weights are loaded. With `head`, the pass includes the
+    /// head; otherwise it ends with the last layer's keys and values, as for the earlier tokens of a prompt.
     pub fn pass_traffic(&self, model: &Model, head: bool) -> Traffic {
         let len = if head { model.tape_len() } else { model.prefix_len() };
         let mut traffic = Traffic { resident_bytes: len, ..Traffic::default() };
         if self.chunk == 0 {
-            // All of it is in memory, or lent by the source.
+            // The whole tape is resident or lent by the source.
             return traffic;
         }
         let mut end = None;
@@ -100,7 +100,7 @@ impl Plan {
         traffic
     }
 
-    /// What reading the embedding of the token `id` takes, from a source that does not lend its memory.
+    /// The traffic of reading the embedding of token `id` from a source that does not lend its memory.
     pub fn embedding_traffic(&self, model: &Model, id: u32) -> Traffic {
         let (_, at) = Sector::of(model.record_offset(id));
         let bytes = (at + model.embedding().record_len as usize).next_multiple_of(SECTOR_LEN);
@@ -131,14 +131,14 @@ mod tests {
                     }
                     span.end - span.start
                 }).collect();
-                // All of it, and of what is resident as much as there is.
+                // The turns cover the whole tape and the requested resident bytes.
                 prop_assert!(at == tape || at == tape.next_multiple_of(SECTOR));
                 prop_assert_eq!(in_memory as u64, resident.min(tape.next_multiple_of(SECTOR)));
                 prop_assert!(read <= tape && spans.span(spans.turns).is_none() && spans.run(spans.turns, tape).is_none());
-                // Evenly.
+                // The shares are even.
                 let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
                 prop_assert!(most - least <= SECTOR);
-                // What is read of a prefix is what is read of the tape, as far as the prefix goes.
+                // The runs of a prefix are the runs of the tape, cut at the prefix.
                 for (part, whole) in spans.runs(prefix).zip(spans.runs(tape)) {
                     prop_assert_eq!(part.start, whole.start);
                     prop_assert_eq!(part.end, whole.end.min(prefix));

@@ -1,4 +1,4 @@
-//! Tokens into the residual stream.
+//! Reads embedding rows into the residual stream.
 
 use super::Session;
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::source::{SECTOR_LEN, Sector, WeightSource, lent};
 use crate::stats::Stage;
 
 impl<S: WeightSource> Session<'_, S> {
-    /// Appends a token for which there is room, and reads its embedding with its text.
+    /// Appends a token, for which the caller has made sure that there is room, and reads its embedding and text.
     pub(super) async fn append(&mut self, id: u32) -> Result<(TokenKind, &[u8]), Error<S::Error>> {
         let (kind, text_len) = self.embed(id, 0).await?;
         self.history[self.len] = id;
@@ -17,8 +17,8 @@ impl<S: WeightSource> Session<'_, S> {
         Ok((kind, &self.text[..text_len]))
     }
 
-    /// Reads a token's record, puts its embedding into a place of the residual stream, and keeps its text. Returns the text's
-    /// kind and length.
+    /// Reads a token's record: the embedding goes to row `place` of the residual stream, the text to `self.text`.
+    /// Returns the kind and length of the text.
     pub(super) async fn embed(&mut self, id: u32, place: usize) -> Result<(TokenKind, usize), Error<S::Error>> {
         let embedding = self.model.embedding();
         let (offset, record_len) = (self.model.record_offset(id), embedding.record_len as usize);

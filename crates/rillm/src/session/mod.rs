@@ -1,4 +1,4 @@
-//! A conversation with a model: tokens in, tokens out.
+//! A session: a model, its memory, and the tokens so far.
 
 mod embed;
 mod pass;
@@ -24,73 +24,74 @@ use pass::Head;
 pub use snapshot::RestoreError;
 pub(crate) use text::TextKind;
 
-/// Passes through the head of which one is checked, unless [`Session::set_check_every`] says otherwise.
+/// By default, one in this many passes through the head is checked. [`Session::set_check_every`] changes the interval.
 pub const CHECK_EVERY: u32 = 64;
-/// Bytes of the longest text that a token can have.
+/// The longest text of a token, in bytes.
 const TEXT_MAX: usize = 255;
 
-/// A token and the text that it stands for.
+/// A token and its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'t> {
-    /// Its number in the vocabulary.
+    /// The token's number in the vocabulary: 0 to `vocab_size` − 1.
     pub id: u32,
-    /// What the text is.
+    /// The kind of the text.
     pub kind: TokenKind,
-    /// The text: whole characters, one byte of one, or any bytes of several, as `kind` says. For printing it goes through a
-    /// [`Decoder`](crate::Decoder).
+    /// The text: whole characters, one byte of a character, or any bytes, depending on `kind`. A
+    /// [`Decoder`](crate::Decoder) turns it into printable text.
     pub text: &'t [u8],
 }
 
-/// A model, a place to read it from, the memory to run it in, and the tokens so far.
+/// A model, its weight source, the memory in which it runs, and the tokens so far.
 ///
-/// Any call may fail, when a card is pulled out for example. No token is then lost or doubled: the call can be repeated
-/// and goes on from where the last complete batch of tokens ended.
+/// Any call may fail, for example when a card is removed. A failed call neither loses nor duplicates a token. The call
+/// can be repeated and continues after the last complete batch of tokens.
 pub struct Session<'m, S> {
     model: &'m Model,
     source: Counted<S>,
     plan: Plan,
     /// The sampler's heap.
     candidates: &'m mut [u64],
-    /// The chunks, the tokenizer's scratch and the sectors of an embedding row: one of them at a time.
+    /// The chunks, the tokenizer's scratch, or the sectors of an embedding row: one of these at a time.
     chunks: &'m mut [u8],
     rope: &'m mut [u8],
-    /// Tokens, in the order in which they came.
+    /// Tokens, in order.
     history: &'m mut [u32],
     work: Workspace<'m>,
     resident: &'m mut [u8],
-    /// Tokens in the history.
+    /// Number of tokens in the history.
     len: usize,
-    /// Tokens of them whose keys and values are in the cache.
+    /// Number of history tokens whose keys and values are in the cache.
     cached: usize,
-    /// The rope table and the resident weights were read.
+    /// Whether the rope table and the resident weights have been read.
     loaded: bool,
-    /// The last token's embedding is in the first place of the residual stream: it was read with its text.
+    /// Whether the first row of the residual stream holds the last token's embedding, which was read together with its
+    /// text.
     embedded: bool,
     text: [u8; TEXT_MAX],
-    /// Tokens and passes, for the statistics.
+    /// Tokens and passes computed, for the statistics.
     tokens: u64,
     passes: u64,
     verifier: Verifier,
-    /// Of all stages but reads and checksums.
+    /// Times all stages except reads and checksums.
     watch: Stopwatch,
     dot: Dot,
 }
 
 impl<'m, S: WeightSource> Session<'m, S> {
-    /// A session without tokens, as [`Plan::new`] plans it for `memory`. `source` is the file that `model` was opened from.
-    /// Nothing is read yet.
+    /// Creates a session without tokens, with the plan that [`Plan::new`] makes for `memory`. `source` must hold the
+    /// file that `model` was opened from. Nothing is read yet.
     ///
     /// # Errors
-    /// [`PlanError`]: the memory is too small.
+    /// [`PlanError`] if the memory is too small.
     pub fn new(model: &'m Model, source: S, memory: Memory<'m>, options: &PlanOptions) -> Result<Self, PlanError> {
         let plan = Plan::new(model, &source, memory.len(), options)?;
         Ok(Self::in_memory(model, source, plan, memory))
     }
 
-    /// A session without tokens as it was planned, for callers who allocate what a plan takes: [`Plan::memory`].
+    /// Creates a session without tokens from an existing plan, for callers who allocate exactly [`Plan::memory`].
     ///
     /// # Errors
-    /// [`MemoryError`]: there is less.
+    /// [`MemoryError`] if `memory` is smaller than the plan needs.
     pub fn from_plan(model: &'m Model, source: S, plan: Plan, memory: Memory<'m>) -> Result<Self, MemoryError> {
         let (needed, given) = (plan.memory(), memory.len());
         if given.holds(needed) {
@@ -100,7 +101,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
         }
     }
 
-    /// A session in memory that holds the plan.
+    /// Creates a session in memory that is large enough for the plan.
     fn in_memory(model: &'m Model, source: S, plan: Plan, memory: Memory<'m>) -> Self {
         let [candidates, chunks, rope, residual, activations, scores, history, cache, resident] = plan.cut(memory);
         let (batch, dims) = (plan.batch, plan.dims);
@@ -148,56 +149,55 @@ impl<'m, S: WeightSource> Session<'m, S> {
         }
     }
 
-    /// Compares the checksum of the weights in every so many passes through the head from now on, the next one included, and
-    /// in the prompt's passes before such a one; 0 for never. Without this call it is one in [`CHECK_EVERY`].
+    /// Verifies the checksum of the weights in one of `passes` passes through the head, starting with the next one, and
+    /// in the prompt's passes before it. 0 disables the check. The default is one pass in [`CHECK_EVERY`].
     pub fn set_check_every(&mut self, passes: u32) {
         self.verifier.set_every(passes);
     }
 
-    /// Counts the ticks of `clock` from now on, by what they are spent on: see [`Stats::times`].
+    /// Measures each stage with `clock` from now on: see [`Stats::times`].
     pub fn set_clock(&mut self, clock: Clock) {
         self.watch.clock = Some(clock);
         self.verifier.watch.clock = Some(clock);
         self.source.set_clock(clock);
     }
 
-    /// Multiplies by `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot): firmware that has a second
-    /// core gives a part of the rows ([`Rows::split_at`](crate::kernels::Rows::split_at)) to it. It gets at most 16 rows at a
-    /// time, and a sum for each.
+    /// Multiplies with `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot). Firmware with a second
+    /// core can give it a part of the rows ([`Rows::split_at`](crate::kernels::Rows::split_at)). Each call gets at most
+    /// 16 rows, and a sum for each row.
     ///
-    /// A row's sum depends on nothing but the row and the vector, and is exact: the bits are the same however the rows are
-    /// divided, and whoever multiplies them.
+    /// A row's sum is exact and depends only on the row and the vector. The bits are therefore the same for every
+    /// division of the rows.
     pub fn set_dot(&mut self, dot: Dot) {
         self.dot = dot;
     }
 
-    /// Appends the tokens of `text`, after the token that starts a text if there are none yet and the model wants one.
-    /// Returns how many. Nothing is computed yet.
+    /// Appends the tokens of `text` and returns their number. If the session is empty and the model uses a
+    /// start-of-text token, that token comes first. Nothing is computed yet.
     ///
-    /// A text that continues another is encoded by itself: where the tokenizer puts a space before a text, it puts one
-    /// here, and no token spans the two. Marks such as `</s>` in the text become their tokens; in
-    /// [`push_plain_text`](Self::push_plain_text) they do not.
+    /// Each text is encoded separately: where the tokenizer puts a space before a text, it puts one here, and no token
+    /// spans two texts. Marks such as `</s>` in the text become their tokens;
+    /// [`push_plain_text`](Self::push_plain_text) treats marks as text.
     ///
     /// # Errors
-    /// [`Error::ContextFull`], [`Error::Format`] where the tokenizer's tables are damaged, or the source's; the session is
-    /// then as it was before.
+    /// [`Error::ContextFull`], [`Error::Format`] if the tokenizer's tables are damaged, or the source's error. The
+    /// session is then unchanged.
     pub async fn push_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
         self.push_text_as(text, TextKind::Marked).await
     }
 
-    /// Does what [`push_text`](Self::push_text) does, but takes marks such as `</s>` for text like any other: for text from
-    /// strangers.
+    /// Like [`push_text`](Self::push_text), but treats marks such as `</s>` as ordinary text. For untrusted text.
     ///
     /// # Errors
-    /// As [`push_text`](Self::push_text).
+    /// Like [`push_text`](Self::push_text).
     pub async fn push_plain_text(&mut self, text: &str) -> Result<usize, Error<S::Error>> {
         self.push_text_as(text, TextKind::Plain).await
     }
 
-    /// Appends tokens, all or none. Nothing is computed yet.
+    /// Appends all `tokens` or none. Nothing is computed yet.
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`] or [`Error::ContextFull`]; the session is then as it was before.
+    /// [`Error::NoSuchToken`] or [`Error::ContextFull`]. The session is then unchanged.
     pub fn push(&mut self, tokens: &[u32]) -> Result<(), Error<S::Error>> {
         let vocab_size = self.model.header().vocab_size;
         if let Some(&id) = tokens.iter().find(|&&id| id >= vocab_size) {
@@ -213,22 +213,22 @@ impl<'m, S: WeightSource> Session<'m, S> {
         Ok(())
     }
 
-    /// Chooses the next token, appends it, and gives its text. A token that ends a text is one like any other: the caller
-    /// asks [`Header::is_eos`](crate::format::Header::is_eos).
+    /// Samples the next token, appends it, and returns it with its text. End-of-text tokens are not treated specially:
+    /// the caller checks [`Header::is_eos`](crate::format::Header::is_eos).
     ///
     /// # Errors
-    /// [`Error::Empty`] without a token to go on from, [`Error::ContextFull`] without room, [`Error::TopK`] with more
-    /// candidates than were planned for, and what reading brings. Nothing is appended then, nor where the future is
-    /// dropped.
+    /// [`Error::Empty`] if the session has no tokens, [`Error::ContextFull`] if the context is full, [`Error::TopK`] if
+    /// `sampling` needs more candidates than the plan has, [`Error::Format`] if the file is damaged, and
+    /// [`Error::Source`]. After an error, or if the future is dropped, no token is appended.
     pub async fn next(&mut self, sampling: &Sampling) -> Result<Token<'_>, Error<S::Error>> {
         self.next_observed(sampling, |_| ()).await
     }
 
-    /// Does what [`next`](Self::next) does, and shows `observe` every logit that it chooses among, as
-    /// [`logits`](Self::logits) does. After an error it has seen some of them.
+    /// Like [`next`](Self::next), and passes every logit to `observe`, as [`logits`](Self::logits) does. After an
+    /// error, `observe` may have seen only some of the logits.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// Like [`next`](Self::next).
     pub async fn next_observed(
         &mut self,
         sampling: &Sampling,
@@ -249,26 +249,28 @@ impl<'m, S: WeightSource> Session<'m, S> {
         Ok(Token { id, kind, text })
     }
 
-    /// Gives `observe` every logit of the position after the last token, tokens ascending. Nothing is appended.
+    /// Passes every logit of the position after the last token to `observe`, in ascending order of tokens. Appends
+    /// nothing.
     ///
     /// # Errors
-    /// Any [`Error`].
+    /// [`Error::Empty`] if the session has no tokens, [`Error::Format`] if the file is damaged, and [`Error::Source`].
     pub async fn logits(&mut self, observe: impl FnMut(Logit)) -> Result<(), Error<S::Error>> {
         self.advance(Head { observe, sampler: None }).await
     }
 
-    /// Forgets all tokens.
+    /// Removes all tokens.
     pub fn reset(&mut self) {
         self.truncate(0);
     }
 
-    /// Forgets all tokens but the first `len`; all of fewer stay.
+    /// Keeps the first `len` tokens and removes the rest. With `len` or fewer tokens, nothing changes.
     pub fn truncate(&mut self, len: usize) {
         self.remove(len..usize::MAX);
     }
 
-    /// Forgets the tokens at the positions of `range`, as many of them as there are; those behind it move up. They are
-    /// computed again with the next call, as a token's keys depend on where it stands; what lies before the range is not.
+    /// Removes the tokens at the positions in `range`, which may extend past the last token. Later tokens move up. The
+    /// next call recomputes them, because a token's keys depend on its position. Tokens before the range are not
+    /// recomputed.
     pub fn remove(&mut self, range: Range<usize>) {
         let start = range.start.min(self.len);
         let end = range.end.clamp(start, self.len);
@@ -280,21 +282,20 @@ impl<'m, S: WeightSource> Session<'m, S> {
         }
     }
 
-    /// Writes the session, piece by piece: its tokens, and what was computed of them, as `docs/format.md` has it. Many
-    /// pieces are as short as 2 bytes: a `write` that costs much for each gathers them.
+    /// Saves the session in pieces through `write`: its tokens, keys and values. The format specification describes the
+    /// layout. Many pieces are as short as 2 bytes: buffer them if each `write` is expensive.
     ///
     /// # Errors
-    /// Those of `write`.
+    /// The error of `write`.
     pub fn save<E>(&self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         snapshot::save(self.model.identity(), self.tokens(), self.cached, &self.work.cache, write)
     }
 
-    /// Takes the tokens of a session that was saved in place of its own, and goes on from there with the same bits, however
-    /// differently the memory is planned. `read` fills what it is given, or fails; what comes after the session is left
-    /// unread.
+    /// Replaces the session's contents by a saved session. The restored session continues with the same bits, even
+    /// under a different memory plan. `read` must fill its argument or fail. Bytes after the saved session stay unread.
     ///
     /// # Errors
-    /// [`RestoreError`]; the session is empty then.
+    /// [`RestoreError`]. The session is then empty.
     pub fn restore<E>(&mut self, read: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<(), RestoreError<E>> {
         self.reset();
         let (model, vocab_size) = (self.model.identity(), self.model.header().vocab_size);
@@ -302,7 +303,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
         Ok(())
     }
 
-    /// The model.
+    /// The session's model.
     pub fn model(&self) -> &'m Model {
         self.model
     }
@@ -312,17 +313,17 @@ impl<'m, S: WeightSource> Session<'m, S> {
         &self.history[..self.len]
     }
 
-    /// How many of them, from the front, are computed and will not be again: never the last one.
+    /// Number of tokens, from the first one on, that are computed and stay so. The last token never counts.
     pub fn computed(&self) -> usize {
         self.cached.min(self.len.saturating_sub(1))
     }
 
-    /// The plan.
+    /// The session's memory plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// What it has taken so far.
+    /// Counters and times since the session started.
     pub fn stats(&self) -> Stats {
         let mut times = self.watch.times();
         times += self.source.watch().times();
@@ -331,7 +332,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
         Stats { traffic, tokens: self.tokens, passes: self.passes, memory, times }
     }
 
-    /// Ends the session and gives the source back.
+    /// Ends the session and returns the source.
     pub fn into_source(self) -> S {
         self.source.into_inner()
     }

@@ -1,4 +1,4 @@
-//! Batches of tokens through the weights.
+//! Runs batches of tokens through the weights.
 
 use super::Session;
 use crate::double_buffer::{Ring, Room, drive, read_ahead};
@@ -12,18 +12,19 @@ use crate::source::{SECTOR_LEN, Sector, SectorReader, WeightSource, lent};
 use crate::stats::Stage;
 use crate::tape::Tape;
 
-/// Who gets the logits.
+/// The consumers of the logits.
 pub(super) struct Head<'s, F> {
     pub observe: F,
     pub sampler: Option<&'s mut Sampler>,
 }
 
 impl<S: WeightSource> Session<'_, S> {
-    /// Computes a batch of the tokens that were pushed, and tells whether it did: not where one batch or less is left, which
-    /// the next token takes. A caller who wants to show progress, or to stop, calls it until it is false; nobody has to.
+    /// Prefills one batch of the pushed tokens and returns true, or returns false if at most one batch is left, which
+    /// [`next`](Self::next) or [`logits`](Self::logits) computes. Calling this in a loop allows progress reports and
+    /// cancellation. It is optional.
     ///
     /// # Errors
-    /// What reading brings. What is computed stays so.
+    /// [`Error::Source`] or [`Error::Format`]. Completed batches stay computed, unless the weights are damaged.
     pub async fn prefill(&mut self) -> Result<bool, Error<S::Error>> {
         let (start, batch) = (self.computed(), self.plan.batch);
         let another_follows = self.len - start > batch;
@@ -33,10 +34,10 @@ impl<S: WeightSource> Session<'_, S> {
         Ok(another_follows)
     }
 
-    /// Computes what is not in the cache yet, and the logits after the last token.
+    /// Computes all tokens that are not in the cache, and the logits after the last token.
     ///
-    /// Batches that are complete stay in the cache, whatever happens to a later one. Of a history that is in the cache
-    /// as a whole, the last token is computed again, to the same keys and values.
+    /// Completed batches stay in the cache if a later batch fails. If the whole history is in the cache, the last token
+    /// is computed again, with the same keys and values.
     pub(super) async fn advance(&mut self, head: Head<'_, impl FnMut(Logit)>) -> Result<(), Error<S::Error>> {
         if self.len == 0 {
             return Err(Error::Empty);
@@ -46,7 +47,7 @@ impl<S: WeightSource> Session<'_, S> {
         self.compute(start, self.len - start, Some(head)).await
     }
 
-    /// Takes a batch of the history through the layers and, with `head`, its last token through the head.
+    /// Runs a batch of the history through the layers and, with `head`, its last token through the head.
     async fn compute(
         &mut self,
         start: usize,
@@ -60,11 +61,11 @@ impl<S: WeightSource> Session<'_, S> {
             }
         }
         self.embedded = false;
-        // A pass that fails has written over what it was to compute.
+        // A failed pass has overwritten the positions that it was to compute.
         self.cached = self.cached.min(start);
         if let Err(error) = self.pass(start, batch, head).await {
             if let Error::Format(_) = error {
-                // What was computed from such weights is not to be trusted, nor what is resident of them.
+                // Results from damaged weights are not trusted, nor are the resident weights.
                 (self.cached, self.loaded) = (0, false);
             }
             return Err(error);
@@ -73,7 +74,7 @@ impl<S: WeightSource> Session<'_, S> {
         Ok(())
     }
 
-    /// Reads what stays in memory, once.
+    /// Reads the rope table and the resident weights, once.
     async fn load(&mut self) -> Result<(), Error<S::Error>> {
         if self.loaded {
             return Ok(());
@@ -83,7 +84,7 @@ impl<S: WeightSource> Session<'_, S> {
         SectorReader::new(source, sector).read(model.rope_offset(), rope).await.map_err(Error::Source)?;
         let spans = plan.resident_spans(model.tape_len());
         let spans = (0..).map_while(|turn| spans.span_on_tape(turn).zip(spans.span(turn)));
-        // Sources read into internal memory.
+        // Sources read into internal memory only.
         let through_chunks = plan.resident_region == Region::External;
         for (on_tape, place) in spans.filter(|(_, place)| !place.is_empty()) {
             let most = if through_chunks { chunks.len() / SECTOR_LEN * SECTOR_LEN } else { place.len() };
@@ -102,8 +103,8 @@ impl<S: WeightSource> Session<'_, S> {
         Ok(())
     }
 
-    /// Takes the tokens `start..start + batch`, whose embeddings are in the residual stream, through the layers, and the last
-    /// one through the head if there is one.
+    /// Runs the tokens `start..start + batch`, whose embeddings are in the residual stream, through the layers and,
+    /// with `head`, the last one through the head.
     async fn pass(
         &mut self,
         start: usize,
@@ -135,7 +136,7 @@ impl<S: WeightSource> Session<'_, S> {
         let streamed = if source.memory().is_some() { 0 } else { spans.read_of(len) };
         if source.memory().is_some() {
             let Some(tape) = lent(source, model.tape_offset(), len as usize) else {
-                // What is missing at the file's end, to get the source's own error.
+                // Read the missing end of the file to get the source's own error.
                 let (last, _) = Sector::of(model.tape_offset() + len - 1);
                 source.read(last, &mut chunks[..SECTOR_LEN]).await.map_err(Error::Source)?;
                 return Err(FormatError::Truncated.into());
@@ -150,7 +151,7 @@ impl<S: WeightSource> Session<'_, S> {
             let ring = Ring::new(&mut rest[..buffer_len], room);
             let mut tape = Tape::new(resident, Some((spans, &ring)), verifier);
             let runs = spans.runs(len).map(|run| model.tape_offset() + run.start..model.tape_offset() + run.end);
-            // While a pass runs, not every read has to be waited for.
+            // During a pass, reads overlap with computation: only the ring's wait counts.
             let waited = source.watch().ticks(Stage::Wait).get();
             let result =
                 drive(&ring, watch.clock, read_ahead(source, &ring, first, runs), layers.run(&mut tape, head)).await;

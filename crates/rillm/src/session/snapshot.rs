@@ -1,4 +1,4 @@
-//! A session as bytes, for a file or for flash: its tokens, and what was computed of them. `docs/format.md` has the layout.
+//! Saved sessions: the tokens, keys and values as bytes, for a file or flash. `docs/format.md` specifies the layout.
 
 use core::fmt;
 
@@ -6,51 +6,51 @@ use crate::format::{checksum, crc32, put, u32_at};
 use crate::kv_cache::KvCache;
 
 const MAGIC: [u8; 8] = *b"RILLS\x1a\r\n";
-/// To be counted up with every change of the layout or of what the engine computes.
+/// Incremented with every change of the layout or of what the engine computes.
 const VERSION: u32 = 1;
 const HEAD_LEN: usize = 28;
 const AT_CRC: usize = 24;
 
-/// Why a saved session was not restored. The session that should have taken it is empty then, and can be used.
+/// Why a saved session was not restored. The target session is then empty and remains usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RestoreError<E> {
-    /// The reader's own error; a file that ends too early is one.
+    /// The reader's error. A file that ends early is reported as one.
     Read(E),
-    /// It begins otherwise than a saved session.
+    /// The data does not start with the magic bytes of a saved session.
     NotASession {
-        /// Its first bytes.
+        /// The first eight bytes.
         found: [u8; 8],
     },
-    /// It was saved by an engine that computes otherwise or writes it otherwise.
+    /// An engine with a different layout or different arithmetic saved the session.
     Version {
-        /// The version that it has.
+        /// The version of the saved session.
         found: u32,
     },
-    /// It is of another model file.
+    /// The session was saved with another model file.
     OtherModel,
-    /// It has more tokens than the session has room for.
+    /// The saved session has more tokens than the context has positions.
     ContextTooSmall {
-        /// Its tokens: the smallest context that takes it.
+        /// Tokens of the saved session: the smallest context that can restore it.
         tokens: u32,
-        /// The session's context.
+        /// The context of the target session, in tokens.
         context: usize,
     },
-    /// It is damaged.
+    /// The saved session is damaged: a checksum does not match.
     Checksum {
-        /// The checksum that it has.
+        /// The stored checksum.
         stored: u32,
-        /// The checksum of its bytes.
+        /// The checksum of the bytes as read.
         computed: u32,
     },
-    /// It is whole and yet makes no sense.
+    /// The checksum matches, but a field is out of range.
     OutOfRange {
-        /// What.
+        /// The field.
         field: &'static str,
-        /// What it has.
+        /// The field's value.
         value: u32,
-        /// The largest number that can be.
+        /// The largest valid value.
         most: u32,
     },
 }
@@ -87,12 +87,12 @@ impl<E: fmt::Display> fmt::Display for RestoreError<E> {
 
 impl<E: core::error::Error + 'static> core::error::Error for RestoreError<E> {}
 
-/// What a saved session starts with.
+/// The header of a saved session.
 struct Head {
     /// The model's identity.
     model: u32,
     tokens: u32,
-    /// Positions in the cache.
+    /// Number of positions in the cache.
     positions: u32,
 }
 
@@ -131,7 +131,7 @@ fn in_range<E>(field: &'static str, value: u32, most: u32) -> Result<(), Restore
     if value <= most { Ok(()) } else { Err(RestoreError::OutOfRange { field, value, most }) }
 }
 
-/// Writes `tokens` of the model `model`, and the first `positions` of the cache.
+/// Writes `tokens` of the model with identity `model`, and the first `positions` of the cache.
 pub(crate) fn save<E>(
     model: u32,
     tokens: &[u32],
@@ -155,8 +155,8 @@ pub(crate) fn save<E>(
     write(&digest.finalize().to_le_bytes())
 }
 
-/// Reads what [`save`] wrote: how many tokens it put into `history`, and how many positions into `cache`. After an error
-/// there is anything in both.
+/// Reads what [`save`] wrote. Returns the number of tokens in `history` and of positions in `cache`. After an error,
+/// the contents of both are unspecified.
 pub(crate) fn restore<E>(
     model: u32,
     vocab_size: u32,

@@ -1,18 +1,18 @@
-//! A file that lies in memory.
+//! A source for a file that lies in memory.
 
 use core::fmt;
 
 use super::{SECTOR_LEN, Sector, WeightSource};
 
-/// The file has no such sectors: it is shorter than its header says.
+/// A read past the end: the file is shorter than its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PastTheEnd {
-    /// The first sector asked for.
+    /// The first requested sector.
     pub first: Sector,
-    /// Bytes asked for.
+    /// Number of requested bytes.
     pub len: usize,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub file_len: usize,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for PastTheEnd {
 
 impl core::error::Error for PastTheEnd {}
 
-/// A file in memory.
+/// A `.rillm` file in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a> {
     bytes: &'a [u8],
@@ -37,15 +37,15 @@ pub struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    /// Weights are used where they lie: memory-mapped flash, PSRAM, a memory map.
+    /// Lends the bytes: the engine uses the weights in place. For memory-mapped flash or files, and PSRAM.
     ///
-    /// On Xtensa they had better start at a multiple of four, which `include_bytes!` alone does not see to: the faster kernel
-    /// wants it.
+    /// On Xtensa with the feature `mac16`, the bytes should start at a multiple of four, which the faster kernel
+    /// requires. `include_bytes!` alone does not guarantee this alignment.
     pub const fn lent(bytes: &'a [u8]) -> Self {
         Self { bytes, lend: true }
     }
 
-    /// Weights are copied out in chunks, as they would be from a card.
+    /// Copies the weights in chunks, as from a card.
     pub const fn copied(bytes: &'a [u8]) -> Self {
         Self { bytes, lend: false }
     }

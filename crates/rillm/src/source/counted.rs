@@ -1,9 +1,9 @@
-//! A source that counts what is read from it, and small reads through one sector of memory.
+//! A source that counts its reads, and a reader for small reads through a sector buffer.
 
 use super::{SECTOR_LEN, Sector, WeightSource};
 use crate::stats::{Clock, Stage, Stopwatch, Traffic};
 
-/// A source and the count of its reads.
+/// A source that counts its reads.
 #[derive(Debug)]
 pub struct Counted<S> {
     inner: S,
@@ -13,32 +13,32 @@ pub struct Counted<S> {
 }
 
 impl<S: WeightSource> Counted<S> {
-    /// Starts counting at zero.
+    /// Wraps `inner`, with all counters at zero.
     pub fn new(inner: S) -> Self {
         Self { inner, next: Sector(u32::MAX), traffic: Traffic::default(), watch: Stopwatch::default() }
     }
 
-    /// The count.
+    /// The reads so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
     }
 
-    /// Counts the ticks of `clock` from now on.
+    /// Measures the reads with `clock` from now on.
     pub(crate) fn set_clock(&mut self, clock: Clock) {
         self.watch.clock = Some(clock);
     }
 
-    /// Ticks of the reads.
+    /// The stopwatch of the reads.
     pub(crate) fn watch(&self) -> &Stopwatch {
         &self.watch
     }
 
-    /// Counts bytes that were used without a read.
+    /// Adds bytes that were used without a read.
     pub fn count_resident(&mut self, bytes: u64) {
         self.traffic.resident_bytes += bytes;
     }
 
-    /// The source itself, back.
+    /// Returns the wrapped source.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -67,14 +67,14 @@ impl<S: WeightSource> WeightSource for Counted<S> {
     }
 }
 
-/// The `len` bytes from `offset` on, where the source lends them.
+/// The `len` bytes from `offset` on, if the source lends them.
 pub(crate) fn lent<S: WeightSource>(source: &S, offset: u64, len: usize) -> Option<&[u8]> {
     let start = usize::try_from(offset).ok()?;
     source.memory()?.get(start..start.checked_add(len)?)
 }
 
-/// Reads of a few bytes anywhere in a file: from memory where the source lends it, else through a buffer of one sector that
-/// is read again only when another one is wanted.
+/// A reader for a few bytes at any offset of a file: directly from a source that lends its memory, otherwise through a
+/// buffer of one sector, which is read again only for a different sector.
 #[derive(Debug)]
 pub struct SectorReader<'a, S> {
     source: &'a mut S,
@@ -83,7 +83,7 @@ pub struct SectorReader<'a, S> {
 }
 
 impl<'a, S: WeightSource> SectorReader<'a, S> {
-    /// Reads `source` through `buf`, whose contents do not matter.
+    /// Creates a reader of `source` through `buf`. The contents of `buf` do not matter.
     pub fn new(source: &'a mut S, buf: &'a mut [u8; SECTOR_LEN]) -> Self {
         Self { source, buf, held: None }
     }
@@ -91,7 +91,7 @@ impl<'a, S: WeightSource> SectorReader<'a, S> {
     /// Fills `out` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// The source's. The next call starts afresh.
+    /// The source's error. The next call reads the sector again.
     pub async fn read(&mut self, mut offset: u64, mut out: &mut [u8]) -> Result<(), S::Error> {
         if let Some(bytes) = lent(self.source, offset, out.len()) {
             out.copy_from_slice(bytes);

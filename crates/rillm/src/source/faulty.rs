@@ -1,23 +1,23 @@
-//! A source that fails on purpose.
+//! A fault-injecting source.
 
 use core::fmt;
 
 use super::{Sector, WeightSource};
 
-/// A source whose reads fail when they are told to, to see how a program takes it.
+/// A source with one injected read error, for tests of error handling.
 #[derive(Clone, Copy, Debug)]
 pub struct Faulty<S> {
     inner: S,
     reads_to_failure: Option<u64>,
 }
 
-/// What a [`Faulty`] source says.
+/// The error of a [`Faulty`] source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Fault<E> {
-    /// It was told to fail here.
+    /// The injected error.
     Planned,
-    /// The source below failed of itself.
+    /// The wrapped source's own error.
     Inner(E),
 }
 
@@ -33,7 +33,7 @@ impl<E: fmt::Display> fmt::Display for Fault<E> {
 impl<E: fmt::Debug + fmt::Display> core::error::Error for Fault<E> {}
 
 impl<S> Faulty<S> {
-    /// Lets `reads` reads through, fails the one after them, and works again from then on.
+    /// Wraps `inner`: `reads` reads succeed, the next one fails, and later reads succeed again.
     pub const fn new(inner: S, reads: u64) -> Self {
         Self { inner, reads_to_failure: Some(reads) }
     }
@@ -46,7 +46,7 @@ impl<S: WeightSource> WeightSource for Faulty<S> {
         match self.reads_to_failure {
             Some(0) => {
                 self.reads_to_failure = None;
-                // What a broken transfer leaves behind.
+                // A broken transfer leaves garbage.
                 buf.fill(0xa5);
                 Err(Fault::Planned)
             }

@@ -1,7 +1,7 @@
-//! Where the bytes of a `.rillm` file come from: the engine's one seam.
+//! Weight sources: where the engine reads a `.rillm` file from.
 //!
-//! A [`WeightSource`] reads whole sectors into a buffer, or lends the file's bytes where they already lie in memory.
-//! Everything else the engine needs of a card, a flash or a file is built on these two methods.
+//! A [`WeightSource`] reads whole sectors into a buffer, or lends the file's bytes if they are already in memory. These
+//! two methods are the engine's only interface to a card, a flash or a file.
 
 mod bytes;
 mod counted;
@@ -14,7 +14,7 @@ pub(crate) use counted::lent;
 pub use counted::{Counted, SectorReader};
 pub use faulty::{Fault, Faulty};
 
-/// Bytes of a sector, the unit of every read. SD cards read nothing smaller.
+/// Bytes of a sector, the unit of every read and the smallest read of an SD card.
 pub const SECTOR_LEN: usize = 512;
 
 /// The number of a sector, counted from the start of the `.rillm` file.
@@ -23,32 +23,33 @@ pub const SECTOR_LEN: usize = 512;
 pub struct Sector(pub u32);
 
 impl Sector {
-    /// The sector that holds the byte at `offset`, and the byte's place in it.
+    /// The sector that holds the byte at `offset`, and the byte's position in the sector.
     ///
-    /// Offsets of a file that [`Header`](crate::format::Header) admits lie below 2^41 bytes, so the number fits.
+    /// A file that passes [`Header::parse`](crate::format::Header::parse) has offsets below 2^41 bytes, so the sector
+    /// number fits 32 bits.
     pub const fn of(offset: u64) -> (Self, usize) {
         (Self((offset / SECTOR_LEN as u64) as u32), (offset % SECTOR_LEN as u64) as usize)
     }
 }
 
-/// A `.rillm` file, somewhere.
+/// A source of the bytes of a `.rillm` file.
 ///
 /// An asynchronous source (DMA, an SD host) starts the transfer when its future is first polled and wakes the task at
-/// its end, so that the engine multiplies one buffer while the next one fills. A blocking source is a future that is
-/// ready at once.
+/// its end. The engine then multiplies one buffer while the source fills the other. The future of a blocking source is
+/// ready at the first poll.
 pub trait WeightSource {
-    /// What can go wrong below: a card's error, an operating system's.
+    /// The error of the underlying device or operating system.
     type Error;
 
-    /// Fills `buf` with the sectors from `first` on. `buf` is a whole, non-zero number of sectors long.
+    /// Fills `buf` with the sectors from `first` on. The length of `buf` is a non-zero multiple of [`SECTOR_LEN`].
     ///
-    /// Reading past the end of the file is an error. After an error the contents of `buf` are unspecified and the
-    /// same sectors may be asked for again. The future may be dropped before it is ready; the transfer must have stopped
-    /// when the drop returns, for the buffer is used again.
+    /// Reading past the end of the file is an error. After an error the contents of `buf` are unspecified, and the
+    /// engine may request the same sectors again. The future may be dropped before it is ready. The transfer must have
+    /// stopped when the drop returns, because the engine reuses the buffer.
     fn read(&mut self, first: Sector, buf: &mut [u8]) -> impl Future<Output = Result<(), Self::Error>>;
 
-    /// The whole file, where it lies in memory (flash, a memory map, PSRAM). The engine then calls `read` for nothing but
-    /// what is missing at its end, to get the error.
+    /// The whole file, if it lies in memory (memory-mapped flash or file, PSRAM). The engine then calls `read` only for
+    /// bytes that are missing at the end, to get the source's error.
     fn memory(&self) -> Option<&[u8]> {
         None
     }

@@ -1,4 +1,4 @@
-//! Added tokens, such as `<s>`, written out in the text.
+//! The search for added tokens, such as `<s>`, in a text.
 
 use core::ops::Range;
 
@@ -14,15 +14,15 @@ use crate::source::WeightSource;
 #[derive(Clone, Copy)]
 pub(super) struct Found<'a> {
     pub id: u32,
-    /// The text from the token on.
+    /// The text from the start of the token on.
     pub start: Text<'a>,
-    /// The text after it.
+    /// The text after the token.
     pub end: Text<'a>,
 }
 
 impl Tokenizer {
-    /// The first added token of a pass in `text`, the longest of those that start there. Where marks are `plain` text,
-    /// one that is found is passed over as a whole.
+    /// The first added token of a pass in `text`, the longest of those that start at the same place. If marks are
+    /// `plain` text, a mark is skipped as a whole.
     pub(super) async fn find_added<'a, S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
@@ -54,7 +54,7 @@ impl Tokenizer {
         Ok(None)
     }
 
-    /// The longest added token of a pass that `text` starts with, and the text after it.
+    /// The longest added token of a pass at the start of `text`, and the text after it.
     async fn added_at<'a, S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
@@ -72,11 +72,11 @@ impl Tokenizer {
     }
 }
 
-/// The added tokens of a pass, the longest first.
+/// The added tokens of a pass, longest first.
 pub(super) struct AddedTokens<'a> {
     tokenizer: &'a Tokenizer,
     pass: AddedPass,
-    /// Those of both passes that are left, and where the next one is in the file.
+    /// Number of remaining tokens of both passes, and the offset of the next one in the file.
     left: u32,
     at: u64,
 }
@@ -87,7 +87,7 @@ impl<'a> AddedTokens<'a> {
         Self { tokenizer, pass, left: header.added_count, at: tokenizer.offset + header.added_at() }
     }
 
-    /// The next one, and the bytes of the file that are its text.
+    /// The next token of the pass, and the range of its text in the file.
     pub async fn next<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -110,13 +110,13 @@ impl<'a> AddedTokens<'a> {
     }
 }
 
-/// Whether some added token may start here, by the byte that it would start with.
+/// Whether an added token may start here, judging by its first byte.
 fn may_start(starts: &[u8; 32], escaped: bool, mut text: Text<'_>) -> bool {
     if escaped && text.peek() == Some(SPACE_MARK) {
         if has_start(starts, b' ') {
             return true;
         }
-        // No token's text has more of them, however many there are here.
+        // No token's text has more of them, even if there are more here.
         for _ in 0..usize::from(u8::MAX) / SPACE_MARK.len_utf8() {
             if text.peek() == Some(SPACE_MARK) {
                 text = text.skip();
@@ -126,12 +126,12 @@ fn may_start(starts: &[u8; 32], escaped: bool, mut text: Text<'_>) -> bool {
     text.first().is_some_and(|c| has_start(starts, c.encode_utf8(&mut [0; 4]).as_bytes()[0]))
 }
 
-/// Whether the text of some added token starts with `byte`.
+/// Whether the text of an added token starts with `byte`.
 pub(super) fn has_start(starts: &[u8; 32], byte: u8) -> bool {
     starts[usize::from(byte / 8)] & 1 << (byte % 8) != 0
 }
 
-/// What is left of `text` after the `pattern` in the file, where it starts with that.
+/// The rest of `text` after `pattern`, a range of the file, if `text` starts with it.
 async fn starts_with<'a, S: WeightSource>(
     reader: &mut SectorReader<'_, S>,
     mut text: Text<'a>,
@@ -148,7 +148,7 @@ async fn starts_with<'a, S: WeightSource>(
     Ok(Some(text))
 }
 
-/// Takes `c` out of the bytes of the file, where they start with it.
+/// Consumes `c` from the bytes of the file if they start with it.
 pub(super) async fn is_next<S: WeightSource>(
     reader: &mut SectorReader<'_, S>,
     pattern: &mut Range<u64>,

@@ -1,4 +1,4 @@
-//! The word at hand: its tokens, and their merges.
+//! Byte-pair encoding: the current word's tokens and their merges.
 
 use core::ops::Range;
 
@@ -8,18 +8,18 @@ use crate::error::Error;
 use crate::source::SectorReader;
 use crate::source::WeightSource;
 
-/// Characters, or bytes, of the longest word that is merged as a whole.
+/// Maximum length of a word that is merged as a whole, in characters or bytes.
 pub const WORD_LEN: usize = 320;
-/// Where a longer word is cut: the rest of the window tells what the tokens before this place become.
+/// The cut of a longer word: the rest of the window determines the tokens before this position.
 const CUT_AT: usize = WORD_LEN / 4 * 3;
 
-/// A token of a word being merged, and its merge with the token after it: the merge's rank in the upper 24 bits, the
+/// A token of a word during merging, and its merge with the token after it: the merge's rank in the upper 24 bits, the
 /// merged token in the next 20, the token in the lower 20.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Symbol(pub u64);
 
 impl Symbol {
-    /// What a merge left at the place of its right token.
+    /// The place of a merge's right token, now empty.
     pub const GONE: Self = Self(u64::MAX);
     const NO_MERGE: u32 = MAX_RANKS;
 
@@ -44,18 +44,18 @@ impl Symbol {
     }
 }
 
-/// A table of merges: where its buckets start in the section, and how many there are.
+/// A table of merges: the offset of its buckets in the section, and their number.
 #[derive(Clone, Copy)]
 pub(super) struct Merges {
     pub at: u64,
     pub table: TableHeader,
 }
 
-/// The symbols of the word at hand, and which of them are done.
+/// The symbols of the current word, and the range that is ready for output.
 pub(super) struct Window<'a> {
-    /// Packed [`Symbol`]s, [`WORD_LEN`] of them.
+    /// [`WORD_LEN`] packed [`Symbol`]s.
     pub symbols: &'a mut [u64],
-    /// The places that are done and not given out yet.
+    /// The places that are merged and not output yet.
     pub ready: Range<usize>,
 }
 
@@ -68,20 +68,20 @@ impl Window<'_> {
         self.symbols[place] = symbol.0;
     }
 
-    /// The next token that is done.
+    /// Outputs the next ready token.
     pub fn next_ready(&mut self) -> Option<u32> {
         let place = self.ready.find(|&place| Symbol(self.symbols[place]) != Symbol::GONE)?;
         Some(self.symbol(place).id())
     }
 
-    /// Makes one token all that is ready.
+    /// Makes `id` the only ready token.
     pub fn ready_one(&mut self, id: u32) {
         self.set(0, Symbol::new(id));
         self.ready = 0..1;
     }
 
-    /// Merges the first `len` symbols: the lowest rank first, of equal ones the leftmost, until no
-    /// neighbours merge. Every merge leaves one symbol less.
+    /// Merges the first `len` symbols, lowest rank first and leftmost among equals, until no merge applies. Every merge
+    /// removes one symbol.
     pub async fn merge<S: WeightSource>(
         &mut self,
         tokenizer: &Tokenizer,
@@ -115,7 +115,7 @@ impl Window<'_> {
         }
     }
 
-    /// Finds the merge of the symbol at `place` with the one after it.
+    /// Looks up the merge of the symbol at `place` with the next one.
     async fn look_right<S: WeightSource>(
         &mut self,
         tokenizer: &Tokenizer,
@@ -135,12 +135,13 @@ impl Window<'_> {
         Ok(())
     }
 
-    /// The place of the symbol after the one at `place`.
+    /// The place of the symbol after `place`.
     pub fn next_place(&self, place: usize, len: usize) -> Option<usize> {
         (place + 1..len).find(|&next| self.symbol(next) != Symbol::GONE)
     }
 
-    /// Where a full window is cut: the last token's start up to [`CUT_AT`], or the first token's end.
+    /// The cut of a full window: the start of the last token that starts at or before [`CUT_AT`], or the end of the
+    /// first token.
     pub fn cut(&self) -> usize {
         let is_start = |place: &usize| self.symbol(*place) != Symbol::GONE;
         (1..=CUT_AT).rev().find(is_start).or_else(|| (CUT_AT..WORD_LEN).find(is_start)).unwrap_or(WORD_LEN)

@@ -1,4 +1,4 @@
-//! Words of bytes: byte-pair encoding as GPT-2 has it.
+//! Byte-level byte-pair encoding, as in GPT-2.
 
 use super::bpe::{Merges, Symbol, WORD_LEN};
 use super::encode::Words;
@@ -10,14 +10,14 @@ use crate::error::Error;
 use crate::source::SectorReader;
 use crate::source::WeightSource;
 
-/// What words of bytes need besides the window.
+/// Additional state for words of bytes.
 pub(super) struct ByteWords<'a> {
     /// The token of each byte, once `loaded`.
     tokens: &'a mut [u32; 256],
     loaded: bool,
-    /// Bytes of the word at hand that are not merged yet.
+    /// Bytes of the current word that are not merged yet.
     left: usize,
-    /// The normal form of the text at hand, where text is brought into it.
+    /// The normal form of the current text, if the tokenizer normalises.
     normal: Normalizer,
 }
 
@@ -26,14 +26,14 @@ impl<'a> ByteWords<'a> {
         Self { tokens, loaded: false, left: 0, normal: Normalizer::NONE }
     }
 
-    /// Forgets what belongs to the text before.
+    /// Discards the state of the previous piece.
     pub fn start_piece(&mut self) {
         self.normal = Normalizer::NONE;
     }
 }
 
 impl<'a> Words<'a> {
-    /// Takes a word out of `piece`, which is not empty, or as much of it as the window holds, and merges it.
+    /// Consumes a word of `piece`, which is not empty, or as much of the word as the window holds, and merges it.
     pub(super) async fn next_byte_level<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -71,7 +71,7 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
-    /// Bytes of the first word of `piece`.
+    /// Length of the first word of `piece` in bytes.
     async fn scan<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -89,7 +89,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Takes a byte out of `piece`.
+    /// Consumes a byte of `piece`.
     async fn take_byte<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -97,13 +97,13 @@ impl<'a> Words<'a> {
     ) -> Result<u8, Error<S::Error>> {
         let text = self.piece;
         let head = self.head(reader, header, text).await?;
-        // The text does not end before the word does.
+        // The text does not end before the word.
         let byte = head.text.as_bytes().get(usize::from(text.taken)).copied().unwrap_or_default();
         self.piece = head.after(text, 1);
         Ok(byte)
     }
 
-    /// What a text starts with.
+    /// The head of a text.
     async fn head<'t, S: WeightSource>(
         &'t mut self,
         reader: &mut SectorReader<'_, S>,
@@ -120,7 +120,7 @@ impl<'a> Words<'a> {
         Ok(Head { text: &text.rest[..len], source_len: len })
     }
 
-    /// The token of a word that merges do not lead to, but to the tokens in the first `len` places.
+    /// The token of a word that merges do not produce. The merges left the tokens in the first `len` places.
     async fn whole_word<S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
@@ -140,10 +140,10 @@ impl<'a> Words<'a> {
     }
 }
 
-/// A character of a text, or the normal form of several.
+/// The first character of a text, or the normal form of several characters.
 struct Head<'t> {
     text: &'t str,
-    /// Bytes that it is made of.
+    /// Bytes of the text that the head covers.
     source_len: usize,
 }
 

@@ -1,40 +1,39 @@
-//! Tokens to text.
+//! Decoding: tokens to text.
 
 use core::str::Utf8Chunks;
 
 use crate::format::TokenKind;
 
-/// U+FFFD as often as one token can call for it: three bytes that waited and the one that did not fit.
+/// The most U+FFFD that one token can produce: for three pending bytes and one that does not continue them.
 const REPLACEMENTS: &str = "\u{fffd}\u{fffd}\u{fffd}\u{fffd}";
 const REPLACEMENT_LEN: usize = 3;
 
-/// Turns tokens, one after the other, into text that can be printed at once.
+/// Converts a sequence of tokens to printable text, one token at a time.
 ///
-/// Where a vocabulary merges bytes ([`TokenKind::Part`]), a character comes out when it is whole, and bytes that are no
-/// UTF-8 come out as one U+FFFD for each piece that can't go on to a character, as `String::from_utf8_lossy` of all
-/// bytes together has it.
+/// If the vocabulary merges bytes ([`TokenKind::Part`]), the decoder prints a character once it is complete. Each
+/// invalid UTF-8 sequence becomes one U+FFFD, as in `String::from_utf8_lossy` of all bytes together.
 ///
-/// In other vocabularies, a character that is spelled in byte tokens ([`TokenKind::Byte`]) comes out when it is whole,
-/// too. Bytes that are no UTF-8 come out as one U+FFFD each, and so does every byte token that directly follows them. The
-/// `tokenizers` library does the same, save that it takes back the whole characters before them in the same run of byte
-/// tokens, which here are printed already.
+/// In other vocabularies, the decoder also prints a character spelled in byte tokens ([`TokenKind::Byte`]) once it is
+/// complete. Each byte of invalid UTF-8 becomes one U+FFFD, and so does every byte token that directly follows. The
+/// `tokenizers` library does the same, but also replaces the complete characters before them in the same run of byte
+/// tokens, which this decoder has already printed.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    /// The next space is the one that the text starts with, and is not printed.
+    /// Whether the next space is the text's first one, which is not printed.
     strip_space: bool,
     show_control_tokens: bool,
-    /// The bytes so far of a character that is not whole.
+    /// The bytes of an incomplete character.
     pending: [u8; 4],
     pending_len: usize,
-    /// These bytes are of tokens that are part of a text in bytes.
+    /// Whether the pending bytes are from [`TokenKind::Part`] tokens.
     in_parts: bool,
-    /// The run of byte tokens at hand is no UTF-8.
+    /// Whether the current run of byte tokens is invalid UTF-8.
     broken: bool,
-    /// The character that waited for the token at hand.
+    /// The character that the current token completes.
     whole: [u8; 4],
 }
 
-/// The text that a token completes, in pieces to be printed one after the other.
+/// The text that a token completes: an iterator over pieces, to be printed in order.
 #[derive(Clone, Debug)]
 pub struct Printed<'a> {
     first: &'a str,
@@ -51,7 +50,7 @@ impl<'a> Printed<'a> {
 impl<'a> Iterator for Printed<'a> {
     type Item = &'a str;
 
-    /// The next piece, which is not empty.
+    /// The next piece, never empty.
     fn next(&mut self) -> Option<&'a str> {
         if !self.first.is_empty() {
             return Some(core::mem::take(&mut self.first));
@@ -65,7 +64,7 @@ impl<'a> Iterator for Printed<'a> {
     }
 }
 
-/// A decoder for text that goes on after what was printed already, such as a prompt.
+/// A decoder for text that continues earlier output, such as a prompt.
 impl Default for Decoder {
     fn default() -> Self {
         Self::new(false)
@@ -73,9 +72,9 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the start of a text, which loses its first space where `strip_space`.
+    /// A decoder for the start of a text. With `strip_space`, the text's first space is not printed.
     ///
-    /// [`Tokenizer::decoder`](super::Tokenizer::decoder) knows which.
+    /// [`Tokenizer::decoder`](super::Tokenizer::decoder) sets this for a file's tokenizer.
     pub const fn new(strip_space: bool) -> Self {
         Self {
             strip_space,
@@ -88,14 +87,14 @@ impl Decoder {
         }
     }
 
-    /// Prints marks such as `<s>`, which are otherwise left out, as they are written.
+    /// Also prints marks such as `<s>`, which are omitted by default.
     #[must_use]
     pub const fn show_control_tokens(mut self) -> Self {
         self.show_control_tokens = true;
         self
     }
 
-    /// Takes the next token, as its embedding record describes it, and returns the text that it completes, often none.
+    /// Takes the next token's kind and text and returns the text that it completes, which is often empty.
     pub fn push<'a>(&'a mut self, kind: TokenKind, text: &'a [u8]) -> Printed<'a> {
         match kind {
             TokenKind::Control | TokenKind::Unknown if !self.show_control_tokens => Printed::new("", b""),
@@ -109,8 +108,8 @@ impl Decoder {
         }
     }
 
-    /// Ends the text, or a run of bytes in it: bytes of a character that never became whole are one U+FFFD together where
-    /// they are part of a text in bytes, and else one each.
+    /// Ends the text, or a run of bytes in it, and returns the text for an incomplete character: one U+FFFD if its
+    /// bytes are from [`TokenKind::Part`] tokens, otherwise one for each byte.
     pub fn finish(&mut self) -> &'static str {
         let count = if self.in_parts { self.pending_len.min(1) } else { self.pending_len };
         self.pending_len = 0;
@@ -184,7 +183,7 @@ impl Decoder {
     }
 }
 
-/// Where the character starts that the end of a text leaves unfinished, or the end.
+/// The start of an incomplete character at the end of `text`, or the length of `text`.
 fn unfinished_at(text: &[u8]) -> usize {
     let mut at = 0;
     for chunk in text.utf8_chunks() {
@@ -249,7 +248,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// However bytes are cut into tokens, and whatever marks lie between, it is what all of them are together.
+        /// Bytes decode to the same text for every division into tokens and with marks between them.
         #[test]
         fn parts_are_decoded_as_one_text(
             bytes in "([a-e]|é|国|🦙){0,6}",

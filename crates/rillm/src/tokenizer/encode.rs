@@ -1,4 +1,4 @@
-//! Text to tokens: the text between added tokens, and what makes words of it.
+//! Encoding: the division of a text at added tokens and into words.
 
 use super::Tokenizer;
 use super::bpe::{WORD_LEN, Window};
@@ -12,23 +12,23 @@ use crate::error::Error;
 use crate::format::FormatError;
 use crate::source::{SECTOR_LEN, SectorReader, WeightSource};
 
-/// 64-bit places that one sector takes.
+/// 64-bit words of a sector.
 const SECTOR_WORDS: usize = SECTOR_LEN / 8;
-/// 64-bit places that the tokens of all bytes take.
+/// 64-bit words of the tokens of all bytes.
 const BYTE_WORDS: usize = 256 / 2;
 
-/// The memory for encoding. What it holds before and after does not matter. With the [`Tokenizer`], the [`Encoder`] and
-/// the future of [`Encoder::fill`] it stays under 8 KiB.
+/// The working memory of an encoder. Its contents before and after do not matter. Together with the [`Tokenizer`], the
+/// [`Encoder`] and the future of [`Encoder::fill`], it is smaller than 8 KiB.
 pub type Scratch = [u64; SECTOR_WORDS + BYTE_WORDS + WORD_LEN];
 
-/// A text on its way to tokens: [`Tokenizer::encoder`] makes one.
+/// An encoder of a text, created by [`Tokenizer::encoder`].
 ///
-/// The text is cut at added tokens, and what lies between into words: at places that no merge crosses, or where the
-/// tokenizer's own splits are. A word of up to [`WORD_LEN`] characters, or bytes where bytes are merged, is merged as a
-/// whole, which gives exactly the tokens of the whole text merged at once. Of a longer one, so much is merged at a time,
-/// those tokens are given that start in the first three quarters and the rest is merged again with what follows. That
-/// differs from the whole only where a change at one character moves the tokens of the 80 before it, which no natural
-/// text does; nothing of the text is ever lost.
+/// The text is split at added tokens, and the text between them into words: at places that no merge crosses, or where
+/// the tokenizer's own pattern splits. A word of up to [`WORD_LEN`] characters (bytes, if bytes are merged) is merged
+/// as a whole, which gives exactly the tokens of the whole text merged at once. A longer word is merged in windows: the
+/// encoder outputs the tokens that start in the first three quarters of a window and merges the rest again with the
+/// text that follows. The result differs from that of the whole word only where a change at one character moves the
+/// tokens of the 80 before it, which no natural text does. No text is ever lost.
 pub struct Encoder<'a> {
     sector: &'a mut [u8; SECTOR_LEN],
     words: Words<'a>,
@@ -66,27 +66,28 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Takes marks such as `</s>` in the text for text like any other, so that text from strangers can't hold one.
-    /// Added tokens that are no marks are still found.
+    /// Treats marks such as `</s>` in the text as ordinary text. For untrusted text. Added tokens that are not marks
+    /// are still found.
     #[must_use]
     pub fn plain(mut self) -> Self {
         self.words.plain = true;
         self
     }
 
-    /// Takes the text for what is said in a conversation, between other tokens: it is [`plain`](Self::plain), and a space
-    /// stands before it or not, as `space` says, whatever the tokenizer does with a text of its own.
+    /// Encodes the text as a message in a conversation: like [`plain`](Self::plain), and `space` says whether a space
+    /// stands before the text, independent of the tokenizer's own setting.
     pub(super) fn content(mut self, space: bool) -> Self {
         self.words.lead = Some(space);
         self.words.at_start = false;
         self.plain()
     }
 
-    /// Puts the next tokens into `out` and returns how many there were: fewer than `out` holds only at the text's end.
+    /// Writes the next tokens to `out` and returns their number, which is less than `out.len()` only at the end of the
+    /// text.
     ///
     /// # Errors
-    /// The source's, or a [`FormatError`](crate::format::FormatError) where a table is damaged. Start again with a new
-    /// encoder then.
+    /// The source's error, or a [`FormatError`](crate::format::FormatError) if a table is damaged. Start again with a
+    /// new encoder.
     pub async fn fill<S: WeightSource>(&mut self, source: &mut S, out: &mut [u32]) -> Result<usize, Error<S::Error>> {
         let mut reader = SectorReader::new(source, self.sector);
         let mut filled = 0;
@@ -101,10 +102,10 @@ impl<'a> Encoder<'a> {
         Ok(filled)
     }
 
-    /// How many tokens there are to come, `most` of more; so many are then gone.
+    /// Consumes and counts the remaining tokens, up to `most`.
     ///
-    /// A token that was given out is never taken back, whatever text comes after it: a text has at least the tokens that were
-    /// counted when this stops.
+    /// Later text never changes a token that was already output: a text has at least the tokens counted when the count
+    /// stops.
     pub(crate) async fn count<S: WeightSource>(
         &mut self,
         source: &mut S,
@@ -118,38 +119,39 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The text in the order in which it is taken apart, and the word at hand.
+/// The text in the stages of its division, and the current word.
 pub(super) struct Words<'a> {
     pub tokenizer: &'a Tokenizer,
-    /// The word at hand.
+    /// The current word.
     pub window: Window<'a>,
-    /// What words of bytes need besides.
+    /// Additional state for words of bytes.
     pub bytes: ByteWords<'a>,
-    /// What WordPiece needs besides.
+    /// Additional state for WordPiece.
     #[cfg(feature = "wordpiece")]
     pub known: Known,
-    /// Marks are text.
+    /// Whether marks are text.
     pub plain: bool,
-    /// Whether a space stands before the first segment, of a text inside a conversation.
+    /// For a message in a conversation: whether a space stands before the first segment.
     lead: Option<bool>,
-    /// No space is to be put before the next piece.
+    /// Whether the next piece gets no space before it.
     begun: bool,
-    /// The text that no pass has seen.
+    /// The text before the first pass.
     untouched: &'a str,
-    /// The token of the first pass between `segment` and `untouched`; at first, the start-of-text token.
+    /// The first pass's token between `segment` and `untouched`; initially, the start-of-text token.
     raw_added: Option<u32>,
-    /// What the second pass has not seen of the text before that.
+    /// The text that the first pass has split off and the second pass has not seen.
     pub segment: Text<'a>,
-    /// The token of the second pass between `piece` and `segment`.
+    /// The second pass's token between `piece` and `segment`.
     pub added: Option<u32>,
     /// Text without added tokens.
     pub piece: Text<'a>,
-    /// Nothing was found or taken yet.
+    /// Whether nothing has been found or consumed yet.
     at_start: bool,
 }
 
 impl<'a> Words<'a> {
-    /// Makes the next tokens ready, perhaps none of a word that the vocabulary can't spell. False at the end of the text.
+    /// Makes the next tokens ready; none for a word that the vocabulary cannot spell. Returns false at the end of the
+    /// text.
     async fn advance<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<bool, Error<S::Error>> {
         loop {
             if !self.piece.is_empty() {
@@ -181,7 +183,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// The first pass: takes the text up to the next added token out of `untouched`.
+    /// The first pass: moves the text up to the next added token from `untouched` to `segment`.
     async fn next_segment<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let lead = self.lead.take();
         let text = Text { prefix: lead == Some(true), rest: self.untouched, ..Text::EMPTY };
@@ -199,11 +201,11 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
-    /// The second pass: takes the text up to the next added token out of `segment`.
+    /// The second pass: moves the text up to the next added token from `segment` to `piece`.
     async fn next_piece<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<(), Error<S::Error>> {
         let segment = self.segment;
         if let Kind::WordPiece(_) = self.tokenizer.header.kind {
-            // A space before a word says nothing there.
+            // WordPiece ignores a space before a word.
             (self.piece, self.segment) = (Text { prefix: false, ..segment }, Text::EMPTY);
             return Ok(());
         }

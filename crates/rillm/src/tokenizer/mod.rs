@@ -1,14 +1,15 @@
-//! Text to tokens and back, with the tables left where they are: on the card.
+//! Tokenization: text to tokens and back. The tables stay in the file, for example on a card.
 //!
-//! [`Tokenizer::open`] reads one sector. [`Encoder::fill`] turns text into token numbers word by word, looking up
-//! characters and merges in hash tables whose buckets are sectors, so that the memory it takes ([`Scratch`]) does not
-//! depend on the text's length or the vocabulary's size. [`Decoder`] turns tokens back into text that can be printed at
-//! once. The numbers are those of the Hugging Face `tokenizers` library, bit for bit.
+//! [`Tokenizer::open`] reads one sector. [`Encoder::fill`] converts text to tokens word by word. It looks up characters
+//! and merges in hash tables whose buckets are sectors, so that its memory ([`Scratch`]) does not depend on the length
+//! of the text or the size of the vocabulary. [`Decoder`] converts tokens to printable text, one at a time. The tokens
+//! are identical to those of the Hugging Face `tokenizers` library.
 //!
-//! The code, in the order in which a text passes through it: `text` (the text as the vocabulary spells it), `encode` (what
-//! lies between added tokens), `added` (those, such as `<s>`), `sentencepiece` (words of characters) or `byte_level` (words of
-//! bytes, as in GPT-2) with `pre_tokenizer`, `normalizer` and `unicode`, `bpe` (the merges of both), `table` (their lookups),
-//! `wordpiece` (words in pieces, as in BERT), `layout` (the file's bytes, as `docs/format.md` has them), `decode`.
+//! The modules, in the order in which a text passes through them: `text` (the text as the vocabulary spells it),
+//! `encode` (the text between added tokens), `added` (added tokens such as `<s>`), `sentencepiece` (words of
+//! characters) or `byte_level` (words of bytes, as in GPT-2) with `pre_tokenizer`, `normalizer` and `unicode`, `bpe`
+//! (the merges of both), `table` (their lookups), `wordpiece` (words in pieces, as in BERT), `layout` (the bytes in the
+//! file), `decode`.
 
 mod added;
 mod bpe;
@@ -35,25 +36,26 @@ use crate::source::SectorReader;
 use crate::source::WeightSource;
 use layout::TokenizerHeader;
 
-/// A file's tokenizer: its section's header, checked, and where the tables lie.
+/// A file's tokenizer: the checked header of its section, and the section's offset.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokenizer {
     header: TokenizerHeader,
-    /// The section's first byte in the file.
+    /// The offset of the section in the file, in bytes.
     offset: u64,
 }
 
 impl Tokenizer {
-    /// Reads and checks the header of a file's tokenizer `section`. `vocab_size` is the file's.
+    /// Reads and checks the header of the tokenizer `section`. `vocab_size` is the vocabulary size in the file's
+    /// header.
     ///
     /// # Errors
-    /// The source's, or a [`FormatError`] that names the field.
+    /// The source's error, or a [`FormatError`] that names the field.
     pub async fn open<S: WeightSource>(
         reader: &mut SectorReader<'_, S>,
         section: Section,
         vocab_size: u32,
     ) -> Result<Self, Error<S::Error>> {
-        // So that a section shorter than its header is refused before it is read.
+        // Refuse a section shorter than its header before reading it.
         in_range("length of the tokenizer section", section.len, layout::TABLES_AT, 1 << 40)?;
         let mut header = [0; layout::HEADER_LEN];
         reader.read(section.offset, &mut header).await.map_err(Error::Source)?;
@@ -81,24 +83,24 @@ impl Tokenizer {
         Ok(Self { header, offset: section.offset })
     }
 
-    /// Encodes `text`. With `add_special_tokens` the start-of-text token comes first where the model wants one; a text
-    /// that continues another is encoded without.
+    /// Creates an encoder of `text`. With `add_special_tokens`, the start-of-text token comes first if the tokenizer
+    /// adds one; pass `false` for a text that continues another.
     pub fn encoder<'a>(&'a self, text: &'a str, add_special_tokens: bool, scratch: &'a mut Scratch) -> Encoder<'a> {
         Encoder::new(self, text, add_special_tokens, scratch)
     }
 
-    /// Encodes what is said in a conversation, between other tokens: no mark in it becomes its token, and a space stands
-    /// before it or not, as `space` says, whatever the tokenizer does with a text of its own.
+    /// Creates an encoder of a message in a conversation, between other tokens. Marks in `text` are text. `space` says
+    /// whether a space stands before the text, independent of the tokenizer's own setting.
     pub fn content_encoder<'a>(&'a self, text: &'a str, space: bool, scratch: &'a mut Scratch) -> Encoder<'a> {
         Encoder::new(self, text, false, scratch).content(space)
     }
 
-    /// A decoder at the start of a text.
+    /// A decoder for the start of a text.
     pub fn decoder(&self) -> Decoder {
         Decoder::new(self.header.strip_space)
     }
 
-    /// The token that starts a text, where the tokenizer puts one there.
+    /// The start-of-text token, if the tokenizer adds one.
     pub fn bos(&self) -> Option<u32> {
         self.header.bos
     }

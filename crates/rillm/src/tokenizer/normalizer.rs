@@ -1,4 +1,4 @@
-//! Normalization form C, a few characters at a time.
+//! Normalization form C, for a few characters at a time.
 
 use super::Tokenizer;
 use super::layout::{ByteLevelHeader, NormalizerEntry, TableHeader};
@@ -8,13 +8,13 @@ use crate::format::{FormatError, in_range};
 use crate::source::SectorReader;
 use crate::source::WeightSource;
 
-/// Decomposed characters that are ordered and composed together.
+/// Maximum number of decomposed characters that are ordered and composed together.
 const MARKS: usize = 32;
-/// Characters of the longest canonical decomposition, and steps to get there.
+/// Maximum number of characters of a canonical decomposition, and of its steps.
 const PARTS: usize = 4;
 const STEPS: u64 = 8;
 
-// Hangul syllables, which are composed by arithmetic.
+// Hangul syllables are composed arithmetically.
 const S: u32 = 0xac00;
 const L: u32 = 0x1100;
 const V: u32 = 0x1161;
@@ -30,12 +30,12 @@ struct Mark {
     class: u8,
 }
 
-/// The normal form of a character and those after it that may change together with it. Of more than 28 such characters
-/// those that follow are a group of their own.
+/// The normal form of a group: a character and the following ones that may interact with it. A group has at most 28
+/// following characters; further ones form their own group.
 pub(super) struct Normalizer {
-    /// What is left of the text from the group on, in bytes; 0 for no group.
+    /// The length of the text from the group on, in bytes; 0 for no group.
     at: usize,
-    /// Bytes of the group as it was given.
+    /// Length of the group in the given text, in bytes.
     source_len: usize,
     bytes: [u8; 4 * MARKS],
     len: usize,
@@ -44,8 +44,8 @@ pub(super) struct Normalizer {
 impl Normalizer {
     pub const NONE: Self = Self { at: 0, source_len: 0, bytes: [0; 4 * MARKS], len: 0 };
 
-    /// Brings the group that `text` starts with into normal form, unless that was done last. Gives the form and how
-    /// many bytes of `text` it is made of; `None` where that is the first character as it is.
+    /// Normalises the group at the start of `text`, unless it was the last one normalised. Returns the normal form and
+    /// the number of bytes of `text` that it covers; `None` if the first character is unchanged.
     pub async fn of<S: WeightSource>(
         &mut self,
         tokenizer: &Tokenizer,
@@ -94,7 +94,7 @@ impl Normalizer {
     }
 }
 
-/// The table of normal forms: where its buckets start in the section, and how many there are.
+/// The table of normal forms: the offset of its buckets in the section, and their number.
 #[derive(Clone, Copy)]
 struct Forms {
     at: u64,
@@ -102,7 +102,7 @@ struct Forms {
 }
 
 impl Forms {
-    /// Puts the canonical decomposition of a character into `out`; returns how many characters that is.
+    /// Writes the canonical decomposition of a character to `out` and returns its number of characters.
     async fn decompose<S: WeightSource>(
         self,
         tokenizer: &Tokenizer,
@@ -132,7 +132,7 @@ impl Forms {
         Ok(len)
     }
 
-    /// The combining class of a character and what it decomposes to in one step.
+    /// The combining class of a character, and its decomposition in one step.
     async fn parts<S: WeightSource>(
         self,
         tokenizer: &Tokenizer,
@@ -168,7 +168,7 @@ impl Forms {
         }
     }
 
-    /// Composes characters that are decomposed and in order; returns how many are left of them.
+    /// Composes decomposed and ordered characters in place and returns their number.
     async fn compose<S: WeightSource>(
         self,
         tokenizer: &Tokenizer,
@@ -179,7 +179,7 @@ impl Forms {
         for place in 0..marks.len() {
             let mark = marks[place];
             if let Some(starter) = starter {
-                // One of the same class, or a starter, keeps it from its starter.
+                // A mark of the same class, or a starter, separates it from its starter.
                 let is_free = starter + 1 == len || marks[len - 1].class < mark.class;
                 let starter: &mut Mark = &mut marks[starter];
                 if is_free && let Some(c) = self.pair(tokenizer, reader, starter.c, mark.c).await? {
@@ -196,7 +196,7 @@ impl Forms {
         Ok(len)
     }
 
-    /// What two characters compose to.
+    /// The composition of two characters.
     async fn pair<S: WeightSource>(
         self,
         tokenizer: &Tokenizer,
@@ -224,7 +224,7 @@ impl Forms {
     }
 }
 
-/// Canonical order: marks between starters by their classes, those of one class as they were.
+/// Puts marks between starters into canonical order: a stable sort by class.
 fn order(marks: &mut [Mark]) {
     for end in 1..marks.len() {
         for place in (1..=end).rev() {
@@ -236,7 +236,7 @@ fn order(marks: &mut [Mark]) {
     }
 }
 
-/// The character of a number in the table.
+/// The character with this number in the table.
 fn character(field: &'static str, value: u32) -> Result<char, FormatError> {
     char::from_u32(value).ok_or(FormatError::Unknown { field, value })
 }

@@ -1,37 +1,38 @@
-//! Where text is cut into words before any merge: the patterns of GPT-2, Llama 3 and Qwen 2, one character at a time.
+//! The split of text into words before any merge: the patterns of GPT-2, Llama 3 and Qwen 2 as state machines over
+//! characters.
 //!
-//! What the patterns are is in `docs/format.md`; each state below is a place in their alternatives, tried in order.
+//! `docs/format.md` lists the patterns. Each state is a position in their alternatives, tried in order.
 
 use super::layout::PreTokenizer;
 use super::unicode::{Class, class};
 
-/// A word being looked for: characters go in until its end is known.
+/// The search for the end of a word. Characters go in until the end is known.
 pub(super) struct Scan {
     pre_tokenizer: PreTokenizer,
     state: State,
     /// Bytes of the characters so far.
     len: usize,
-    /// Where the last of them starts.
+    /// The start of the last character, in bytes.
     last: usize,
-    /// Where the last line break ends; 0 without one.
+    /// The end of the last line break, in bytes; 0 without one.
     line_end: usize,
 }
 
 #[derive(Clone, Copy)]
 enum State {
     Start,
-    /// One character that may belong to the letters after it: a space, other white space, or anything else.
+    /// One character that may belong to the following letters: a space, other white space, or anything else.
     Blank,
     Space,
     Other,
-    /// An apostrophe, and perhaps the first of the two letters of 're, 've and 'll.
+    /// An apostrophe, possibly with the first of the two letters of 're, 've and 'll.
     Apostrophe,
     Contraction(char),
     Letters,
-    /// So many numerals, 255 at most.
+    /// This number of numerals, at most 255.
     Numerals(u8),
     Others,
-    /// Line breaks after those.
+    /// Line breaks after other characters.
     LineBreaks,
     Spaces,
 }
@@ -41,11 +42,11 @@ impl Scan {
         Self { pre_tokenizer, state: State::Start, len: 0, last: 0, line_end: 0 }
     }
 
-    /// Takes the next character, or the text's end. Gives the word's length in bytes once that is known: at the text's
-    /// end at the latest, and not 0 after a character.
+    /// Takes the next character, or `None` at the end of the text. Returns the word's length in bytes once it is known:
+    /// at the end of the text at the latest, and not 0 after a character.
     pub fn push(&mut self, c: Option<char>) -> Option<usize> {
         let class = match (c.map_or(Class::End, class), self.state) {
-            // Where numerals are split off first, the pattern does not see them.
+            // If numerals are split off first, the pattern does not see them.
             (Class::Numeral, State::Start | State::Numerals(_)) => Class::Numeral,
             (Class::Numeral, _)
                 if matches!(self.pre_tokenizer, PreTokenizer::DigitsGpt2 | PreTokenizer::NumbersGpt2) =>
@@ -68,7 +69,7 @@ impl Scan {
         }
     }
 
-    /// The state after a character that belongs to the word, or else the word's length.
+    /// The state after a character that belongs to the word, or the word's length.
     fn step(&self, state: State, c: Option<char>, class: Class) -> Result<State, usize> {
         let gpt2 =
             matches!(self.pre_tokenizer, PreTokenizer::Gpt2 | PreTokenizer::DigitsGpt2 | PreTokenizer::NumbersGpt2);
@@ -95,7 +96,7 @@ impl Scan {
             },
             (State::Contraction(first), _) => match (first, c.map(cased)) {
                 ('r' | 'v', Some('e')) | ('l', Some('l')) => Err(self.len + 1),
-                // The letter after the apostrophe starts a word of its own.
+                // The letter after the apostrophe starts a new word.
                 _ if gpt2 => Err(self.last),
                 _ => self.step(State::Letters, c, class),
             },
@@ -116,7 +117,7 @@ impl Scan {
             (State::Others | State::LineBreaks, Class::LineBreak) if !gpt2 => Ok(State::LineBreaks),
             (State::Spaces, Class::Space | Class::LineBreak) => Ok(State::Spaces),
             (State::Spaces, _) if !gpt2 && self.line_end > 0 => Err(self.line_end),
-            // The last one is left to what follows.
+            // The last space belongs to the following word.
             (State::Spaces, class) if class != Class::End && self.last > 0 => Err(self.last),
             (
                 State::Start | State::Letters | State::Numerals(_) | State::Others | State::LineBreaks | State::Spaces,
@@ -126,7 +127,7 @@ impl Scan {
     }
 }
 
-/// A letter without its case, as far as it matters here.
+/// A letter in lower case, as far as the patterns need it.
 fn folded(c: char) -> char {
     if c == '\u{17f}' { 's' } else { c.to_ascii_lowercase() }
 }
@@ -155,7 +156,7 @@ mod tests {
         words
     }
 
-    /// The patterns' own expressions, which are applied one after the other.
+    /// The regular expressions of the patterns, applied in sequence.
     fn expressions(pre_tokenizer: PreTokenizer) -> Vec<Regex> {
         let qwen2 = LLAMA3.replace("{1,3}", "");
         let patterns = match pre_tokenizer {
@@ -180,7 +181,7 @@ mod tests {
         }
     }
 
-    /// All texts of up to four characters that the patterns tell apart.
+    /// Tests all texts of up to four characters that the patterns distinguish.
     #[test]
     fn every_short_text() {
         let alphabet = ['\'', ' ', '\u{a0}', '\n', 's', 'R', 'e', 'l', '\u{17f}', '7', '!', '\u{301}'];

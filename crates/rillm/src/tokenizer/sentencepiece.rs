@@ -1,4 +1,4 @@
-//! Words of characters: byte-pair encoding as sentencepiece has it.
+//! Byte-pair encoding of characters, as in sentencepiece.
 
 use super::bpe::{Merges, Symbol, WORD_LEN};
 use super::encode::Words;
@@ -8,7 +8,7 @@ use crate::source::SectorReader;
 use crate::source::WeightSource;
 
 impl Words<'_> {
-    /// Takes a word out of `piece`, which is not empty, and merges it.
+    /// Consumes a word of `piece`, which is not empty, and merges it.
     pub(super) async fn next_sentence_piece<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -18,7 +18,7 @@ impl Words<'_> {
         let start = self.piece;
         let mut len = 0;
         let mut before = None;
-        // All characters first, then all pairs: characters of one script lie in one sector.
+        // Look up all characters first, then all pairs: the characters of one script are in one sector.
         while let Some(c) = self.piece.peek() {
             if before.is_some_and(|before| starts_word(header.word_start, before, c)) {
                 break;
@@ -52,7 +52,7 @@ impl Words<'_> {
         Ok(())
     }
 
-    /// A character without a token, in bytes. Byte tokens take part in no merge.
+    /// Spells a character without a token in byte tokens, which take part in no merge.
     async fn spell<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -69,7 +69,7 @@ impl Words<'_> {
     }
 }
 
-/// Whether a word starts at `c`, which `before` stands before.
+/// Whether a word starts at `c`, which follows `before`.
 fn starts_word(word_start: WordStart, before: char, c: char) -> bool {
     c == SPACE_MARK
         && match word_start {

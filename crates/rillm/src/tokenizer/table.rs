@@ -1,4 +1,4 @@
-//! Lookups in the tables of the section.
+//! Lookups in the tables of the tokenizer section.
 
 use super::Tokenizer;
 use super::bpe::Merges;
@@ -10,11 +10,11 @@ use crate::format::u32_at;
 use crate::source::SectorReader;
 use crate::source::{SECTOR_LEN, WeightSource};
 
-/// The longest entry.
+/// Length of the longest entry in bytes.
 const ENTRY_LEN: usize = PairEntry::LEN;
 
 impl Tokenizer {
-    /// The entry of a character with a token of its own.
+    /// The entry of a character with its own token.
     pub(super) async fn char<S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,
@@ -107,7 +107,7 @@ impl Tokenizer {
         Ok(token("token of a byte", u32_at(&bytes, 0), self.header.vocab_size)?)
     }
 
-    /// The entry that `is_it`, in the table that starts at byte `at` of the section.
+    /// The entry that satisfies `is_it`, in the table at byte `at` of the section.
     pub(super) async fn find<S: WeightSource, T: Entry>(
         &self,
         reader: &mut SectorReader<'_, S>,

@@ -1,16 +1,16 @@
-//! The text as the vocabulary spells it.
+//! The text in the vocabulary's spelling.
 
 use super::layout::SPACE_MARK;
 
-/// What is left of a text, seen with U+2581 for every space and perhaps one more before it.
+/// The rest of a text, with U+2581 in place of every space and possibly one more before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
-    /// A U+2581 stands before `rest`.
+    /// Whether a U+2581 stands before `rest`.
     pub prefix: bool,
-    /// The text as it was given.
+    /// The rest of the text as given.
     pub rest: &'a str,
-    /// Bytes of what `rest` starts with that are taken already, where bytes are merged: of a character, or of the
-    /// normal form of several.
+    /// For byte merging: the number of bytes already consumed of the first character of `rest`, or of the normal form
+    /// of several characters.
     pub taken: u8,
 }
 
@@ -21,7 +21,7 @@ impl<'a> Text<'a> {
         !self.prefix && self.rest.is_empty()
     }
 
-    /// The first character as the vocabulary has it.
+    /// The first character in the vocabulary's spelling.
     pub fn peek(&self) -> Option<char> {
         if self.prefix {
             return Some(SPACE_MARK);
@@ -29,12 +29,12 @@ impl<'a> Text<'a> {
         self.rest.chars().next().map(|c| if c == ' ' { SPACE_MARK } else { c })
     }
 
-    /// The first character as it was given, a space of the one that stands before `rest`.
+    /// The first character as given; a space for the prefix before `rest`.
     pub fn first(&self) -> Option<char> {
         if self.prefix { Some(' ') } else { self.rest.chars().next() }
     }
 
-    /// Without the first character.
+    /// The text without its first character.
     pub fn skip(self) -> Self {
         if self.prefix {
             return Self { prefix: false, ..self };
@@ -44,7 +44,7 @@ impl<'a> Text<'a> {
         Self { prefix: false, rest: chars.as_str(), taken: 0 }
     }
 
-    /// What stands before `end`, which is what is left of this text further on.
+    /// The text before `end`, which is a later rest of this text.
     pub fn until(self, end: Self) -> Self {
         let rest = &self.rest[..self.rest.len().saturating_sub(end.rest.len())];
         Self { prefix: self.prefix && !end.prefix, rest, ..self }

@@ -1,9 +1,9 @@
-//! What the engine knows of characters, such that nothing depends on the standard library's version of Unicode.
+//! The engine's Unicode data, so that nothing depends on the Unicode version of the standard library.
 
 #[rustfmt::skip]
 mod tables;
 
-/// What a character is to the patterns that cut text into words.
+/// The class of a character in the patterns that split text into words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// General category L.
@@ -16,7 +16,7 @@ pub(super) enum Class {
     Space,
     /// Anything else.
     Other,
-    /// No character: the text's end.
+    /// The end of the text.
     End,
 }
 
@@ -37,14 +37,14 @@ pub(super) fn class(c: char) -> Class {
     }
 }
 
-/// Whether normalization form C may change a character, or what stands before it because of it: its combining class is
-/// not 0, or it may compose with what stands before it, or it never stands in that form.
+/// Whether normalization form C leaves a character and the text before it unchanged. It may change them if the
+/// character's combining class is not 0, if it may compose with the text before it, or if it never occurs in this form.
 pub(super) fn is_normal_start(c: char) -> bool {
     c < '\u{300}' || find(&tables::NOT_NORMAL, c).is_none()
 }
 
-/// The mark of the range that a character is in. A range is its first character in the upper 21 bits, how many follow
-/// that in the next 10, and a mark in the last one.
+/// The mark of the range that contains a character. A range has its first character in the upper 21 bits, the number of
+/// further characters in the next 10, and a mark in the last bit.
 fn find(ranges: &[u32], c: char) -> Option<bool> {
     let after = ranges.partition_point(|range| range >> 11 <= u32::from(c));
     let range = *ranges.get(after.checked_sub(1)?)?;
@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    /// Ranges of the characters from U+0080 on that have a mark.
+    /// The ranges of the characters from U+0080 on that have a mark.
     fn ranges(mark: impl Fn(char) -> Option<bool>) -> Vec<u32> {
         let mut ranges: Vec<u32> = Vec::new();
         for c in characters().skip(0x80) {
@@ -111,8 +111,7 @@ mod tests {
         ranges
     }
 
-    /// Prints `unicode/tables.rs` anew:
-    /// `cargo test -p rillm print_tables -- --ignored --nocapture | grep -v ^running > …`
+    /// Prints `unicode/tables.rs`: `cargo test -p rillm print_tables -- --ignored --nocapture | grep -v ^running > …`
     #[test]
     #[ignore = "prints a source file"]
     fn print_tables() {

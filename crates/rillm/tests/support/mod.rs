@@ -1,4 +1,4 @@
-//! Random small models in memory, and sources to try them with.
+//! Random small models in memory, and test sources.
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -12,13 +12,13 @@ use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 
-/// More polls than any future of these tests wants.
+/// More polls than any future of these tests needs.
 const POLLS: u32 = 10_000_000;
 
 /// Polls a future until it is ready.
 ///
 /// # Panics
-/// It never will be.
+/// If the future is not ready after [`POLLS`] polls.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     for _ in 0..POLLS {
@@ -54,13 +54,13 @@ fn shape(
     }
 }
 
-/// A few shapes, odd on purpose.
+/// Several deliberately odd shapes.
 pub fn shapes() -> Vec<LlamaConfig> {
     vec![
         shape(3, [48, 172], [6, 3, 8], 1003),
         shape(2, [20, 36], [3, 1, 10], 401),
         shape(1, [100, 65], [2, 1, 96], 512),
-        // Qwen2's biases, Qwen3's norms, and all at once.
+        // Qwen2's biases, Qwen3's norms, and all of them together.
         LlamaConfig {
             attention: AttentionExtras { qkv_bias: true, o_bias: false, qk_norm: false },
             ..shape(2, [40, 52], [4, 2, 10], 401)
@@ -76,7 +76,7 @@ pub fn shapes() -> Vec<LlamaConfig> {
     ]
 }
 
-/// Models of one to six layers whose dimensions are no round numbers.
+/// Models of one to six layers with odd dimensions.
 pub fn config() -> impl Strategy<Value = LlamaConfig> {
     (
         1u32..7,
@@ -122,12 +122,12 @@ pub fn session<'m, S: WeightSource>(
     Session::new(model, source, Memory::internal(memory), options).unwrap()
 }
 
-/// A source that flips a bit of what the `flipped`th read brings, counted from 0, at a byte of the file.
+/// A source that flips a bit of one byte of the file in some of the reads that contain this byte.
 pub struct Flipping<S> {
     pub inner: S,
     pub reads: u64,
     pub flipped: std::ops::Range<u64>,
-    /// Only reads that hold this byte are counted.
+    /// The byte's offset in the file. Only reads that contain it count.
     pub byte: u64,
 }
 
@@ -147,7 +147,7 @@ impl<S: WeightSource> WeightSource for Flipping<S> {
     }
 }
 
-/// A source whose reads take several polls, as those of a card with DMA do.
+/// A source whose reads take several polls, like those of a card with DMA.
 pub struct Late<S> {
     inner: S,
     reads: u64,

@@ -1,48 +1,49 @@
-//! The header of a tokenizer that merges bytes.
+//! The header of a byte-level tokenizer, which merges bytes.
 
 use super::{FIELDS, TABLES_AT, TableHeader};
 use crate::format::FormatError;
 
 const FLAG_PREFIX_SPACE: u32 = 2;
 
-/// In the table of byte tokens, a byte that the vocabulary does not have: it is left out of the text.
+/// In the table of byte tokens, marks a byte without a token: the tokenizer omits it.
 pub const NONE_BYTE: u32 = u32::MAX;
-/// Nodes of the tree of whole words, tokens among them, have numbers below this.
+/// Upper bound of node numbers in the tree of whole words, exclusive. Tokens are nodes, too.
 pub const MAX_WHOLE_NODES: u32 = 1 << 20;
 
-/// How text is cut into words, each of which is merged by itself.
+/// The pattern that splits text into words, each of which is merged separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PreTokenizer {
     /// GPT-2's pattern.
     Gpt2 = 1,
-    /// Every number's character by itself, and GPT-2's pattern in what lies between.
+    /// Each numeral separately, and GPT-2's pattern for the text between.
     DigitsGpt2 = 2,
-    /// Runs of number's characters by themselves, and GPT-2's pattern in what lies between.
+    /// Runs of numerals separately, and GPT-2's pattern for the text between.
     NumbersGpt2 = 3,
-    /// Llama 3's pattern: up to three number's characters make a word.
+    /// Llama 3's pattern: up to three numerals make a word.
     Llama3 = 4,
-    /// Qwen 2's pattern: Llama 3's, but every number's character is a word.
+    /// Qwen 2's pattern: Llama 3's, but each numeral is a word.
     Qwen2 = 5,
 }
 
 impl PreTokenizer {
-    /// All of them.
+    /// All patterns.
     pub const ALL: [Self; 5] = [Self::Gpt2, Self::DigitsGpt2, Self::NumbersGpt2, Self::Llama3, Self::Qwen2];
 }
 
-/// What the header says of byte-pair encoding over the bytes of words.
+/// The header of byte-pair encoding over the bytes of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteLevelHeader {
-    /// How text is cut into words.
+    /// The pattern that splits text into words.
     pub pre_tokenizer: PreTokenizer,
-    /// A space is put before every text between added tokens that starts with none.
+    /// Whether a space is put before every text between added tokens that does not start with one.
     pub prefix_space: bool,
-    /// The merges' table.
+    /// The table of merges.
     pub pairs: TableHeader,
-    /// Words that are one token although no merges lead there (`ignore_merges`): a tree over the tokens that the merges lead to.
+    /// Words that are one token although no merges lead to it (`ignore_merges`): a tree over the tokens that the merges
+    /// produce.
     pub whole: Option<TableHeader>,
-    /// The table of normalization form C, where text is brought into it.
+    /// The table of normalization form C, if the tokenizer normalises text.
     pub normal: Option<TableHeader>,
 }
 
@@ -74,12 +75,12 @@ impl ByteLevelHeader {
         (flags, [self.pre_tokenizer as u32, whole, whole_probes, normal, normal_probes, pairs.buckets, pairs.probes])
     }
 
-    /// Where the buckets of whole words start in the section; the merges' start at [`TABLES_AT`].
+    /// Offset of the whole words' buckets in the section, in bytes. The merges' buckets start at [`TABLES_AT`].
     pub fn whole_at(&self) -> u64 {
         TABLES_AT + self.pairs.byte_len()
     }
 
-    /// Where the buckets of normal forms start in the section.
+    /// Offset of the normal forms' buckets in the section, in bytes.
     pub fn normal_at(&self) -> u64 {
         self.whole_at() + self.whole.map_or(0, TableHeader::byte_len)
     }

@@ -1,36 +1,36 @@
-//! Hash tables whose buckets are sectors: their sizes, their entries, and the hash that finds them.
+//! Hash tables with one sector for each bucket: their sizes, entries and hash function.
 
 use crate::format::{FormatError, in_range, u32_at};
 use crate::source::SECTOR_LEN;
 
 use super::NONE;
 
-/// Buckets that a lookup reads at most.
+/// Maximum number of buckets that a lookup reads.
 pub const MAX_PROBES: u32 = 64;
-/// The largest number of buckets of a table.
+/// Maximum number of buckets of a table.
 pub const MAX_BUCKETS: u32 = 1 << 20;
 
 /// The size of a hash table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableHeader {
-    /// Its buckets, a sector each: 1 to 2^20.
+    /// Number of buckets, a sector each: 1 to 2^20.
     pub buckets: u32,
-    /// How many of them, from an entry's own on, may hold it: 1 to 64.
+    /// Number of consecutive buckets, from an entry's own bucket on, that may hold the entry: 1 to 64.
     pub probes: u32,
 }
 
 impl TableHeader {
-    /// The bucket where the search for `hash` starts.
+    /// The first bucket of the search for `hash`.
     pub fn bucket(self, hash: u32) -> u32 {
         ((u64::from(hash) * u64::from(self.buckets)) >> 32) as u32
     }
 
-    /// Bytes of its buckets.
+    /// Length of the buckets in bytes.
     pub fn byte_len(self) -> u64 {
         u64::from(self.buckets) * SECTOR_LEN as u64
     }
 
-    /// Checks the two numbers of a table, of which the fields' names say what they are.
+    /// Checks the two numbers of a table. `names` are the names of the fields, for errors.
     pub(super) fn parse(names: [&'static str; 2], [buckets, probes]: [u32; 2]) -> Result<Self, FormatError> {
         in_range(names[0], buckets.into(), 1, MAX_BUCKETS.into())?;
         in_range(names[1], probes.into(), 1, MAX_PROBES.into())?;
@@ -38,40 +38,41 @@ impl TableHeader {
     }
 }
 
-/// An entry of a hash table. A bucket is filled from its front; the rest of it is FF.
+/// An entry of a hash table. Entries fill a bucket from its front; the rest of the bucket is FF.
 pub trait Entry: Copy {
-    /// Bytes of an entry.
+    /// Length of an entry in bytes.
     const LEN: usize;
-    /// Entries of a bucket.
+    /// Maximum number of entries in a bucket.
     const PER_BUCKET: usize = SECTOR_LEN / Self::LEN;
 
-    /// Reads an entry. `None` is the end of a bucket that is not full.
+    /// Reads an entry. `None` marks the end of a bucket that is not full.
     fn parse(bytes: &[u8]) -> Option<Self>;
 }
 
-/// A character that has a token of its own.
+/// A character with its own token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CharEntry {
     /// The character.
     pub code_point: u32,
-    /// No merged piece has the character at any place but its first: a word starts here.
+    /// Whether the character starts a word: merged pieces contain it only at their start.
     pub opens: bool,
-    /// No merged piece has the character at any place but its last: a word ends here.
+    /// Whether the character ends a word: merged pieces contain it only at their end.
     pub closes: bool,
     /// The character's token.
     pub id: u32,
 }
 
 impl CharEntry {
-    /// Bytes of an entry.
+    /// Length of an entry in bytes.
     pub const LEN: usize = 8;
 
-    /// The hash of a character's neighbourhood. Characters of one script lie in one bucket, which a word then reads once.
+    /// The hash of a character's neighbourhood. The characters of one script are in one bucket, which a word then reads
+    /// only once.
     pub fn hash(code_point: u32) -> u32 {
         hash(code_point >> 5, 0)
     }
 
-    /// The bytes that are read back.
+    /// The inverse of `parse`.
     pub fn emit(&self) -> [u8; Self::LEN] {
         let first = self.code_point | u32::from(self.opens) << 30 | u32::from(self.closes) << 31;
         (u64::from(first) | u64::from(self.id) << 32).to_le_bytes()
@@ -92,21 +93,21 @@ impl Entry for CharEntry {
     }
 }
 
-/// A merge: two tokens that become one.
+/// A merge of two tokens into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairEntry {
     /// The left token, below 2^20.
     pub left: u32,
     /// The right token, below 2^20.
     pub right: u32,
-    /// When it is done: the lowest rank first. Below 2^24 − 1.
+    /// The priority of the merge: the lowest rank comes first. Below 2^24 − 1.
     pub rank: u32,
-    /// The token that the two become.
+    /// The resulting token.
     pub merged: u32,
 }
 
 impl PairEntry {
-    /// Bytes of an entry.
+    /// Length of an entry in bytes.
     pub const LEN: usize = 12;
 
     /// The hash of a pair of tokens.
@@ -114,7 +115,7 @@ impl PairEntry {
         hash(left, right)
     }
 
-    /// The bytes that are read back.
+    /// The inverse of `parse`.
     pub fn emit(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         let words = [self.left | (self.rank & 0xfff) << 20, self.right | (self.rank >> 12) << 20, self.merged];
@@ -139,46 +140,46 @@ impl Entry for PairEntry {
     }
 }
 
-/// What normalization form C does with a character, or with two that follow each other.
+/// A rule of normalization form C, for a character or for two adjacent characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormalizerEntry {
-    /// A character that decomposes, or whose combining class is not 0.
+    /// A character with a decomposition or a non-zero combining class.
     Char {
         /// The character.
         code_point: u32,
-        /// Its canonical combining class.
+        /// The character's canonical combining class.
         class: u8,
-        /// The one or two characters of its canonical decomposition, which may decompose further; 0 where there is none.
+        /// The one or two characters of the canonical decomposition, which may decompose further; 0 for none.
         parts: [u32; 2],
     },
-    /// Two characters that compose.
+    /// Two characters with a composition.
     Pair {
-        /// The first, a starter.
+        /// The first character, a starter.
         first: u32,
-        /// The second.
+        /// The second character.
         second: u32,
-        /// What they make up.
+        /// The composed character.
         composed: u32,
     },
 }
 
 impl NormalizerEntry {
-    /// Bytes of an entry.
+    /// Length of an entry in bytes.
     pub const LEN: usize = 12;
     const CHAR: u32 = 1 << 31;
     const CODE_POINT: u32 = 0x1f_ffff;
 
-    /// The hash of a character, such that neighbours lie in one bucket.
+    /// The hash of a character. Neighbouring characters are in one bucket.
     pub fn char_hash(code_point: u32) -> u32 {
         hash(code_point >> 4, NONE)
     }
 
-    /// The hash of two characters, such that the pairs of a mark and neighbours lie in one bucket.
+    /// The hash of two characters. The pairs of a mark with neighbouring characters are in one bucket.
     pub fn pair_hash(first: u32, second: u32) -> u32 {
         hash(first >> 4, second)
     }
 
-    /// The entry's own hash.
+    /// The hash of this entry.
     pub fn hash(&self) -> u32 {
         match *self {
             Self::Char { code_point, .. } => Self::char_hash(code_point),
@@ -186,7 +187,7 @@ impl NormalizerEntry {
         }
     }
 
-    /// The bytes that are read back.
+    /// The inverse of `parse`.
     pub fn emit(&self) -> [u8; Self::LEN] {
         let words = match *self {
             Self::Char { code_point, class, parts } => {
@@ -218,7 +219,7 @@ impl Entry for NormalizerEntry {
     }
 }
 
-/// Spreads the numbers of a key over 32 bits. Arithmetic modulo 2^32.
+/// Hashes the numbers of a key to 32 bits. Arithmetic modulo 2^32.
 pub(super) fn hash(first: u32, second: u32) -> u32 {
     let mut bits = first.wrapping_mul(0x9e37_79b1) ^ second.wrapping_mul(0x7feb_352d);
     bits ^= bits >> 15;

@@ -1,6 +1,6 @@
-//! The tokenizer section's bytes: the header's sector, the entries of the tables, and the hash that finds them.
+//! The layout of the tokenizer section: the header's sector, the entries of the tables, and their hash.
 //!
-//! The engine reads and the converter writes through this module, and `docs/format.md` says the same in words.
+//! The engine reads and the converter writes through this module. The format specification describes the layout.
 
 mod byte_level;
 mod entries;
@@ -22,75 +22,76 @@ const NONE: u32 = u32::MAX;
 
 /// U+2581, which stands for a space in the vocabulary's pieces.
 pub const SPACE_MARK: char = '\u{2581}';
-/// Tokens have numbers below this.
+/// Upper bound of token numbers, exclusive.
 pub const MAX_TOKENS: u32 = 1 << 20;
-/// Merges have ranks below this.
+/// Upper bound of merge ranks, exclusive.
 pub const MAX_RANKS: u32 = (1 << 24) - 1;
 /// Bytes of a [`TokenizerHeader`].
 pub const HEADER_LEN: usize = 128;
-/// Where the table of byte tokens starts in a section of kinds 1 and 2: 256 numbers of 4 bytes.
+/// Offset of the table of byte tokens in a section of kinds 1 and 2, in bytes: 256 numbers of 4 bytes.
 pub const BYTES_AT: u64 = SECTOR_LEN as u64;
-/// Where the buckets start in a section of kinds 1 and 2.
+/// Offset of the buckets in a section of kinds 1 and 2, in bytes.
 pub const TABLES_AT: u64 = BYTES_AT + 4 * 256;
 /// Bytes before the text of an added token.
 pub const ADDED_HEAD_LEN: usize = 6;
 
-/// Bit 0 of the flags: decoded text loses the space that it starts with. The others are the kind's own.
+/// Bit 0 of the flags: the first space of decoded text is removed. The other bits depend on the kind.
 const FLAG_STRIP_SPACE: u32 = 1;
 /// Bit 1 of an added token's pass.
 const MARK: u8 = 2;
-/// Numbers of the header that each kind of tokenizer has for itself.
+/// Number of header fields that depend on the kind.
 const FIELDS: usize = 7;
-/// Where they stand, in numbers of 4 bytes.
+/// Position of these fields, in numbers of 4 bytes.
 const FIELDS_AT: usize = 4;
 
-/// Which of the two passes looks for an added token.
+/// The pass that searches for an added token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddedPass {
-    /// The first, in the text as it was given.
+    /// The first pass, over the text as given.
     Raw,
-    /// The second, in what the first left between its finds.
+    /// The second pass, over the text between the first pass's tokens.
     Normalized,
 }
 
-/// How a tokenizer makes tokens of the text between added tokens.
+/// The algorithm of a tokenizer for the text between added tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Byte-pair encoding over characters, with byte tokens for what has no piece: sentencepiece BPE.
+    /// Byte-pair encoding over characters, with byte tokens for characters without a piece: sentencepiece BPE.
     SentencePiece(SentencePieceHeader),
     /// Byte-pair encoding over the bytes of words: GPT-2's byte-level BPE.
     ByteLevel(ByteLevelHeader),
-    /// The longest pieces of words: BERT's WordPiece.
+    /// The longest matching pieces of words: BERT's WordPiece.
     WordPiece(WordPieceHeader),
 }
 
-/// The start of the section; the rest of its first sector is zero.
+/// The header of the section; the rest of its sector is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenizerHeader {
-    /// Tokens in the vocabulary, the file's: 1 to 2^20.
+    /// Number of tokens in the vocabulary, as in the file's header: 1 to 2^20.
     pub vocab_size: u32,
-    /// The token put before every text.
+    /// The start-of-text token, if the tokenizer puts one before every text.
     pub bos: Option<u32>,
-    /// Decoded text loses the space that it starts with.
+    /// Whether the first space of decoded text is removed.
     pub strip_space: bool,
-    /// What becomes of the text, and the tables for that.
+    /// The algorithm, with its tables.
     pub kind: Kind,
-    /// Added tokens.
+    /// Number of added tokens.
     pub added_count: u32,
-    /// Their bytes.
+    /// Length of the added tokens in bytes.
     pub added_len: u32,
-    /// Bytes that texts of the first pass start with, one bit each: byte *b* is bit *b* mod 8 of number *b* / 8.
+    /// The first bytes of the added tokens of the first pass, one bit each: byte *b* is bit *b* mod 8 of number *b* /
+    /// 8.
     pub raw_starts: [u8; 32],
-    /// The same for the second pass, after the U+2581 that the texts start with where marks are escaped
-    /// ([`SentencePieceHeader::escaped_marks`]); the space's bit then stands for texts of nothing else.
+    /// The same for the second pass. If marks are escaped ([`SentencePieceHeader::escaped_marks`]), the bits stand for
+    /// the bytes after the leading U+2581, and the space's bit stands for texts of U+2581 alone.
     pub normalized_starts: [u8; 32],
 }
 
 impl TokenizerHeader {
-    /// Checks and reads the start of the section.
+    /// Checks and reads the header.
     ///
     /// # Errors
-    /// [`FormatError`] names the first field that is not as version 1 has it.
+    /// A [`FormatError`] that names the first invalid field.
     pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Self, FormatError> {
         let field = |index: usize| u32_at(bytes, 4 * index);
         let flags = field(1) & !FLAG_STRIP_SPACE;
@@ -116,7 +117,7 @@ impl TokenizerHeader {
         Ok(header)
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         let (kind, (flags, fields)) = match &self.kind {
@@ -135,7 +136,7 @@ impl TokenizerHeader {
         bytes
     }
 
-    /// Where the added tokens start in the section: after the tables of the kind.
+    /// Offset of the added tokens in the section, in bytes: after the tables of the kind.
     pub fn added_at(&self) -> u64 {
         match &self.kind {
             Kind::SentencePiece(header) => header.tables_end(),
@@ -144,12 +145,12 @@ impl TokenizerHeader {
         }
     }
 
-    /// Bytes of the section.
+    /// Length of the section in bytes.
     pub fn byte_len(&self) -> u64 {
         self.added_at() + u64::from(self.added_len)
     }
 
-    /// Where a space is put before text.
+    /// The rule for the space before a text.
     pub fn prefix(&self) -> PrefixSpace {
         match &self.kind {
             Kind::SentencePiece(header) => header.prefix,
@@ -158,35 +159,35 @@ impl TokenizerHeader {
         }
     }
 
-    /// Spaces count as [`SPACE_MARK`] in the text and in the vocabulary's pieces.
+    /// Whether [`SPACE_MARK`] stands for a space in the text and in the vocabulary's pieces.
     pub fn marks_spaces(&self) -> bool {
         matches!(self.kind, Kind::SentencePiece(_))
     }
 
-    /// The second pass sees U+2581 in place of spaces.
+    /// Whether the second pass sees U+2581 in place of spaces.
     pub fn escaped_marks(&self) -> bool {
         matches!(self.kind, Kind::SentencePiece(SentencePieceHeader { escaped_marks: true, .. }))
     }
 }
 
-/// What stands before an added token's text.
+/// The header of an added token, before its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddedHead {
-    /// The token.
+    /// The token's number.
     pub id: u32,
-    /// The pass that looks for it.
+    /// The pass that searches for the token.
     pub pass: AddedPass,
-    /// It is a mark such as `<s>`, a special token, which is text like any other where marks are not looked for.
+    /// Whether the token is a mark such as `<s>`, a special token. In plain text, a mark is ordinary text.
     pub mark: bool,
-    /// Bytes of the text that it is found by: 1 to 255.
+    /// Length of the token's text in bytes: 1 to 255.
     pub len: u8,
 }
 
 impl AddedHead {
-    /// Checks and reads an added token's head.
+    /// Checks and reads an added token's header.
     ///
     /// # Errors
-    /// [`FormatError`]: no such pass, an empty text, a token outside the vocabulary.
+    /// A [`FormatError`] for an unknown pass, an empty text, or a token outside the vocabulary.
     pub fn parse(bytes: &[u8; ADDED_HEAD_LEN], vocab_size: u32) -> Result<Self, FormatError> {
         Ok(Self {
             id: token("added token", u32_at(bytes, 0), vocab_size)?,
@@ -202,19 +203,19 @@ impl AddedHead {
         })
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(&self) -> [u8; ADDED_HEAD_LEN] {
         let [a, b, c, d] = self.id.to_le_bytes();
         [a, b, c, d, self.pass as u8 | if self.mark { MARK } else { 0 }, self.len]
     }
 }
 
-/// `id` if the vocabulary has it.
+/// Returns `id` if it is in the vocabulary.
 pub(super) fn token(field: &'static str, id: u32, vocab_size: u32) -> Result<u32, FormatError> {
     in_range(field, id.into(), 0, u64::from(vocab_size) - 1).map(|id| id as u32)
 }
 
-/// `id` if the vocabulary has it, or none.
+/// Returns `id`, if it is in the vocabulary, or none.
 fn optional_token(field: &'static str, id: u32, vocab_size: u32) -> Result<Option<u32>, FormatError> {
     if id == NONE { Ok(None) } else { token(field, id, vocab_size).map(Some) }
 }

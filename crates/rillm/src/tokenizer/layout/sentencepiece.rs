@@ -1,51 +1,52 @@
-//! The header of a tokenizer that merges characters.
+//! The header of a sentencepiece tokenizer, which merges characters.
 
 use super::{FIELDS, NONE, TABLES_AT, TableHeader, optional_token};
 use crate::format::FormatError;
 
 const FLAG_ESCAPED_MARKS: u32 = 2;
 
-/// Where a space is put before text that has none.
+/// The rule for the space before a text without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PrefixSpace {
-    /// Nowhere.
+    /// No space is added.
     Never = 0,
-    /// At the start and after every added token that is not `normalized`, whatever follows; `normalized` added tokens
-    /// are looked for after that. The `Prepend` normalizer.
+    /// At the start and after every added token that is not `normalized`, whatever follows; the search for `normalized`
+    /// added tokens comes afterwards. The `Prepend` normalizer.
     Prepend = 1,
-    /// At the start and after every added token, where no space follows. The `Metaspace` pre-tokenizer's `always`.
+    /// At the start and after every added token, if no space follows. The `always` of the `Metaspace` pre-tokenizer.
     Always = 2,
-    /// At the start, where no space follows. The `Metaspace` pre-tokenizer's `first`.
+    /// At the start, if no space follows. The `first` of the `Metaspace` pre-tokenizer.
     First = 3,
 }
 
-/// Where text is cut into words before any merge.
+/// The rule that splits text into words before any merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum WordStart {
-    /// At no space: pieces may have one inside.
+    /// No split at spaces: pieces may contain a space.
     Nowhere = 0,
-    /// At a space after something else. No piece goes across, so that nothing changes by it.
+    /// A split at each space that follows another character. No piece spans such a place, so the split does not change
+    /// the tokens.
     SpaceRun = 1,
-    /// At every space, because the model's tokenizer does so.
+    /// A split at every space, as in the model's own tokenizer.
     Space = 2,
 }
 
-/// What the header says of byte-pair encoding over characters.
+/// The header of byte-pair encoding over characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentencePieceHeader {
     /// The token of [`SPACE_MARK`](super::SPACE_MARK).
     pub space: Option<u32>,
-    /// Where a space is put before text.
+    /// The rule for the space before a text.
     pub prefix: PrefixSpace,
-    /// Where words start.
+    /// The rule that splits text into words.
     pub word_start: WordStart,
-    /// The second pass sees U+2581 in place of spaces (the tokens' texts have it, too).
+    /// Whether the second pass sees U+2581 in place of spaces. The tokens' texts then contain U+2581, too.
     pub escaped_marks: bool,
-    /// The characters' table.
+    /// The table of characters.
     pub chars: TableHeader,
-    /// The merges' table.
+    /// The table of merges.
     pub pairs: TableHeader,
 }
 
@@ -88,7 +89,7 @@ impl SentencePieceHeader {
         (flags, [space, prefix, word_start, chars.buckets, chars.probes, pairs.buckets, pairs.probes])
     }
 
-    /// Where the merges' buckets start in the section; the characters' start at [`TABLES_AT`].
+    /// Offset of the merges' buckets in the section, in bytes. The characters' buckets start at [`TABLES_AT`].
     pub fn pairs_at(&self) -> u64 {
         TABLES_AT + self.chars.byte_len()
     }

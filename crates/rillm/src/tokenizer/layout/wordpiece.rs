@@ -1,45 +1,45 @@
-//! The header of a tokenizer that cuts words into pieces, what becomes of each character, and the pieces' buckets.
+//! The header of a WordPiece tokenizer, which splits words into pieces; its character records and the pieces' buckets.
 
 use super::entries::hash;
 use super::{FIELDS, TableHeader, token};
 use crate::format::{FormatError, in_range};
 use crate::source::SECTOR_LEN;
 
-/// Characters of the longest word that a file may ask to be cut into pieces.
+/// Upper limit of [`WordPieceHeader::max_chars`].
 pub const MAX_WORD_CHARS: u32 = 256;
-/// Bytes of the longest piece's text.
+/// Maximum length of a piece's text in bytes.
 pub const MAX_PIECE_LEN: u32 = 254;
-/// Characters of a block, which is a sector of [`CharRecord`]s.
+/// Number of characters in a block, which is a sector of [`CharRecord`]s.
 pub const BLOCK_CHARS: u32 = (SECTOR_LEN / CharRecord::LEN) as u32;
-/// Entries of the index of blocks: one for each [`BLOCK_CHARS`] characters of Unicode.
+/// Number of entries in the index of blocks: one for each [`BLOCK_CHARS`] characters of Unicode.
 pub const INDEX_ENTRIES: u32 = 0x11_0000 / BLOCK_CHARS;
-/// Where the index starts in the section: numbers of 2 bytes.
+/// Offset of the index in the section, in bytes. An entry has 2 bytes.
 pub const INDEX_AT: u64 = SECTOR_LEN as u64;
-/// Where the blocks start in the section.
+/// Offset of the blocks in the section, in bytes.
 pub const BLOCKS_AT: u64 = INDEX_AT + 2 * INDEX_ENTRIES as u64;
-/// Records of the longest spelling of a character.
+/// Maximum number of records in the spelling of a character.
 pub const MAX_SPELLING: usize = 3;
-/// Bytes at the start of a bucket, its [`BucketHead`].
+/// Bytes of a [`BucketHead`], at the start of a bucket.
 pub const BUCKET_HEAD_LEN: usize = 2;
-/// Bytes of entries that a bucket has room for.
+/// Maximum bytes of entries in a bucket.
 pub const BUCKET_ROOM: usize = SECTOR_LEN - BUCKET_HEAD_LEN;
 /// Bytes before a piece's text.
 pub const PIECE_HEAD_LEN: usize = 4;
 
-/// What the header says of WordPiece.
+/// The header of WordPiece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WordPieceHeader {
-    /// The token of a word that can't be cut into pieces.
+    /// The token of a word that cannot be split into pieces.
     pub unk: u32,
-    /// Characters of the longest word that is cut into pieces: 1 to [`MAX_WORD_CHARS`].
+    /// Maximum length of a word that is split into pieces, in characters: 1 to [`MAX_WORD_CHARS`].
     pub max_chars: u32,
-    /// Characters of the longest piece: 1 to [`MAX_PIECE_LEN`].
+    /// Length of the longest piece in characters: 1 to [`MAX_PIECE_LEN`].
     pub longest_piece: u32,
-    /// The pieces' table.
+    /// The table of pieces.
     pub pieces: TableHeader,
-    /// Blocks of characters: 1 to [`INDEX_ENTRIES`].
+    /// Number of blocks of characters: 1 to [`INDEX_ENTRIES`].
     pub blocks: u32,
-    /// Records of characters that become several: 0 to 2^16.
+    /// Number of records in the spellings of characters: 0 to 2^16.
     pub spellings: u32,
 }
 
@@ -64,12 +64,12 @@ impl WordPieceHeader {
         (0, [self.unk, self.max_chars, self.longest_piece, buckets, probes, self.blocks, self.spellings])
     }
 
-    /// Where the pieces' buckets start in the section.
+    /// Offset of the pieces' buckets in the section, in bytes.
     pub fn pieces_at(&self) -> u64 {
         BLOCKS_AT + u64::from(self.blocks) * SECTOR_LEN as u64
     }
 
-    /// Where the records of spellings start in the section.
+    /// Offset of the spellings' records in the section, in bytes.
     pub fn spellings_at(&self) -> u64 {
         self.pieces_at() + self.pieces.byte_len()
     }
@@ -79,7 +79,7 @@ impl WordPieceHeader {
     }
 }
 
-/// What becomes of a character.
+/// The tokenizer's treatment of a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CharKind {
@@ -87,37 +87,39 @@ pub enum CharKind {
     Letter = 0,
     /// A word by itself.
     Punctuation = 1,
-    /// Between words.
+    /// A separator of words.
     Space = 2,
     /// A letter with a space before and after it.
     Ideograph = 3,
-    /// Nothing, as if it had not been there.
+    /// Removed.
     Dropped = 4,
-    /// Nothing, but combining marks are not put in order across it.
+    /// Removed, but combining marks are not reordered across it.
     Barrier = 5,
-    /// Several characters: [`CharRecord::value`] is the place of the first of [`CharRecord::class`] records.
+    /// Replaced by several characters: [`CharRecord::value`] is the index of the first of [`CharRecord::class`]
+    /// records.
     Spelled = 6,
     /// The two or three letters of a Hangul syllable.
     Hangul = 7,
 }
 
-/// What the tokenizer makes of a character.
+/// The record of a character: the tokenizer's treatment of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CharRecord(u32);
 
 impl CharRecord {
-    /// Bytes of a record.
+    /// Length of a record in bytes.
     pub const LEN: usize = 4;
-    /// A letter that stays as it is.
+    /// An unchanged letter.
     pub const SAME: Self = Self(0);
 
-    /// A record. `class` is the canonical combining class by which letters are put in order, or the length of a
-    /// spelling; `value`, below 2^21, is what the character becomes, 0 for itself, or where its spelling starts.
+    /// Creates a record. `class` is the canonical combining class, by which letters are ordered, or the length of a
+    /// spelling. `value`, below 2^21, is the resulting character, 0 for the character itself, or the index of its
+    /// spelling.
     pub const fn new(kind: CharKind, class: u8, value: u32) -> Self {
         Self(value & 0x1f_ffff | (kind as u32) << 21 | (class as u32) << 24)
     }
 
-    /// What becomes of the character.
+    /// The treatment of the character.
     pub fn kind(self) -> CharKind {
         match self.0 >> 21 & 7 {
             0 => CharKind::Letter,
@@ -136,83 +138,83 @@ impl CharRecord {
         (self.0 >> 24) as u8
     }
 
-    /// What the character becomes, 0 for itself, or where its spelling starts.
+    /// The resulting character, 0 for the character itself, or the index of its spelling.
     pub fn value(self) -> u32 {
         self.0 & 0x1f_ffff
     }
 
-    /// Reads a record: any four bytes are one.
+    /// Reads a record. Any four bytes are valid.
     pub fn parse(bytes: [u8; Self::LEN]) -> Self {
         Self(u32::from_le_bytes(bytes))
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(self) -> [u8; Self::LEN] {
         self.0.to_le_bytes()
     }
 }
 
-/// The start of a bucket: how much of it is used.
+/// The header of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketHead {
-    /// Bytes of its entries: 0 to [`BUCKET_ROOM`].
+    /// Length of the bucket's entries in bytes: 0 to [`BUCKET_ROOM`].
     pub used: u16,
-    /// Some entry had no room here and lies in a bucket after this one.
+    /// Whether an entry did not fit and is in a later bucket.
     pub overflows: bool,
 }
 
 impl BucketHead {
-    /// Checks and reads a bucket's start.
+    /// Checks and reads a bucket's header.
     ///
     /// # Errors
-    /// [`FormatError`]: more entries than a bucket has room for.
+    /// A [`FormatError`] if the entries exceed the bucket.
     pub fn parse(bytes: [u8; BUCKET_HEAD_LEN]) -> Result<Self, FormatError> {
         let number = u16::from_le_bytes(bytes);
         let used = in_range("bytes of a bucket", (number & 0x7fff).into(), 0, BUCKET_ROOM as u64)? as u16;
         Ok(Self { used, overflows: number & 0x8000 != 0 })
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(self) -> [u8; BUCKET_HEAD_LEN] {
         (self.used | u16::from(self.overflows) << 15).to_le_bytes()
     }
 }
 
-/// What stands before a piece's text.
+/// The header of a piece, before its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PieceHead {
-    /// The token: below 2^20.
+    /// The token's number: below 2^20.
     pub id: u32,
-    /// The piece goes on with a word, rather than starting one.
+    /// Whether the piece continues a word rather than starts one.
     pub continues: bool,
-    /// Bytes of the text, which is UTF-8: 1 to [`MAX_PIECE_LEN`].
+    /// Length of the UTF-8 text in bytes: 1 to [`MAX_PIECE_LEN`].
     pub len: u8,
 }
 
 impl PieceHead {
-    /// Reads a piece's head: any four bytes are one.
+    /// Reads a piece's header. Any four bytes are valid.
     pub fn parse(bytes: [u8; PIECE_HEAD_LEN]) -> Self {
         let number = u32::from_le_bytes(bytes);
         Self { id: number & 0xf_ffff, continues: number & 1 << 20 != 0, len: (number >> 24) as u8 }
     }
 
-    /// The bytes that [`parse`](Self::parse) reads back.
+    /// The inverse of [`parse`](Self::parse).
     pub fn emit(self) -> [u8; PIECE_HEAD_LEN] {
         (self.id | u32::from(self.continues) << 20 | u32::from(self.len) << 24).to_le_bytes()
     }
 }
 
-/// The hash of a piece, one character after the other. That of no character is [`first`](Self::first).
+/// An incremental hash of a piece, one character at a time. [`first`](Self::first) starts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PieceHash(pub u32);
 
 impl PieceHash {
-    /// Before the first character of a piece.
+    /// The hash before the first character of a piece.
     pub fn first(continues: bool) -> Self {
         Self(continues.into())
     }
 
-    /// After the next character.
+    /// The hash after the next character.
     #[must_use]
     pub fn then(self, c: char) -> Self {
         Self(hash(self.0, c.into()))

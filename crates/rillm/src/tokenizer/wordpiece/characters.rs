@@ -1,4 +1,4 @@
-//! A text as the vocabulary spells it: one character after the other, with what the file makes of each.
+//! The text in the vocabulary's spelling, one character at a time, by the character records of the file.
 
 use super::Tables;
 use crate::error::Error;
@@ -11,26 +11,26 @@ use crate::tokenizer::text::Text;
 const HANGUL: u32 = 0xac00;
 const HANGUL_LEADING: u32 = 0x1100;
 const HANGUL_VOWEL: u32 = 0x1161;
-/// One before the first, which stands for none.
+/// One before the first trailing letter; it stands for no letter.
 const HANGUL_TRAILING: u32 = 0x11a7;
 const HANGUL_VOWELS: u32 = 21;
 const HANGUL_TRAILINGS: u32 = 28;
 const HANGUL_SYLLABLES: u32 = 19 * HANGUL_VOWELS * HANGUL_TRAILINGS;
 
-/// A character of the text as the vocabulary spells it.
+/// A character of the text in the vocabulary's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// A part of a word, with its canonical combining class.
     Letter(char, u8),
     /// A word by itself.
     Punctuation(char),
-    /// Between words.
+    /// A separator of words.
     Space(char),
-    /// Letters are not put in order across this place.
+    /// A place across which letters are not reordered.
     Barrier,
 }
 
-/// What a character becomes.
+/// The result of a character.
 struct Units {
     units: [Unit; MAX_SPELLING],
     len: usize,
@@ -45,7 +45,8 @@ impl Units {
 }
 
 impl Tables<'_> {
-    /// Takes the next character out of `text`. Letters come in its order, with the classes to put them in order by.
+    /// Consumes the next character of `text`. Letters come in the order of the text, with the classes for the canonical
+    /// order.
     pub async fn next<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -67,7 +68,7 @@ impl Tables<'_> {
         }
     }
 
-    /// Takes the next character out of `text` that is one.
+    /// Consumes the next unit of `text` that is a character.
     pub async fn next_char<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -115,7 +116,7 @@ impl Tables<'_> {
     }
 }
 
-/// The unit of a record that stands for one.
+/// The unit of a record that stands for one character.
 fn unit(record: CharRecord, c: char) -> Result<Unit, FormatError> {
     match record.kind() {
         CharKind::Letter => letter(record, c),
@@ -146,7 +147,7 @@ fn to_char(value: u32) -> Result<char, FormatError> {
 }
 
 impl Tables<'_> {
-    /// What becomes of a character. The first block is kept in memory.
+    /// The record of a character. The first block stays in memory.
     async fn record<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -172,7 +173,7 @@ impl Tables<'_> {
         Ok(CharRecord::parse(bytes))
     }
 
-    /// Where a block starts in the file.
+    /// The offset of a block in the file.
     async fn block_at<S: WeightSource>(
         &self,
         reader: &mut SectorReader<'_, S>,

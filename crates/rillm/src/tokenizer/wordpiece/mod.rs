@@ -1,8 +1,8 @@
-//! Words in pieces, as BERT has them: the text is spelled anew, cut into words at spaces and punctuation, and each word
+//! WordPiece, as in BERT: the text is respelled, split into words at spaces and punctuation, and each word is split
 //! into the longest pieces from its front on.
 //!
-//! `characters` (the text as the vocabulary spells it), `pieces` (a word's tokens); here, the words and the added tokens
-//! between them.
+//! `characters` holds the text in the vocabulary's spelling, `pieces` the tokens of a word. This module holds the words
+//! and the added tokens between them.
 
 mod characters;
 mod pieces;
@@ -19,17 +19,17 @@ use crate::source::{SECTOR_LEN, WeightSource};
 use characters::Unit;
 use pieces::Word;
 
-/// What is known from one word to the next. The first block of characters lies behind the word's places.
+/// State that is kept between words. The first block of characters follows the word's places.
 #[derive(Default)]
 pub(super) struct Known {
     has_first: bool,
-    /// The other block that was used last, and where it starts in the file.
+    /// The number and the file offset of the other block used last.
     found: Option<(u32, u64)>,
-    /// Bytes that are left of the text, and units of them taken, where a mark ends that is text like any other.
+    /// The end of a mark that is plain text: bytes of the remaining text, and units consumed of it.
     plain_until: Option<(usize, u8)>,
 }
 
-/// The tables in the file, and what of them is in memory.
+/// The tables in the file, and their cached parts.
 struct Tables<'a> {
     tokenizer: &'a Tokenizer,
     header: &'a WordPieceHeader,
@@ -38,8 +38,8 @@ struct Tables<'a> {
 }
 
 impl Words<'_> {
-    /// Takes a word out of `piece`, which is not empty, and makes its tokens ready: none, where nothing but spaces is left
-    /// or an added token follows. The second pass is done on the way, as its texts may start inside of a character.
+    /// Consumes a word of `piece`, which is not empty, and makes its tokens ready: none if only spaces are left or an
+    /// added token follows. The second pass also happens here, because its tokens may start inside a character.
     pub(super) async fn next_word_piece<S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,
@@ -78,7 +78,7 @@ impl Words<'_> {
 }
 
 impl Tables<'_> {
-    /// The longest added token of the second pass that `text` starts with, and the text after it.
+    /// The longest added token of the second pass at the start of `text`, and the text after it.
     async fn added_at<'t, S: WeightSource>(
         &mut self,
         reader: &mut SectorReader<'_, S>,

@@ -1,4 +1,4 @@
-//! A word in pieces: the longest that it starts with, then the longest that its rest starts with.
+//! The split of a word into pieces: the longest piece at its start, then the longest at the start of the rest.
 
 use super::Tables;
 use crate::error::Error;
@@ -9,8 +9,8 @@ use crate::tokenizer::bpe::Symbol;
 use crate::tokenizer::layout::token;
 use crate::tokenizer::layout::wordpiece::{BUCKET_HEAD_LEN, BucketHead, PIECE_HEAD_LEN, PieceHash, PieceHead};
 
-/// A letter of a word: the character in the lower 32 bits, its combining class in the upper ones. Once the word is whole
-/// the upper ones hold the hash of the piece that ends here. In the end the place of a letter holds a token.
+/// A letter of a word: the character in the lower 32 bits, its combining class in the upper ones. Once the word is
+/// complete, the upper bits hold the hash of the piece that ends here. Finally, the letter's place holds a token.
 #[derive(Clone, Copy)]
 struct Letter(u64);
 
@@ -24,13 +24,13 @@ impl Letter {
     }
 }
 
-/// The word at hand, with a place for each character that it may have.
+/// The current word, with a place for each character.
 pub(super) struct Word<'a> {
     places: &'a mut [u64],
     len: usize,
-    /// Where the last letters start that may still change their order.
+    /// The start of the last letters whose order may still change.
     marks: usize,
-    /// The word has more letters than are cut into pieces.
+    /// Whether the word is too long to be split into pieces.
     overlong: bool,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Word<'a> {
         self.len == 0
     }
 
-    /// Puts a letter at the end, or before the combining marks of a higher class that are there.
+    /// Appends a letter, or inserts it before the trailing combining marks of a higher class.
     pub fn push(&mut self, c: char, class: u8) {
         if self.len == self.places.len() {
             self.overlong = true;
@@ -63,7 +63,7 @@ impl<'a> Word<'a> {
         }
     }
 
-    /// The letters so far keep their order.
+    /// Fixes the order of the letters so far.
     pub fn end_marks(&mut self) {
         self.marks = self.len;
     }
@@ -77,7 +77,7 @@ impl<'a> Word<'a> {
         let (mut start, mut tokens) = (0, 0);
         while start < self.len && !self.overlong {
             let Some((id, end)) = self.longest(reader, tables, start).await? else { break };
-            // A token is no shorter than a letter: its place is one that was cut already.
+            // A token covers at least one letter, so its place was already split.
             self.places[tokens] = Symbol::new(id).0;
             tokens += 1;
             start = end;
@@ -117,7 +117,7 @@ impl<'a> Word<'a> {
     }
 }
 
-/// A piece that is looked for.
+/// A piece to look up.
 struct Piece<'a> {
     letters: &'a [u64],
     byte_len: usize,
@@ -162,7 +162,7 @@ impl Tables<'_> {
     }
 }
 
-/// Whether the letters are the text at byte `at` of the file, which is as long as they are.
+/// Whether the letters equal the text at byte `at` of the file, which has the same length.
 async fn is_text<S: WeightSource>(
     reader: &mut SectorReader<'_, S>,
     mut at: u64,
