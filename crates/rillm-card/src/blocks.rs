@@ -3,12 +3,11 @@
 use core::future::Future;
 
 use crate::error::Error;
-use crate::volume::BLOCK_LEN;
 
 /// How often an operation that failed is tried again before its error is the caller's.
 pub const RETRIES: u32 = 3;
 
-/// A card, as far as this crate needs one. `Blocking` and `Async` make one of a driver.
+/// A card, as far as this crate needs one. `BlockingDevice` and `AsyncDevice` make one of a driver.
 pub trait Blocks {
     /// The driver's error.
     type Error;
@@ -43,12 +42,12 @@ impl<B: Blocks> Blocks for &mut B {
 
 /// A card whose operations are tried again.
 #[derive(Debug)]
-pub(crate) struct Card<B> {
+pub(crate) struct Retrying<B> {
     pub blocks: B,
     pub retries: u32,
 }
 
-impl<B: Blocks> Card<B> {
+impl<B: Blocks> Retrying<B> {
     pub fn new(blocks: B) -> Self {
         Self { blocks, retries: 0 }
     }
@@ -77,32 +76,5 @@ impl<B: Blocks> Card<B> {
             };
         }
         result.map_err(Error::Device)
-    }
-}
-
-/// One block of memory to look at a card through.
-pub(crate) struct Window<'a, B> {
-    card: &'a mut Card<B>,
-    bytes: [u8; BLOCK_LEN],
-    held: Option<u32>,
-}
-
-impl<'a, B: Blocks> Window<'a, B> {
-    pub fn new(card: &'a mut Card<B>) -> Self {
-        Self { card, bytes: [0; BLOCK_LEN], held: None }
-    }
-
-    /// The block, read unless it is the one that was looked at last.
-    pub async fn block(&mut self, block: u32) -> Result<&[u8; BLOCK_LEN], Error<B::Error>> {
-        if self.held != Some(block) {
-            self.held = None;
-            self.card.read(block, &mut self.bytes).await?;
-            self.held = Some(block);
-        }
-        Ok(&self.bytes)
-    }
-
-    pub async fn count(&mut self) -> Result<u32, Error<B::Error>> {
-        self.card.count().await
     }
 }

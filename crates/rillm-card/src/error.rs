@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::search::{Place, Searched};
+use crate::search::{PartitionId, SearchedPartitions};
 
 /// Why a file could not be opened or read. The message says what was found and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub enum Error<E> {
     /// The card has several partitions, and none of them a FAT32 or FAT16 file system that can be read.
     NoFat {
         /// What they are instead.
-        searched: Searched,
+        searched: SearchedPartitions,
     },
     /// The card's only partition starts with something else than a FAT file system.
     NotFat {
         /// The partition.
-        place: Place,
+        partition: PartitionId,
         /// Its first block.
         block: u32,
     },
@@ -64,12 +64,12 @@ pub enum Error<E> {
     /// No root directory has a file of the name asked for.
     NoSuchFile {
         /// Where it was looked for.
-        searched: Searched,
+        searched: SearchedPartitions,
     },
     /// No root directory has a `*.rillm`.
     NoModel {
         /// Where one was looked for.
-        searched: Searched,
+        searched: SearchedPartitions,
     },
     /// The file has no bytes.
     EmptyFile,
@@ -103,7 +103,7 @@ pub enum Error<E> {
         expected: u32,
     },
     /// The file lies in more pieces than there is room to note.
-    TooManyRuns {
+    TooManyExtents {
         /// Pieces that there is room for.
         most: usize,
     },
@@ -143,8 +143,8 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::NoFat { searched } => {
                 write!(f, "the card has no FAT32 or FAT16 file system that can be read ({searched}); {FORMAT}")
             }
-            Self::NotFat { place, block } => {
-                write!(f, "{place}, at block {block}, does not start with a FAT file system; {FORMAT}")
+            Self::NotFat { partition, block } => {
+                write!(f, "{partition}, at block {block}, does not start with a FAT file system; {FORMAT}")
             }
             Self::SectorLen { found } => {
                 write!(f, "the file system has sectors of {found} bytes and they must be 512; {FORMAT}")
@@ -188,7 +188,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::ChainShort { found, expected } => {
                 write!(f, "the file was not written whole: its clusters are {found} and should be {expected}; {COPY}")
             }
-            Self::TooManyRuns { most } => write!(
+            Self::TooManyExtents { most } => write!(
                 f,
                 "the file lies in more than {most} pieces; copy it to a freshly formatted card, or write an image that \
                  `rillm card` makes"

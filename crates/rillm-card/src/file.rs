@@ -4,28 +4,29 @@ use core::ops::ControlFlow;
 
 use rillm::{SECTOR_LEN, Sector, WeightSource};
 
-use crate::blocks::{Blocks, Card, Window};
-use crate::directory::Entry;
+use crate::block_cache::BlockCache;
+use crate::blocks::{Blocks, Retrying};
+use crate::directory::DirectoryEntry;
 use crate::error::Error;
-use crate::runs::Runs;
+use crate::extents::Extents;
 use crate::search::search;
 use crate::volume::Volume;
 
-/// Runs that a [`CardFile`] has room for unless its type says otherwise, 8 bytes each.
-pub const DEFAULT_RUNS: usize = 64;
+/// Extents that a [`CardFile`] has room for unless its type says otherwise, 8 bytes each.
+pub const DEFAULT_EXTENTS: usize = 64;
 
 /// A file on a card: where its pieces lie, noted once, so that a read asks the card for nothing but the file's bytes.
 ///
-/// A file that was copied to an empty card is one run of blocks. Every further run is a seek for every pass over the
+/// A file that was copied to an empty card is one extent of blocks. Every further extent is a seek for every pass over the
 /// weights. The file must not be changed while it is open.
 #[derive(Debug)]
-pub struct CardFile<B, const RUNS: usize = DEFAULT_RUNS> {
-    card: Card<B>,
-    runs: Runs<RUNS>,
+pub struct CardFile<B, const EXTENTS: usize = DEFAULT_EXTENTS> {
+    card: Retrying<B>,
+    extents: Extents<EXTENTS>,
     len: u32,
 }
 
-impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
+impl<B: Blocks, const EXTENTS: usize> CardFile<B, EXTENTS> {
     /// Opens the file of that name in a root directory, by its long name or its 8.3 one, upper and lower case alike; without a
     /// name the first `*.rillm` in the directory's order. Of several partitions the first one that has it counts. What it
     /// holds is not looked at: [`Model::open`](rillm::Model::open) does that.
@@ -35,17 +36,17 @@ impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
     /// # Errors
     /// Any [`Error`] but those of a read.
     pub async fn open(blocks: B, name: Option<&str>) -> Result<Self, Error<B::Error>> {
-        let mut card = Card::new(blocks);
-        let mut window = Window::new(&mut card);
+        let mut card = Retrying::new(blocks);
+        let mut cache = BlockCache::new(&mut card);
         let mut found = None;
-        let find = |_, volume: &Volume, entry: &Entry<'_>| {
+        let find = |_, volume: &Volume, entry: &DirectoryEntry<'_>| {
             if name.map_or_else(|| entry.names.is_model(), |name| entry.names.is(name)) {
                 found = Some((*volume, entry.cluster, entry.len));
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         };
-        let searched = search(&mut window, find).await?;
+        let searched = search(&mut cache, find).await?;
         let (volume, cluster, len) = match found {
             Some(found) => found,
             None if name.is_some() => return Err(Error::NoSuchFile { searched }),
@@ -54,13 +55,13 @@ impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
         if len == 0 {
             return Err(Error::EmptyFile);
         }
-        let runs = Runs::of(&mut window, &volume, cluster, len).await?;
-        Ok(Self { card, runs, len })
+        let extents = Extents::follow(&mut cache, &volume, cluster, len).await?;
+        Ok(Self { card, extents, len })
     }
 
-    /// Runs of blocks that the file lies in: 1 where it lies in one piece.
-    pub fn runs(&self) -> usize {
-        self.runs.len()
+    /// Extents of blocks that the file lies in: 1 where it lies in one piece.
+    pub fn extents(&self) -> usize {
+        self.extents.len()
     }
 
     /// Bytes of the file, at least 1.
@@ -80,7 +81,7 @@ impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
     }
 }
 
-impl<B: Blocks, const RUNS: usize> WeightSource for CardFile<B, RUNS> {
+impl<B: Blocks, const EXTENTS: usize> WeightSource for CardFile<B, EXTENTS> {
     type Error = Error<B::Error>;
 
     async fn read(&mut self, first: Sector, mut buf: &mut [u8]) -> Result<(), Self::Error> {
@@ -93,17 +94,17 @@ impl<B: Blocks, const RUNS: usize> WeightSource for CardFile<B, RUNS> {
             return Err(Error::PastTheEnd { first: first.0, len, file_len: self.len });
         }
         let mut skip = first.0;
-        for run in self.runs.iter() {
+        for extent in self.extents.iter() {
             if buf.is_empty() {
                 break;
             }
-            if skip >= run.len {
-                skip -= run.len;
+            if skip >= extent.len {
+                skip -= extent.len;
                 continue;
             }
-            let piece_len = (buf.len() / SECTOR_LEN).min((run.len - skip) as usize) * SECTOR_LEN;
+            let piece_len = (buf.len() / SECTOR_LEN).min((extent.len - skip) as usize) * SECTOR_LEN;
             let (piece, rest) = buf.split_at_mut(piece_len);
-            self.card.read(run.first + skip, piece).await?;
+            self.card.read(extent.first + skip, piece).await?;
             (buf, skip) = (rest, 0);
         }
         Ok(())

@@ -13,9 +13,9 @@ use sdio::sd::Card;
 use sdio::{BlockDevice, BusWidth, CardError, MmcBus as _, MmcError};
 
 use crate::blocks::Blocks;
-use crate::pause::Pause;
-use crate::sd_bus::{Bus, Host};
-use crate::slot::{Found, Mode, Slot, SlotError};
+use crate::delay::ClockDelay;
+use crate::sdmmc_host::{SdmmcHost, TimedBus};
+use crate::slot::{BusMode, Detected, Slot, SlotError};
 use crate::volume::BLOCK_LEN;
 
 /// A block where a host may write to it.
@@ -24,20 +24,20 @@ pub type AlignedBlock = Aligned<A4, [u8; BLOCK_LEN]>;
 const ONE_LINE: &str = "1 bit";
 const FOUR_LINES: &str = "4 bits";
 /// The ways to read a card of which four data lines are wired, and one.
-const FOUR: [Mode; 3] = [mode(FOUR_LINES, 40), mode(FOUR_LINES, 20), mode(ONE_LINE, 20)];
-const ONE: [Mode; 2] = [mode(ONE_LINE, 40), mode(ONE_LINE, 20)];
+const FOUR: [BusMode; 3] = [mode(FOUR_LINES, 40), mode(FOUR_LINES, 20), mode(ONE_LINE, 20)];
+const ONE: [BusMode; 2] = [mode(ONE_LINE, 40), mode(ONE_LINE, 20)];
 
 /// Microseconds that a card may be gone, as one in a worn slot is that somebody touches, and from one look to the next.
-const GONE: u32 = 500_000;
-const LOOK: u32 = 20_000;
+const ABSENT_MICROS: u32 = 500_000;
+const ABSENT_POLL_MICROS: u32 = 20_000;
 
-const fn mode(lines: &'static str, mhz: u32) -> Mode {
-    Mode { lines, hz: mhz * 1_000_000 }
+const fn mode(lines: &'static str, mhz: u32) -> BusMode {
+    BusMode { lines, hz: mhz * 1_000_000 }
 }
 
 /// What is kept of a card that was initialised.
 #[derive(Clone, Copy)]
-struct Known {
+struct IdentifiedCard {
     high_capacity: bool,
     /// Blocks of 512 bytes.
     blocks: u32,
@@ -47,17 +47,17 @@ struct Known {
 
 /// A card on an SD host.
 pub struct Sdmmc<'m, H> {
-    bus: Bus<H>,
-    modes: &'static [Mode],
+    bus: TimedBus<H>,
+    modes: &'static [BusMode],
     hz: u32,
     /// For reads into memory that the host does not reach.
     bounce: &'m mut [AlignedBlock],
     /// The card whose file is open, and whether it may be read.
-    card: Option<Known>,
+    card: Option<IdentifiedCard>,
     ready: bool,
 }
 
-impl<'m, H: Host> Sdmmc<'m, H> {
+impl<'m, H: SdmmcHost> Sdmmc<'m, H> {
     /// The card on `host`. With fewer than four data lines one is used. `bounce` is 1 to 64 blocks of memory that the host
     /// reaches: as many are read by one command where it does not reach the caller's.
     ///
@@ -65,18 +65,25 @@ impl<'m, H: Host> Sdmmc<'m, H> {
     /// `bounce` is empty.
     pub fn new(host: H, bounce: &'m mut [AlignedBlock]) -> Self {
         assert!(!bounce.is_empty(), "a block at least");
-        let modes: &[Mode] = if matches!(host.supports_bus_width(), BusWidth::W1) { &ONE } else { &FOUR };
+        let modes: &[BusMode] = if matches!(host.supports_bus_width(), BusWidth::W1) { &ONE } else { &FOUR };
         let longest = bounce.len().min(H::LONGEST);
-        Self { bus: Bus::new(host), modes, hz: modes[0].hz, bounce: &mut bounce[..longest], card: None, ready: false }
+        Self {
+            bus: TimedBus::new(host),
+            modes,
+            hz: modes[0].hz,
+            bounce: &mut bounce[..longest],
+            card: None,
+            ready: false,
+        }
     }
 
-    async fn initialise(&mut self) -> Result<Known, SlotError<MmcError>> {
+    async fn acquire(&mut self) -> Result<IdentifiedCard, SlotError<MmcError>> {
         self.ready = false;
         self.bus.answered = false;
         // A device of its own each time: `reacquire` of sdio 0.5.3 sends CMD55 with the address that the card has had before
         // CMD0, which made it forget that (SD Physical Layer, 4.2.1 and 4.7.1), and an idle card answers to address 0 alone.
         // Nothing else than the initialisation needs the address.
-        let pause = Pause(H::micros);
+        let pause = ClockDelay(H::micros);
         let device = BlockDevice::<Card, _, _, BLOCK_LEN>::new_sd_card(&mut self.bus, self.hz, pause).await?;
         if device.freq() < self.hz {
             return Err(MmcError::Signaling.into());
@@ -89,13 +96,18 @@ impl<'m, H: Host> Sdmmc<'m, H> {
         // The device's own count takes the blocks of 1,024 bytes that a card of 2 GB counts for shorter ones.
         let blocks = u32::try_from(csd.card_size() / BLOCK_LEN as u64).unwrap_or(u32::MAX);
         let identity = (cid.manufacturer_id(), cid.serial(), cid.manufacturing_date());
-        Ok(Known { high_capacity: ocr.high_capacity(), blocks, identity })
+        Ok(IdentifiedCard { high_capacity: ocr.high_capacity(), blocks, identity })
     }
 }
 
-impl<H: Host> Bus<H> {
-    /// Reads blocks of a card that was initialised, no more than [`Host::LONGEST`].
-    async fn read(&mut self, card: Known, first: u32, blocks: &mut [AlignedBlock]) -> Result<(), SlotError<MmcError>> {
+impl<H: SdmmcHost> TimedBus<H> {
+    /// Reads blocks of a card that was initialised, no more than [`SdmmcHost::LONGEST`].
+    async fn read(
+        &mut self,
+        card: IdentifiedCard,
+        first: u32,
+        blocks: &mut [AlignedBlock],
+    ) -> Result<(), SlotError<MmcError>> {
         let address = if card.high_capacity { Some(first) } else { first.checked_mul(BLOCK_LEN as u32) };
         let address = address.ok_or(MmcError::Card(CardError::AddressError))?;
         let answer = match blocks {
@@ -107,7 +119,7 @@ impl<H: Host> Bus<H> {
     }
 }
 
-impl<H: Host> Blocks for Sdmmc<'_, H> {
+impl<H: SdmmcHost> Blocks for Sdmmc<'_, H> {
     type Error = SlotError<MmcError>;
 
     async fn count(&mut self) -> Result<u32, SlotError<MmcError>> {
@@ -140,9 +152,9 @@ impl<H: Host> Blocks for Sdmmc<'_, H> {
     async fn recover(&mut self) -> Result<(), SlotError<MmcError>> {
         let start = H::micros();
         let card = loop {
-            match self.initialise().await {
-                Err(_) if !self.bus.answered && H::micros().wrapping_sub(start) < GONE => {
-                    Pause(H::micros).delay_us(LOOK).await;
+            match self.acquire().await {
+                Err(_) if !self.bus.answered && H::micros().wrapping_sub(start) < ABSENT_MICROS => {
+                    ClockDelay(H::micros).delay_us(ABSENT_POLL_MICROS).await;
                 }
                 result => break result?,
             }
@@ -155,21 +167,21 @@ impl<H: Host> Blocks for Sdmmc<'_, H> {
     }
 }
 
-impl<H: Host> Slot for Sdmmc<'_, H> {
-    fn modes(&self) -> &'static [Mode] {
+impl<H: SdmmcHost> Slot for Sdmmc<'_, H> {
+    fn modes(&self) -> &'static [BusMode] {
         self.modes
     }
 
-    async fn begin(&mut self, mode: Mode) -> Result<Found, SlotError<MmcError>> {
+    async fn initialise(&mut self, mode: BusMode) -> Result<Detected, SlotError<MmcError>> {
         self.hz = mode.hz;
         self.bus.one_line = mode.lines == ONE_LINE;
         self.card = None;
-        match self.initialise().await {
+        match self.acquire().await {
             Ok(card) => {
                 (self.card, self.ready) = (Some(card), true);
-                Ok(Found::Card { high_capacity: card.high_capacity })
+                Ok(Detected::Card { high_capacity: card.high_capacity })
             }
-            Err(_) if !self.bus.answered => Ok(Found::Nothing),
+            Err(_) if !self.bus.answered => Ok(Detected::NoCard),
             Err(error) => Err(error),
         }
     }

@@ -14,29 +14,29 @@ use embedded_sdmmc::sdcard::spi::AcquireOpts;
 use embedded_sdmmc::{BlockDevice, BlockIdx, SdCard, SdCardError};
 use embedded_sdmmc_types::sdcard::CardType;
 
-use crate::blocking::{as_blocks, stop_sending};
+use crate::blocking_device::{as_blocks, stop_sending};
 use crate::blocks::Blocks;
-use crate::pause::Pause;
-use crate::slot::{Found, Mode, Slot, SlotError};
+use crate::delay::ClockDelay;
+use crate::slot::{BusMode, Detected, Slot, SlotError};
 use crate::volume::BLOCK_LEN;
 
 /// Cards take 25 MHz at most.
-const MODES: [Mode; 3] = [mode(20), mode(10), mode(4)];
+const MODES: [BusMode; 3] = [mode(20), mode(10), mode(4)];
 /// For a card that is not initialised.
-const SLOW: u32 = 400_000;
+const IDENTIFICATION_HZ: u32 = 400_000;
 /// How often the driver asks for a card again. It asks 10,000 bytes long, 0.4 s.
 const ACQUIRE_RETRIES: u32 = 1;
 /// Blocks of a sample.
-const SAMPLE: usize = 8;
+const SAMPLE_BLOCKS: usize = 8;
 /// Microseconds that an initialisation takes at most: a card 1 s (SD Physical Layer, 4.2.3), and the driver 0.8 s to find none.
 /// Its own limits count bytes, 10,000 times 10,000 where each command is answered wrongly.
-const INITIALISE: u32 = 3_000_000;
+const INITIALISE_MICROS: u32 = 3_000_000;
 /// Microseconds that a read takes at most: a card sends the first byte of a block within 100 ms, and a block at 4 MHz takes 1 ms.
-const READ: u32 = 1_000_000;
-const BLOCK: u32 = 5_000;
+const READ_MICROS: u32 = 1_000_000;
+const BLOCK_MICROS: u32 = 5_000;
 
-const fn mode(mhz: u32) -> Mode {
-    Mode { lines: "SPI", hz: mhz * 1_000_000 }
+const fn mode(mhz: u32) -> BusMode {
+    BusMode { lines: "SPI", hz: mhz * 1_000_000 }
 }
 
 /// A card's SPI bus and chip select: embedded-hal's device, and what a driver asks of it besides.
@@ -58,13 +58,13 @@ pub trait SpiHost: SpiDevice {
 }
 
 /// A host that answers with an error once the time for what it is used for is over.
-struct Limited<H> {
+struct TimedHost<H> {
     host: H,
     start: u32,
     most: u32,
 }
 
-impl<H: SpiHost> Limited<H> {
+impl<H: SpiHost> TimedHost<H> {
     /// What follows takes no longer than so many microseconds.
     fn begin(&mut self, most: u32) {
         (self.start, self.most) = (H::micros(), most);
@@ -75,11 +75,11 @@ impl<H: SpiHost> Limited<H> {
     }
 }
 
-impl<H: SpiHost> ErrorType for Limited<H> {
+impl<H: SpiHost> ErrorType for TimedHost<H> {
     type Error = ErrorKind;
 }
 
-impl<H: SpiHost> SpiDevice for Limited<H> {
+impl<H: SpiHost> SpiDevice for TimedHost<H> {
     fn transaction(&mut self, operations: &mut [Operation<'_, u8>]) -> Result<(), ErrorKind> {
         if self.is_late() {
             return Err(ErrorKind::Other);
@@ -88,12 +88,12 @@ impl<H: SpiHost> SpiDevice for Limited<H> {
     }
 }
 
-type Driver<H> = SdCard<Limited<H>, Pause>;
+type Driver<H> = SdCard<TimedHost<H>, ClockDelay>;
 
 /// A card over SPI, on a bus of its own.
 pub struct SpiCard<H: SpiHost> {
     driver: Driver<H>,
-    mode: Mode,
+    mode: BusMode,
     /// The card whose file is open, as far as it can be told from others: its blocks, and how it counts them. Another card of
     /// the same size is told by the checksum of the weights.
     opened: Option<(u32, bool)>,
@@ -103,14 +103,14 @@ pub struct SpiCard<H: SpiHost> {
 impl<H: SpiHost> SpiCard<H> {
     /// The card on `host`.
     pub fn new(host: H) -> Self {
-        let host = Limited { host, start: 0, most: 0 };
+        let host = TimedHost { host, start: 0, most: 0 };
         let options = AcquireOpts { use_crc: true, acquire_retries: ACQUIRE_RETRIES };
-        let driver = SdCard::new_with_options(host, Pause(H::micros), options);
+        let driver = SdCard::new_with_options(host, ClockDelay(H::micros), options);
         Self { driver, mode: MODES[0], opened: None, ready: false }
     }
 
     /// Runs `operation`, which takes no longer than so many microseconds.
-    fn limited<T>(
+    fn timed<T>(
         &self,
         most: u32,
         operation: impl FnOnce(&Driver<H>) -> Result<T, SdCardError>,
@@ -126,13 +126,17 @@ impl<H: SpiHost> SpiCard<H> {
     }
 
     /// The card's blocks, and whether it counts its addresses by them; none where there is no card.
-    fn initialise(&mut self) -> Result<Option<(u32, bool)>, SdCardError> {
+    fn acquire(&mut self) -> Result<Option<(u32, bool)>, SdCardError> {
         self.ready = false;
         let hz = self.mode.hz;
-        self.limited(INITIALISE, |driver| {
-            driver.spi(|limited| {
-                limited.host.set_clock(SLOW).and_then(|()| limited.host.wake()).map_err(|_| SdCardError::Transport)?;
-                stop_sending(limited);
+        self.timed(INITIALISE_MICROS, |driver| {
+            driver.spi(|timed| {
+                timed
+                    .host
+                    .set_clock(IDENTIFICATION_HZ)
+                    .and_then(|()| timed.host.wake())
+                    .map_err(|_| SdCardError::Transport)?;
+                stop_sending(timed);
                 Ok(())
             })?;
             driver.mark_card_uninit();
@@ -141,7 +145,7 @@ impl<H: SpiHost> SpiCard<H> {
                 blocks => blocks?.0,
             };
             let high_capacity = matches!(driver.get_card_type(), Some(CardType::SdhcSdxc));
-            driver.spi(|limited| limited.host.set_clock(hz).map_err(|_| SdCardError::Transport))?;
+            driver.spi(|timed| timed.host.set_clock(hz).map_err(|_| SdCardError::Transport))?;
             Ok(Some((blocks, high_capacity)))
         })
     }
@@ -151,8 +155,8 @@ impl<H: SpiHost> SpiCard<H> {
     }
 }
 
-fn most(blocks: usize) -> u32 {
-    READ.saturating_add(BLOCK.saturating_mul(u32::try_from(blocks).unwrap_or(u32::MAX)))
+fn read_micros(blocks: usize) -> u32 {
+    READ_MICROS.saturating_add(BLOCK_MICROS.saturating_mul(u32::try_from(blocks).unwrap_or(u32::MAX)))
 }
 
 impl<H: SpiHost> Blocks for SpiCard<H> {
@@ -165,11 +169,11 @@ impl<H: SpiHost> Blocks for SpiCard<H> {
     async fn read(&mut self, first: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
         self.check_ready()?;
         let blocks = as_blocks(buf);
-        Ok(self.limited(most(blocks.len()), |driver| driver.read(blocks, BlockIdx(first)))?)
+        Ok(self.timed(read_micros(blocks.len()), |driver| driver.read(blocks, BlockIdx(first)))?)
     }
 
     async fn recover(&mut self) -> Result<(), Self::Error> {
-        let card = self.initialise()?.ok_or(SlotError::Driver(SdCardError::CardNotFound))?;
+        let card = self.acquire()?.ok_or(SlotError::Driver(SdCardError::CardNotFound))?;
         if self.opened.is_some_and(|opened| opened != card) {
             return Err(SlotError::OtherCard);
         }
@@ -179,21 +183,21 @@ impl<H: SpiHost> Blocks for SpiCard<H> {
 }
 
 impl<H: SpiHost> Slot for SpiCard<H> {
-    fn modes(&self) -> &'static [Mode] {
+    fn modes(&self) -> &'static [BusMode] {
         &MODES
     }
 
-    async fn begin(&mut self, mode: Mode) -> Result<Found, Self::Error> {
+    async fn initialise(&mut self, mode: BusMode) -> Result<Detected, Self::Error> {
         self.mode = mode;
         self.opened = None;
-        let Some(card) = self.initialise()? else { return Ok(Found::Nothing) };
+        let Some(card) = self.acquire()? else { return Ok(Detected::NoCard) };
         (self.opened, self.ready) = (Some(card), true);
-        Ok(Found::Card { high_capacity: card.1 })
+        Ok(Detected::Card { high_capacity: card.1 })
     }
 
     async fn sample(&mut self, first: u32) -> Result<u32, Self::Error> {
-        let mut bytes = [0; SAMPLE * BLOCK_LEN];
+        let mut bytes = [0; SAMPLE_BLOCKS * BLOCK_LEN];
         self.read(first, &mut bytes).await?;
-        Ok(SAMPLE as u32)
+        Ok(SAMPLE_BLOCKS as u32)
     }
 }

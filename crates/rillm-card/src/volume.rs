@@ -1,9 +1,10 @@
 //! A FAT file system on a card: where its parts lie.
 
-use crate::blocks::{Blocks, Window};
+use crate::block_cache::BlockCache;
+use crate::blocks::Blocks;
 use crate::error::Error;
 use crate::partitions::GPT;
-use crate::search::Place;
+use crate::search::PartitionId;
 
 /// Bytes of a block.
 pub(crate) const BLOCK_LEN: usize = 512;
@@ -13,7 +14,7 @@ pub(crate) const BLOCK_LEN: usize = 512;
 /// Every block of every cluster lies on the card, so that no number of a block below overflows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Volume {
-    pub kind: Kind,
+    pub kind: FatKind,
     pub root: Root,
     /// The first block of the table in use.
     pub fat: u32,
@@ -24,7 +25,7 @@ pub(crate) struct Volume {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FatKind {
     Fat16,
     Fat32,
 }
@@ -39,22 +40,22 @@ pub(crate) enum Root {
 impl Volume {
     /// The file system that starts at a block of a card of `count` blocks.
     pub async fn open<B: Blocks>(
-        window: &mut Window<'_, B>,
+        cache: &mut BlockCache<'_, B>,
         start: u64,
-        place: Place,
+        partition: PartitionId,
         count: u32,
     ) -> Result<Self, Error<B::Error>> {
         let start = match u32::try_from(start) {
             Ok(start) if start < count => start,
             _ => return Err(Error::CardTooSmall { needed: start.saturating_add(1), found: count }),
         };
-        let block = window.block(start).await?;
+        let block = cache.block(start).await?;
         match &block[3..11] {
             b"EXFAT   " => return Err(Error::ExFat),
             b"NTFS    " => return Err(Error::Ntfs),
             _ if starts_file_system(block) => {}
-            _ if matches!(place, Place::Mbr { kind: GPT, .. }) => return Err(Error::Gpt),
-            _ => return Err(Error::NotFat { block: start, place }),
+            _ if matches!(partition, PartitionId::Mbr { kind: GPT, .. }) => return Err(Error::Gpt),
+            _ => return Err(Error::NotFat { block: start, partition }),
         }
         let (volume, end) = Self::parse(block, start)?;
         if end > u64::from(count) {
@@ -81,8 +82,8 @@ impl Volume {
             total => total.into(),
         };
         let (kind, fat_len) = match u16_at(block, 22) {
-            0 => (Kind::Fat32, non_zero("length of a table", u32_at(block, 36))?),
-            len => (Kind::Fat16, len.into()),
+            0 => (FatKind::Fat32, non_zero("length of a table", u32_at(block, 36))?),
+            len => (FatKind::Fat16, len.into()),
         };
 
         let fats_len = u64::from(fats) * u64::from(fat_len);
@@ -91,21 +92,21 @@ impl Volume {
         if clusters == 0 {
             return Err(Error::BootSector { field: "number of sectors", found: total });
         }
-        if kind == Kind::Fat16 && clusters < 4085 {
+        if kind == FatKind::Fat16 && clusters < 4085 {
             return Err(Error::Fat12);
         }
-        let entry_len = if kind == Kind::Fat16 { 2 } else { 4 };
-        let most = if kind == Kind::Fat16 { 0xfff5 } else { 0x0fff_fff5 };
+        let entry_len = if kind == FatKind::Fat16 { 2 } else { 4 };
+        let most = if kind == FatKind::Fat16 { 0xfff5 } else { 0x0fff_fff5 };
         // Where the table is shorter, the clusters that it does not tell of are not there.
         let entries = u64::from(fat_len) * (BLOCK_LEN as u64 / entry_len);
         let last_cluster = (clusters + 1).min(entries - 1).min(most) as u32;
 
         let (root, active) = match kind {
-            Kind::Fat16 => {
+            FatKind::Fat16 => {
                 let first = u64::from(start) + u64::from(reserved) + fats_len;
                 (Root::Blocks { first: first as u32, count: root_blocks }, 0)
             }
-            Kind::Fat32 => {
+            FatKind::Fat32 => {
                 let cluster = u32_at(block, 44);
                 if !(2..=last_cluster).contains(&cluster) {
                     return Err(Error::BootSector { field: "cluster of the root directory", found: cluster });
@@ -148,16 +149,16 @@ impl Volume {
     /// The cluster after `cluster` in its chain, none at the end.
     pub async fn next<B: Blocks>(
         &self,
-        window: &mut Window<'_, B>,
+        cache: &mut BlockCache<'_, B>,
         cluster: u32,
     ) -> Result<Option<u32>, Error<B::Error>> {
         let (entry, bad) = match self.kind {
-            Kind::Fat16 => {
-                let block = window.block(self.fat + cluster / 256).await?;
+            FatKind::Fat16 => {
+                let block = cache.block(self.fat + cluster / 256).await?;
                 (u16_at(block, (cluster % 256) as usize * 2).into(), 0xfff7)
             }
-            Kind::Fat32 => {
-                let block = window.block(self.fat + cluster / 128).await?;
+            FatKind::Fat32 => {
+                let block = cache.block(self.fat + cluster / 128).await?;
                 (u32_at(block, (cluster % 128) as usize * 4) & 0x0fff_ffff, 0x0fff_fff7)
             }
         };

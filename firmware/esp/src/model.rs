@@ -6,7 +6,6 @@ use core::fmt;
 use rillm::source::PastTheEnd;
 use rillm::{Bytes, Sector, WeightSource};
 use rillm_boards::Weights;
-use rillm::source::PastTheEnd;
 use rillm_card::{Blocks, Error as CardError, Slot};
 
 use crate::{card, flash, platform};

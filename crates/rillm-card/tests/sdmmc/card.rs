@@ -24,7 +24,7 @@ pub enum Answer {
 
 /// A card that has power.
 #[derive(Debug)]
-pub struct Card {
+pub struct SimulatedCard {
     pub registers: Registers,
     pub state: State,
     /// Its relative address: 0 until CMD3, and again after CMD0.
@@ -50,7 +50,7 @@ const OUT_OF_RANGE: u32 = 1 << 31;
 const READY_FOR_DATA: u32 = 1 << 8;
 const APP_CMD: u32 = 1 << 5;
 
-impl Card {
+impl SimulatedCard {
     pub fn new(registers: Registers) -> Self {
         Self {
             registers,

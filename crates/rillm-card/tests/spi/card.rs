@@ -45,7 +45,7 @@ const PARAMETER: u8 = 0x40;
 const TOKEN: u8 = 0xfe;
 const LATE: u32 = 80_000;
 
-pub struct Card {
+pub struct SimulatedCard {
     pub registers: Registers,
     pub state: State,
     /// Clocks that it has had with its chip select high, since its power came.
@@ -64,7 +64,7 @@ pub struct Card {
     late: Option<u32>,
 }
 
-impl Card {
+impl SimulatedCard {
     pub fn new(registers: Registers) -> Self {
         Self {
             registers,

@@ -145,7 +145,7 @@ impl std::error::Error for Failed {}
 
 /// A card in memory.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct MemoryCard {
     pub card: Rc<Vec<u8>>,
     /// Bytes that differ from the card's.
     pub changed: BTreeMap<usize, u8>,
@@ -157,7 +157,7 @@ pub struct Memory {
     pub reads: Vec<(u32, usize)>,
 }
 
-impl Memory {
+impl MemoryCard {
     pub fn new(card: Vec<u8>) -> Self {
         Self::sharing(&Rc::new(card))
     }
@@ -173,7 +173,7 @@ impl Memory {
     }
 }
 
-impl Blocks for Memory {
+impl Blocks for MemoryCard {
     type Error = Failed;
 
     async fn count(&mut self) -> Result<u32, Failed> {
@@ -210,7 +210,7 @@ pub fn open<B: Blocks>(blocks: B, name: Option<&str>) -> Result<CardFile<B>, Err
 
 /// The error of opening the first model of a card.
 pub fn error(card: Vec<u8>) -> Error<Failed> {
-    let Err(error) = open(Memory::new(card), None) else { panic!("a file was opened") };
+    let Err(error) = open(MemoryCard::new(card), None) else { panic!("a file was opened") };
     // Every message says what was found and then what to do.
     let message = error.to_string();
     assert!(message.split([';', ',']).nth(1).is_some_and(|remedy| remedy.len() > 5), "{message}");

@@ -1,6 +1,6 @@
 //! A card in a slot, from its insertion to the end of a file.
 
-use rillm_card::{Blocks, CardFile, Error, Facts, Slot, insert};
+use rillm_card::{Blocks, CardFile, CardInfo, Error, Slot, probe};
 
 use super::registers::{Registers, micros};
 use super::{BLOCK, FAT16, block_on, content, read_all};
@@ -27,12 +27,12 @@ pub fn standard_capacity() -> Registers {
     Registers::new(IMAGE.with(Clone::clone), false)
 }
 
-type Opened<'c, S> = (Facts<<S as Blocks>::Error>, CardFile<&'c mut S>);
+type Opened<'c, S> = (CardInfo<<S as Blocks>::Error>, CardFile<&'c mut S>);
 
 /// What `/model` does: the card is initialised, and its file opened.
 pub fn open<S: Slot>(card: &mut S) -> Result<Opened<'_, S>, Error<S::Error>> {
-    let facts = block_on(insert(card, micros))?;
-    Ok((facts, block_on(CardFile::open(card, None))?))
+    let info = block_on(probe(card, micros))?;
+    Ok((info, block_on(CardFile::open(card, None))?))
 }
 
 /// Opens the file and reads `len` bytes of it, so many blocks at a time. What it reads is right.

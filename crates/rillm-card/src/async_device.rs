@@ -11,12 +11,12 @@ use crate::volume::BLOCK_LEN;
 /// Reads go straight into a buffer that is aligned as the driver wants it, 4 bytes for `sdio`; the engine's buffers are.
 /// Another buffer is filled by two reads, the last block through one on the stack.
 #[derive(Debug)]
-pub struct Async<D, R> {
+pub struct AsyncDevice<D, R> {
     device: D,
     recover: R,
 }
 
-impl<D, R> Async<D, R>
+impl<D, R> AsyncDevice<D, R>
 where
     D: BlockDevice<BLOCK_LEN>,
     R: AsyncFnMut(&mut D) -> Result<(), D::Error>,
@@ -33,7 +33,7 @@ where
     }
 }
 
-impl<D, R> Blocks for Async<D, R>
+impl<D, R> Blocks for AsyncDevice<D, R>
 where
     D: BlockDevice<BLOCK_LEN>,
     R: AsyncFnMut(&mut D) -> Result<(), D::Error>,

@@ -12,13 +12,13 @@ use sdio::{
 };
 
 /// Microseconds that a command takes at most: a card may be busy for 250 ms after the one that stops a read.
-const COMMAND: u32 = 300_000;
-/// Microseconds that a read takes at most. A card sends the first byte of a block within 100 ms, and a read of
-/// [`Host::LONGEST`] blocks takes 20 ms or less besides; hosts that count clocks give up before.
-const READ: u32 = 1_000_000;
+const COMMAND_MICROS: u32 = 300_000;
+/// Microseconds that a read takes at most. A card sends the first byte of a block with_timeout 100 ms, and a read of
+/// [`SdmmcHost::LONGEST`] blocks takes 20 ms or less besides; hosts that count clocks give up before.
+const READ_MICROS: u32 = 1_000_000;
 
 /// An SD host: `sdio`'s bus, and what a driver asks of it besides. A read of several blocks is stopped by the host (`auto_stop`).
-pub trait Host: MmcBus {
+pub trait SdmmcHost: MmcBus {
     /// Blocks that one read may have.
     const LONGEST: usize;
 
@@ -26,7 +26,7 @@ pub trait Host: MmcBus {
     /// [`MmcBus::set_bus`] has set stays set.
     fn reset(&mut self);
 
-    /// Has the host give up on a block that does not begin within 250 ms, at a clock of `hz`.
+    /// Has the host give up on a block that does not begin with_timeout 250 ms, at a clock of `hz`.
     fn set_data_timeout(&mut self, hz: u32);
 
     /// Whether a read may go straight into `buf`, which is aligned to 4 bytes.
@@ -37,47 +37,47 @@ pub trait Host: MmcBus {
 }
 
 /// A host on whose commands and reads there is a limit of time.
-pub(crate) struct Bus<H> {
+pub(crate) struct TimedBus<H> {
     pub host: H,
     /// One data line is used, however many there are.
     pub one_line: bool,
     /// Something has answered a command, or failed otherwise than for want of an answer, since this was last cleared.
     pub answered: bool,
     /// The last command or transfer failed or was dropped: the host may be waiting, and the card sending.
-    unsettled: bool,
+    needs_reset: bool,
 }
 
-impl<H: Host> Bus<H> {
+impl<H: SdmmcHost> TimedBus<H> {
     pub const fn new(host: H) -> Self {
-        Self { host, one_line: false, answered: false, unsettled: false }
+        Self { host, one_line: false, answered: false, needs_reset: false }
     }
 
     /// After what failed or was dropped: a host may have stopped the card's clock for want of room, and would send no
     /// command, and a card goes on sending blocks until it is told to stop.
-    fn settle(&mut self) {
-        if core::mem::take(&mut self.unsettled) {
+    fn reset_after_failure(&mut self) {
+        if core::mem::take(&mut self.needs_reset) {
             self.host.reset();
-            let answer = block_on(within::<H, _>(COMMAND, self.host.send_command(stop_transmission())));
+            let answer = block_on(with_timeout::<H, _>(COMMAND_MICROS, self.host.send_command(stop_transmission())));
             // A card that is not sending does not answer.
-            self.unsettled = !matches!(answer, Ok(_) | Err(MmcError::Timeout));
+            self.needs_reset = !matches!(answer, Ok(_) | Err(MmcError::Timeout));
         }
     }
 
     /// Writes down how an operation of the host's ended. An empty slot is silent, and anything else is a sign of a fault.
-    fn noted<T>(&mut self, result: Result<T, MmcError>) -> Result<T, MmcError> {
-        self.unsettled |= result.is_err();
+    fn record<T>(&mut self, result: Result<T, MmcError>) -> Result<T, MmcError> {
+        self.needs_reset |= result.is_err();
         self.answered |= matches!(result, Err(error) if !matches!(error, MmcError::Timeout));
         result
     }
 }
 
-impl<H: Host> MmcBus for Bus<H> {
+impl<H: SdmmcHost> MmcBus for TimedBus<H> {
     /// A command is waited for where it is, and no other future is polled meanwhile.
     async fn send_command<'a, C: ControlCommand + 'a>(&mut self, command: C) -> Result<C::Resp<'a>, MmcError> {
-        let result = block_on(within::<H, _>(COMMAND, self.host.send_command(command)));
+        let result = block_on(with_timeout::<H, _>(COMMAND_MICROS, self.host.send_command(command)));
         // The first command has no answer.
         self.answered |= <C as Command>::INDEX != 0 && result.is_ok();
-        self.noted(result)
+        self.record(result)
     }
 
     async fn read_blocks<'a, C: BlockReadCommand + 'a>(
@@ -85,10 +85,10 @@ impl<H: Host> MmcBus for Bus<H> {
         command: C,
         auto_stop: bool,
     ) -> Result<C::Resp<'a>, MmcError> {
-        self.settle();
-        self.unsettled = true;
-        let answer = within::<H, _>(READ, self.host.read_blocks(command, auto_stop)).await?;
-        self.unsettled = false;
+        self.reset_after_failure();
+        self.needs_reset = true;
+        let answer = with_timeout::<H, _>(READ_MICROS, self.host.read_blocks(command, auto_stop)).await?;
+        self.needs_reset = false;
         Ok(answer)
     }
 
@@ -105,16 +105,16 @@ impl<H: Host> MmcBus for Bus<H> {
     }
 
     async fn init_idle(&mut self, hz: u32) -> Result<(), MmcError> {
-        self.settle();
+        self.reset_after_failure();
         self.host.set_data_timeout(hz);
-        let result = block_on(within::<H, _>(COMMAND, self.host.init_idle(hz)));
-        self.noted(result)
+        let result = block_on(with_timeout::<H, _>(COMMAND_MICROS, self.host.init_idle(hz)));
+        self.record(result)
     }
 
     fn set_bus(&mut self, width: BusWidth, hz: u32) -> Result<(), MmcError> {
         self.host.set_data_timeout(hz);
         let result = self.host.set_bus(width, hz);
-        self.noted(result)
+        self.record(result)
     }
 
     fn supports_mmc(&self) -> bool {
@@ -134,8 +134,11 @@ impl<H: Host> MmcBus for Bus<H> {
     }
 }
 
-/// Gives `work` up where it has not ended within `most` microseconds.
-async fn within<H: Host, T>(most: u32, work: impl Future<Output = Result<T, MmcError>>) -> Result<T, MmcError> {
+/// Gives `work` up where it has not ended with_timeout `most` microseconds.
+async fn with_timeout<H: SdmmcHost, T>(
+    most: u32,
+    work: impl Future<Output = Result<T, MmcError>>,
+) -> Result<T, MmcError> {
     let mut work = pin!(work);
     let start = H::micros();
     poll_fn(|context| match work.as_mut().poll(context) {

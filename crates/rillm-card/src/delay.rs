@@ -1,9 +1,9 @@
 //! Waiting by a clock of microseconds.
 
 /// Waits where it is.
-pub(crate) struct Pause(pub fn() -> u32);
+pub(crate) struct ClockDelay(pub fn() -> u32);
 
-impl Pause {
+impl ClockDelay {
     fn nanos(&self, nanos: u32) {
         let start = (self.0)();
         // The first microsecond may be nearly over.
@@ -15,14 +15,14 @@ impl Pause {
 }
 
 #[cfg(feature = "spi")]
-impl embedded_hal::delay::DelayNs for Pause {
+impl embedded_hal::delay::DelayNs for ClockDelay {
     fn delay_ns(&mut self, nanos: u32) {
         self.nanos(nanos);
     }
 }
 
 #[cfg(feature = "sdio")]
-impl embedded_hal_async::delay::DelayNs for Pause {
+impl embedded_hal_async::delay::DelayNs for ClockDelay {
     async fn delay_ns(&mut self, nanos: u32) {
         self.nanos(nanos);
     }

@@ -11,12 +11,12 @@ use crate::blocks::Blocks;
 /// A blocking driver: embedded-sdmmc's `SdCard`, or any other of its `BlockDevice`s. Reads go straight into the caller's
 /// buffer, several blocks by one command.
 #[derive(Debug)]
-pub struct Blocking<D, R> {
+pub struct BlockingDevice<D, R> {
     device: D,
     recover: R,
 }
 
-impl<D: BlockDevice, R: FnMut(&D)> Blocking<D, R> {
+impl<D: BlockDevice, R: FnMut(&D)> BlockingDevice<D, R> {
     /// `recover` brings the card back after an error: with `SdCard` it calls [`stop_sending`] and `mark_card_uninit`.
     pub const fn new(device: D, recover: R) -> Self {
         Self { device, recover }
@@ -28,7 +28,7 @@ impl<D: BlockDevice, R: FnMut(&D)> Blocking<D, R> {
     }
 }
 
-impl<D: BlockDevice, R: FnMut(&D)> Blocks for Blocking<D, R> {
+impl<D: BlockDevice, R: FnMut(&D)> Blocks for BlockingDevice<D, R> {
     type Error = D::Error;
 
     async fn count(&mut self) -> Result<u32, D::Error> {
