@@ -16,7 +16,7 @@ impl<'a, B: Blocks> BlockCache<'a, B> {
         Self { card, bytes: [0; BLOCK_LEN], held: None }
     }
 
-    /// The block, read unless it is the one that was looked at last.
+    /// The block with this number, read from the card unless it is the cached one.
     pub async fn block(&mut self, block: u32) -> Result<&[u8; BLOCK_LEN], Error<B::Error>> {
         if self.held != Some(block) {
             self.held = None;

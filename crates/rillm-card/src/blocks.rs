@@ -1,26 +1,27 @@
-//! Blocks of a card: the seam to its driver, and reads that are tried again.
+//! The interface to a card's driver, and retries of its reads.
 
 use core::future::Future;
 
 use crate::error::Error;
 
-/// How often an operation that failed is tried again before its error is the caller's.
+/// How often an operation that failed is retried before its error is returned.
 pub const RETRIES: u32 = 3;
 
-/// A card, as far as this crate needs one. `BlockingDevice` and `AsyncDevice` make one of a driver.
+/// A read-only block device. `BlockingDevice` and `AsyncDevice` implement it for drivers of other crates.
 pub trait Blocks {
     /// The driver's error.
     type Error;
 
-    /// Blocks of 512 bytes that the card has; `u32::MAX` where it has more, or where nobody knows. Asked once, after a
-    /// read.
+    /// The number of 512-byte blocks of the card; `u32::MAX` if there are more or if the number is unknown. Called
+    /// once, after a read.
     fn count(&mut self) -> impl Future<Output = Result<u32, Self::Error>>;
 
-    /// Fills `buf`, a whole, non-zero number of blocks of any alignment, with the blocks from `first` on. The future may be
-    /// dropped before it is ready; the transfer must have stopped when the drop returns.
+    /// Reads the blocks from `first` on into `buf`, whose length is a whole, non-zero number of blocks and whose
+    /// alignment is any. The future may be dropped before it is ready; the transfer must have stopped when the drop
+    /// returns.
     fn read(&mut self, first: u32, buf: &mut [u8]) -> impl Future<Output = Result<(), Self::Error>>;
 
-    /// Brings the card back after an error: the next operation may expect it initialised, or initialise it itself.
+    /// Recovers from an error: reinitialises the card now, or at the next operation.
     fn recover(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
 }
 
@@ -40,7 +41,7 @@ impl<B: Blocks> Blocks for &mut B {
     }
 }
 
-/// A card whose operations are tried again.
+/// A block device whose operations are retried.
 #[derive(Debug)]
 pub(crate) struct Retrying<B> {
     pub blocks: B,

@@ -1,12 +1,12 @@
-//! Waiting by a clock of microseconds.
+//! Delays measured by a clock of microseconds.
 
-/// Waits where it is.
+/// A busy wait on a clock that counts microseconds.
 pub(crate) struct ClockDelay(pub fn() -> u32);
 
 impl ClockDelay {
     fn nanos(&self, nanos: u32) {
         let start = (self.0)();
-        // The first microsecond may be nearly over.
+        // The clock may tick right after this reading, so one more microsecond is waited.
         let least = nanos.div_ceil(1000) + 1;
         while (self.0)().wrapping_sub(start) < least {
             core::hint::spin_loop();

@@ -1,4 +1,4 @@
-//! The files of a root directory.
+//! Reading the files of a root directory.
 
 use core::ops::ControlFlow;
 
@@ -10,17 +10,17 @@ use crate::search::{PartitionId, SearchedPartitions, search};
 use crate::volume::{FatKind, Root, Volume, u16_at, u32_at};
 
 const ENTRY_LEN: usize = 32;
-/// Bytes of entries that a directory has at most, by the specification.
+/// Most bytes of a directory's entries, by the FAT specification.
 const MAX_LEN: u32 = 2 << 20;
 
-/// A file, as its directory has it.
+/// A file's directory entry.
 pub(crate) struct DirectoryEntry<'a> {
     pub names: Names<'a>,
     pub cluster: u32,
     pub len: u32,
 }
 
-/// Shows `visit` every file until it breaks; whether it did.
+/// Calls `visit` for every file until it breaks. Returns whether it broke.
 pub(crate) async fn walk<B: Blocks>(
     cache: &mut BlockCache<'_, B>,
     volume: &Volume,
@@ -100,12 +100,13 @@ pub struct File<'a> {
     pub partition: PartitionId,
 }
 
-/// Shows `visit` every `*.rillm` of a card's root directories in their order: a menu of models, for example. The name of one
-/// is what [`CardFile::open`](crate::CardFile::open) takes; of several files of one name that opens the first. Returns
-/// where it has looked.
+/// Calls `visit` for every `*.rillm` in the root directories of a card, in their order; for a menu of models, for
+/// example. [`CardFile::open`](crate::CardFile::open) takes the name of a file; if several files have this name it
+/// opens the first. Returns the partitions that were searched.
 ///
 /// # Errors
-/// The driver's, or what is wrong with the card where nothing of it can be read; some files may have been shown by then.
+/// The driver's error, or the card's where nothing of it can be read. `visit` may have been called for some files by
+/// then.
 pub async fn for_each_model<B: Blocks>(
     blocks: B,
     mut visit: impl FnMut(File<'_>),

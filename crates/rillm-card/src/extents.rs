@@ -1,18 +1,18 @@
-//! Where a file's blocks lie.
+//! A file's extents: where its blocks lie.
 
 use crate::block_cache::BlockCache;
 use crate::blocks::Blocks;
 use crate::error::Error;
 use crate::volume::{BLOCK_LEN, Volume};
 
-/// Blocks that follow each other.
+/// Consecutive blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub first: u32,
     pub len: u32,
 }
 
-/// A file's extents in its order. None of them overlap.
+/// A file's extents in file order. They do not overlap.
 #[derive(Debug)]
 pub(crate) struct Extents<const N: usize> {
     extents: [Extent; N],
@@ -20,9 +20,9 @@ pub(crate) struct Extents<const N: usize> {
 }
 
 impl<const N: usize> Extents<N> {
-    /// Follows the chain of clusters from `cluster` on for a file of `len` bytes, at least 1.
+    /// Follows the cluster chain from `cluster` on for a file of `len` bytes, at least 1.
     ///
-    /// No cluster is taken twice, so that this ends on any card.
+    /// No cluster is taken twice, so this ends on any card.
     pub async fn follow<B: Blocks>(
         cache: &mut BlockCache<'_, B>,
         volume: &Volume,
@@ -39,7 +39,7 @@ impl<const N: usize> Extents<N> {
                 return Err(Error::ChainLoop { cluster });
             }
             if found == expected {
-                // The chain goes on: room that some systems reserve behind a file.
+                // The chain goes on: some systems reserve clusters behind a file.
                 return Ok(extents);
             }
             extents
@@ -58,7 +58,7 @@ impl<const N: usize> Extents<N> {
         self.iter().any(|extent| block.checked_sub(extent.first).is_some_and(|at| at < extent.len))
     }
 
-    /// Appends an extent, to the last one where it follows upon it; none without room.
+    /// Appends an extent, or extends the last one where it is adjacent. `None` if there is no room.
     fn push(&mut self, extent: Extent) -> Option<()> {
         if let Some(last) = self.extents[..self.len].last_mut().filter(|last| last.first + last.len == extent.first) {
             last.len += extent.len;

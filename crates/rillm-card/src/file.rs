@@ -1,4 +1,4 @@
-//! A file on a card, as a source of weights.
+//! A file on a card, as the engine's weight source.
 
 use core::ops::ControlFlow;
 
@@ -12,12 +12,12 @@ use crate::extents::Extents;
 use crate::search::search;
 use crate::volume::Volume;
 
-/// Extents that a [`CardFile`] has room for unless its type says otherwise, 8 bytes each.
+/// Default capacity of a [`CardFile`] in extents of 8 bytes each.
 pub const DEFAULT_EXTENTS: usize = 64;
 
-/// A file on a card: where its pieces lie, noted once, so that a read asks the card for nothing but the file's bytes.
+/// A file on a card. Its extents are found once, when it is opened; a read then transfers only the file's bytes.
 ///
-/// A file that was copied to an empty card is one extent of blocks. Every further extent is a seek for every pass over the
+/// A file that was copied to an empty card has one extent. Every further extent costs a seek in each pass over the
 /// weights. The file must not be changed while it is open.
 #[derive(Debug)]
 pub struct CardFile<B, const EXTENTS: usize = DEFAULT_EXTENTS> {
@@ -27,11 +27,12 @@ pub struct CardFile<B, const EXTENTS: usize = DEFAULT_EXTENTS> {
 }
 
 impl<B: Blocks, const EXTENTS: usize> CardFile<B, EXTENTS> {
-    /// Opens the file of that name in a root directory, by its long name or its 8.3 one, upper and lower case alike; without a
-    /// name the first `*.rillm` in the directory's order. Of several partitions the first one that has it counts. What it
-    /// holds is not looked at: [`Model::open`](rillm::Model::open) does that.
+    /// Opens the file of this long or 8.3 name in a root directory, ignoring case; without a name, the first `*.rillm`
+    /// in directory order. Of several partitions, the first that has the file counts. The content is not checked:
+    /// [`Model::open`](rillm::Model::open) does that.
     ///
-    /// Its future takes less than 2 KB, with an asynchronous driver 2.5 KB. `blocks` may be a `&mut`, to be tried again with another card.
+    /// The future takes less than 2 KB, or 2.5 KB with an asynchronous driver. `blocks` may be a `&mut`, so that the
+    /// caller can try again with another card.
     ///
     /// # Errors
     /// Any [`Error`] but those of a read.
@@ -59,23 +60,23 @@ impl<B: Blocks, const EXTENTS: usize> CardFile<B, EXTENTS> {
         Ok(Self { card, extents, len })
     }
 
-    /// Extents of blocks that the file lies in: 1 where it lies in one piece.
+    /// The number of extents of the file: 1 if it is contiguous.
     pub fn extents(&self) -> usize {
         self.extents.len()
     }
 
-    /// Bytes of the file, at least 1.
+    /// The file's length in bytes, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "an empty file is an error")]
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// Attempts since the file was opened, its opening included, that followed upon an error of the card.
+    /// The number of retries after errors of the card, including those while the file was opened.
     pub fn retries(&self) -> u32 {
         self.card.retries
     }
 
-    /// The card, back.
+    /// Closes the file and returns the card.
     pub fn into_blocks(self) -> B {
         self.card.blocks
     }

@@ -1,12 +1,13 @@
 //! A `.rillm` file on an SD card, as the engine's [`WeightSource`](rillm::WeightSource).
 //!
-//! The card is formatted as FAT32 or FAT16, with a partition table (MBR or GPT) or without one. [`CardFile::open`] finds the
-//! file in the root directory of the first partition that has it and notes where its blocks lie; from then on every read goes straight to them, as many blocks by one
-//! command as lie together, and no file system is in between. What is wrong with a card is a typed [`Error`] that
-//! says what to do. Reads that fail are tried again, [`RETRIES`] times.
+//! The card is formatted as FAT32 or FAT16, with a partition table (MBR or GPT) or without one. [`CardFile::open`]
+//! finds the file in the root directory of the first partition that has it and records its extents: runs of consecutive
+//! blocks. Every later read goes straight to these blocks, one command for each extent, without a file system in
+//! between. A typed [`Error`] says what is wrong with a card and what to do. A read that fails is retried [`RETRIES`]
+//! times.
 //!
-//! A card over SPI, with `embedded-sdmmc`'s driver. Before its first use the bus has to give the card 74 clocks at 400 kHz at most
-//! with its chip select high; afterwards the clock may be raised.
+//! This example reads a card over SPI with the driver of `embedded-sdmmc`. Before its first use the card needs 74
+//! clocks at 400 kHz or less with its chip select high; afterwards the clock may be raised.
 //!
 //! ```
 //! # #[cfg(feature = "embedded-sdmmc")]
@@ -31,8 +32,8 @@
 //! # }
 //! ```
 //!
-//! A card on an SD host with DMA is an [`Sdmmc`], which initialises it with `sdio`. esp-hal's and embassy's hosts implement that
-//! crate's bus; what a [`SdmmcHost`] adds to it is a few registers and a clock.
+//! [`Sdmmc`] is a card on an SD host with DMA. It initialises the card with the crate `sdio`, whose bus esp-hal and
+//! embassy implement. [`SdmmcHost`] adds a few registers and a clock to that bus.
 //!
 //! ```
 //! # #[cfg(feature = "sdio")]
@@ -50,12 +51,13 @@
 //! # }
 //! ```
 //!
-//! `Sdmmc`, and its like over SPI, `SpiCard`, implement [`Slot`]. [`probe`] initialises a card in the fastest way in which it can be
-//! read, which is measured, and in a slower one where that fails; it may be called again at any time. Every wait for a card
-//! or a host ends by a clock of the caller's.
+//! `Sdmmc`, and `SpiCard` for a card over SPI, implement [`Slot`]. [`probe`] initialises a card in the fastest bus mode
+//! that works and measures its speed. It may be called again at any time. Every wait for a card or a host has a
+//! timeout, measured by a clock of the caller's.
 //!
-//! There is no allocator and no write: a card is read only. `BlockingDevice` comes with the feature `embedded-sdmmc`, `AsyncDevice`
-//! with `block-device-driver`, `Sdmmc` with `sdio`, `SpiCard` with `spi`; all are on by default. A driver of another kind implements [`Blocks`].
+//! The crate needs no allocator and never writes to a card. The feature `embedded-sdmmc` enables `BlockingDevice`,
+//! `block-device-driver` enables `AsyncDevice`, `sdio` enables `Sdmmc` and `spi` enables `SpiCard`; all are on by
+//! default. A driver of another kind implements [`Blocks`].
 #![no_std]
 
 #[cfg(feature = "block-device-driver")]

@@ -1,4 +1,4 @@
-//! Where on a card file systems may start: its partitions, one after the other.
+//! The partitions of a card, where file systems may start.
 
 use crate::block_cache::BlockCache;
 use crate::blocks::Blocks;
@@ -6,31 +6,32 @@ use crate::error::Error;
 use crate::search::PartitionId;
 use crate::volume::{BLOCK_LEN, has_signature, starts_file_system, u32_at, u64_at};
 
-/// Types of an MBR's entry: none, a chain of tables of logical partitions, and a GUID partition table (GPT) on the same card.
+/// Partition types of an MBR entry: unused, an extended partition (a chain of tables of logical partitions), and a GUID
+/// partition table (GPT) on the same card.
 const UNUSED: u8 = 0;
 const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
 pub(crate) const GPT: u8 = 0xee;
 
-/// Tables of a chain that are looked at, so that a chain that is a loop ends. Linux' fdisk makes 60 at most.
+/// Most tables of a chain that are read, so that a chain that is a loop ends. Linux' fdisk makes 60 at most.
 const MAX_LOGICAL_TABLES: u8 = 64;
-/// Entries of a GPT that are looked at: what it has room for, as a rule.
+/// Most entries of a GPT that are read: its usual size.
 const MAX_GPT_ENTRIES: u8 = 128;
 
-/// Where a file system may start.
+/// A partition, where a file system may start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Partition {
     pub partition: PartitionId,
-    /// Its first block, by the table; the card may have no such block.
+    /// Its first block, by the table; it may lie past the end of the card.
     pub start: u64,
 }
 
-/// A card's partitions, in the order in which they are looked into: the MBR's entries, with the logical partitions of an
-/// extended one in its place, then the GPT's, then the whole card.
+/// A card's partitions in search order: the MBR's entries, with logical partitions in the place of their extended one,
+/// then the GPT's entries, then the whole card.
 pub(crate) struct Partitions {
     /// Blocks of the card.
     pub count: u32,
     entries: [MbrEntry; 4],
-    /// Entries that are done with.
+    /// Entries that were visited.
     done: u8,
     chain: LogicalChain,
     gpt: Option<Gpt>,
@@ -44,12 +45,13 @@ struct MbrEntry {
     start: u32,
 }
 
-/// Tables of logical partitions, each of which has one and the place of the next table.
+/// The chain of tables of an extended partition. Each table has one logical partition and the position of the next
+/// table.
 struct LogicalChain {
-    /// The extended partition's first block, which the places are counted from.
+    /// The first block of the extended partition, to which positions in the chain are relative.
     base: u32,
     next: Option<u64>,
-    /// Tables looked at.
+    /// Tables that were read.
     tables: u8,
     /// The number of the last logical partition.
     number: u8,
@@ -65,13 +67,13 @@ struct Gpt {
 }
 
 impl Partitions {
-    /// The card's, of its first block.
+    /// Reads the partition table in the card's first block.
     pub async fn read<B: Blocks>(cache: &mut BlockCache<'_, B>) -> Result<Self, Error<B::Error>> {
         let block = cache.block(0).await?;
         let whole = starts_file_system(block);
         let entries = match table(block) {
             Some(entries) => entries,
-            // A file system that starts here has instructions where a table would be.
+            // A file system that starts here has code where a table would be.
             None if whole => [MbrEntry { kind: UNUSED, start: 0 }; 4],
             None => return Err(Error::Unformatted),
         };
@@ -80,7 +82,7 @@ impl Partitions {
         Ok(Self { count, entries, done: 0, chain, gpt: None, whole })
     }
 
-    /// The next one.
+    /// The next partition.
     pub async fn next<B: Blocks>(
         &mut self,
         cache: &mut BlockCache<'_, B>,
@@ -96,7 +98,7 @@ impl Partitions {
                     UNUSED => {}
                     GPT => match self.gpt(cache).await? {
                         Some(gpt) => self.gpt = Some(gpt),
-                        // What is in its place is no FAT file system, and is told as what it should be.
+                        // Its place holds no FAT file system, so the search reports the entry as a damaged GPT.
                         None => return Ok(Some(Partition { partition: self.entry(kind), start: 1 })),
                     },
                     kind if EXTENDED.contains(&kind) => {
@@ -113,12 +115,12 @@ impl Partitions {
         }
     }
 
-    /// The place of the entry that was taken last.
+    /// The id of the entry that was visited last.
     fn entry(&self, kind: u8) -> PartitionId {
         PartitionId::Mbr { number: self.done, kind }
     }
 
-    /// The logical partition of the table in `block`, and where the chain goes on.
+    /// The logical partition of the table in `block`. Also notes the next table of the chain.
     async fn logical<B: Blocks>(
         &mut self,
         cache: &mut BlockCache<'_, B>,
@@ -142,14 +144,14 @@ impl Partitions {
                 let Some(entry) = partition else { return Ok(None) };
                 (entry.kind, block + u64::from(entry.start))
             }
-            // No table: it is told as a partition that has no file system.
+            // Not a table: reported as a partition without a file system.
             None => (EXTENDED[0], block),
         };
         self.chain.number += 1;
         Ok(Some(Partition { partition: PartitionId::Mbr { number: self.chain.number, kind }, start }))
     }
 
-    /// The GPT, if its header makes sense. Its checksums and its copy at the card's end are not looked at.
+    /// The GPT, if its header is valid. Its checksums and its copy at the end of the card are not read.
     async fn gpt<B: Blocks>(&self, cache: &mut BlockCache<'_, B>) -> Result<Option<Gpt>, Error<B::Error>> {
         if self.count < 2 {
             return Ok(None);
@@ -157,13 +159,13 @@ impl Partitions {
         let block = cache.block(1).await?;
         let (first, entries, entry_len) = (u64_at(block, 72), u32_at(block, 80), u32_at(block, 84));
         let sound = block.starts_with(b"EFI PART") && first < self.count.into();
-        // By the specification; an entry never lies in two blocks.
+        // Required by the specification. An entry never spans two blocks.
         let sound = sound && entry_len >= 128 && entry_len.is_power_of_two();
         let entries = entries.min(MAX_GPT_ENTRIES.into()) as u8;
         Ok(sound.then_some(Gpt { first: first as u32, entry_len, entries, done: 0 }))
     }
 
-    /// The next partition of the GPT that the MBR does not have, too.
+    /// The next partition of the GPT that is not in the MBR, too.
     async fn next_gpt<B: Blocks>(
         &mut self,
         cache: &mut BlockCache<'_, B>,
@@ -187,7 +189,7 @@ impl Partitions {
     }
 }
 
-/// The entries of a partition table. Each is marked as the one to start from, or not; anything else is no table.
+/// The entries of a partition table; `None` without a signature, or with a boot flag other than 0 and 0x80.
 fn table(block: &[u8; BLOCK_LEN]) -> Option<[MbrEntry; 4]> {
     let (entries, _) = block[446..510].as_chunks::<16>();
     if !has_signature(block) || entries.iter().any(|entry| entry[0] & 0x7f != 0) {
@@ -195,7 +197,7 @@ fn table(block: &[u8; BLOCK_LEN]) -> Option<[MbrEntry; 4]> {
     }
     Some(core::array::from_fn(|index| {
         let (kind, start) = (entries[index][4], u32_at(&entries[index], 8));
-        // Block 0 is the table's own: dosfstools mark a card without partitions like that.
+        // Block 0 holds the table itself. dosfstools writes such an entry on a card without partitions.
         MbrEntry { kind: if start == 0 { UNUSED } else { kind }, start }
     }))
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::slot::{BusMode, Detected, Slot};
 use crate::volume::BLOCK_LEN;
 
-/// A card, and how it is read.
+/// The result of [`probe`]: the card's kind and size, its bus mode and its speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CardInfo<E> {
     high_capacity: bool,
@@ -16,19 +16,19 @@ pub struct CardInfo<E> {
     bytes_per_second: u64,
 }
 
-/// Bytes that are read to measure a card, unless that takes too long.
+/// Bytes that are read to measure a card, unless the time below ends first.
 const SAMPLE_LEN: u32 = 256 << 10;
 const SAMPLE_MICROS: u32 = 60_000;
-/// Bytes a second below which a card is slow whatever its slot: half of what SPI brings.
+/// Below this a card is slow in any slot: half the speed of SPI.
 const SLOW_BYTES_PER_SECOND: u64 = 1_000_000;
 
-/// Initialises the card in the fastest way in which its first blocks can be read, and measures how fast that is. Takes less
-/// than 0.1 s for a card that is read in the first way.
+/// Initialises the card in the fastest bus mode in which its first blocks can be read, and measures its speed. This
+/// takes less than 0.1 s if the first mode works.
 ///
-/// `micros` is a clock that counts microseconds, modulo 2^32.
+/// `micros` is a clock that counts microseconds modulo 2^32.
 ///
 /// # Errors
-/// [`Error::NoCard`], or [`Error::Device`] with the first error where no way is left.
+/// [`Error::NoCard`], or [`Error::Device`] with the first error if no bus mode works.
 pub async fn probe<S: Slot>(slot: &mut S, micros: fn() -> u32) -> Result<CardInfo<S::Error>, Error<S::Error>> {
     let mut failed = None;
     for &mode in slot.modes() {
@@ -36,7 +36,7 @@ pub async fn probe<S: Slot>(slot: &mut S, micros: fn() -> u32) -> Result<CardInf
             Ok(Some((high_capacity, blocks, bytes_per_second))) => {
                 return Ok(CardInfo { high_capacity, blocks, mode, faster: failed, bytes_per_second });
             }
-            // Whatever the way, a card is looked for with one line and a slow clock.
+            // In every bus mode a card is detected with one line and a slow clock.
             Ok(None) => return Err(Error::NoCard),
             Err(error) => {
                 failed.get_or_insert((mode, error));
@@ -46,14 +46,14 @@ pub async fn probe<S: Slot>(slot: &mut S, micros: fn() -> u32) -> Result<CardInf
     Err(failed.map_or(Error::NoCard, |(_, error)| Error::Device(error)))
 }
 
-/// What the card is, its blocks and its bytes a second, if there is one.
+/// Whether the card has high capacity, its number of blocks and its bytes per second; `None` without a card.
 async fn try_mode<S: Slot>(
     slot: &mut S,
     mode: BusMode,
     micros: fn() -> u32,
 ) -> Result<Option<(bool, u32, u64)>, S::Error> {
     let Detected::Card { high_capacity } = slot.initialise(mode).await? else { return Ok(None) };
-    // The first read of a card takes longer than the others.
+    // The first read of a card takes longer than later ones, so it is not measured.
     slot.sample(0).await?;
     let start = micros();
     let (mut blocks, mut elapsed) = (0, 0);
@@ -66,18 +66,18 @@ async fn try_mode<S: Slot>(
 }
 
 impl<E> CardInfo<E> {
-    /// How the card is read.
+    /// The bus mode.
     pub fn mode(&self) -> BusMode {
         self.mode
     }
 
-    /// Bytes a second of its first blocks, read one after the other.
+    /// Bytes per second of a sequential read of the card's first blocks.
     pub fn bytes_per_second(&self) -> u64 {
         self.bytes_per_second
     }
 }
 
-/// Bytes in units of 1,000, as cards are sold.
+/// Bytes, displayed in decimal units, as cards are sold.
 struct Size(u64);
 
 impl fmt::Display for Size {

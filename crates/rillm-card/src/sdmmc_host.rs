@@ -1,4 +1,4 @@
-//! An SD host as `sdio`'s bus, with an end to every wait, and brought back to order after what failed.
+//! An SD host as `sdio`'s bus, with timeouts and a reset after failures.
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -11,39 +11,40 @@ use sdio::{
     MmcError,
 };
 
-/// Microseconds that a command takes at most: a card may be busy for 250 ms after the one that stops a read.
+/// The longest time of a command: a card may be busy for 250 ms after the command that stops a read.
 const COMMAND_MICROS: u32 = 300_000;
-/// Microseconds that a read takes at most. A card sends the first byte of a block with_timeout 100 ms, and a read of
-/// [`SdmmcHost::LONGEST`] blocks takes 20 ms or less besides; hosts that count clocks give up before.
+/// The longest time of a read: a card sends the first byte of a block within 100 ms, and a read of
+/// [`SdmmcHost::LONGEST`] blocks takes 20 ms or less in addition. Hosts that count clocks time out earlier.
 const READ_MICROS: u32 = 1_000_000;
 
-/// An SD host: `sdio`'s bus, and what a driver asks of it besides. A read of several blocks is stopped by the host (`auto_stop`).
+/// An SD host: `sdio`'s bus with a reset, a data timeout and a clock. The host stops a read of several blocks
+/// (`auto_stop`).
 pub trait SdmmcHost: MmcBus {
-    /// Blocks that one read may have.
+    /// Most blocks of one read.
     const LONGEST: usize;
 
-    /// Has the host forget what it is doing, after a command or a transfer that failed or was dropped. What
-    /// [`MmcBus::set_bus`] has set stays set.
+    /// Resets the host after a command or transfer that failed or was dropped. The settings of [`MmcBus::set_bus`]
+    /// stay.
     fn reset(&mut self);
 
-    /// Has the host give up on a block that does not begin with_timeout 250 ms, at a clock of `hz`.
+    /// Sets the host's data timeout to 250 ms at a clock of `hz`.
     fn set_data_timeout(&mut self, hz: u32);
 
-    /// Whether a read may go straight into `buf`, which is aligned to 4 bytes.
+    /// Whether DMA reaches `buf`, which is aligned to 4 bytes.
     fn reaches(&self, buf: &[u8]) -> bool;
 
-    /// A clock that counts microseconds, modulo 2^32.
+    /// A clock that counts microseconds modulo 2^32.
     fn micros() -> u32;
 }
 
-/// A host on whose commands and reads there is a limit of time.
+/// A host with timeouts for its commands and reads.
 pub(crate) struct TimedBus<H> {
     pub host: H,
-    /// One data line is used, however many there are.
+    /// Whether only one data line is used.
     pub one_line: bool,
-    /// Something has answered a command, or failed otherwise than for want of an answer, since this was last cleared.
+    /// Whether a command was answered, or failed with another error than a timeout, since this was last cleared.
     pub answered: bool,
-    /// The last command or transfer failed or was dropped: the host may be waiting, and the card sending.
+    /// Whether the last command or transfer failed or was dropped: the host may wait, and the card may send.
     needs_reset: bool,
 }
 
@@ -52,8 +53,8 @@ impl<H: SdmmcHost> TimedBus<H> {
         Self { host, one_line: false, answered: false, needs_reset: false }
     }
 
-    /// After what failed or was dropped: a host may have stopped the card's clock for want of room, and would send no
-    /// command, and a card goes on sending blocks until it is told to stop.
+    /// Resets the host and stops the card, after a failed or dropped operation. The host may have stopped the card's
+    /// clock because its FIFO is full, and then sends no command; the card sends blocks until it is told to stop.
     fn reset_after_failure(&mut self) {
         if core::mem::take(&mut self.needs_reset) {
             self.host.reset();
@@ -63,7 +64,7 @@ impl<H: SdmmcHost> TimedBus<H> {
         }
     }
 
-    /// Writes down how an operation of the host's ended. An empty slot is silent, and anything else is a sign of a fault.
+    /// Records the result of a host operation. An empty slot never answers; any other error is a fault of a card.
     fn record<T>(&mut self, result: Result<T, MmcError>) -> Result<T, MmcError> {
         self.needs_reset |= result.is_err();
         self.answered |= matches!(result, Err(error) if !matches!(error, MmcError::Timeout));
@@ -72,10 +73,10 @@ impl<H: SdmmcHost> TimedBus<H> {
 }
 
 impl<H: SdmmcHost> MmcBus for TimedBus<H> {
-    /// A command is waited for where it is, and no other future is polled meanwhile.
+    /// Waits for the command's end without polling other futures.
     async fn send_command<'a, C: ControlCommand + 'a>(&mut self, command: C) -> Result<C::Resp<'a>, MmcError> {
         let result = block_on(with_timeout::<H, _>(COMMAND_MICROS, self.host.send_command(command)));
-        // The first command has no answer.
+        // CMD0 has no answer.
         self.answered |= <C as Command>::INDEX != 0 && result.is_ok();
         self.record(result)
     }
@@ -134,7 +135,7 @@ impl<H: SdmmcHost> MmcBus for TimedBus<H> {
     }
 }
 
-/// Gives `work` up where it has not ended with_timeout `most` microseconds.
+/// Drops `work` if it has not ended after `most` microseconds.
 async fn with_timeout<H: SdmmcHost, T>(
     most: u32,
     work: impl Future<Output = Result<T, MmcError>>,
@@ -142,11 +143,11 @@ async fn with_timeout<H: SdmmcHost, T>(
     let mut work = pin!(work);
     let start = H::micros();
     poll_fn(|context| match work.as_mut().poll(context) {
-        // Work that has ended counts, however late it is asked.
+        // Work that has ended counts, even after the timeout.
         Poll::Ready(result) => Poll::Ready(result),
         Poll::Pending if H::micros().wrapping_sub(start) > most => Poll::Ready(Err(MmcError::Timeout)),
         Poll::Pending => {
-            // A host that hangs wakes nobody, and an executor that sleeps would not look at the clock again.
+            // A host that hangs wakes no task, and a sleeping executor would never look at the clock again.
             context.waker().wake_by_ref();
             Poll::Pending
         }

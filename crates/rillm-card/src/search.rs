@@ -1,4 +1,4 @@
-//! Looking for a file on all of a card's file systems.
+//! The search for a file on all file systems of a card.
 
 use core::fmt;
 use core::ops::ControlFlow;
@@ -10,21 +10,21 @@ use crate::error::Error;
 use crate::partitions::{Partition, Partitions};
 use crate::volume::{FatKind, Volume};
 
-/// Where on a card something lies.
+/// A partition of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionId {
-    /// On the whole card, which has no partitions.
+    /// The whole card, which has no partitions.
     WholeCard,
-    /// On a partition of the MBR.
+    /// A partition of the MBR.
     Mbr {
-        /// Its number, as Linux counts: 1 to 4 for the table's entries, 5 and more for logical partitions.
+        /// Its number, as in Linux: 1 to 4 for the table's entries, 5 and more for logical partitions.
         number: u8,
-        /// Its type, as the table has it.
+        /// Its partition type, from the table.
         kind: u8,
     },
-    /// On a partition of the GUID partition table.
+    /// A partition of the GUID partition table.
     Gpt {
-        /// Its number, from 1 on.
+        /// Its number, counted from 1.
         number: u8,
     },
 }
@@ -39,24 +39,24 @@ impl fmt::Display for PartitionId {
     }
 }
 
-/// What a partition was found to be. Files are looked for on FAT16 and FAT32.
+/// What a partition contains. Only FAT16 and FAT32 are searched for files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionContent {
     /// FAT16.
     Fat16,
     /// FAT32.
     Fat32,
-    /// FAT12, as very small partitions have it.
+    /// FAT12, the format of very small partitions.
     Fat12,
     /// exFAT.
     ExFat,
     /// NTFS.
     Ntfs,
-    /// A FAT file system that is damaged.
+    /// A damaged FAT file system.
     Damaged,
-    /// It starts or ends past the card's end.
+    /// A partition that starts or ends past the card's end.
     PastTheEnd,
-    /// Something else.
+    /// No file system that is known here.
     NotFat,
 }
 
@@ -95,10 +95,10 @@ impl fmt::Display for PartitionContent {
     }
 }
 
-/// Partitions that [`SearchedPartitions`] has room for.
+/// Most partitions that [`SearchedPartitions`] lists.
 const MAX_NOTED: usize = 6;
 
-/// The partitions of a card that were looked at, in their order, and what they were found to be.
+/// The partitions that a search looked into, in order, and what they contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchedPartitions {
     first: [(PartitionId, PartitionContent); MAX_NOTED],
@@ -117,13 +117,13 @@ impl SearchedPartitions {
         self.len = self.len.saturating_add(1);
     }
 
-    /// How many they are.
+    /// The number of partitions.
     #[expect(clippy::len_without_is_empty, reason = "it is never empty for a caller")]
     pub fn len(&self) -> usize {
         self.len.into()
     }
 
-    /// The first six of them.
+    /// The first six partitions.
     pub fn first(&self) -> &[(PartitionId, PartitionContent)] {
         &self.first[..self.len().min(MAX_NOTED)]
     }
@@ -141,8 +141,8 @@ impl fmt::Display for SearchedPartitions {
     }
 }
 
-/// Shows `visit` every file of every root directory, until it breaks, with the partition and the file system that it lies on.
-/// What is wrong with a file system is an error where there is no other one.
+/// Calls `visit` for every file of every root directory, with its partition and file system, until it breaks. What is
+/// wrong with a file system is an error only if the card has no other one.
 pub(crate) async fn search<B: Blocks>(
     cache: &mut BlockCache<'_, B>,
     mut visit: impl FnMut(PartitionId, &Volume, &DirectoryEntry<'_>) -> ControlFlow<()>,
@@ -173,7 +173,7 @@ pub(crate) async fn search<B: Blocks>(
     }
 }
 
-/// Shows `visit` every file of one root directory.
+/// Calls `visit` for every file of one root directory.
 async fn search_partition<B: Blocks>(
     cache: &mut BlockCache<'_, B>,
     count: u32,

@@ -1,29 +1,29 @@
-//! A card in a slot: the fastest way in which it can be read, found by reading.
+//! A card slot and its bus modes.
 
 use core::fmt;
 use core::future::Future;
 
 use crate::blocks::Blocks;
 
-/// A card that can be read in more than one way: with fewer lines, with a slower clock.
+/// A card that can be read in several bus modes: with fewer lines, with a slower clock.
 pub trait Slot: Blocks {
-    /// The ways, the fastest first.
+    /// The bus modes, the fastest first.
     fn modes(&self) -> &'static [BusMode];
 
-    /// Initialises the card, to be read in this way from now on, by [`recover`](Blocks::recover) too.
+    /// Initialises the card in this bus mode, which [`recover`](Blocks::recover) uses from now on, too.
     fn initialise(&mut self, mode: BusMode) -> impl Future<Output = Result<Detected, Self::Error>>;
 
-    /// Reads the blocks from `first` on into memory of its own, as many by one command as a large read would; how many these
-    /// are, at least 1 and at most 64.
+    /// Reads blocks from `first` on into memory of the driver's, as many by one command as in a large read. Returns
+    /// their number, 1 to 64.
     fn sample(&mut self, first: u32) -> impl Future<Output = Result<u32, Self::Error>>;
 }
 
-/// A way to read a card.
+/// How a card is connected and clocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusMode {
-    /// The lines: `4 bits`, `1 bit`, `SPI`.
+    /// The data lines: `4 bits`, `1 bit`, `SPI`.
     pub lines: &'static str,
-    /// Their clock.
+    /// The clock in Hz.
     pub hz: u32,
 }
 
@@ -34,14 +34,14 @@ impl fmt::Display for BusMode {
     }
 }
 
-/// What is in the slot.
+/// What was detected in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detected {
-    /// Nothing that answers.
+    /// No card answers.
     NoCard,
-    /// A card, and whether it counts its addresses by blocks, as all do that have more than 2 GB.
+    /// A card.
     Card {
-        /// It does.
+        /// Whether addresses count blocks, as on all cards of more than 2 GB, rather than bytes.
         high_capacity: bool,
     },
 }
@@ -51,9 +51,9 @@ pub enum Detected {
 pub enum SlotError<E> {
     /// The driver's error.
     Driver(E),
-    /// The card was not initialised, or an error came since, from which nobody has recovered.
+    /// The card is not initialised, or has not recovered from an error.
     NotInitialised,
-    /// Another card answers than the one that was initialised last.
+    /// The card is not the one that was initialised last.
     OtherCard,
 }
 

@@ -1,13 +1,13 @@
-//! A card over SPI: four wires, on any chip.
+//! A card over SPI, which needs four wires and works on any chip.
 //!
-//! Reads block. A chip waits for a block at 20 MHz about fifteen times as long as it multiplies with it (0.5 µs a byte, by the
-//! figure of 1.67 MB/s that others measured, and 8 cycles, by that of esp-dsp for a RISC-V core without vectors), so that doing
-//! both at a time would bring a few percent, and take a task's turn for each byte in which the card is asked whether the next
-//! block begins.
+//! Reads block. At 20 MHz a chip waits for a block about fifteen times as long as it computes with it: 0.5 µs a byte
+//! (others measured 1.67 MB/s) against 8 cycles (esp-dsp's figure for a RISC-V core without vectors). Overlapping the
+//! two would gain a few percent, and cost a task switch for each byte by which the card is asked whether the next block
+//! begins.
 //!
-//! Every block's checksum is looked at. Computing it takes 17 instructions a byte, a fifth of the time of a block; without it, a
-//! bit that flips on a long wire is noticed by the check of all weights, up to 64 tokens later, and a clock that is too fast for
-//! the wires not at all while the mode is chosen.
+//! The checksum of every block is verified. This takes 17 instructions a byte, a fifth of a block's time. Without it, a
+//! flipped bit is detected by the checksum of all weights, up to 64 tokens later, and a clock that is too fast for the
+//! wires is not detected while the bus mode is chosen.
 
 use embedded_hal::spi::{Error as _, ErrorKind, ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::sdcard::spi::AcquireOpts;
@@ -20,18 +20,18 @@ use crate::delay::ClockDelay;
 use crate::slot::{BusMode, Detected, Slot, SlotError};
 use crate::volume::BLOCK_LEN;
 
-/// Cards take 25 MHz at most.
+/// Cards support 25 MHz at most over SPI.
 const MODES: [BusMode; 3] = [mode(20), mode(10), mode(4)];
-/// For a card that is not initialised.
+/// The clock during identification, in Hz.
 const IDENTIFICATION_HZ: u32 = 400_000;
-/// How often the driver asks for a card again. It asks 10,000 bytes long, 0.4 s.
+/// How often the driver retries to detect a card. One attempt is 10,000 bytes long, 0.4 s.
 const ACQUIRE_RETRIES: u32 = 1;
-/// Blocks of a sample.
+/// Blocks of one read of [`sample`](Slot::sample).
 const SAMPLE_BLOCKS: usize = 8;
-/// Microseconds that an initialisation takes at most: a card 1 s (SD Physical Layer, 4.2.3), and the driver 0.8 s to find none.
-/// Its own limits count bytes, 10,000 times 10,000 where each command is answered wrongly.
+/// The longest time of an initialisation: 1 s for a card (SD Physical Layer, 4.2.3), and 0.8 s for the driver to find
+/// none. The driver's own limits count bytes, 10,000 times 10,000 if each command is answered wrongly.
 const INITIALISE_MICROS: u32 = 3_000_000;
-/// Microseconds that a read takes at most: a card sends the first byte of a block within 100 ms, and a block at 4 MHz takes 1 ms.
+/// The longest time of a read: a card sends the first byte of a block within 100 ms, and a block at 4 MHz takes 1 ms.
 const READ_MICROS: u32 = 1_000_000;
 const BLOCK_MICROS: u32 = 5_000;
 
@@ -39,25 +39,25 @@ const fn mode(mhz: u32) -> BusMode {
     BusMode { lines: "SPI", hz: mhz * 1_000_000 }
 }
 
-/// A card's SPI bus and chip select: embedded-hal's device, and what a driver asks of it besides.
+/// A card's SPI bus and chip select: embedded-hal's `SpiDevice`, with a variable clock.
 pub trait SpiHost: SpiDevice {
-    /// Has the bus use a clock of `hz`, or the next slower one that it has.
+    /// Sets the bus clock to `hz`, or to the next slower clock that the bus has.
     ///
     /// # Errors
     /// The bus's.
     fn set_clock(&mut self, hz: u32) -> Result<(), Self::Error>;
 
-    /// Gives the card at least the 74 clocks that it wants before its first command, its chip select high.
+    /// Sends at least 74 clocks with the chip select high, which a card needs before its first command.
     ///
     /// # Errors
     /// The bus's.
     fn wake(&mut self) -> Result<(), Self::Error>;
 
-    /// A clock that counts microseconds, modulo 2^32.
+    /// A clock that counts microseconds modulo 2^32.
     fn micros() -> u32;
 }
 
-/// A host that answers with an error once the time for what it is used for is over.
+/// An SPI host with a timeout: it returns an error once the time is over.
 struct TimedHost<H> {
     host: H,
     start: u32,
@@ -65,7 +65,7 @@ struct TimedHost<H> {
 }
 
 impl<H: SpiHost> TimedHost<H> {
-    /// What follows takes no longer than so many microseconds.
+    /// Starts the timeout of `most` microseconds.
     fn begin(&mut self, most: u32) {
         (self.start, self.most) = (H::micros(), most);
     }
@@ -90,12 +90,12 @@ impl<H: SpiHost> SpiDevice for TimedHost<H> {
 
 type Driver<H> = SdCard<TimedHost<H>, ClockDelay>;
 
-/// A card over SPI, on a bus of its own.
+/// A card over SPI, alone on its bus.
 pub struct SpiCard<H: SpiHost> {
     driver: Driver<H>,
     mode: BusMode,
-    /// The card whose file is open, as far as it can be told from others: its blocks, and how it counts them. Another card of
-    /// the same size is told by the checksum of the weights.
+    /// What identifies the card whose file is open: its blocks, and whether addresses count blocks. The checksum of the
+    /// weights detects another card of the same size.
     opened: Option<(u32, bool)>,
     ready: bool,
 }
@@ -109,7 +109,7 @@ impl<H: SpiHost> SpiCard<H> {
         Self { driver, mode: MODES[0], opened: None, ready: false }
     }
 
-    /// Runs `operation`, which takes no longer than so many microseconds.
+    /// Runs `operation` with a timeout of `most` microseconds.
     fn timed<T>(
         &self,
         most: u32,
@@ -117,7 +117,7 @@ impl<H: SpiHost> SpiCard<H> {
     ) -> Result<T, SdCardError> {
         self.driver.spi(|host| host.begin(most));
         match operation(&self.driver) {
-            // What the driver calls an error of the peripheral.
+            // The driver reports a timeout as a transport error.
             Err(SdCardError::Transport) if self.driver.spi(|host| host.is_late()) => {
                 Err(SdCardError::TimeoutReadBuffer)
             }
@@ -125,7 +125,7 @@ impl<H: SpiHost> SpiCard<H> {
         }
     }
 
-    /// The card's blocks, and whether it counts its addresses by them; none where there is no card.
+    /// Initialises the card. Returns its number of blocks and whether addresses count blocks; `None` without a card.
     fn acquire(&mut self) -> Result<Option<(u32, bool)>, SdCardError> {
         self.ready = false;
         let hz = self.mode.hz;

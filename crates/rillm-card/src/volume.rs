@@ -1,4 +1,4 @@
-//! A FAT file system on a card: where its parts lie.
+//! The layout of a FAT file system on a card.
 
 use crate::block_cache::BlockCache;
 use crate::blocks::Blocks;
@@ -9,16 +9,16 @@ use crate::search::PartitionId;
 /// Bytes of a block.
 pub(crate) const BLOCK_LEN: usize = 512;
 
-/// Where the parts of a file system lie, in blocks of the card.
+/// The layout of a file system, in blocks of the card.
 ///
-/// Every block of every cluster lies on the card, so that no number of a block below overflows.
+/// Every block of every cluster lies on the card, so block numbers below do not overflow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Volume {
     pub kind: FatKind,
     pub root: Root,
-    /// The first block of the table in use.
+    /// The first block of the active file allocation table.
     pub fat: u32,
-    /// The first block of cluster 2, the first one.
+    /// The first block of cluster 2, which is the first cluster.
     pub data: u32,
     pub blocks_per_cluster: u32,
     pub last_cluster: u32,
@@ -30,7 +30,7 @@ pub(crate) enum FatKind {
     Fat32,
 }
 
-/// The root directory.
+/// Where the root directory lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Root {
     Blocks { first: u32, count: u32 },
@@ -38,7 +38,7 @@ pub(crate) enum Root {
 }
 
 impl Volume {
-    /// The file system that starts at a block of a card of `count` blocks.
+    /// Reads the file system that starts at block `start` of a card of `count` blocks.
     pub async fn open<B: Blocks>(
         cache: &mut BlockCache<'_, B>,
         start: u64,
@@ -64,7 +64,7 @@ impl Volume {
         Ok(volume)
     }
 
-    /// The file system that the block at `start` describes, and the block after its last.
+    /// Parses the boot sector at block `start`. Returns the file system and the block after its last.
     fn parse<E>(block: &[u8; BLOCK_LEN], start: u32) -> Result<(Self, u64), Error<E>> {
         let sector_len = u16_at(block, 11);
         if usize::from(sector_len) != BLOCK_LEN {
@@ -97,7 +97,7 @@ impl Volume {
         }
         let entry_len = if kind == FatKind::Fat16 { 2 } else { 4 };
         let most = if kind == FatKind::Fat16 { 0xfff5 } else { 0x0fff_fff5 };
-        // Where the table is shorter, the clusters that it does not tell of are not there.
+        // Clusters without an entry in the table do not exist.
         let entries = u64::from(fat_len) * (BLOCK_LEN as u64 / entry_len);
         let last_cluster = (clusters + 1).min(entries - 1).min(most) as u32;
 
@@ -111,7 +111,7 @@ impl Volume {
                 if !(2..=last_cluster).contains(&cluster) {
                     return Err(Error::BootSector { field: "cluster of the root directory", found: cluster });
                 }
-                // Tables are copies of each other, or one of them is in use.
+                // The tables are copies of each other, unless this flag selects one.
                 let flags = u16_at(block, 40);
                 (Root::Chain { cluster }, if flags & 0x80 == 0 { 0 } else { u32::from(flags & 0x0f) })
             }
@@ -120,7 +120,7 @@ impl Volume {
             return Err(Error::BootSector { field: "table in use", found: active });
         }
         let fat = u64::from(start) + u64::from(reserved) + u64::from(active) * u64::from(fat_len);
-        // Numbers that do not fit belong to blocks before the end, which the caller compares with the card's.
+        // Numbers are truncated only if the end lies past 2^32, which the caller rejects.
         let volume = Self {
             kind,
             root,
@@ -132,12 +132,12 @@ impl Volume {
         Ok((volume, u64::from(start) + u64::from(total)))
     }
 
-    /// The first block of a cluster that is one of [`check`](Self::check)'s.
+    /// The first block of a cluster that [`check`](Self::check) accepted.
     pub fn block_of(&self, cluster: u32) -> u32 {
         self.data + (cluster - 2) * self.blocks_per_cluster
     }
 
-    /// `cluster`, if there is one of that number.
+    /// Returns `cluster` if a cluster has this number.
     pub fn check<E>(&self, cluster: u32) -> Result<u32, Error<E>> {
         if (2..=self.last_cluster).contains(&cluster) {
             Ok(cluster)
@@ -146,7 +146,7 @@ impl Volume {
         }
     }
 
-    /// The cluster after `cluster` in its chain, none at the end.
+    /// The cluster after `cluster` in its chain; `None` at the end.
     pub async fn next<B: Blocks>(
         &self,
         cache: &mut BlockCache<'_, B>,
@@ -171,8 +171,8 @@ impl Volume {
     }
 }
 
-/// A jump instruction and a length of sectors, as the first block of a file system has and a partition table has not. The
-/// length of exFAT's is elsewhere.
+/// Whether a block begins with a jump instruction and has a sector length, as a boot sector has and a partition table
+/// has not. exFAT stores its sector length elsewhere.
 pub(crate) fn starts_file_system(block: &[u8; BLOCK_LEN]) -> bool {
     let jump = matches!(block[0], 0xeb | 0xe9);
     let sector_len = u16_at(block, 11);
