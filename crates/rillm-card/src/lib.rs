@@ -39,10 +39,12 @@
 //! # #[cfg(feature = "sdio")]
 //! # mod example {
 //! use rillm::{Error, Model};
-//! use rillm_card::{AlignedBlock, CardFile, SdmmcHost, Sdmmc, SlotError, probe};
+//! use rillm_card::{AlignedBlock, CardFile, Sdmmc, SdmmcHost, SlotError, probe};
 //! use sdio::MmcError;
 //!
-//! async fn model<H: SdmmcHost>(host: H, bounce: &mut [AlignedBlock]) -> Result<Model, Error<rillm_card::Error<SlotError<MmcError>>>> {
+//! type CardError = rillm_card::Error<SlotError<MmcError>>;
+//!
+//! async fn model<H: SdmmcHost>(host: H, bounce: &mut [AlignedBlock]) -> Result<Model, Error<CardError>> {
 //!     let mut card = Sdmmc::new(host, bounce);
 //!     probe(&mut card, H::micros).await.map_err(Error::Source)?;
 //!     let mut file: CardFile<_> = CardFile::open(card, None).await.map_err(Error::Source)?;
