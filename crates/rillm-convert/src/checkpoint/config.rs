@@ -25,7 +25,7 @@ pub struct LlamaConfig {
     pub vocab_size: u32,
     /// The context length that the model was trained for: 1 to 2^20.
     pub context_length: u32,
-    /// What attention has besides Llama's projections.
+    /// The biases and norms that attention has in addition to Llama's projections.
     pub attention: AttentionExtras,
     /// The rotary embedding's base and scaling.
     pub rope: Rope,
