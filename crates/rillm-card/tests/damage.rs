@@ -1,4 +1,4 @@
-//! What can be wrong with a card: an error that says it, and never anything but an error or the right bytes.
+//! Damaged cards: opening or reading returns an error that names the damage, or the right bytes.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Cards that do not answer, for a while or for good.
+//! Cards that fail, temporarily or permanently.
 
 use std::rc::Rc;
 use std::task::{Context, Waker};

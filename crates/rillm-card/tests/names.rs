@@ -1,4 +1,4 @@
-//! Which file of a card is opened.
+//! File names, and which file of a card is opened.
 
 use crate::support::{FAT16, FAT32, Failed, Layout, MemoryCard, block_on, create, open, read_all};
 use rillm_card::{Error, for_each_model};

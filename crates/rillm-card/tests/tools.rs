@@ -1,4 +1,5 @@
-//! Cards made by the tools that people have: dosfstools, mtools, sfdisk and sgdisk. Without them the tests say so and end.
+//! Cards made by dosfstools, mtools, sfdisk and sgdisk. A test is skipped with a message where its tool is not
+//! installed.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! An SD card on its own bus: states, addresses, and what it does not answer to.
+//! A simulated SD card: its states, addresses, and the commands that it ignores.
 
 use crate::support::BLOCK;
 use crate::support::registers::{HighSpeed, Registers};
@@ -22,7 +22,7 @@ pub enum Answer {
     Long([u8; 16]),
 }
 
-/// A card that has power.
+/// A powered card.
 #[derive(Debug)]
 pub struct SimulatedCard {
     pub registers: Registers,

@@ -1,4 +1,4 @@
-//! A card over SPI, byte by byte: SD Physical Layer, chapter 7.
+//! A simulated card over SPI, byte by byte: SD Physical Layer, chapter 7.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ pub enum State {
     Ready,
 }
 
-/// What is done to a command that the card hears.
+/// A fault at a command that the card receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It does not hear it.

@@ -22,7 +22,7 @@ pub fn registers() -> Registers {
     Registers::new(IMAGE.with(Clone::clone), true)
 }
 
-/// One that counts them by bytes.
+/// A card that counts its addresses by bytes.
 pub fn standard_capacity() -> Registers {
     Registers::new(IMAGE.with(Clone::clone), false)
 }
@@ -35,7 +35,7 @@ pub fn open<S: Slot>(card: &mut S) -> Result<Opened<'_, S>, Error<S::Error>> {
     Ok((info, block_on(CardFile::open(card, None))?))
 }
 
-/// Opens the file and reads `len` bytes of it, so many blocks at a time. What it reads is right.
+/// Opens the file, reads `len` bytes of it in reads of these numbers of blocks, and compares them.
 pub fn story<S: Slot>(card: &mut S, len: usize, reads: &[usize]) -> Result<(), Error<S::Error>> {
     let (_, mut opened) = open(card)?;
     let bytes = read_all(&mut opened, len, reads)?;
