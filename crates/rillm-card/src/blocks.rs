@@ -1,27 +1,27 @@
-//! Blocks of a card: the seam to its driver, and reads that are tried again.
+//! The interface to a card's driver, and retries of its reads.
 
 use core::future::Future;
 
 use crate::error::Error;
-use crate::volume::BLOCK_LEN;
 
-/// How often an operation that failed is tried again before its error is the caller's.
+/// How often an operation that failed is retried before its error is returned.
 pub const RETRIES: u32 = 3;
 
-/// A card, as far as this crate needs one. `Blocking` and `Async` make one of a driver.
+/// A read-only block device. `BlockingDevice` and `AsyncDevice` implement it for drivers of other crates.
 pub trait Blocks {
     /// The driver's error.
     type Error;
 
-    /// Blocks of 512 bytes that the card has; `u32::MAX` where it has more, or where nobody knows. Asked once, after a
-    /// read.
+    /// The number of 512-byte blocks of the card; `u32::MAX` if there are more or if the number is unknown. Called
+    /// once, after a read.
     fn count(&mut self) -> impl Future<Output = Result<u32, Self::Error>>;
 
-    /// Fills `buf`, a whole, non-zero number of blocks of any alignment, with the blocks from `first` on. The future may be
-    /// dropped before it is ready; the transfer must have stopped when the drop returns.
+    /// Reads the blocks from `first` on into `buf`, whose length is a whole, non-zero number of blocks and whose
+    /// alignment is any. The future may be dropped before it is ready; the transfer must have stopped when the drop
+    /// returns.
     fn read(&mut self, first: u32, buf: &mut [u8]) -> impl Future<Output = Result<(), Self::Error>>;
 
-    /// Brings the card back after an error: the next operation may expect it initialised, or initialise it itself.
+    /// Recovers from an error: reinitialises the card now, or at the next operation.
     fn recover(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
 }
 
@@ -41,14 +41,14 @@ impl<B: Blocks> Blocks for &mut B {
     }
 }
 
-/// A card whose operations are tried again.
+/// A block device whose operations are retried.
 #[derive(Debug)]
-pub(crate) struct Card<B> {
+pub(crate) struct Retrying<B> {
     pub blocks: B,
     pub retries: u32,
 }
 
-impl<B: Blocks> Card<B> {
+impl<B: Blocks> Retrying<B> {
     pub fn new(blocks: B) -> Self {
         Self { blocks, retries: 0 }
     }
@@ -77,32 +77,5 @@ impl<B: Blocks> Card<B> {
             };
         }
         result.map_err(Error::Device)
-    }
-}
-
-/// One block of memory to look at a card through.
-pub(crate) struct Window<'a, B> {
-    card: &'a mut Card<B>,
-    bytes: [u8; BLOCK_LEN],
-    held: Option<u32>,
-}
-
-impl<'a, B: Blocks> Window<'a, B> {
-    pub fn new(card: &'a mut Card<B>) -> Self {
-        Self { card, bytes: [0; BLOCK_LEN], held: None }
-    }
-
-    /// The block, read unless it is the one that was looked at last.
-    pub async fn block(&mut self, block: u32) -> Result<&[u8; BLOCK_LEN], Error<B::Error>> {
-        if self.held != Some(block) {
-            self.held = None;
-            self.card.read(block, &mut self.bytes).await?;
-            self.held = Some(block);
-        }
-        Ok(&self.bytes)
-    }
-
-    pub async fn count(&mut self) -> Result<u32, Error<B::Error>> {
-        self.card.count().await
     }
 }

@@ -1,110 +1,110 @@
-//! What can be wrong with a card.
+//! The errors of a card.
 
 use core::fmt;
 
-use crate::search::{Place, Searched};
+use crate::search::{PartitionId, SearchedPartitions};
 
 /// Why a file could not be opened or read. The message says what was found and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<E> {
-    /// The driver's error, after [`RETRIES`](crate::RETRIES) more attempts.
+    /// The driver's error, after [`RETRIES`](crate::RETRIES) retries.
     Device(E),
-    /// Nothing in the slot answers.
+    /// No card answers in the slot.
     NoCard,
     /// The first block is neither a partition table (MBR) nor the start of a FAT file system.
     Unformatted,
     /// The card's GUID partition table (GPT) is damaged.
     Gpt,
-    /// The card, or its partition, is formatted as exFAT, as cards above 32 GB are sold.
+    /// The card, or its partition, is formatted as exFAT, the factory format of cards above 32 GB.
     ExFat,
     /// The card, or its partition, is formatted as NTFS.
     Ntfs,
-    /// The card, or its partition, is formatted as FAT12, as very small cards are.
+    /// The card, or its partition, is formatted as FAT12, the format of very small cards.
     Fat12,
     /// The partition table is empty.
     NoPartition,
-    /// The card has several partitions, and none of them a FAT32 or FAT16 file system that can be read.
+    /// The card has several partitions, and none has a readable FAT32 or FAT16 file system.
     NoFat {
-        /// What they are instead.
-        searched: Searched,
+        /// The partitions and what they contain.
+        searched: SearchedPartitions,
     },
-    /// The card's only partition starts with something else than a FAT file system.
+    /// The card's only partition does not start with a FAT file system.
     NotFat {
         /// The partition.
-        place: Place,
+        partition: PartitionId,
         /// Its first block.
         block: u32,
     },
-    /// Sectors of the file system are not 512 bytes long.
+    /// The file system's sectors are not 512 bytes long.
     SectorLen {
-        /// Bytes of a sector.
+        /// Bytes per sector.
         found: u16,
     },
-    /// A cluster must be a power of two of sectors.
+    /// The number of sectors per cluster is not a power of two.
     ClusterLen {
-        /// Sectors of a cluster.
+        /// Sectors per cluster.
         found: u8,
     },
-    /// Another field of the file system's first block cannot be what it is.
+    /// Another field of the boot sector has an impossible value.
     BootSector {
         /// The field.
         field: &'static str,
         /// Its value.
         found: u32,
     },
-    /// The file system reaches past the end of the card: it was written for a larger one, or not whole.
+    /// The file system reaches past the end of the card: it was made for a larger card, or was not written completely.
     CardTooSmall {
-        /// Blocks that the file system reaches to.
+        /// Blocks that the file system needs.
         needed: u64,
         /// Blocks of the card.
         found: u32,
     },
-    /// The root directory has more entries than a FAT directory can: its chain of clusters is a loop.
+    /// The root directory has more entries than FAT allows: its cluster chain is a loop.
     EndlessDirectory,
-    /// No root directory has a file of the name asked for.
+    /// No root directory has a file of this name.
     NoSuchFile {
-        /// Where it was looked for.
-        searched: Searched,
+        /// The partitions that were searched.
+        searched: SearchedPartitions,
     },
     /// No root directory has a `*.rillm`.
     NoModel {
-        /// Where one was looked for.
-        searched: Searched,
+        /// The partitions that were searched.
+        searched: SearchedPartitions,
     },
-    /// The file has no bytes.
+    /// The file is empty.
     EmptyFile,
-    /// The chain of clusters comes back to where it was.
+    /// The cluster chain is a loop.
     ChainLoop {
-        /// The cluster that it meets twice.
+        /// The cluster that the chain reaches twice.
         cluster: u32,
     },
-    /// The chain of clusters leads out of the file system.
+    /// The cluster chain leads out of the file system.
     ChainOutside {
-        /// The cluster that it leads to.
+        /// The cluster that the chain leads to.
         cluster: u32,
-        /// The last cluster that there is.
+        /// The last cluster of the file system.
         last: u32,
     },
-    /// The chain of clusters runs into one that is marked free: the card was pulled out before all was written.
+    /// The cluster chain contains a cluster that is marked free: the card was removed before all was written.
     ChainFree {
         /// The cluster.
         cluster: u32,
     },
-    /// The chain of clusters runs into one that is marked bad.
+    /// The cluster chain contains a cluster that is marked bad.
     ChainBad {
         /// The cluster.
         cluster: u32,
     },
-    /// The chain of clusters ends before the file does: the file was not written whole.
+    /// The cluster chain is shorter than the file: the file was not written completely.
     ChainShort {
         /// Clusters of the chain.
         found: u32,
-        /// Clusters that the file's length takes.
+        /// Clusters that the file's length needs.
         expected: u32,
     },
-    /// The file lies in more pieces than there is room to note.
-    TooManyRuns {
-        /// Pieces that there is room for.
+    /// The file has more extents than there is room for.
+    TooManyExtents {
+        /// The extents that there is room for.
         most: usize,
     },
     /// A read past the end of the file: the file is shorter than its header says.
@@ -116,7 +116,7 @@ pub enum Error<E> {
         /// Bytes of the file.
         file_len: u32,
     },
-    /// A read of something else than whole sectors.
+    /// The length of a read is not a whole number of sectors.
     NotSectors {
         /// Bytes asked for.
         len: usize,
@@ -143,8 +143,8 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::NoFat { searched } => {
                 write!(f, "the card has no FAT32 or FAT16 file system that can be read ({searched}); {FORMAT}")
             }
-            Self::NotFat { place, block } => {
-                write!(f, "{place}, at block {block}, does not start with a FAT file system; {FORMAT}")
+            Self::NotFat { partition, block } => {
+                write!(f, "{partition}, at block {block}, does not start with a FAT file system; {FORMAT}")
             }
             Self::SectorLen { found } => {
                 write!(f, "the file system has sectors of {found} bytes and they must be 512; {FORMAT}")
@@ -188,7 +188,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::ChainShort { found, expected } => {
                 write!(f, "the file was not written whole: its clusters are {found} and should be {expected}; {COPY}")
             }
-            Self::TooManyRuns { most } => write!(
+            Self::TooManyExtents { most } => write!(
                 f,
                 "the file lies in more than {most} pieces; copy it to a freshly formatted card, or write an image that \
                  `rillm card` makes"

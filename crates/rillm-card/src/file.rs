@@ -1,51 +1,53 @@
-//! A file on a card, as a source of weights.
+//! A file on a card, as the engine's weight source.
 
 use core::ops::ControlFlow;
 
 use rillm::{SECTOR_LEN, Sector, WeightSource};
 
-use crate::blocks::{Blocks, Card, Window};
-use crate::directory::Entry;
+use crate::block_cache::BlockCache;
+use crate::blocks::{Blocks, Retrying};
+use crate::directory::DirectoryEntry;
 use crate::error::Error;
-use crate::runs::Runs;
+use crate::extents::Extents;
 use crate::search::search;
 use crate::volume::Volume;
 
-/// Runs that a [`CardFile`] has room for unless its type says otherwise, 8 bytes each.
-pub const DEFAULT_RUNS: usize = 64;
+/// Default capacity of a [`CardFile`] in extents of 8 bytes each.
+pub const DEFAULT_EXTENTS: usize = 64;
 
-/// A file on a card: where its pieces lie, noted once, so that a read asks the card for nothing but the file's bytes.
+/// A file on a card. Its extents are found once, when it is opened; a read then transfers only the file's bytes.
 ///
-/// A file that was copied to an empty card is one run of blocks. Every further run is a seek for every pass over the
+/// A file that was copied to an empty card has one extent. Every further extent costs a seek in each pass over the
 /// weights. The file must not be changed while it is open.
 #[derive(Debug)]
-pub struct CardFile<B, const RUNS: usize = DEFAULT_RUNS> {
-    card: Card<B>,
-    runs: Runs<RUNS>,
+pub struct CardFile<B, const EXTENTS: usize = DEFAULT_EXTENTS> {
+    card: Retrying<B>,
+    extents: Extents<EXTENTS>,
     len: u32,
 }
 
-impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
-    /// Opens the file of that name in a root directory, by its long name or its 8.3 one, upper and lower case alike; without a
-    /// name the first `*.rillm` in the directory's order. Of several partitions the first one that has it counts. What it
-    /// holds is not looked at: [`Model::open`](rillm::Model::open) does that.
+impl<B: Blocks, const EXTENTS: usize> CardFile<B, EXTENTS> {
+    /// Opens the file of this long or 8.3 name in a root directory, ignoring case; without a name, the first `*.rillm`
+    /// in directory order. Of several partitions, the first that has the file counts. The content is not checked:
+    /// [`Model::open`](rillm::Model::open) does that.
     ///
-    /// Its future takes less than 2 KB, with an asynchronous driver 2.5 KB. `blocks` may be a `&mut`, to be tried again with another card.
+    /// The future takes less than 2 KB, or 2.5 KB with an asynchronous driver. `blocks` may be a `&mut`, so that the
+    /// caller can try again with another card.
     ///
     /// # Errors
     /// Any [`Error`] but those of a read.
     pub async fn open(blocks: B, name: Option<&str>) -> Result<Self, Error<B::Error>> {
-        let mut card = Card::new(blocks);
-        let mut window = Window::new(&mut card);
+        let mut card = Retrying::new(blocks);
+        let mut cache = BlockCache::new(&mut card);
         let mut found = None;
-        let find = |_, volume: &Volume, entry: &Entry<'_>| {
+        let find = |_, volume: &Volume, entry: &DirectoryEntry<'_>| {
             if name.map_or_else(|| entry.names.is_model(), |name| entry.names.is(name)) {
                 found = Some((*volume, entry.cluster, entry.len));
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         };
-        let searched = search(&mut window, find).await?;
+        let searched = search(&mut cache, find).await?;
         let (volume, cluster, len) = match found {
             Some(found) => found,
             None if name.is_some() => return Err(Error::NoSuchFile { searched }),
@@ -54,33 +56,33 @@ impl<B: Blocks, const RUNS: usize> CardFile<B, RUNS> {
         if len == 0 {
             return Err(Error::EmptyFile);
         }
-        let runs = Runs::of(&mut window, &volume, cluster, len).await?;
-        Ok(Self { card, runs, len })
+        let extents = Extents::follow(&mut cache, &volume, cluster, len).await?;
+        Ok(Self { card, extents, len })
     }
 
-    /// Runs of blocks that the file lies in: 1 where it lies in one piece.
-    pub fn runs(&self) -> usize {
-        self.runs.len()
+    /// The number of extents of the file: 1 if it is contiguous.
+    pub fn extents(&self) -> usize {
+        self.extents.len()
     }
 
-    /// Bytes of the file, at least 1.
+    /// The file's length in bytes, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "an empty file is an error")]
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// Attempts since the file was opened, its opening included, that followed upon an error of the card.
+    /// The number of retries after errors of the card, including those while the file was opened.
     pub fn retries(&self) -> u32 {
         self.card.retries
     }
 
-    /// The card, back.
+    /// Closes the file and returns the card.
     pub fn into_blocks(self) -> B {
         self.card.blocks
     }
 }
 
-impl<B: Blocks, const RUNS: usize> WeightSource for CardFile<B, RUNS> {
+impl<B: Blocks, const EXTENTS: usize> WeightSource for CardFile<B, EXTENTS> {
     type Error = Error<B::Error>;
 
     async fn read(&mut self, first: Sector, mut buf: &mut [u8]) -> Result<(), Self::Error> {
@@ -93,17 +95,17 @@ impl<B: Blocks, const RUNS: usize> WeightSource for CardFile<B, RUNS> {
             return Err(Error::PastTheEnd { first: first.0, len, file_len: self.len });
         }
         let mut skip = first.0;
-        for run in self.runs.iter() {
+        for extent in self.extents.iter() {
             if buf.is_empty() {
                 break;
             }
-            if skip >= run.len {
-                skip -= run.len;
+            if skip >= extent.len {
+                skip -= extent.len;
                 continue;
             }
-            let piece_len = (buf.len() / SECTOR_LEN).min((run.len - skip) as usize) * SECTOR_LEN;
+            let piece_len = (buf.len() / SECTOR_LEN).min((extent.len - skip) as usize) * SECTOR_LEN;
             let (piece, rest) = buf.split_at_mut(piece_len);
-            self.card.read(run.first + skip, piece).await?;
+            self.card.read(extent.first + skip, piece).await?;
             (buf, skip) = (rest, 0);
         }
         Ok(())

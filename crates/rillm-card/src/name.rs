@@ -1,10 +1,10 @@
-//! Names of files: 8.3 and long ones.
+//! File names: 8.3 names and long names.
 
 use core::fmt::{self, Write};
 
 use crate::volume::u16_at;
 
-/// A name, as a directory has it: UTF-16, printed with a replacement character for what is none.
+/// A file name in UTF-16, as in the directory. Invalid UTF-16 is printed as a replacement character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<'a> {
     units: &'a [u16],
@@ -15,7 +15,7 @@ impl Name<'_> {
         char::decode_utf16(self.units.iter().copied()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
-    /// Upper and lower case are the same, and a replacement character is what is printed as one.
+    /// Compares the name, ignoring case. Invalid UTF-16 equals a replacement character.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.chars().map(fold).eq(name.chars().map(fold))
     }
@@ -36,11 +36,11 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// The lower case of a letter, and anything else as it is.
+/// The lower case of a letter; anything else unchanged.
 ///
-/// Systems that write FAT compare names by tables of all of Unicode's lower basic plane, of 12 KB in `core`. These ranges are
-/// those of Europe's alphabets, where the cases lie a constant apart or next to each other; every other letter is compared
-/// as it is written.
+/// Operating systems compare names by tables of Unicode's Basic Multilingual Plane, which take 12 KB in `core`. These
+/// ranges cover the alphabets of Europe, where upper and lower case differ by a constant or are adjacent. Every other
+/// letter is compared as it is.
 fn fold(c: char) -> char {
     let distance = match c {
         'A'..='Z'
@@ -68,7 +68,7 @@ fn fold(c: char) -> char {
     char::from_u32(c as u32 + distance).unwrap_or(c)
 }
 
-/// What a file is called.
+/// A file's long and short names.
 pub(crate) struct Names<'a> {
     pub long: Option<Name<'a>>,
     pub short: Name<'a>,
@@ -79,8 +79,8 @@ impl<'a> Names<'a> {
         self.short.is(name) || self.long.is_some_and(|long| long.is(name))
     }
 
-    /// The long name ends in `.rillm`; without one the short name ends in what is left of that. What macOS writes beside a
-    /// file, `._name.rillm`, is no model.
+    /// Whether the long name ends in `.rillm`, or, without a long name, the short name ends in `.RIL`. The files
+    /// `._name.rillm` that macOS writes are no models.
     pub fn is_model(&self) -> bool {
         match self.long {
             Some(long) => long.ends_with(".rillm") && !long.starts_with("._"),
@@ -106,7 +106,7 @@ impl ShortName {
         let (base, extension) = entry[..11].split_at(8);
         let checksum = entry[..11].iter().fold(0u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte));
         let mut name = Self { units: [0; 12], len: 0, checksum };
-        // Windows marks a part that is all in lower case here instead of writing a long name.
+        // Windows marks a part in lower case by a flag instead of a long name.
         name.push(base, entry[12] & 0x08 != 0);
         if extension.iter().any(|&byte| byte != b' ') {
             name.push(b".", false);
@@ -118,7 +118,8 @@ impl ShortName {
     /// Appends a part, at most 12 bytes in all.
     fn push(&mut self, part: &[u8], lower_case: bool) {
         for &byte in part.trim_ascii_end() {
-            // What lies above ASCII depends on a code page that nobody notes; 5 is its 0xe5, which marks a deleted file.
+            // Bytes above ASCII depend on an unknown code page. A first byte of 5 stands for 0xe5, which marks a
+            // deleted file.
             self.units[self.len] = match byte {
                 byte if !byte.is_ascii() || byte == 5 => char::REPLACEMENT_CHARACTER as u16,
                 byte if lower_case => byte.to_ascii_lowercase().into(),
@@ -132,22 +133,22 @@ impl ShortName {
         Name { units: &self.units[..self.len] }
     }
 
-    /// What the pieces of the long name carry if they belong to this one.
+    /// The checksum that the entries of the long name contain.
     pub fn checksum(&self) -> u8 {
         self.checksum
     }
 }
 
-/// Units of a long name in one entry.
+/// UTF-16 units of a long name in one entry.
 const PIECE: usize = 13;
-/// Pieces of a long name.
+/// Most pieces of a long name.
 const PIECES: u8 = 20;
 
-/// A long name, put together from the entries before the file's own: the last piece comes first.
+/// A long name, assembled from the entries before the file's own. The last piece comes first.
 pub(crate) struct LongName {
     units: [u16; PIECE * PIECES as usize],
     len: usize,
-    /// The piece that was read last; nothing, or nonsense, has been read where it is none. Piece 1 completes the name.
+    /// The piece that was read last; `None` before the first valid piece. Piece 1 completes the name.
     piece: Option<u8>,
     checksum: u8,
 }
@@ -184,7 +185,7 @@ impl LongName {
         }
     }
 
-    /// The name, if all of it came and it belongs to a short one of this checksum.
+    /// The name, if it is complete and belongs to the short name with this checksum.
     pub fn of(&self, checksum: u8) -> Option<Name<'_>> {
         let complete = self.piece == Some(1) && self.checksum == checksum;
         complete.then_some(Name { units: &self.units[..self.len] })

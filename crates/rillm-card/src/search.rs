@@ -1,69 +1,70 @@
-//! Looking for a file on all of a card's file systems.
+//! The search for a file on all file systems of a card.
 
 use core::fmt;
 use core::ops::ControlFlow;
 
-use crate::blocks::{Blocks, Window};
-use crate::directory::{Entry, walk};
+use crate::block_cache::BlockCache;
+use crate::blocks::Blocks;
+use crate::directory::{DirectoryEntry, walk};
 use crate::error::Error;
 use crate::partitions::{Partition, Partitions};
-use crate::volume::{Kind, Volume};
+use crate::volume::{FatKind, Volume};
 
-/// Where on a card something lies.
+/// A partition of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On the whole card, which has no partitions.
-    Card,
-    /// On a partition of the MBR.
+pub enum PartitionId {
+    /// The whole card, which has no partitions.
+    WholeCard,
+    /// A partition of the MBR.
     Mbr {
-        /// Its number, as Linux counts: 1 to 4 for the table's entries, 5 and more for logical partitions.
+        /// Its number, as in Linux: 1 to 4 for the table's entries, 5 and more for logical partitions.
         number: u8,
-        /// Its type, as the table has it.
+        /// Its partition type, from the table.
         kind: u8,
     },
-    /// On a partition of the GUID partition table.
+    /// A partition of the GUID partition table.
     Gpt {
-        /// Its number, from 1 on.
+        /// Its number, counted from 1.
         number: u8,
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PartitionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Card => f.write_str("the whole card"),
+            Self::WholeCard => f.write_str("the whole card"),
             Self::Mbr { number, kind } => write!(f, "partition {number} of type {kind:#04x}"),
             Self::Gpt { number } => write!(f, "GPT partition {number}"),
         }
     }
 }
 
-/// What a partition was found to be. Files are looked for on FAT16 and FAT32.
+/// What a partition contains. Only FAT16 and FAT32 are searched for files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum PartitionContent {
     /// FAT16.
     Fat16,
     /// FAT32.
     Fat32,
-    /// FAT12, as very small partitions have it.
+    /// FAT12, the format of very small partitions.
     Fat12,
     /// exFAT.
     ExFat,
     /// NTFS.
     Ntfs,
-    /// A FAT file system that is damaged.
+    /// A damaged FAT file system.
     Damaged,
-    /// It starts or ends past the card's end.
+    /// A partition that starts or ends past the card's end.
     PastTheEnd,
-    /// Something else.
+    /// No file system that is known here.
     NotFat,
 }
 
-impl Content {
-    fn of_kind(kind: Kind) -> Self {
+impl PartitionContent {
+    fn of_kind(kind: FatKind) -> Self {
         match kind {
-            Kind::Fat16 => Self::Fat16,
-            Kind::Fat32 => Self::Fat32,
+            FatKind::Fat16 => Self::Fat16,
+            FatKind::Fat32 => Self::Fat32,
         }
     }
 
@@ -79,7 +80,7 @@ impl Content {
     }
 }
 
-impl fmt::Display for Content {
+impl fmt::Display for PartitionContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fat16 => "is FAT16",
@@ -94,72 +95,72 @@ impl fmt::Display for Content {
     }
 }
 
-/// Partitions that [`Searched`] has room for.
-const NOTED: usize = 6;
+/// Most partitions that [`SearchedPartitions`] lists.
+const MAX_NOTED: usize = 6;
 
-/// The partitions of a card that were looked at, in their order, and what they were found to be.
+/// The partitions that a search looked into, in order, and what they contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Searched {
-    first: [(Place, Content); NOTED],
+pub struct SearchedPartitions {
+    first: [(PartitionId, PartitionContent); MAX_NOTED],
     len: u8,
 }
 
-impl Searched {
+impl SearchedPartitions {
     fn new() -> Self {
-        Self { first: [(Place::Card, Content::NotFat); NOTED], len: 0 }
+        Self { first: [(PartitionId::WholeCard, PartitionContent::NotFat); MAX_NOTED], len: 0 }
     }
 
-    fn push(&mut self, place: Place, content: Content) {
+    fn push(&mut self, partition: PartitionId, content: PartitionContent) {
         if let Some(slot) = self.first.get_mut(usize::from(self.len)) {
-            *slot = (place, content);
+            *slot = (partition, content);
         }
         self.len = self.len.saturating_add(1);
     }
 
-    /// How many they are.
+    /// The number of partitions.
     #[expect(clippy::len_without_is_empty, reason = "it is never empty for a caller")]
     pub fn len(&self) -> usize {
         self.len.into()
     }
 
-    /// The first six of them.
-    pub fn first(&self) -> &[(Place, Content)] {
-        &self.first[..self.len().min(NOTED)]
+    /// The first six partitions.
+    pub fn first(&self) -> &[(PartitionId, PartitionContent)] {
+        &self.first[..self.len().min(MAX_NOTED)]
     }
 }
 
-impl fmt::Display for Searched {
+impl fmt::Display for SearchedPartitions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (place, content)) in self.first().iter().enumerate() {
-            write!(f, "{}{place} {content}", if index == 0 { "" } else { ", " })?;
+        for (index, (partition, content)) in self.first().iter().enumerate() {
+            write!(f, "{}{partition} {content}", if index == 0 { "" } else { ", " })?;
         }
-        match self.len().saturating_sub(NOTED) {
+        match self.len().saturating_sub(MAX_NOTED) {
             0 => Ok(()),
             more => write!(f, ", and {more} more"),
         }
     }
 }
 
-/// Shows `visit` every file of every root directory, until it breaks, with the place and the file system that it lies on.
-/// What is wrong with a file system is an error where there is no other one.
+/// Calls `visit` for every file of every root directory, with its partition and file system, until it breaks. What is
+/// wrong with a file system is an error only if the card has no other one.
 pub(crate) async fn search<B: Blocks>(
-    window: &mut Window<'_, B>,
-    mut visit: impl FnMut(Place, &Volume, &Entry<'_>) -> ControlFlow<()>,
-) -> Result<Searched, Error<B::Error>> {
-    let mut partitions = Partitions::of(window).await?;
-    let (mut searched, mut problem, mut any_fat) = (Searched::new(), None, false);
-    while let Some(Partition { place, start }) = partitions.next(window).await? {
-        match look_into(window, partitions.count, place, start, &mut visit).await {
+    cache: &mut BlockCache<'_, B>,
+    mut visit: impl FnMut(PartitionId, &Volume, &DirectoryEntry<'_>) -> ControlFlow<()>,
+) -> Result<SearchedPartitions, Error<B::Error>> {
+    let mut partitions = Partitions::read(cache).await?;
+    let (mut searched, mut problem, mut any_fat) = (SearchedPartitions::new(), None, false);
+    while let Some(Partition { partition, start }) = partitions.next(cache).await? {
+        match search_partition(cache, partitions.count, partition, start, &mut visit).await {
             Ok((kind, flow)) => {
                 any_fat = true;
-                searched.push(place, Content::of_kind(kind));
+                searched.push(partition, PartitionContent::of_kind(kind));
                 if flow.is_break() {
                     return Ok(searched);
                 }
             }
             Err(Error::Device(error)) => return Err(Error::Device(error)),
             Err(error) => {
-                searched.push(place, Content::of_error(&error));
+                searched.push(partition, PartitionContent::of_error(&error));
                 problem = Some(error);
             }
         }
@@ -172,15 +173,15 @@ pub(crate) async fn search<B: Blocks>(
     }
 }
 
-/// Shows `visit` every file of one root directory.
-async fn look_into<B: Blocks>(
-    window: &mut Window<'_, B>,
+/// Calls `visit` for every file of one root directory.
+async fn search_partition<B: Blocks>(
+    cache: &mut BlockCache<'_, B>,
     count: u32,
-    place: Place,
+    partition: PartitionId,
     start: u64,
-    visit: &mut impl FnMut(Place, &Volume, &Entry<'_>) -> ControlFlow<()>,
-) -> Result<(Kind, ControlFlow<()>), Error<B::Error>> {
-    let volume = Volume::open(window, start, place, count).await?;
-    let flow = walk(window, &volume, |entry| visit(place, &volume, entry)).await?;
+    visit: &mut impl FnMut(PartitionId, &Volume, &DirectoryEntry<'_>) -> ControlFlow<()>,
+) -> Result<(FatKind, ControlFlow<()>), Error<B::Error>> {
+    let volume = Volume::open(cache, start, partition, count).await?;
+    let flow = walk(cache, &volume, |entry| visit(partition, &volume, entry)).await?;
     Ok((volume.kind, flow))
 }

@@ -1,35 +1,36 @@
-//! A FAT file system on a card: where its parts lie.
+//! The layout of a FAT file system on a card.
 
-use crate::blocks::{Blocks, Window};
+use crate::block_cache::BlockCache;
+use crate::blocks::Blocks;
 use crate::error::Error;
 use crate::partitions::GPT;
-use crate::search::Place;
+use crate::search::PartitionId;
 
 /// Bytes of a block.
 pub(crate) const BLOCK_LEN: usize = 512;
 
-/// Where the parts of a file system lie, in blocks of the card.
+/// The layout of a file system, in blocks of the card.
 ///
-/// Every block of every cluster lies on the card, so that no number of a block below overflows.
+/// Every block of every cluster lies on the card, so block numbers below do not overflow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Volume {
-    pub kind: Kind,
+    pub kind: FatKind,
     pub root: Root,
-    /// The first block of the table in use.
+    /// The first block of the active file allocation table.
     pub fat: u32,
-    /// The first block of cluster 2, the first one.
+    /// The first block of cluster 2, which is the first cluster.
     pub data: u32,
     pub blocks_per_cluster: u32,
     pub last_cluster: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FatKind {
     Fat16,
     Fat32,
 }
 
-/// The root directory.
+/// Where the root directory lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Root {
     Blocks { first: u32, count: u32 },
@@ -37,24 +38,24 @@ pub(crate) enum Root {
 }
 
 impl Volume {
-    /// The file system that starts at a block of a card of `count` blocks.
+    /// Reads the file system that starts at block `start` of a card of `count` blocks.
     pub async fn open<B: Blocks>(
-        window: &mut Window<'_, B>,
+        cache: &mut BlockCache<'_, B>,
         start: u64,
-        place: Place,
+        partition: PartitionId,
         count: u32,
     ) -> Result<Self, Error<B::Error>> {
         let start = match u32::try_from(start) {
             Ok(start) if start < count => start,
             _ => return Err(Error::CardTooSmall { needed: start.saturating_add(1), found: count }),
         };
-        let block = window.block(start).await?;
+        let block = cache.block(start).await?;
         match &block[3..11] {
             b"EXFAT   " => return Err(Error::ExFat),
             b"NTFS    " => return Err(Error::Ntfs),
             _ if starts_file_system(block) => {}
-            _ if matches!(place, Place::Mbr { kind: GPT, .. }) => return Err(Error::Gpt),
-            _ => return Err(Error::NotFat { block: start, place }),
+            _ if matches!(partition, PartitionId::Mbr { kind: GPT, .. }) => return Err(Error::Gpt),
+            _ => return Err(Error::NotFat { block: start, partition }),
         }
         let (volume, end) = Self::parse(block, start)?;
         if end > u64::from(count) {
@@ -63,7 +64,7 @@ impl Volume {
         Ok(volume)
     }
 
-    /// The file system that the block at `start` describes, and the block after its last.
+    /// Parses the boot sector at block `start`. Returns the file system and the block after its last.
     fn parse<E>(block: &[u8; BLOCK_LEN], start: u32) -> Result<(Self, u64), Error<E>> {
         let sector_len = u16_at(block, 11);
         if usize::from(sector_len) != BLOCK_LEN {
@@ -81,8 +82,8 @@ impl Volume {
             total => total.into(),
         };
         let (kind, fat_len) = match u16_at(block, 22) {
-            0 => (Kind::Fat32, non_zero("length of a table", u32_at(block, 36))?),
-            len => (Kind::Fat16, len.into()),
+            0 => (FatKind::Fat32, non_zero("length of a table", u32_at(block, 36))?),
+            len => (FatKind::Fat16, len.into()),
         };
 
         let fats_len = u64::from(fats) * u64::from(fat_len);
@@ -91,26 +92,26 @@ impl Volume {
         if clusters == 0 {
             return Err(Error::BootSector { field: "number of sectors", found: total });
         }
-        if kind == Kind::Fat16 && clusters < 4085 {
+        if kind == FatKind::Fat16 && clusters < 4085 {
             return Err(Error::Fat12);
         }
-        let entry_len = if kind == Kind::Fat16 { 2 } else { 4 };
-        let most = if kind == Kind::Fat16 { 0xfff5 } else { 0x0fff_fff5 };
-        // Where the table is shorter, the clusters that it does not tell of are not there.
+        let entry_len = if kind == FatKind::Fat16 { 2 } else { 4 };
+        let most = if kind == FatKind::Fat16 { 0xfff5 } else { 0x0fff_fff5 };
+        // Clusters without an entry in the table do not exist.
         let entries = u64::from(fat_len) * (BLOCK_LEN as u64 / entry_len);
         let last_cluster = (clusters + 1).min(entries - 1).min(most) as u32;
 
         let (root, active) = match kind {
-            Kind::Fat16 => {
+            FatKind::Fat16 => {
                 let first = u64::from(start) + u64::from(reserved) + fats_len;
                 (Root::Blocks { first: first as u32, count: root_blocks }, 0)
             }
-            Kind::Fat32 => {
+            FatKind::Fat32 => {
                 let cluster = u32_at(block, 44);
                 if !(2..=last_cluster).contains(&cluster) {
                     return Err(Error::BootSector { field: "cluster of the root directory", found: cluster });
                 }
-                // Tables are copies of each other, or one of them is in use.
+                // The tables are copies of each other, unless this flag selects one.
                 let flags = u16_at(block, 40);
                 (Root::Chain { cluster }, if flags & 0x80 == 0 { 0 } else { u32::from(flags & 0x0f) })
             }
@@ -119,7 +120,7 @@ impl Volume {
             return Err(Error::BootSector { field: "table in use", found: active });
         }
         let fat = u64::from(start) + u64::from(reserved) + u64::from(active) * u64::from(fat_len);
-        // Numbers that do not fit belong to blocks before the end, which the caller compares with the card's.
+        // Numbers are truncated only if the end lies past 2^32, which the caller rejects.
         let volume = Self {
             kind,
             root,
@@ -131,12 +132,12 @@ impl Volume {
         Ok((volume, u64::from(start) + u64::from(total)))
     }
 
-    /// The first block of a cluster that is one of [`check`](Self::check)'s.
+    /// The first block of a cluster that [`check`](Self::check) accepted.
     pub fn block_of(&self, cluster: u32) -> u32 {
         self.data + (cluster - 2) * self.blocks_per_cluster
     }
 
-    /// `cluster`, if there is one of that number.
+    /// Returns `cluster` if a cluster has this number.
     pub fn check<E>(&self, cluster: u32) -> Result<u32, Error<E>> {
         if (2..=self.last_cluster).contains(&cluster) {
             Ok(cluster)
@@ -145,19 +146,19 @@ impl Volume {
         }
     }
 
-    /// The cluster after `cluster` in its chain, none at the end.
+    /// The cluster after `cluster` in its chain; `None` at the end.
     pub async fn next<B: Blocks>(
         &self,
-        window: &mut Window<'_, B>,
+        cache: &mut BlockCache<'_, B>,
         cluster: u32,
     ) -> Result<Option<u32>, Error<B::Error>> {
         let (entry, bad) = match self.kind {
-            Kind::Fat16 => {
-                let block = window.block(self.fat + cluster / 256).await?;
+            FatKind::Fat16 => {
+                let block = cache.block(self.fat + cluster / 256).await?;
                 (u16_at(block, (cluster % 256) as usize * 2).into(), 0xfff7)
             }
-            Kind::Fat32 => {
-                let block = window.block(self.fat + cluster / 128).await?;
+            FatKind::Fat32 => {
+                let block = cache.block(self.fat + cluster / 128).await?;
                 (u32_at(block, (cluster % 128) as usize * 4) & 0x0fff_ffff, 0x0fff_fff7)
             }
         };
@@ -170,8 +171,8 @@ impl Volume {
     }
 }
 
-/// A jump instruction and a length of sectors, as the first block of a file system has and a partition table has not. The
-/// length of exFAT's is elsewhere.
+/// Whether a block begins with a jump instruction and has a sector length, as a boot sector has and a partition table
+/// has not. exFAT stores its sector length elsewhere.
 pub(crate) fn starts_file_system(block: &[u8; BLOCK_LEN]) -> bool {
     let jump = matches!(block[0], 0xeb | 0xe9);
     let sector_len = u16_at(block, 11);

@@ -1,4 +1,5 @@
-//! Files on cards and the drivers of cards, tested from outside. One test binary: every file is a module, which `cargo test --test all MODULE` selects.
+//! Integration tests of files on cards and of card drivers, in one test binary. Every file is a module, which `cargo
+//! test --test all MODULE` selects.
 
 mod damage;
 #[cfg(all(feature = "embedded-sdmmc", feature = "block-device-driver"))]

@@ -1,8 +1,10 @@
-//! What can be wrong with a card: an error that says it, and never anything but an error or the right bytes.
+//! Damaged cards: opening or reading returns an error that names the damage, or the right bytes.
 
 use std::rc::Rc;
 
-use crate::support::{self, BLOCK, FAT16, FAT32, Layout, Memory, content, error, layouts, open, partition, read_all};
+use crate::support::{
+    self, BLOCK, FAT16, FAT32, Layout, MemoryCard, content, error, layouts, open, partition, read_all,
+};
 use proptest::prelude::*;
 use rillm_card::Error;
 
@@ -74,7 +76,7 @@ fn the_table_in_use() {
     // The first table is not kept, and the second one is in use.
     card[at.boot + 40] = 0x81;
     card[at.fat..at.fat + BLOCK].fill(0);
-    let mut file = open(Memory::new(card.clone()), None).expect("a file");
+    let mut file = open(MemoryCard::new(card.clone()), None).expect("a file");
     assert!(read_all(&mut file, LEN, &[4]).expect("bytes") == content(LEN, 1));
     card[at.boot + 40] = 0;
     assert!(matches!(error(card), Error::ChainFree { .. }));
@@ -124,7 +126,7 @@ fn chains_of_clusters() {
         let mut longer = card(layout);
         link(layout, &mut longer, first + 5, last - 1);
         link(layout, &mut longer, last - 1, bad + 1);
-        let mut file = open(Memory::new(longer), None).expect("a file");
+        let mut file = open(MemoryCard::new(longer), None).expect("a file");
         assert!(read_all(&mut file, LEN, &[4]).expect("bytes") == content(LEN, 1));
     }
 }
@@ -172,7 +174,7 @@ proptest! {
         let (layout, card, _) = &sound()[which];
         let at = layout.geometry(card);
         let places = [0..512, at.boot..at.boot + 64, at.fat..at.fat + 256, at.root.clone(), at.root.start..at.root.start + 224];
-        let mut memory = Memory::sharing(card);
+        let mut memory = MemoryCard::sharing(card);
         for (place, index, byte) in flips {
             let place = &places[place];
             memory.changed.insert(place.start + index.index(place.len()), byte);
@@ -190,7 +192,7 @@ proptest! {
         let (layout, card, content) = &sound()[which];
         let at = layout.geometry(card).fat;
         let width = if which == 0 { 2 } else { 4 };
-        let mut memory = Memory::sharing(card);
+        let mut memory = MemoryCard::sharing(card);
         for (index, value) in values.into_iter().enumerate() {
             let cluster = 2 + (index + seed as usize % 40) % 64;
             for (place, byte) in value.to_le_bytes().into_iter().take(width).enumerate() {

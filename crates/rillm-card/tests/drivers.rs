@@ -7,7 +7,7 @@ use aligned::{A1, A4, A64, Aligned, Alignment};
 use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::{Block, BlockCount, BlockDevice, BlockIdx};
 use rillm::{Sector, WeightSource};
-use rillm_card::{Async, Blocking, CardFile, Error, stop_sending};
+use rillm_card::{AsyncDevice, BlockingDevice, CardFile, Error, stop_sending};
 
 const LEN: usize = 30 * 512;
 
@@ -75,9 +75,9 @@ impl<A: Alignment> block_device_driver::BlockDevice<BLOCK> for Waiting<A> {
 
 #[test]
 fn a_blocking_driver_reads_into_any_buffer() {
-    let card = Blocking::new(Driver::new(), |driver: &Driver| driver.initialised.set(true));
+    let card = BlockingDevice::new(Driver::new(), |driver: &Driver| driver.initialised.set(true));
     let mut file: CardFile<_> = block_on(CardFile::open(card, None)).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((file.runs(), file.retries()), (2, 1));
+    assert_eq!((file.extents(), file.retries()), (2, 1));
     let mut bytes = vec![0; LEN + 1];
     for start in 0..2 {
         block_on(file.read(Sector(0), &mut bytes[start..start + LEN])).expect("bytes");
@@ -88,19 +88,19 @@ fn a_blocking_driver_reads_into_any_buffer() {
 
 #[test]
 fn a_driver_without_a_card() {
-    let card = Blocking::new(Driver::new(), |_: &Driver| ());
+    let card = BlockingDevice::new(Driver::new(), |_: &Driver| ());
     let error = block_on(CardFile::<_, 1>::open(card, None)).err();
     assert_eq!(error, Some(Error::Device(Failed)));
 }
 
 fn waiting<A: Alignment>() {
     let driver = Waiting(Driver::new(), std::marker::PhantomData::<A>);
-    let card = Async::new(driver, async |driver: &mut Waiting<A>| {
+    let card = AsyncDevice::new(driver, async |driver: &mut Waiting<A>| {
         driver.0.initialised.set(true);
         Ok(())
     });
     let mut file: CardFile<_> = block_on(CardFile::open(card, None)).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((file.runs(), file.retries()), (2, 1));
+    assert_eq!((file.extents(), file.retries()), (2, 1));
     let mut bytes = vec![0; LEN + 128];
     let aligned = bytes.as_ptr().align_offset(64);
     for start in aligned..=aligned + 64 {
@@ -125,11 +125,11 @@ fn an_asynchronous_driver_reads_into_any_buffer() {
 fn an_aligned_buffer_is_read_straight() {
     let driver = Waiting(Driver::new(), std::marker::PhantomData::<A4>);
     driver.0.initialised.set(true);
-    let mut card = Async::new(driver, async |_: &mut Waiting<A4>| Ok(()));
+    let mut card = AsyncDevice::new(driver, async |_: &mut Waiting<A4>| Ok(()));
     let mut file: CardFile<_> = block_on(CardFile::open(&mut card, None)).unwrap_or_else(|error| panic!("{error}"));
     let mut buffer = Aligned::<A64, _>([0; 15 * BLOCK]);
     block_on(file.read(Sector(0), &mut buffer[..])).expect("bytes");
-    let reads = |card: &mut Async<Waiting<A4>, _>| card.device().0.reads.borrow().last().copied();
+    let reads = |card: &mut AsyncDevice<Waiting<A4>, _>| card.device().0.reads.borrow().last().copied();
     assert_eq!(reads(&mut card), Some(15));
 }
 

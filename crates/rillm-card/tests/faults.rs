@@ -1,20 +1,20 @@
-//! Cards that do not answer, for a while or for good.
+//! Cards that fail, temporarily or permanently.
 
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use crate::support::{BLOCK, FAT32, Failed, Memory, block_on, content, open, read_all};
+use crate::support::{BLOCK, FAT32, Failed, MemoryCard, block_on, content, open, read_all};
 use rillm::{Sector, WeightSource};
 use rillm_card::{Blocks, CardFile, Error, RETRIES};
 
 const LEN: usize = 20 * 512;
 
-fn memory() -> Memory {
-    Memory::new(FAT32.with_model(&content(LEN, 4), 3))
+fn memory() -> MemoryCard {
+    MemoryCard::new(FAT32.with_model(&content(LEN, 4), 3))
 }
 
 /// Opens and reads the file.
-fn read(memory: Memory) -> Result<(Vec<u8>, u32, Memory), Error<Failed>> {
+fn read(memory: MemoryCard) -> Result<(Vec<u8>, u32, MemoryCard), Error<Failed>> {
     let mut file = open(memory, None)?;
     let bytes = read_all(&mut file, LEN, &[7])?;
     let retries = file.retries();
@@ -28,14 +28,14 @@ fn an_error_at_each_operation() {
     let card = memory().card;
     for failing in 0..operations {
         for count in 1..=RETRIES {
-            let mut memory = Memory::sharing(&card);
+            let mut memory = MemoryCard::sharing(&card);
             memory.failing = failing..failing + count;
             let (bytes, retries, memory) = read(memory).expect("bytes");
             assert!(bytes == content(LEN, 4));
             assert_eq!((retries, memory.recoveries), (count, count));
             assert_eq!(memory.operations, operations + count);
         }
-        let mut memory = Memory::sharing(&card);
+        let mut memory = MemoryCard::sharing(&card);
         memory.failing = failing..u32::MAX;
         assert_eq!(read(memory).err(), Some(Error::Device(Failed)));
     }
@@ -55,9 +55,9 @@ fn a_card_that_is_gone_is_given_up() {
 #[test]
 fn a_file_goes_on_after_an_error() {
     let card = memory().card;
-    let mut file = open(Memory::sharing(&card), None).expect("a file");
+    let mut file = open(MemoryCard::sharing(&card), None).expect("a file");
     let opening = file.into_blocks().operations;
-    let mut memory = Memory::sharing(&card);
+    let mut memory = MemoryCard::sharing(&card);
     memory.failing = opening..opening + 1 + RETRIES;
     file = open(memory, None).expect("a file");
     assert_eq!(read_all(&mut file, LEN, &[2]), Err(Error::Device(Failed)));
@@ -66,7 +66,7 @@ fn a_file_goes_on_after_an_error() {
 }
 
 /// A card whose reinitialisation fails, too.
-struct Unrecoverable(Memory);
+struct Unrecoverable(MemoryCard);
 
 impl Blocks for Unrecoverable {
     type Error = Failed;

@@ -1,18 +1,19 @@
-//! Which file of a card is opened.
+//! File names, and which file of a card is opened.
 
-use crate::support::{FAT16, FAT32, Failed, Layout, Memory, block_on, create, open, read_all};
+use crate::support::{FAT16, FAT32, Failed, Layout, MemoryCard, block_on, create, open, read_all};
 use rillm_card::{Error, for_each_model};
 
 /// Reads the file of that name, which says who it is.
 fn read(card: &[u8], name: Option<&str>) -> Result<String, Error<Failed>> {
-    let mut file = open(Memory::new(card.to_vec()), name)?;
+    let mut file = open(MemoryCard::new(card.to_vec()), name)?;
     let len = file.len() as usize;
     Ok(String::from_utf8(read_all(&mut file, len, &[1])?).expect("text"))
 }
 
 fn models(card: Vec<u8>) -> Vec<(String, u32)> {
     let mut models = Vec::new();
-    block_on(for_each_model(Memory::new(card), |file| models.push((file.name.to_string(), file.len)))).expect("a card");
+    block_on(for_each_model(MemoryCard::new(card), |file| models.push((file.name.to_string(), file.len))))
+        .expect("a card");
     models
 }
 

@@ -3,9 +3,11 @@
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use crate::support::{BLOCK, FAT16, FAT32, Failed, Layout, Memory, block_on, create, error, open, partition, read_all};
+use crate::support::{
+    BLOCK, FAT16, FAT32, Failed, Layout, MemoryCard, block_on, create, error, open, partition, read_all,
+};
 use proptest::prelude::*;
-use rillm_card::{Blocks, Content, Error, Place, Searched, for_each_model};
+use rillm_card::{Blocks, Error, PartitionContent, PartitionId, SearchedPartitions, for_each_model};
 
 /// Blocks of a card on which volumes of FAT16 and FAT32 lie, and where they do.
 const AT: [u32; 3] = [500, 11_000, 80_000];
@@ -89,10 +91,10 @@ fn read(card: &[u8], name: Option<&str>) -> Result<String, Error<Failed>> {
     Ok(String::from_utf8(read_all(&mut file, len, &[1])?).expect("text"))
 }
 
-/// Every model with its place, and where they were looked for.
-fn models(card: &[u8]) -> (Vec<(String, Place)>, Searched) {
+/// Every model with its partition, and where they were looked for.
+fn models(card: &[u8]) -> (Vec<(String, PartitionId)>, SearchedPartitions) {
     let mut models = Vec::new();
-    let visit = |file: rillm_card::File<'_>| models.push((file.name.to_string(), file.place));
+    let visit = |file: rillm_card::File<'_>| models.push((file.name.to_string(), file.partition));
     let searched = block_on(for_each_model(Lent(card), visit)).expect("a card");
     (models, searched)
 }
@@ -101,8 +103,8 @@ fn names(card: &[u8]) -> Vec<String> {
     models(card).0.into_iter().map(|(name, _)| name).collect()
 }
 
-fn mbr(number: u8, kind: u8) -> Place {
-    Place::Mbr { number, kind }
+fn mbr(number: u8, kind: u8) -> PartitionId {
+    PartitionId::Mbr { number, kind }
 }
 
 #[test]
@@ -131,7 +133,11 @@ fn the_table_s_order_counts_and_a_name_is_looked_for_on_all() {
         assert_eq!(read(&card, Some(name)).as_deref(), Ok(name));
     }
     let Err(Error::NoSuchFile { searched }) = read(&card, Some("four.rillm")) else { panic!("a file") };
-    let expected = [(mbr(1, 0x0c), Content::Fat16), (mbr(2, 0x0c), Content::Fat32), (mbr(4, 0x0c), Content::Fat16)];
+    let expected = [
+        (mbr(1, 0x0c), PartitionContent::Fat16),
+        (mbr(2, 0x0c), PartitionContent::Fat32),
+        (mbr(4, 0x0c), PartitionContent::Fat16),
+    ];
     assert_eq!(searched.first(), expected);
 }
 
@@ -142,16 +148,16 @@ fn what_cannot_be_read_is_passed_by() {
         entry(&mut card, 0, index, 0x0c, start);
     }
     let boot = AT[0] as usize * BLOCK;
-    type Damage<'a> = (&'a [(usize, &'a [u8])], Content);
+    type Damage<'a> = (&'a [(usize, &'a [u8])], PartitionContent);
     let damages: [Damage<'_>; 8] = [
-        (&[(3, b"EXFAT   ")], Content::ExFat),
-        (&[(3, b"NTFS    ")], Content::Ntfs),
-        (&[(19, &[0, 10])], Content::Fat12),
-        (&[(11, &[0, 8])], Content::Damaged),
-        (&[(13, &[3])], Content::Damaged),
-        (&[(16, &[0])], Content::Damaged),
-        (&[(19, &[0, 0]), (32, &[0xff; 4])], Content::PastTheEnd),
-        (&[(510, &[0, 0])], Content::NotFat),
+        (&[(3, b"EXFAT   ")], PartitionContent::ExFat),
+        (&[(3, b"NTFS    ")], PartitionContent::Ntfs),
+        (&[(19, &[0, 10])], PartitionContent::Fat12),
+        (&[(11, &[0, 8])], PartitionContent::Damaged),
+        (&[(13, &[3])], PartitionContent::Damaged),
+        (&[(16, &[0])], PartitionContent::Damaged),
+        (&[(19, &[0, 0]), (32, &[0xff; 4])], PartitionContent::PastTheEnd),
+        (&[(510, &[0, 0])], PartitionContent::NotFat),
     ];
     for (changes, content) in damages {
         let mut card = card.clone();
@@ -172,8 +178,8 @@ fn what_cannot_be_read_is_passed_by() {
     }
     assert_eq!(read(&card, Some("two.rillm")).as_deref(), Ok("two.rillm"));
     let Err(Error::NoSuchFile { searched }) = read(&card, Some("four.rillm")) else { panic!("a file") };
-    assert_eq!(searched.first()[1], (mbr(2, 0x0c), Content::Damaged));
-    assert_eq!(searched.first()[2], (mbr(3, 0x0c), Content::Fat16));
+    assert_eq!(searched.first()[1], (mbr(2, 0x0c), PartitionContent::Damaged));
+    assert_eq!(searched.first()[2], (mbr(3, 0x0c), PartitionContent::Fat16));
 }
 
 #[test]
@@ -186,7 +192,7 @@ fn what_is_said_where_nothing_can_be_read() {
     assert_eq!(error(blank()), Error::NoPartition);
     let mut one = blank();
     entry(&mut one, 0, 1, 0x83, 100);
-    assert_eq!(error(one.clone()), Error::NotFat { place: mbr(2, 0x83), block: 100 });
+    assert_eq!(error(one.clone()), Error::NotFat { partition: mbr(2, 0x83), block: 100 });
     entry(&mut one, 0, 1, 0x0c, u32::MAX);
     assert_eq!(error(one.clone()), Error::CardTooSmall { needed: 1 << 32, found: 4000 });
     let Error::NoFat { searched } = error({
@@ -195,7 +201,10 @@ fn what_is_said_where_nothing_can_be_read() {
     }) else {
         panic!("another error")
     };
-    assert_eq!(searched.first(), [(mbr(2, 0x0c), Content::PastTheEnd), (mbr(4, 0x82), Content::NotFat)]);
+    assert_eq!(
+        searched.first(),
+        [(mbr(2, 0x0c), PartitionContent::PastTheEnd), (mbr(4, 0x82), PartitionContent::NotFat)]
+    );
     let said = "partition 2 of type 0x0c reaches past the card's end, partition 4 of type 0x82 has no FAT file system";
     assert_eq!(searched.to_string(), said);
     let mut gpt = blank();
@@ -247,7 +256,7 @@ fn chains_that_are_damaged() {
         let mut card = sound.clone();
         entry(&mut card, table, 1, 0x05, next);
         assert_eq!(read(&card, Some("one.rillm")).as_deref(), Ok("one.rillm"));
-        let mut memory = Memory::new(card);
+        let mut memory = MemoryCard::new(card);
         assert!(matches!(open(&mut memory, Some("none.rillm")), Err(Error::NoSuchFile { .. })));
         assert!(memory.reads.len() < 500, "{} reads", memory.reads.len());
     }
@@ -266,13 +275,13 @@ fn guid_partition_tables() {
         entry(&mut card, 0, 0, 0xee, 1);
         guid_table(&mut card, entry_len, &[(1, AT[1].into()), (2, 400), (6, AT[0].into()), (7, u64::MAX)]);
         let (found, searched) = models(&card);
-        let gpt = |number| Place::Gpt { number };
+        let gpt = |number| PartitionId::Gpt { number };
         assert_eq!(found, [("two.rillm".to_owned(), gpt(1)), ("one.rillm".to_owned(), gpt(6))]);
         let contents = [
-            (gpt(1), Content::Fat32),
-            (gpt(2), Content::NotFat),
-            (gpt(6), Content::Fat16),
-            (gpt(7), Content::PastTheEnd),
+            (gpt(1), PartitionContent::Fat32),
+            (gpt(2), PartitionContent::NotFat),
+            (gpt(6), PartitionContent::Fat16),
+            (gpt(7), PartitionContent::PastTheEnd),
         ];
         assert_eq!(searched.first(), contents);
         assert_eq!(read(&card, None).as_deref(), Ok("two.rillm"));
@@ -292,7 +301,7 @@ fn both_tables() {
         guid_table(&mut card, 128, &[(1, AT[0].into()), (2, AT[1].into())]);
         assert_eq!(
             models(&card).0,
-            [("one.rillm".to_owned(), mbr(4, 0x0c)), ("two.rillm".to_owned(), Place::Gpt { number: 2 })]
+            [("one.rillm".to_owned(), mbr(4, 0x0c)), ("two.rillm".to_owned(), PartitionId::Gpt { number: 2 })]
         );
     }
 }
@@ -300,7 +309,7 @@ fn both_tables() {
 #[test]
 fn a_table_in_a_file_system_s_first_block() {
     let whole = volume(FAT32, &["whole.rillm"]);
-    assert_eq!(models(&whole).0, [("whole.rillm".to_owned(), Place::Card)]);
+    assert_eq!(models(&whole).0, [("whole.rillm".to_owned(), PartitionId::WholeCard)]);
     // dosfstools write an entry for the whole card.
     let mut marked = whole.clone();
     partition(&mut marked, 0, 0x0c, 0, (whole.len() / BLOCK) as u32);
@@ -324,7 +333,7 @@ fn opening_takes_few_reads() {
     }
     let card = Rc::new(card);
     for (name, most) in [("one.rillm", 4), ("two.rillm", 6), ("three.rillm", 8)] {
-        let reads = open(Memory::sharing(&card), Some(name)).expect("a file").into_blocks().reads;
+        let reads = open(MemoryCard::sharing(&card), Some(name)).expect("a file").into_blocks().reads;
         assert!(reads.len() <= most, "{name}: {reads:?}");
     }
 }
@@ -335,7 +344,7 @@ fn a_card_that_fails_on_one_partition_is_no_card_without_the_file() {
     entry(&mut card, 0, 0, 0x0c, AT[0]);
     entry(&mut card, 0, 1, 0x0c, AT[1]);
     // After the table and the count: the first partition, and the three attempts after.
-    let memory = Memory { failing: 2..6, ..Memory::new(card) };
+    let memory = MemoryCard { failing: 2..6, ..MemoryCard::new(card) };
     assert_eq!(open(memory, Some("two.rillm")).err(), Some(Error::Device(Failed)));
 }
 
@@ -350,7 +359,7 @@ proptest! {
     ) {
         let card = with_every_table();
         let tables = [0, 20, 40, 1, 2].map(|block| block * BLOCK);
-        let mut memory = Memory::sharing(&card);
+        let mut memory = MemoryCard::sharing(&card);
         let mut change = |at: usize, byte| _ = memory.changed.insert(at, byte);
         for (table, at, byte) in changes {
             change(tables[table] + if table < 3 { 384 + at } else { at }, byte);

@@ -1,6 +1,6 @@
 //! Files on cards of every layout, read back.
 
-use crate::support::{self, BLOCK, FAT16, FAT32, Memory, block_on, content, layouts, open, read_all};
+use crate::support::{self, BLOCK, FAT16, FAT32, MemoryCard, block_on, content, layouts, open, read_all};
 use proptest::prelude::*;
 use rillm::{Sector, WeightSource};
 use rillm_card::{CardFile, Error};
@@ -11,11 +11,11 @@ fn every_layout_gives_the_file_back() {
         for (pieces, len) in [(1, 1), (1, 512), (1, 100_000), (7, 300_001)] {
             let content = content(len, seed as u32);
             let card = layout.with_model(&content, pieces);
-            let mut file = open(Memory::new(card), None).unwrap_or_else(|error| panic!("{layout:?}: {error}"));
+            let mut file = open(MemoryCard::new(card), None).unwrap_or_else(|error| panic!("{layout:?}: {error}"));
             assert_eq!(file.len() as usize, len);
             // A piece is whole clusters.
             let piece = len.div_ceil(pieces).next_multiple_of(layout.cluster);
-            assert_eq!(file.runs(), len.div_ceil(piece), "{layout:?}");
+            assert_eq!(file.extents(), len.div_ceil(piece), "{layout:?}");
             for chunks in [&[1][..], &[3, 64, 1], &[1000]] {
                 assert!(read_all(&mut file, len, chunks).expect("bytes") == content, "{layout:?} {pieces} {chunks:?}");
             }
@@ -28,7 +28,7 @@ fn every_layout_gives_the_file_back() {
 fn a_whole_file_is_one_read_and_no_table_is_looked_at() {
     for layout in [FAT16, FAT32] {
         let content = content(1_000_000, 3);
-        let mut file = open(Memory::new(layout.with_model(&content, 1)), None).expect("a file");
+        let mut file = open(MemoryCard::new(layout.with_model(&content, 1)), None).expect("a file");
         let mut bytes = vec![0; content.len().next_multiple_of(BLOCK)];
         block_on(file.read(Sector(0), &mut bytes)).expect("bytes");
         block_on(file.read(Sector(1000), &mut bytes[..2 * BLOCK])).expect("bytes");
@@ -45,8 +45,8 @@ fn a_whole_file_is_one_read_and_no_table_is_looked_at() {
 #[test]
 fn a_read_is_split_where_the_file_is() {
     let content = content(8 * 512, 5);
-    let mut file = open(Memory::new(FAT16.with_model(&content, 4)), None).expect("a file");
-    assert_eq!(file.runs(), 4);
+    let mut file = open(MemoryCard::new(FAT16.with_model(&content, 4)), None).expect("a file");
+    assert_eq!(file.extents(), 4);
     let mut bytes = vec![0; 4 * BLOCK];
     block_on(file.read(Sector(1), &mut bytes)).expect("bytes");
     assert!(bytes == content[BLOCK..5 * BLOCK]);
@@ -58,7 +58,7 @@ fn a_read_is_split_where_the_file_is() {
 #[test]
 fn what_lies_past_the_end() {
     let content = content(1300, 9);
-    let mut file = open(Memory::new(FAT32.with_model(&content, 1)), None).expect("a file");
+    let mut file = open(MemoryCard::new(FAT32.with_model(&content, 1)), None).expect("a file");
     let mut bytes = vec![0; 2 * BLOCK];
     // The last sector's end lies in the file's cluster.
     block_on(file.read(Sector(1), &mut bytes)).expect("bytes");
@@ -74,14 +74,14 @@ fn what_lies_past_the_end() {
 #[test]
 fn room_for_runs() {
     let content = content(16 * 512, 2);
-    let card = Memory::new(FAT16.with_model(&content, 8));
+    let card = MemoryCard::new(FAT16.with_model(&content, 8));
     let mut file: CardFile<_, 8> = block_on(CardFile::open(card.clone(), None)).expect("a file");
-    assert_eq!(file.runs(), 8);
+    assert_eq!(file.extents(), 8);
     assert!(read_all(&mut file, content.len(), &[5]).expect("bytes") == content);
     let error = block_on(CardFile::<_, 7>::open(card.clone(), None)).expect_err("an error");
-    assert_eq!(error, Error::TooManyRuns { most: 7 });
+    assert_eq!(error, Error::TooManyExtents { most: 7 });
     let error = block_on(CardFile::<_, 0>::open(card, None)).expect_err("an error");
-    assert_eq!(error, Error::TooManyRuns { most: 0 });
+    assert_eq!(error, Error::TooManyExtents { most: 0 });
 }
 
 proptest! {
@@ -93,7 +93,7 @@ proptest! {
     ) {
         let layout = [FAT16, support::Layout { start: 63, ..FAT16 }, support::Layout { cluster: 2048, ..FAT16 }][which];
         let content = content(len, which as u32);
-        let mut file = open(Memory::new(layout.with_model(&content, pieces)), Some("MODEL.RILLM")).expect("a file");
+        let mut file = open(MemoryCard::new(layout.with_model(&content, pieces)), Some("MODEL.RILLM")).expect("a file");
         for (first, sectors) in reads {
             let mut bytes = vec![0; sectors * BLOCK];
             let start = first as usize * BLOCK;

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 
 use crate::support::{BLOCK, Failed, block_on};
-use rillm_card::{Blocks, Error, Found, Mode, Slot, insert};
+use rillm_card::{Blocks, BusMode, Detected, Error, Slot, probe};
 
-const MODES: [Mode; 3] = [mode("4 bits", 40), mode("4 bits", 20), mode("1 bit", 20)];
+const MODES: [BusMode; 3] = [mode("4 bits", 40), mode("4 bits", 20), mode("1 bit", 20)];
 
-const fn mode(lines: &'static str, mhz: u32) -> Mode {
-    Mode { lines, hz: mhz * 1_000_000 }
+const fn mode(lines: &'static str, mhz: u32) -> BusMode {
+    BusMode { lines, hz: mhz * 1_000_000 }
 }
 
 thread_local! {
@@ -27,7 +27,7 @@ struct Wired {
     /// Blocks that it has, and what each takes.
     blocks: u32,
     block_micros: u32,
-    begun: Vec<Mode>,
+    begun: Vec<BusMode>,
     sampled: u32,
 }
 
@@ -51,13 +51,13 @@ impl Blocks for Wired {
 }
 
 impl Slot for Wired {
-    fn modes(&self) -> &'static [Mode] {
+    fn modes(&self) -> &'static [BusMode] {
         &MODES
     }
 
-    async fn begin(&mut self, mode: Mode) -> Result<Found, Failed> {
+    async fn initialise(&mut self, mode: BusMode) -> Result<Detected, Failed> {
         self.begun.push(mode);
-        Ok(if self.present { Found::Card { high_capacity: self.blocks > 1 << 22 } } else { Found::Nothing })
+        Ok(if self.present { Detected::Card { high_capacity: self.blocks > 1 << 22 } } else { Detected::NoCard })
     }
 
     async fn sample(&mut self, first: u32) -> Result<u32, Failed> {
@@ -71,15 +71,15 @@ impl Slot for Wired {
 }
 
 fn said(mut wired: Wired) -> String {
-    block_on(insert(&mut wired, micros)).map_or_else(|error| error.to_string(), |facts| facts.to_string())
+    block_on(probe(&mut wired, micros)).map_or_else(|error| error.to_string(), |info| info.to_string())
 }
 
 #[test]
 fn the_first_way_that_works_is_taken() {
     for works in 0..MODES.len() {
         let mut wired = Wired { works, ..GOOD };
-        let facts = block_on(insert(&mut wired, micros)).expect("a card");
-        assert_eq!((facts.mode(), facts.bytes_per_second()), (MODES[works], 10_240_000));
+        let info = block_on(probe(&mut wired, micros)).expect("a card");
+        assert_eq!((info.mode(), info.bytes_per_second()), (MODES[works], 10_240_000));
         assert_eq!(wired.begun, MODES[..=works]);
         // A few hundred KB, whatever the card.
         assert_eq!(wired.sampled as usize * BLOCK, 256 << 10);
@@ -89,21 +89,21 @@ fn the_first_way_that_works_is_taken() {
 #[test]
 fn no_way_works() {
     let mut wired = Wired { works: MODES.len(), ..GOOD };
-    assert_eq!(block_on(insert(&mut wired, micros)), Err(Error::Device(Failed)));
+    assert_eq!(block_on(probe(&mut wired, micros)), Err(Error::Device(Failed)));
     assert_eq!(wired.begun, MODES);
 }
 
 #[test]
 fn an_empty_slot() {
     let mut wired = Wired { present: false, ..GOOD };
-    assert_eq!(block_on(insert(&mut wired, micros)), Err(Error::NoCard));
+    assert_eq!(block_on(probe(&mut wired, micros)), Err(Error::NoCard));
     assert_eq!(wired.begun, MODES[..1]);
 }
 
 #[test]
 fn a_slow_card_is_not_waited_for() {
     let mut wired = Wired { block_micros: 2_000, ..GOOD };
-    assert_eq!(block_on(insert(&mut wired, micros)).map(|facts| facts.bytes_per_second()), Ok(256_000));
+    assert_eq!(block_on(probe(&mut wired, micros)).map(|info| info.bytes_per_second()), Ok(256_000));
     assert_eq!(wired.sampled, 32);
 }
 

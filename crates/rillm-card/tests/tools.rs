@@ -1,12 +1,13 @@
-//! Cards made by the tools that people have: dosfstools, mtools, sfdisk and sgdisk. Without them the tests say so and end.
+//! Cards made by dosfstools, mtools, sfdisk and sgdisk. A test is skipped with a message where its tool is not
+//! installed.
 
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-use crate::support::{BLOCK, Memory, block_on, content, open, partition, read_all};
-use rillm_card::{Place, for_each_model};
+use crate::support::{BLOCK, MemoryCard, block_on, content, open, partition, read_all};
+use rillm_card::{PartitionId, for_each_model};
 
 /// Runs a tool; false where it is not installed.
 fn run(tool: &str, args: &[&str]) -> bool {
@@ -58,7 +59,7 @@ fn format_copy_read(directory: &Path, kib: &str, options: &[&str], start: u32) {
     }
     let card = Rc::new(card);
     for name in [None, Some("a model of 15m.rillm"), Some("amodel~1.ril")] {
-        let mut file = open(Memory::sharing(&card), name).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        let mut file = open(MemoryCard::sharing(&card), name).unwrap_or_else(|error| panic!("{options:?}: {error}"));
         let bytes = read_all(&mut file, 777_777, &[13, 64]).unwrap_or_else(|error| panic!("{options:?}: {error}"));
         assert!(bytes == content(777_777, 2), "{options:?}");
     }
@@ -103,10 +104,10 @@ fn three_volumes(directory: &Path) -> Option<String> {
     Some(image)
 }
 
-fn models(image: &str) -> Vec<(String, Place)> {
+fn models(image: &str) -> Vec<(String, PartitionId)> {
     let mut models = Vec::new();
-    let card = Memory::new(fs::read(image).expect("an image"));
-    let visit = |file: rillm_card::File<'_>| models.push((file.name.to_string(), file.place));
+    let card = MemoryCard::new(fs::read(image).expect("an image"));
+    let visit = |file: rillm_card::File<'_>| models.push((file.name.to_string(), file.partition));
     block_on(for_each_model(card.clone(), visit)).expect("a card");
     for name in ["first.rillm", "GRÖßE.rillm", "größe.RILLM", "third.rillm"] {
         assert!(open(card.clone(), Some(name)).is_ok(), "{name}");
@@ -125,7 +126,7 @@ fn partition_tables_of_sfdisk() {
         let input = File::open(&script).expect("a file").into();
         run_with("sfdisk", &["--force", "--no-reread", "--wipe", "never", &image], input).then(|| models(&image))
     };
-    let mbr = |name: &str, number, kind| (name.to_owned(), Place::Mbr { number, kind });
+    let mbr = |name: &str, number, kind| (name.to_owned(), PartitionId::Mbr { number, kind });
 
     let primary = format!(
         "4: start={first}, size={LEN}, type=1b\n2: start={second}, size={LEN}, type=ef\n1: start={third}, size={LEN}, type=83"
@@ -155,14 +156,14 @@ fn partition_tables_of_sgdisk() {
     if !run("sgdisk", &[&partitions[..], &[&image]].concat()) {
         return;
     }
-    let gpt = |name: &str, number| (name.to_owned(), Place::Gpt { number });
+    let gpt = |name: &str, number| (name.to_owned(), PartitionId::Gpt { number });
     let expected = [gpt("first.rillm", 1), gpt("Größe.rillm", 2), gpt("third.rillm", 5)];
     assert_eq!(models(&image), expected);
     // Two of them in the MBR, too: each is found once.
     run("sgdisk", &["--hybrid", "5:1", &image]);
     let found = models(&image);
     assert_eq!(found.len(), 3);
-    assert!(matches!(&found[0], (name, Place::Mbr { kind: 0x83, .. }) if name == "third.rillm"), "{found:?}");
-    assert!(matches!(&found[1], (name, Place::Mbr { kind: 0xef, .. }) if name == "first.rillm"), "{found:?}");
+    assert!(matches!(&found[0], (name, PartitionId::Mbr { kind: 0x83, .. }) if name == "third.rillm"), "{found:?}");
+    assert!(matches!(&found[1], (name, PartitionId::Mbr { kind: 0xef, .. }) if name == "first.rillm"), "{found:?}");
     assert_eq!(found[2], expected[1]);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use console::style;
 use rillm::{SECTOR_LEN, block_on};
-use rillm_card::{Blocks, CardFile, DEFAULT_RUNS, Place, Searched, for_each_model};
+use rillm_card::{Blocks, CardFile, DEFAULT_EXTENTS, PartitionId, SearchedPartitions, for_each_model};
 use serde::Serialize;
 
 use crate::model_file::{from_path, open};
@@ -17,7 +17,7 @@ use crate::source::{Access, CardPace, read_exact_at};
 use crate::verify::verify;
 
 /// The largest number of extents that is counted. A file with more of them is reported in any case.
-const MOST_RUNS: usize = 4096;
+const MAX_EXTENTS: usize = 4096;
 
 /// The result for one model. Scripts depend on these field names.
 #[derive(Debug, Serialize)]
@@ -49,10 +49,10 @@ pub fn is_model(name: &str) -> bool {
 
 /// Checks every model in the root directories of a card (block device or image). Also returns which partitions were
 /// searched.
-pub fn card(file: &File) -> Result<(Vec<Checked>, Searched)> {
+pub fn card(file: &File) -> Result<(Vec<Checked>, SearchedPartitions)> {
     let mut blocks = FileBlocks::new(file)?;
-    let mut found: Vec<(String, u64, Place)> = Vec::new();
-    let visit = |file: rillm_card::File<'_>| found.push((file.name.to_string(), file.len.into(), file.place));
+    let mut found: Vec<(String, u64, PartitionId)> = Vec::new();
+    let visit = |file: rillm_card::File<'_>| found.push((file.name.to_string(), file.len.into(), file.partition));
     let searched = block_on(for_each_model(&mut blocks, visit))?;
     if found.is_empty() {
         bail!("{}", rillm_card::Error::<io::Error>::NoModel { searched });
@@ -60,7 +60,7 @@ pub fn card(file: &File) -> Result<(Vec<Checked>, Searched)> {
     let mut files: Vec<Checked> = Vec::new();
     for (index, (name, bytes, place)) in found.iter().enumerate() {
         let mut runs = None;
-        let same_name = |(other, _, _): &&(String, u64, Place)| other.to_lowercase() == name.to_lowercase();
+        let same_name = |(other, _, _): &&(String, u64, PartitionId)| other.to_lowercase() == name.to_lowercase();
         let problem = match found[..index].iter().find(same_name) {
             Some((other, _, first)) => {
                 Some(format!("a device opens {other} of {first} by this name; rename one of them"))
@@ -74,15 +74,15 @@ pub fn card(file: &File) -> Result<(Vec<Checked>, Searched)> {
 }
 
 fn model_on_card(blocks: &mut FileBlocks<'_>, name: &str, runs: &mut Option<usize>) -> Result<()> {
-    let file: CardFile<_, MOST_RUNS> = block_on(CardFile::open(blocks, Some(name)))?;
-    let count = file.runs();
+    let file: CardFile<_, MAX_EXTENTS> = block_on(CardFile::open(blocks, Some(name)))?;
+    let count = file.extents();
     *runs = Some(count);
     let len = file.len().into();
     let (model, mut file) = open(file, len)?;
     let tensors = tensor_table(model.header(), &mut file)?;
     verify(model.header(), &tensors, &mut file)?;
-    if count > DEFAULT_RUNS {
-        bail!("it lies in {count} pieces and a device notes {DEFAULT_RUNS}; copy it to a freshly formatted card");
+    if count > DEFAULT_EXTENTS {
+        bail!("it lies in {count} pieces and a device notes {DEFAULT_EXTENTS}; copy it to a freshly formatted card");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use rillm_convert::chat::Unfollowable;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::is_gguf;
 use rillm_convert::vocabulary::{Problem, Vocabulary};
-use rillm_convert::write::{Options, Progress, Report, TokenizerSections, WriteError, convert};
+use rillm_convert::write::{ConversionReport, Options, Progress, TokenizerSections, WriteError, convert};
 use serde_json::json;
 
 use crate::number::{grouped, tensor_name};
@@ -122,7 +122,7 @@ fn tokenizer(args: &Args, vocab_size: u32) -> Result<PathBuf> {
     })
 }
 
-fn describe(args: &Args, report: &Report, sections: &TokenizerSections) -> serde_json::Value {
+fn describe(args: &Args, report: &ConversionReport, sections: &TokenizerSections) -> serde_json::Value {
     json!({
         "file": args.out,
         "file_bytes": report.file_len,
@@ -138,7 +138,7 @@ fn describe(args: &Args, report: &Report, sections: &TokenizerSections) -> serde
 
 fn print(
     args: &Args,
-    report: &Report,
+    report: &ConversionReport,
     sections: &TokenizerSections,
     seconds: f64,
     out: &mut impl Write,

@@ -1,6 +1,6 @@
-//! Comparing a model's predictions with the reference's.
+//! Compares a model's predictions with the reference's.
 
-/// How far a candidate's predictions are from the reference's, over the tokens of a text.
+/// The divergence of a candidate's predictions from the reference's, over the tokens of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Agreement {
     tokens: usize,
@@ -9,14 +9,14 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Counts one position: both models' logits, `[vocab_size]`.
+    /// Adds one position: both models' logits, `[vocab_size]`.
     pub fn add(&mut self, reference: &[f32], candidate: &[f32]) {
         self.tokens += 1;
         self.divergence += kl_divergence(reference, candidate);
         self.same_top += usize::from(argmax(reference) == argmax(candidate));
     }
 
-    /// Positions counted.
+    /// The number of positions.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
@@ -32,7 +32,7 @@ impl Agreement {
     }
 }
 
-/// `KL(P ‖ Q) = Σ P ln(P / Q)` of the distributions that two vectors of logits stand for, in nats.
+/// `KL(P ‖ Q) = Σ P ln(P / Q)` in nats, of the distributions of two logit vectors.
 pub fn kl_divergence(p: &[f32], q: &[f32]) -> f64 {
     let (p_norm, q_norm) = (log_sum_exp(p), log_sum_exp(q));
     p.iter()
@@ -47,12 +47,12 @@ pub fn kl_divergence(p: &[f32], q: &[f32]) -> f64 {
 /// `-ln P(token)`, in nats; its mean over a text is the logarithm of the perplexity.
 ///
 /// # Panics
-/// With a token that has no logit.
+/// If the token has no logit.
 pub fn negative_log_likelihood(logits: &[f32], token: u32) -> f64 {
     log_sum_exp(logits) - f64::from(logits[token as usize])
 }
 
-/// The token with the largest logit, the first of equals.
+/// The token with the largest logit; the first of equal ones.
 pub fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (token, &logit) in logits.iter().enumerate() {

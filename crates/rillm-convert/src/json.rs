@@ -1,5 +1,5 @@
-//! JSON as Python's `json` reads it, which wrote most checkpoints: `NaN`, `Infinity` and numbers too large for a float64 may
-//! stand for a number, a byte order mark before the text, and of a key that is there twice the last one counts.
+//! JSON as read by Python's `json`, which wrote most checkpoints: numbers may be `NaN`, `Infinity` or too large for a
+//! float64, a byte order mark may come first, and the last of duplicate keys counts.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Error, Value};
@@ -9,10 +9,11 @@ fn not_finite(name: &str) -> String {
     format!("[\"{name}\"]")
 }
 
-/// Reads a file's bytes.
+/// Parses a file's bytes.
 ///
 /// # Errors
-/// What is no JSON, and where. Of a file with a number that is not finite the column may be a few characters off.
+/// The syntax error and its position. In a file with a number that is not finite, the column may be a few characters
+/// off.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     serde_json::from_slice(text).or_else(|error| match finite(text) {
@@ -21,13 +22,13 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     })
 }
 
-/// A value for a message, as the file has it.
+/// A value as in the file, for a message.
 pub(crate) fn shown(value: &Value) -> String {
     let names = ["NaN", "Infinity", "-Infinity"];
     names.into_iter().fold(value.to_string(), |text, name| text.replace(&not_finite(name), name))
 }
 
-/// The text with what is not finite replaced; `None` where there is nothing of the kind.
+/// The text with non-finite numbers replaced; `None` if it has none.
 fn finite(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() + 64);
     let (mut at, mut found) = (0, false);
@@ -50,7 +51,7 @@ fn finite(text: &[u8]) -> Option<Vec<u8>> {
     found.then_some(out)
 }
 
-/// Python's name of a number that is not finite.
+/// Python's name of a non-finite number.
 fn name(word: &[u8]) -> Option<&'static str> {
     match word {
         b"NaN" => Some("NaN"),
@@ -68,7 +69,7 @@ fn name(word: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Bytes of the string that `text` starts with, its quotes included.
+/// The length in bytes of the string at the start of `text`, including its quotes.
 fn string_len(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(&byte) = text.get(at) {

@@ -1,4 +1,4 @@
-//! From float32 rows to the bytes of `docs/format.md`, and back.
+//! Quantises float32 rows to the bytes of `docs/format.md`, and back.
 
 use rillm::format::{Quantisation, TensorKind};
 
@@ -6,13 +6,14 @@ use rillm::format::{Quantisation, TensorKind};
 const Q_MAX: f64 = 127.0;
 /// The largest group scale.
 const S_MAX: f64 = 255.0;
-/// Scales tried for each group. Against taking the first they lessen the KL divergence that quantisation costs by 15 to
-/// 40 % at groups of 32 and 16; twice as many change it by a few per cent in either direction.
+/// The number of scales that are tried for each group. Compared with the first scale alone, this lowers the KL
+/// divergence of quantisation by 15 to 40 % at groups of 32 and 16; twice as many change it by a few per cent in either
+/// direction.
 const SCALES_TRIED: u8 = 16;
-/// Bits of a norm's mantissa, sign aside.
+/// Bits of a norm's mantissa without the sign.
 const FIXED32_BITS: i32 = 24;
 
-/// A value that no row can hold: not a number, or infinite.
+/// A value that a row cannot hold: not a number, or infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NotFinite {
     /// Its column.
@@ -41,7 +42,7 @@ pub fn quantise_row(quantisation: Quantisation, values: &[f32], out: &mut [u8]) 
     }
 }
 
-/// The float32 values of a row. `exponent` is the tensor header's; an int8 row has its own and does not look at it.
+/// The float32 values of a row. `exponent` is the tensor header's; an int8 row has its own exponent and ignores it.
 ///
 /// # Panics
 /// Unless `row` has [`Quantisation::row_len`] bytes for as many values as `out` has.
@@ -91,7 +92,7 @@ pub fn quantise_int8(values: &[f32], group: u32, out: &mut [u8]) -> Result<i8, N
     Ok(e)
 }
 
-/// The scale, in units of `unit`, that leaves a group the least squared error of those tried; the smallest of equals.
+/// The scale, in units of `unit`, with the least squared error of those tried; the smallest of equal ones.
 fn group_scale(values: &[f32], unit: f64) -> u8 {
     // At most S_MAX by the choice of the exponent.
     let least = (max_magnitude(values) / Q_MAX / unit).ceil() as u8;
@@ -179,7 +180,7 @@ pub fn dequantise_fixed32(row: &[u8], exponent: i8, out: &mut [f32]) {
     }
 }
 
-/// Power of a signal and of the error that quantising added to it.
+/// The power of a signal and of its quantisation error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Noise {
     signal: f64,
@@ -187,7 +188,7 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Of values and what became of them.
+    /// The noise of values and their quantised form.
     pub fn between(values: &[f32], restored: &[f32]) -> Self {
         values.iter().zip(restored).fold(Self::default(), |sum, (&value, &restored)| {
             let (value, restored) = (f64::from(value), f64::from(restored));

@@ -1,4 +1,5 @@
-//! Random models for tests: any shape, a few kilobytes, logits that are neither flat nor all on one token.
+//! Random models for tests: of any shape, of a few kilobytes, with logits that are neither flat nor concentrated on one
+//! token.
 
 use std::fs;
 use std::io;
@@ -11,11 +12,12 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::{Dtype, LlamaConfig, tensor_name};
 
-/// A tensor of the random model with this configuration and seed, `[rows, columns]`.
+/// A tensor, `[rows, columns]`, of the random model with this configuration and seed.
 ///
-/// Projections have the scale `1 / sqrt(columns)`, which keeps a vector's length; queries and keys a little more, so
-/// that attention prefers some positions, and the head and the embedding table 2.5 times as much, so that the most
-/// probable token stands out. Norm weights lie in 0.5 … 1.5, biases are normal with a deviation of 0.5. The same bits on every machine.
+/// Projections have the scale `1 / sqrt(columns)`, which keeps a vector's length. Queries and keys are slightly larger,
+/// so that attention prefers some positions. The head and the embedding table are 2.5 times larger, so that the most
+/// probable token stands out. Norm weights lie in 0.5 … 1.5; biases are normal with a deviation of 0.5. Every machine
+/// gets the same bits.
 pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> Vec<f32> {
     let (rows, cols) = config.shape(kind);
     let stored_as = if kind == TensorKind::Head && config.tied_embeddings { TensorKind::Embedding } else { kind };
@@ -34,12 +36,12 @@ pub fn tensor(config: &LlamaConfig, seed: u64, kind: TensorKind, layer: u32) -> 
     (0..rows * cols).map(value).collect()
 }
 
-/// Writes the random model with this configuration and seed as a Hugging Face directory (`config.json` and
-/// `model.safetensors`) in numbers of type `dtype`: F32, F16 or BF16. `directory` exists; files of these names are
-/// replaced.
+/// Writes the random model with this configuration and seed to a Hugging Face directory (`config.json` and
+/// `model.safetensors`), in numbers of type `dtype`: F32, F16 or BF16. `directory` must exist; files with these names
+/// are replaced.
 ///
 /// # Errors
-/// What the system says, or that `dtype` is another.
+/// The operating system's error, or an unsupported `dtype`.
 pub fn write(directory: &Path, config: &LlamaConfig, dtype: Dtype, seed: u64) -> Result<(), io::Error> {
     let mut kinds: Vec<(TensorKind, u32)> = config.tensors().collect();
     kinds.retain(|&(kind, _)| !(kind == TensorKind::Head && config.tied_embeddings));
@@ -116,7 +118,7 @@ fn config_json(config: &LlamaConfig) -> Value {
 /// sampling where the same seed must give the same text.
 #[derive(Clone, Copy, Debug)]
 pub struct SplitMix64(
-    /// The state: any seed.
+    /// The state, which may be any seed.
     pub u64,
 );
 
@@ -134,8 +136,8 @@ impl SplitMix64 {
         (self.next_u64() >> 40) as f32 / (1 << 24) as f32
     }
 
-    /// About normal, mean 0, variance 1: the sum of twelve uniform numbers less six. No logarithm, so that every
-    /// machine gets the same bits.
+    /// Approximately normal with mean 0 and variance 1: the sum of twelve uniform numbers less six. No logarithm is
+    /// used, so every machine gets the same bits.
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
     }

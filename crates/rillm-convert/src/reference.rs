@@ -1,4 +1,4 @@
-//! The Llama forward pass in plain float32: what every other implementation is measured against.
+//! The Llama forward pass in plain float32, the reference for every other implementation.
 //!
 //! Touvron et al., "LLaMA" and "Llama 2" (2023): pre-normalisation with RMSNorm (Zhang & Sennrich, 2019), rotary
 //! embeddings (Su et al., 2021), grouped-query attention (Ainslie et al., 2023), SwiGLU (Shazeer, 2020).
@@ -9,7 +9,7 @@ use rillm::format::{AttentionExtras, TensorKind};
 use crate::checkpoint::{Checkpoint, LlamaConfig};
 use crate::rope;
 
-/// A model in float32 with the keys and values of the tokens it has seen.
+/// A float32 model with its KV cache.
 #[derive(Clone, Debug)]
 pub struct Reference {
     config: LlamaConfig,
@@ -36,7 +36,7 @@ struct Layer {
     k_proj: Linear,
     v_proj: Linear,
     o_proj: Linear,
-    /// Of each head; if any.
+    /// For each head, if the model has it.
     q_norm: Option<Vec<f32>>,
     k_norm: Option<Vec<f32>>,
     mlp_norm: Vec<f32>,
@@ -52,7 +52,7 @@ struct Linear {
     bias: Option<Vec<f32>>,
 }
 
-/// Keys and values of the positions so far, `[positions, n_kv_heads, head_dim]` each.
+/// The KV cache of the positions so far, `[positions, n_kv_heads, head_dim]` each.
 #[derive(Clone, Debug, Default)]
 struct KvCache {
     keys: Vec<f32>,
@@ -60,11 +60,11 @@ struct KvCache {
 }
 
 impl Reference {
-    /// A model whose tensors `tensor` supplies, row-major, of the shapes that the configuration gives them. The closure
-    /// is asked once for each tensor, the head included where it repeats the embedding table.
+    /// Builds a model. `tensor` supplies each tensor once, row-major and in its configured shape; the head, too, if it
+    /// shares the embedding table.
     ///
     /// # Panics
-    /// When a tensor has another number of values than its shape.
+    /// If a tensor's number of values does not match its shape.
     pub fn new(config: &LlamaConfig, mut tensor: impl FnMut(TensorKind, u32) -> Vec<f32>) -> Self {
         let mut tensor = |kind, layer| {
             let (values, (rows, cols)) = (tensor(kind, layer), config.shape(kind));
@@ -99,7 +99,7 @@ impl Reference {
         }
     }
 
-    /// The checkpoint's model. Takes 4 bytes a parameter.
+    /// Loads the checkpoint's model, which takes 4 bytes a parameter.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Self {
         Self::new(checkpoint.config(), |kind, layer| checkpoint.tensor(kind, layer))
     }
@@ -109,11 +109,11 @@ impl Reference {
         &self.config
     }
 
-    /// The logits, `[vocab_size]`, of the token that follows `token` at `position`. Positions come in order from 0; a
-    /// position that was there before starts a new text from there on.
+    /// The logits, `[vocab_size]`, of the token after `token` at `position`. Positions come in order from 0; an earlier
+    /// position starts a new text there.
     ///
     /// # Panics
-    /// With a token outside of the vocabulary, or a position after the next one.
+    /// If the token is outside the vocabulary, or the position is past the next one.
     pub fn forward(&mut self, token: u32, position: usize) -> &[f32] {
         let LlamaConfig { n_heads, head_dim, .. } = self.config;
         let (n_heads, head_dim, eps) = (n_heads as usize, head_dim as usize, self.config.norm_eps);
@@ -184,7 +184,7 @@ fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     x.iter().zip(weight).map(|(x, w)| w * (x * scale)).collect()
 }
 
-/// Turns the pair `(i, i + head_dim / 2)` of every head by `angles[i]` radians.
+/// Rotates the pair `(i, i + head_dim / 2)` of every head by `angles[i]` radians.
 fn rotate(heads: &mut [f32], angles: &[f64]) {
     for head in heads.chunks_exact_mut(2 * angles.len()) {
         let (first, second) = head.split_at_mut(angles.len());
@@ -236,7 +236,7 @@ fn add(x: &mut [f32], y: &[f32]) {
 
 /// `weights · x`, where `weights` is `[rows, x.len()]`. All cores; every row is summed in the same order by whichever.
 fn matvec(weights: &[f32], x: &[f32]) -> Vec<f32> {
-    /// Multiplications below which a task is not worth handing to another core.
+    /// The fewest multiplications for which another core is used.
     const TASK: usize = 1 << 15;
     weights.par_chunks_exact(x.len()).with_min_len(TASK.div_ceil(x.len())).map(|row| dot(row, x)).collect()
 }

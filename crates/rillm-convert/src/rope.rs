@@ -4,8 +4,8 @@ use std::f64::consts::TAU;
 
 use rillm::format::{Rope, RopeScaling};
 
-/// Angle in radians that pair *i* of a head's dimensions turns by from one position to the next, for each of the
-/// `head_dim / 2` pairs: `theta^(-2i / head_dim)`, scaled.
+/// The angle in radians between one position and the next for each of the `head_dim / 2` pairs of a head's dimensions:
+/// `theta^(-2i / head_dim)` for pair *i*, scaled.
 ///
 /// `linear` divides every angle by its factor. `llama3` is that of Llama 3.1, as in `_compute_llama3_parameters` of
 /// transformers' `modeling_rope_utils.py`: with wavelength `2π / angle` in positions, wavelengths shorter than

@@ -12,7 +12,7 @@ use rillm::format::{
 use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
 use rillm_convert::quantise::{Noise, dequantise_row};
 use rillm_convert::vocabulary::Token;
-use rillm_convert::write::{Options, Progress, Report, TokenizerSections, WriteError, convert};
+use rillm_convert::write::{ConversionReport, Options, Progress, TokenizerSections, WriteError, convert};
 use rillm_convert::{random, rope};
 
 /// Shapes that divide nothing evenly.
@@ -56,7 +56,7 @@ fn vocabulary(tokens: usize) -> TokenizerSections {
 struct Converted {
     directory: tempfile::TempDir,
     checkpoint: Checkpoint,
-    report: Report,
+    report: ConversionReport,
     bytes: Vec<u8>,
 }
 

@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use embedded_hal_bus::spi::RefCellDevice;
 use embedded_sdmmc::sdcard::spi::AcquireOpts;
 use embedded_sdmmc::{SdCard, SdCardError};
-use rillm_card::{Blocking, CardFile, Error, stop_sending};
+use rillm_card::{BlockingDevice, CardFile, Error, stop_sending};
 
 use crate::options::Options;
 use crate::spi::{ChipSelect, NoDelay, Spi};
@@ -21,7 +21,7 @@ pub type Bus = Spi;
 
 type Driver<'b> = SdCard<RefCellDevice<'b, Bus, ChipSelect, NoDelay>, NoDelay>;
 /// The card, with the function that recovers it after an error.
-pub type Card<'b> = Blocking<Driver<'b>, fn(&Driver<'b>)>;
+pub type CardDevice<'b> = BlockingDevice<Driver<'b>, fn(&Driver<'b>)>;
 
 /// The bus to the card.
 #[cfg_attr(not(feature = "faults"), expect(unused_variables, reason = "they are about faults"))]
@@ -41,11 +41,11 @@ pub async fn open<'b>(
     bus: &'b RefCell<Bus>,
     options: &Options<'_>,
     name: Option<&str>,
-) -> Result<CardFile<Card<'b>>, Error<SdCardError>> {
+) -> Result<CardFile<CardDevice<'b>>, Error<SdCardError>> {
     let Ok(device) = RefCellDevice::new(bus, ChipSelect, NoDelay);
     let acquire = AcquireOpts { use_crc: options.crc, acquire_retries: ACQUIRE_RETRIES };
     let driver = SdCard::new_with_options(device, NoDelay, acquire);
-    CardFile::open(Blocking::new(driver, recover as fn(&Driver<'b>)), name.or(options.file)).await
+    CardFile::open(BlockingDevice::new(driver, recover as fn(&Driver<'b>)), name.or(options.file)).await
 }
 
 /// Makes the driver initialise the card again.

@@ -49,7 +49,7 @@ fn main() -> ! {
     let open = async |name: Option<&str>| match options.source {
         Source::Card => {
             let file = card::open(&bus, &options, name).await.map_err(Error::Card)?;
-            let about = About::Card { len: file.len(), runs: file.runs() };
+            let about = About::Card { len: file.len(), runs: file.extents() };
             Ok::<_, Error>((Model::Card(file), about))
         }
         Source::Flash(len) => Ok((Model::Flash(Bytes::lent(flash::model(len))), About::Flash)),

@@ -8,13 +8,13 @@ use rillm::{Bytes, Sector, WeightSource};
 use rillm_card::CardFile;
 use rillm_generate::number::Grouped;
 
-use crate::card::Card;
+use crate::card::CardDevice;
 
 /// A model's file.
 #[expect(clippy::large_enum_variant, reason = "there is one of it, and no allocator")]
 pub enum Model<'b> {
     /// A file on the card.
-    Card(CardFile<Card<'b>>),
+    Card(CardFile<CardDevice<'b>>),
     /// The model in flash.
     Flash(Bytes<'static>),
 }

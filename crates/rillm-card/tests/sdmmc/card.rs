@@ -1,4 +1,4 @@
-//! An SD card on its own bus: states, addresses, and what it does not answer to.
+//! A simulated SD card: its states, addresses, and the commands that it ignores.
 
 use crate::support::BLOCK;
 use crate::support::registers::{HighSpeed, Registers};
@@ -22,9 +22,9 @@ pub enum Answer {
     Long([u8; 16]),
 }
 
-/// A card that has power.
+/// A powered card.
 #[derive(Debug)]
-pub struct Card {
+pub struct SimulatedCard {
     pub registers: Registers,
     pub state: State,
     /// Its relative address: 0 until CMD3, and again after CMD0.
@@ -50,7 +50,7 @@ const OUT_OF_RANGE: u32 = 1 << 31;
 const READY_FOR_DATA: u32 = 1 << 8;
 const APP_CMD: u32 = 1 << 5;
 
-impl Card {
+impl SimulatedCard {
     pub fn new(registers: Registers) -> Self {
         Self {
             registers,

@@ -5,13 +5,13 @@ use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 
-use rillm_card::Host;
+use rillm_card::SdmmcHost;
 use sdio::{
     BlockReadCommand, BlockWriteCommand, BusWidth, ByteReadCommand, ByteWriteCommand, ControlCommand, MmcBus, MmcError,
     Response, ResponseLen,
 };
 
-use super::card::{Answer, Card};
+use super::card::{Answer, SimulatedCard};
 use crate::support::BLOCK;
 use crate::support::registers::{Registers, micros, now, pass};
 
@@ -53,10 +53,10 @@ pub struct Fault {
     pub stays: bool,
 }
 
-/// Host, wires and card.
+/// SdmmcHost, wires and card.
 pub struct World {
     registers: Registers,
-    card: Option<Card>,
+    card: Option<SimulatedCard>,
     back_at: u32,
     width: BusWidth,
     pub hz: u32,
@@ -72,7 +72,7 @@ pub struct World {
     pub wires: (BusWidth, u32),
     /// Data lines of the host.
     pub lines: BusWidth,
-    /// Memory that the host does not reach.
+    /// MemoryCard that the host does not reach.
     pub reaches: bool,
     pub resets: u32,
 }
@@ -80,7 +80,7 @@ pub struct World {
 impl World {
     pub fn new(registers: Registers) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
-            card: Some(Card::new(registers.clone())),
+            card: Some(SimulatedCard::new(registers.clone())),
             registers,
             back_at: 0,
             width: BusWidth::W1,
@@ -103,11 +103,11 @@ impl World {
     }
 
     pub fn push(&mut self, registers: Registers) {
-        self.card = Some(Card::new(registers.clone()));
+        self.card = Some(SimulatedCard::new(registers.clone()));
         self.registers = registers;
     }
 
-    pub fn card(&self) -> &Card {
+    pub fn card(&self) -> &SimulatedCard {
         self.card.as_ref().expect("a card")
     }
 
@@ -116,7 +116,7 @@ impl World {
         let index = self.commands;
         self.commands += 1;
         if self.card.is_none() && (now().wrapping_sub(self.back_at) as i32) >= 0 {
-            self.card = Some(Card::new(self.registers.clone()));
+            self.card = Some(SimulatedCard::new(self.registers.clone()));
         }
         let fault = self.fault.filter(|fault| index == fault.at || (fault.stays && index > fault.at))?;
         match fault.kind {
@@ -313,7 +313,7 @@ impl MmcBus for SimulatedHost {
     }
 }
 
-impl Host for SimulatedHost {
+impl SdmmcHost for SimulatedHost {
     const LONGEST: usize = 16 * 1024 / BLOCK;
 
     fn reset(&mut self) {

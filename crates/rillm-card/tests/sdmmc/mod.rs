@@ -14,21 +14,21 @@ use crate::support::{BLOCK, block_on, read_all};
 use aligned::Aligned;
 use block_device_driver::BlockDevice as _;
 use host::{Fault, Kind, SimulatedHost, World};
-use rillm_card::{AlignedBlock, Blocks, Error, Sdmmc, SlotError, insert};
+use rillm_card::{AlignedBlock, Blocks, Error, Sdmmc, SlotError, probe};
 use sdio::{BusWidth, MmcError};
 
-type Card = Sdmmc<'static, SimulatedHost>;
+type TestCard = Sdmmc<'static, SimulatedHost>;
 type SdError = Error<SlotError<MmcError>>;
 
 const LEN: usize = 60 * BLOCK;
 
-fn slot(world: &Rc<RefCell<World>>) -> Card {
+fn slot(world: &Rc<RefCell<World>>) -> TestCard {
     let bounce: Vec<AlignedBlock> = vec![Aligned([0; BLOCK]); 16];
     Sdmmc::new(SimulatedHost(Rc::clone(world)), bounce.leak())
 }
 
 /// Opens the file and reads it. What it reads is right.
-fn story(card: &mut Card) -> Result<(), SdError> {
+fn story(card: &mut TestCard) -> Result<(), SdError> {
     story::story(card, LEN, &[32, 1, 7])
 }
 
@@ -45,8 +45,8 @@ fn cards_of_every_kind_are_read_in_the_fastest_way_that_they_have() {
     for (registers, words) in cards {
         let world = World::new(registers.clone());
         let mut card = slot(&world);
-        let facts = block_on(insert(&mut card, micros)).expect("a card").to_string();
-        assert!(facts.starts_with(words), "{facts}");
+        let info = block_on(probe(&mut card, micros)).expect("a card").to_string();
+        assert!(info.starts_with(words), "{info}");
         assert_eq!(world.borrow().card().four_lines, registers.four_lines);
         assert_eq!(block_on(card.count()).expect("blocks"), registers.blocks());
         story(&mut card).expect("a file");
@@ -64,8 +64,8 @@ fn wires_that_are_good_for_less() {
         let world = World::new(registers());
         (world.borrow_mut().wires, world.borrow_mut().lines) = (wires, lines);
         let mut card = slot(&world);
-        let (facts, _) = open(&mut card).expect("a slower way");
-        assert_eq!(facts.mode().to_string(), mode);
+        let (info, _) = open(&mut card).expect("a slower way");
+        assert_eq!(info.mode().to_string(), mode);
         story(&mut card).expect("a file");
     }
     let world = World::new(registers());
@@ -153,7 +153,7 @@ fn one_fault_at_every_command() {
         // The first command that is not of the insertion.
         let world = World::new(registers.clone());
         let mut card = slot(&world);
-        block_on(insert(&mut card, micros)).expect("no fault");
+        block_on(probe(&mut card, micros)).expect("no fault");
         let inserted = world.borrow().commands;
         at_every_command(false, &registers, |kind, at, _, result| match result {
             Ok(()) => {}
@@ -173,8 +173,8 @@ fn how_addresses_are_counted_is_not_believed_of_one_answer() {
         let capacity = world.borrow().log.iter().rposition(|&(index, _)| index == 41).expect("ACMD41") as u32;
         let world = World::new(registers);
         world.borrow_mut().fault = Some(Fault { kind: Kind::Wrong(1 << 30), at: capacity, stays: false });
-        let facts = block_on(insert(&mut slot(&world), micros)).expect("a slower way").to_string();
-        assert!(facts.contains("\n4 bits at 40 MHz failed: unsupported card type; "), "{facts}");
+        let info = block_on(probe(&mut slot(&world), micros)).expect("a slower way").to_string();
+        assert!(info.contains("\n4 bits at 40 MHz failed: unsupported card type; "), "{info}");
     }
 }
 
@@ -236,7 +236,7 @@ fn long_reads_are_several_and_any_memory_is_filled() {
         let world = World::new(registers());
         world.borrow_mut().reaches = reaches;
         let mut card = slot(&world);
-        block_on(insert(&mut card, micros)).expect("a card");
+        block_on(probe(&mut card, micros)).expect("a card");
         let image = IMAGE.with(Clone::clone);
         let mut bytes = vec![0; 100 * BLOCK + 8];
         let aligned = bytes.as_ptr().align_offset(4);
@@ -258,7 +258,7 @@ fn long_reads_are_several_and_any_memory_is_filled() {
 fn a_read_that_is_dropped() {
     let world = World::new(registers());
     let mut card = slot(&world);
-    block_on(insert(&mut card, micros)).expect("a card");
+    block_on(probe(&mut card, micros)).expect("a card");
     let image = IMAGE.with(Clone::clone);
     for polls in 0..4 {
         let mut bytes: Vec<AlignedBlock> = vec![Aligned([0; BLOCK]); 32];
@@ -291,7 +291,7 @@ impl Flattened for Vec<AlignedBlock> {
 #[test]
 fn an_address_that_no_card_of_bytes_has() {
     let mut card = slot(&World::new(standard_capacity()));
-    block_on(insert(&mut card, micros)).expect("a card");
+    block_on(probe(&mut card, micros)).expect("a card");
     for first in [1 << 23, u32::MAX, card_blocks()] {
         assert!(matches!(block_on(card.read(first, &mut [0; BLOCK])), Err(SlotError::Driver(_))));
         block_on(card.recover()).expect("a card");

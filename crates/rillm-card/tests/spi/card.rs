@@ -1,4 +1,4 @@
-//! A card over SPI, byte by byte: SD Physical Layer, chapter 7.
+//! A simulated card over SPI, byte by byte: SD Physical Layer, chapter 7.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ pub enum State {
     Ready,
 }
 
-/// What is done to a command that the card hears.
+/// A fault at a command that the card receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It does not hear it.
@@ -45,7 +45,7 @@ const PARAMETER: u8 = 0x40;
 const TOKEN: u8 = 0xfe;
 const LATE: u32 = 80_000;
 
-pub struct Card {
+pub struct SimulatedCard {
     pub registers: Registers,
     pub state: State,
     /// Clocks that it has had with its chip select high, since its power came.
@@ -64,7 +64,7 @@ pub struct Card {
     late: Option<u32>,
 }
 
-impl Card {
+impl SimulatedCard {
     pub fn new(registers: Registers) -> Self {
         Self {
             registers,

@@ -8,12 +8,12 @@ use std::rc::Rc;
 use crate::support::registers::{Registers, micros, now, pass};
 use crate::support::story::{self, file_bytes, open, registers, standard_capacity};
 use crate::support::{BLOCK, block_on, read_all};
-use card::{Card, Fault, State};
+use card::{Fault, SimulatedCard, State};
 use embedded_hal::spi::{ErrorKind, ErrorType, Operation, SpiDevice};
 use embedded_sdmmc::SdCardError;
-use rillm_card::{Blocks, Error, SlotError, SpiCard, SpiHost, insert};
+use rillm_card::{Blocks, Error, SlotError, SpiCard, SpiHost, probe};
 
-type Slot = SpiCard<Bus>;
+type TestCard = SpiCard<Bus>;
 type SpiError = Error<SlotError<SdCardError>>;
 
 /// More than the first of the two pieces in which the file lies.
@@ -21,7 +21,7 @@ const LEN: usize = 40 * BLOCK;
 
 /// The bus, its wires, and what is in the slot.
 struct World {
-    card: Option<Card>,
+    card: Option<SimulatedCard>,
     hz: u32,
     /// What the wires are good for.
     most_hz: u32,
@@ -34,13 +34,13 @@ struct World {
 
 impl World {
     fn new(registers: Registers) -> Rc<RefCell<Self>> {
-        let card = Some(Card::new(registers));
+        let card = Some(SimulatedCard::new(registers));
         let (hz, most_hz, fault, commands, transactions) = (0, 25_000_000, None, 0, 0);
         Rc::new(RefCell::new(Self { card, hz, most_hz, fault, commands, transactions, broken_from: None }))
     }
 
     fn push(&mut self, registers: Registers) {
-        self.card = Some(Card::new(registers));
+        self.card = Some(SimulatedCard::new(registers));
     }
 
     fn exchange(&mut self, byte: u8) -> u8 {
@@ -112,12 +112,12 @@ impl SpiHost for Bus {
     }
 }
 
-fn slot(world: &Rc<RefCell<World>>) -> Slot {
+fn slot(world: &Rc<RefCell<World>>) -> TestCard {
     SpiCard::new(Bus(Rc::clone(world)))
 }
 
 /// Opens the file and reads it. What it reads is right.
-fn story(card: &mut Slot) -> Result<(), SpiError> {
+fn story(card: &mut TestCard) -> Result<(), SpiError> {
     story::story(card, LEN, &[20, 1, 5])
 }
 
@@ -130,9 +130,9 @@ fn cards_of_every_kind() {
     ] {
         let world = World::new(registers.clone());
         let mut card = slot(&world);
-        let (facts, _) = open(&mut card).expect("a card");
-        let facts = facts.to_string();
-        assert!(facts.starts_with(kind) && facts.contains("SPI at 20 MHz"), "{facts}");
+        let (info, _) = open(&mut card).expect("a card");
+        let info = info.to_string();
+        assert!(info.starts_with(kind) && info.contains("SPI at 20 MHz"), "{info}");
         assert_eq!(block_on(card.count()).expect("blocks"), registers.blocks());
         for _ in 0..2 {
             story(&mut card).expect("an initialised card");
@@ -236,7 +236,7 @@ fn one_fault_at_every_command() {
     for registers in [registers(), standard_capacity()] {
         let world = World::new(registers.clone());
         let mut card = slot(&world);
-        block_on(insert(&mut card, micros)).expect("no fault");
+        block_on(probe(&mut card, micros)).expect("no fault");
         let inserted = world.borrow().commands;
         at_every_command(false, &registers, |fault, at, result| {
             if let Err(error) = result {

@@ -20,7 +20,7 @@ const MIB: usize = 1 << 20;
 
 pub use rillm::block_on;
 
-/// Bytes that tell where they are.
+/// Pseudorandom bytes, so that a wrong position is noticed.
 pub fn content(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
@@ -90,7 +90,7 @@ impl Layout {
         })
     }
 
-    /// Where what lies on a card of this layout.
+    /// The offsets of the file system's parts on a card of this layout.
     pub fn geometry(self, card: &[u8]) -> Geometry {
         let at = |offset: usize| self.start * BLOCK + offset;
         let u16_at = |offset: usize| usize::from(u16::from_le_bytes([card[at(offset)], card[at(offset + 1)]]));
@@ -145,7 +145,7 @@ impl std::error::Error for Failed {}
 
 /// A card in memory.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct MemoryCard {
     pub card: Rc<Vec<u8>>,
     /// Bytes that differ from the card's.
     pub changed: BTreeMap<usize, u8>,
@@ -157,7 +157,7 @@ pub struct Memory {
     pub reads: Vec<(u32, usize)>,
 }
 
-impl Memory {
+impl MemoryCard {
     pub fn new(card: Vec<u8>) -> Self {
         Self::sharing(&Rc::new(card))
     }
@@ -173,7 +173,7 @@ impl Memory {
     }
 }
 
-impl Blocks for Memory {
+impl Blocks for MemoryCard {
     type Error = Failed;
 
     async fn count(&mut self) -> Result<u32, Failed> {
@@ -184,7 +184,7 @@ impl Blocks for Memory {
     async fn read(&mut self, first: u32, buf: &mut [u8]) -> Result<(), Failed> {
         assert!(!buf.is_empty() && buf.len().is_multiple_of(BLOCK));
         self.reads.push((first, buf.len()));
-        // What a broken transfer leaves behind.
+        // A failed transfer leaves garbage.
         buf.fill(0xa5);
         self.operation()?;
         let start = first as usize * BLOCK;
@@ -203,14 +203,14 @@ impl Blocks for Memory {
     }
 }
 
-/// Opens with room for the usual number of runs.
+/// Opens a file with the default capacity in extents.
 pub fn open<B: Blocks>(blocks: B, name: Option<&str>) -> Result<CardFile<B>, Error<B::Error>> {
     block_on(CardFile::open(blocks, name))
 }
 
 /// The error of opening the first model of a card.
 pub fn error(card: Vec<u8>) -> Error<Failed> {
-    let Err(error) = open(Memory::new(card), None) else { panic!("a file was opened") };
+    let Err(error) = open(MemoryCard::new(card), None) else { panic!("a file was opened") };
     // Every message says what was found and then what to do.
     let message = error.to_string();
     assert!(message.split([';', ',']).nth(1).is_some_and(|remedy| remedy.len() > 5), "{message}");

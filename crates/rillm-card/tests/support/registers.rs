@@ -1,4 +1,5 @@
-//! What a card holds, and a clock, for simulated hosts (SD Physical Layer Simplified Specification 9.00, chapter 5).
+//! A card's registers and blocks, and a clock, for simulated hosts (SD Physical Layer Simplified Specification 9.00,
+//! chapter 5).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ thread_local! {
     static MICROS: Cell<u32> = const { Cell::new(u32::MAX - 1000) };
 }
 
-/// Microseconds. A look at the clock takes 20.
+/// The clock in microseconds. Each reading takes 20.
 pub fn micros() -> u32 {
     pass(20);
     MICROS.get()
@@ -29,11 +30,11 @@ pub fn now() -> u32 {
 #[derive(Clone, Debug)]
 pub struct Registers {
     pub serial: u32,
-    /// Addresses are numbers of blocks.
+    /// Whether addresses count blocks.
     pub high_capacity: bool,
-    /// Data lines that it has.
+    /// Whether the card has four data lines.
     pub four_lines: bool,
-    /// What it makes of CMD6.
+    /// The answer to CMD6.
     pub high_speed: HighSpeed,
     /// ACMD41s that it answers with "busy".
     pub busy_rounds: u32,
@@ -94,7 +95,7 @@ impl Registers {
     }
 }
 
-/// That of commands (4.5).
+/// The CRC of commands (4.5).
 pub fn crc7(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |crc, &byte| {
         (0..8).rev().fold(crc, |crc, bit| {
@@ -104,7 +105,7 @@ pub fn crc7(bytes: &[u8]) -> u8 {
     })
 }
 
-/// That of data (4.5).
+/// The CRC of data (4.5).
 pub fn crc16(bytes: &[u8]) -> u16 {
     const OF_BYTE: [u16; 256] = {
         let mut table = [0; 256];

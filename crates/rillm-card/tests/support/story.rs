@@ -1,6 +1,6 @@
 //! A card in a slot, from its insertion to the end of a file.
 
-use rillm_card::{Blocks, CardFile, Error, Facts, Slot, insert};
+use rillm_card::{Blocks, CardFile, CardInfo, Error, Slot, probe};
 
 use super::registers::{Registers, micros};
 use super::{BLOCK, FAT16, block_on, content, read_all};
@@ -22,20 +22,20 @@ pub fn registers() -> Registers {
     Registers::new(IMAGE.with(Clone::clone), true)
 }
 
-/// One that counts them by bytes.
+/// A card that counts its addresses by bytes.
 pub fn standard_capacity() -> Registers {
     Registers::new(IMAGE.with(Clone::clone), false)
 }
 
-type Opened<'c, S> = (Facts<<S as Blocks>::Error>, CardFile<&'c mut S>);
+type Opened<'c, S> = (CardInfo<<S as Blocks>::Error>, CardFile<&'c mut S>);
 
 /// What `/model` does: the card is initialised, and its file opened.
 pub fn open<S: Slot>(card: &mut S) -> Result<Opened<'_, S>, Error<S::Error>> {
-    let facts = block_on(insert(card, micros))?;
-    Ok((facts, block_on(CardFile::open(card, None))?))
+    let info = block_on(probe(card, micros))?;
+    Ok((info, block_on(CardFile::open(card, None))?))
 }
 
-/// Opens the file and reads `len` bytes of it, so many blocks at a time. What it reads is right.
+/// Opens the file, reads `len` bytes of it in reads of these numbers of blocks, and compares them.
 pub fn story<S: Slot>(card: &mut S, len: usize, reads: &[usize]) -> Result<(), Error<S::Error>> {
     let (_, mut opened) = open(card)?;
     let bytes = read_all(&mut opened, len, reads)?;

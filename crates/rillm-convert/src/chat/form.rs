@@ -1,27 +1,27 @@
-//! The texts that a template writes between what is said.
+//! The texts that a template writes around messages.
 
 use super::Unfollowable;
 use super::template::{Conversation, Template};
 
-/// What is said in the conversations that a template is tried on: no template's own words.
+/// The messages of the conversations on which a template is tried: words that no template contains.
 const SYSTEM: &str = "Wsys0w";
 const USERS: [&str; 4] = ["Wuser1w", "Wuser2w", "Wuser3w", "Wuser4w"];
 const ANSWERS: [&str; 3] = ["Wanswer1w", "Wanswer2w", "Wanswer3w"];
 
-/// The texts between what is said.
+/// The texts around messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Form {
-    /// Before the first user text, where no system text is given.
+    /// The text before the first user message without a system message.
     pub begin: String,
-    /// Around a given system text; none where the template has no place for one that a device could follow.
+    /// The texts around a system message; `None` if the template has no place for one that a device could follow.
     pub system: Option<System>,
-    /// From a user text to where the model goes on.
+    /// The text from a user message to the start of the model's answer.
     pub ask: String,
-    /// From a user text to the answer of an earlier turn: `ask`, or more or less of it.
+    /// The text from a user message to the answer of an earlier turn: `ask`, or more or less of it.
     pub between: String,
-    /// From an answer to the next user text.
+    /// The text from an answer to the next user message.
     pub next: String,
-    /// User texts lose the white space around them.
+    /// Whether the template trims user messages.
     pub trim_user: bool,
 }
 
@@ -29,14 +29,14 @@ pub(super) struct Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct System {
     pub before: String,
-    /// From the system text to the first user text.
+    /// The text from the system message to the first user message.
     pub after: String,
-    /// The system text loses the white space around it.
+    /// Whether the template trims the system message.
     pub trim: bool,
 }
 
 impl Form {
-    /// Finds the texts, and tries them on conversations of one to four turns.
+    /// Finds the texts, and verifies them on conversations of one to four turns.
     pub fn of(template: &Template<'_>) -> Result<Self, Unfollowable> {
         let first = template.render(conversation(1, None))?;
         let [begin, ask] = cut(&first, [USERS[0]])?;
@@ -77,7 +77,7 @@ impl Form {
         Ok(System { trim, ..system })
     }
 
-    /// Compares what the form gives with what the template gives.
+    /// Compares the form's output with the template's.
     fn check(&self, template: &Template<'_>, system: Option<&str>) -> Result<(), Unfollowable> {
         for turns in 1..=USERS.len() {
             let conversation = conversation(turns, system);
@@ -116,7 +116,7 @@ fn conversation(turns: usize, system: Option<&str>) -> Conversation<'_> {
     Conversation { system, users: &USERS[..turns], answers: &ANSWERS[..turns - 1] }
 }
 
-/// What stands before, between and after `contents`, each of which `text` holds once, in this order.
+/// The texts before, between and after `contents`, each of which occurs in `text` once and in this order.
 fn cut<'a, const CONTENTS: usize, const TEXTS: usize>(
     text: &'a str,
     contents: [&str; CONTENTS],
@@ -133,7 +133,7 @@ fn cut<'a, const CONTENTS: usize, const TEXTS: usize>(
     }
 }
 
-/// Whether the template takes away the white space around a text that it `render`s alone or with others.
+/// Whether the template trims the text that it `render`s, alone or with others.
 fn trims(text: &str, render: impl Fn(&str) -> Result<String, Unfollowable>) -> Result<bool, Unfollowable> {
     let padded = format!(" \n {text} \n ");
     let (bare, found) = (render(text)?, render(&padded)?);

@@ -1,8 +1,8 @@
-//! A checkpoint's chat template as a device follows it: the texts between what is said, as tokens.
+//! A checkpoint's chat template in the form that a device follows: the texts around the messages, as tokens.
 //!
-//! A template is a program in Jinja. [`section`] runs it on conversations whose contents are known, finds the texts that it
-//! writes between them (`form`), runs it on more conversations to see that there is nothing else to it, and makes tokens of
-//! the texts (`tokens`).
+//! A template is a program in Jinja. [`section`] runs it on conversations with known contents and finds the texts that
+//! it writes around the messages (`form`). It then checks them on more conversations and tokenizes the texts
+//! (`tokens`).
 
 mod form;
 mod template;
@@ -12,13 +12,13 @@ use crate::vocabulary::Vocabulary;
 use form::Form;
 use template::Template;
 
-/// The longest template, in bytes. Known ones have up to 20,000.
+/// The longest supported template in bytes. Known ones have up to 20,000.
 const MAX_TEMPLATE: usize = 1 << 16;
-/// minijinja compiles an expression such as `1+1+1` by recursion, one level for each byte or two: so deep a stack takes the
-/// longest template.
+/// The stack for minijinja, which compiles an expression such as `1+1+1` by recursion, one level for each byte or two.
+/// This is enough for the longest template.
 const STACK: usize = 1 << 28;
 
-/// Why a file gets no `chat` section. The conversion goes on without.
+/// Why a file gets no `chat` section. The conversion continues without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfollowable {
     /// There is no template.
@@ -27,24 +27,24 @@ pub enum Unfollowable {
     /// The template cannot be run.
     #[error("the chat template does not run: {0}")]
     Template(String),
-    /// A user's text, or an answer, is not there once and as it was given.
+    /// A message does not appear exactly once and unchanged.
     #[error("the chat template does not repeat what is said, in the order in which it was")]
     Contents,
-    /// What stands between the texts depends on more than who speaks.
+    /// The texts around the messages depend on more than the roles.
     #[error("the chat template is more than fixed texts between what is said: {0}")]
     Varies(&'static str),
-    /// Answers end without a mark.
+    /// No token marks the end of an answer.
     #[error("the chat template has no mark at the end of an answer")]
     NoEnd,
-    /// The tokens of a conversation are not those of its parts.
+    /// The tokens of a conversation differ from the tokens of its parts.
     #[error("the tokens of a chat are not those of its parts: {0}")]
     Tokens(&'static str),
-    /// The tokenizer's tables.
+    /// The tokenizer's tables are invalid.
     #[error("the tokenizer cannot be used: {0}")]
     Tokenizer(String),
 }
 
-/// The `chat` section of a file with this vocabulary, whose `tokenizer` section is given.
+/// The `chat` section of a file with this vocabulary and this `tokenizer` section.
 ///
 /// # Errors
 /// [`Unfollowable`]: there is no template, or a device cannot follow it.

@@ -1,4 +1,4 @@
-//! A chat template and what `transformers` gives it to work with.
+//! A chat template with the environment that `transformers` gives it.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
@@ -7,16 +7,16 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::Unfollowable;
 
-/// What a template may spend on one conversation, in minijinja's fuel: instructions, and 64 bytes of data each. Those of
-/// known models take a few thousand.
+/// The most minijinja fuel for one conversation: instructions, and 64 bytes of data each. Templates of known models
+/// take a few thousand.
 const FUEL: u64 = 1 << 20;
 
-/// What is said in a conversation that ends with a user's text.
+/// The messages of a conversation that ends with a user message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conversation<'a> {
-    /// The system text, if one is given.
+    /// The system message, if there is one.
     pub system: Option<&'a str>,
-    /// The user's texts, one more than answers.
+    /// The user messages, one more than answers.
     pub users: &'a [&'a str],
     /// The answers.
     pub answers: &'a [&'a str],
@@ -29,7 +29,7 @@ pub(super) struct Template<'a> {
 }
 
 impl<'a> Template<'a> {
-    /// Compiles `source`. `special_tokens` are variables and their values, as `bos_token`.
+    /// Compiles `source`. `special_tokens` are variables with their values, for example `bos_token`.
     pub fn new(source: &'a str, special_tokens: &'a [(String, String)]) -> Result<Self, Unfollowable> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(refusal)?;
@@ -44,7 +44,7 @@ impl<'a> Template<'a> {
         });
         environment.add_function("strftime_now", |format: &str| strftime(format));
         environment.add_filter("tojson", tojson);
-        // In Python a text is a sequence, and what is not defined has the methods of one.
+        // In Python a string is a sequence, and an undefined value has the methods of a string.
         environment.add_test("sequence", |value: &Value| {
             matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Undefined)
         });
@@ -52,7 +52,7 @@ impl<'a> Template<'a> {
         Ok(Self { environment, special_tokens })
     }
 
-    /// The conversation, up to where the model goes on.
+    /// Renders the conversation up to the start of the model's answer.
     pub fn render(&self, conversation: Conversation<'_>) -> Result<String, Unfollowable> {
         let message = |role: &str, text: &str| Value::from_pairs([("role", role), ("content", text)]);
         let mut messages: Vec<Value> = conversation.system.iter().map(|text| message("system", text)).collect();
@@ -108,7 +108,7 @@ fn as_minijinja_has_it(source: &str) -> String {
     out + rest
 }
 
-/// Where the next tag, expression or comment starts, and what ends it.
+/// The position of the next tag, expression or comment, and its closing delimiter.
 fn next_tag(source: &str) -> Option<(usize, &'static str)> {
     let kinds = [("{%", "%}"), ("{{", "}}"), ("{#", "#}")];
     kinds.into_iter().filter_map(|(open, close)| Some((source.find(open)?, close))).min()
@@ -130,8 +130,8 @@ fn tag_len(tag: &str, close: &str) -> usize {
     tag.len()
 }
 
-/// Today's date for templates that ask for it: a device has no clock, so that it is always the one that Llama 3's templates
-/// give where there is none, 26 July 2024, at midnight.
+/// The date for templates that ask for it. A device has no clock, so it is always midnight of 26 July 2024, the default
+/// date of Llama 3's templates.
 fn strftime(format: &str) -> Result<String, Error> {
     let mut out = String::new();
     let mut rest = format.chars();
@@ -140,7 +140,7 @@ fn strftime(format: &str) -> Result<String, Error> {
             out.push(c);
             continue;
         }
-        // A hyphen takes a leading zero away.
+        // A hyphen removes a leading zero.
         let mut code = rest.next();
         let is_bare = code == Some('-');
         if is_bare {
@@ -177,7 +177,7 @@ fn strftime(format: &str) -> Result<String, Error> {
     Ok(out)
 }
 
-/// Methods of Python's texts that minijinja does not have; `None` of others and with other arguments.
+/// Methods of Python's strings that minijinja lacks; `None` for other methods and arguments.
 fn text_method(text: &str, method: &str, args: &[Value]) -> Option<Value> {
     let (first, rest) = args.split_first()?;
     let part = first.as_str().filter(|part| !part.is_empty() || method.starts_with("remove"))?;

@@ -1,4 +1,4 @@
-//! The texts between what is said as tokens, cut out of whole conversations.
+//! The tokens of the texts around messages, cut out of whole conversations.
 
 use rillm::format::{ChatHeader, ChatPart, Section, SectionKind, TokenKind};
 use rillm::source::SectorReader;
@@ -10,7 +10,7 @@ use super::form::Form;
 use super::template::Conversation;
 use crate::vocabulary::Vocabulary;
 
-/// What is said in the conversations that are cut up: ordinary words.
+/// The messages of the conversations that are cut up: ordinary words.
 const PROBES: [&str; 4] = ["hello", "Good morning to you", "What is 7 times 8?", "a small cat, and I"];
 
 /// The `chat` section.
@@ -70,24 +70,24 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
     Ok([&header.emit()[..], &bytes].concat())
 }
 
-/// Whether a token stands for itself in a text, so that it ends an answer: a special one, or an added one that is more than
-/// white space.
+/// Whether a token marks the end of an answer in a text: a special token, or an added one that is more than white
+/// space.
 fn is_mark(vocabulary: &Vocabulary, id: u32) -> bool {
     let mut added = vocabulary.added.iter();
     vocabulary.tokens[id as usize].kind == TokenKind::Control
         || added.any(|added| added.id == id && !added.content.trim().is_empty())
 }
 
-/// What stands around a text in a conversation, as tokens.
+/// The tokens around a message in a conversation.
 #[derive(Default)]
 struct Around {
     before: Vec<u32>,
     after: Vec<u32>,
-    /// A space stands before the text and is encoded with it.
+    /// Whether a space before the message is encoded with it.
     space: bool,
 }
 
-/// The tokenizer of the file that is to be.
+/// The tokenizer of the output file.
 struct Encoder<'a> {
     source: Bytes<'a>,
     tokenizer: Tokenizer,
@@ -104,7 +104,7 @@ impl<'a> Encoder<'a> {
         Ok(Self { source, tokenizer, scratch: Box::new([0; size_of::<Scratch>() / 8]) })
     }
 
-    /// The tokens around what is said in `text`, which is the same conversation with different words.
+    /// The tokens around the messages in `text`, which is the same conversation with other words.
     fn around(&mut self, text: impl Fn(&str) -> String) -> Result<Around, Unfollowable> {
         let wholes = PROBES.map(|probe| self.whole(&text(probe)));
         let wholes: Vec<_> = wholes.into_iter().collect::<Result<_, _>>()?;
@@ -127,13 +127,13 @@ impl<'a> Encoder<'a> {
         Err(Unfollowable::Tokens("what is said becomes one token with what stands beside it"))
     }
 
-    /// The tokens of a text with marks in it.
+    /// The tokens of a text that contains special tokens.
     fn whole(&mut self, text: &str) -> Result<Vec<u32>, Unfollowable> {
         let encoder = self.tokenizer.encoder(text, false, &mut self.scratch);
         ids(encoder, &mut self.source)
     }
 
-    /// The tokens of what is said.
+    /// The tokens of a message.
     fn content(&mut self, text: &str, space: bool) -> Result<Vec<u32>, Unfollowable> {
         let encoder = self.tokenizer.content_encoder(text, space, &mut self.scratch);
         ids(encoder, &mut self.source)

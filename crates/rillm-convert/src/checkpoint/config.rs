@@ -1,4 +1,4 @@
-//! The dimensions of a Llama model, whatever file they were read from.
+//! The dimensions of a Llama model, independent of the checkpoint's file format.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use rillm::format::{AttentionExtras, Header, MAX_EOS, Rope, RopeScaling, TensorK
 
 use super::CheckpointError;
 
-/// A Llama model's dimensions and constants. Fields have the ranges that `docs/format.md` admits.
+/// A Llama model's dimensions and constants. Every field has the range of `docs/format.md`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlamaConfig {
     /// Width of the residual stream: 1 to 2^16.
@@ -19,30 +19,30 @@ pub struct LlamaConfig {
     pub n_heads: u32,
     /// Key and value heads, a divisor of `n_heads`.
     pub n_kv_heads: u32,
-    /// Width of a head, even, 2 to 512; not necessarily `hidden_size / n_heads`.
+    /// Width of a head: even, 2 to 512; not necessarily `hidden_size / n_heads`.
     pub head_dim: u32,
     /// Tokens in the vocabulary: 1 to 2^20.
     pub vocab_size: u32,
-    /// Positions that the model was made for: 1 to 2^20.
+    /// The context length that the model was trained for: 1 to 2^20.
     pub context_length: u32,
-    /// What attention has besides Llama's projections.
+    /// The biases and norms that attention has in addition to Llama's projections.
     pub attention: AttentionExtras,
     /// The rotary embedding's base and scaling.
     pub rope: Rope,
-    /// Of [`RopeScaling::Divisors`] what each pair's frequency is divided by, 0.5 or more; otherwise empty.
+    /// The divisor of each pair's frequency for [`RopeScaling::Divisors`], 0.5 or more; otherwise empty.
     pub rope_divisors: Vec<f32>,
-    /// Added to the mean square under RMSNorm's root: finite, not negative.
+    /// The epsilon of RMSNorm, added to the mean square under the root: finite, not negative.
     pub norm_eps: f32,
-    /// The head repeats the embedding table.
+    /// Whether the head shares the embedding table.
     pub tied_embeddings: bool,
-    /// The token that starts a text.
+    /// The BOS token, which starts a text.
     pub bos: Option<u32>,
-    /// The tokens that end one, at most [`MAX_EOS`].
+    /// The EOS tokens, which end a text, at most [`MAX_EOS`].
     pub eos: Vec<u32>,
 }
 
 impl LlamaConfig {
-    /// A file header with these dimensions; without sections, name, hash and unknown token.
+    /// A file header with these dimensions, without sections, name, hash and unknown token.
     pub fn header(&self) -> Header {
         let mut header = Header::new();
         header.tied_embeddings = self.tied_embeddings;
@@ -64,7 +64,7 @@ impl LlamaConfig {
         header
     }
 
-    /// Every tensor of the model with its layer: the embedding table, then those of the tape in their order.
+    /// Every tensor of the model with its layer: the embedding table, then the tensors of the tape in their order.
     pub fn tensors(&self) -> impl Iterator<Item = (TensorKind, u32)> {
         [(TensorKind::Embedding, 0)].into_iter().chain(TensorKind::tape(&self.header()))
     }
@@ -75,7 +75,8 @@ impl LlamaConfig {
         (rows as usize, cols as usize)
     }
 
-    /// Checks every field against `docs/format.md`; `path` and the names in `config.json` are for the message.
+    /// Checks that every field is in the range of `docs/format.md`; `path` and the field names of `config.json` are for
+    /// the message.
     pub(super) fn check(&self, path: &Path) -> Result<(), CheckpointError> {
         let field = |field: &str, found: String, expected: String| CheckpointError::Field {
             path: path.to_owned(),
@@ -124,7 +125,7 @@ impl LlamaConfig {
             }
         }
         for (pair, &divisor) in self.rope_divisors.iter().enumerate() {
-            // Less would be frequencies rather than what they are divided by.
+            // A smaller number would be a frequency rather than its divisor.
             if !(divisor.is_finite() && divisor >= 0.5) {
                 let name = format!("divisor {pair} of the rotary embedding");
                 return Err(field(&name, divisor.to_string(), "a finite number, at least 0.5".to_owned()));
@@ -152,7 +153,7 @@ impl LlamaConfig {
         Ok(())
     }
 
-    /// The numbers that the rotary embedding's angles are made of: name, value, least admitted value.
+    /// The parameters of the rotary embedding: name, value, smallest allowed value.
     fn rope_parameters(&self) -> Vec<(&'static str, f32, f32)> {
         let mut parameters = vec![("rope_theta", self.rope.theta, 1.0)];
         match self.rope.scaling {

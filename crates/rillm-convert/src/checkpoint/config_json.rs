@@ -1,4 +1,5 @@
-//! `config.json` of a Hugging Face checkpoint. Defaults are those of `LlamaConfig` and its siblings in transformers.
+//! Reads `config.json` of a Hugging Face checkpoint. The defaults are those of `LlamaConfig` and its siblings in
+//! transformers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{CheckpointError, LlamaConfig, io_error};
 use crate::json;
 
-/// The members of Llama's family that rillm runs.
+/// The model families that rillm runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Family {
     Llama,
@@ -26,15 +27,15 @@ const FAMILIES: [(Family, &str, &str); 3] = [
     (Family::Qwen3, "qwen3", "Qwen3ForCausalLM"),
 ];
 
-/// Switches that change the arithmetic when true.
+/// Fields that change the arithmetic when they are true.
 const MUST_BE_FALSE: [&str; 6] =
     ["mlp_bias", "use_bias", "use_sliding_window", "use_qk_norm", "rope_interleaved", "alibi"];
-/// The most positions of a model in a file; a checkpoint may be made for more.
+/// The longest context of a model in a file; a checkpoint may have a longer one.
 pub(super) const MAX_CONTEXT: u32 = 1 << 20;
-/// Factors that change the arithmetic unless they are one.
+/// Factors that change the arithmetic unless they are 1.
 const MUST_BE_ONE: [&str; 5] =
     ["partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];
-/// Features that change the arithmetic when they are there at all.
+/// Fields that change the arithmetic when they are present.
 const MUST_BE_ABSENT: [&str; 7] = [
     "quantization_config",
     "compression_config",
@@ -45,11 +46,11 @@ const MUST_BE_ABSENT: [&str; 7] = [
     "num_local_experts",
 ];
 
-/// What `config.json` says of the model and what only the weights can settle.
+/// The configuration from `config.json`, with what only the weights can decide.
 pub(super) struct ConfigJson {
-    /// The configuration; `tied_embeddings` is false where the file is silent.
+    /// The configuration; `tied_embeddings` is false if the file does not say.
     pub config: LlamaConfig,
-    /// The file says whether the embeddings are tied.
+    /// Whether the file says if the embeddings are tied.
     pub ties_are_explicit: bool,
 }
 
@@ -61,12 +62,12 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
     if generation.exists() {
         let generation = Fields::read(generation)?;
         let eos = generation.tokens("eos_token_id", &[], read.config.vocab_size)?;
-        // Those of `config.json` end a text, too, as far as there is room for them.
+        // The tokens of `config.json` end a text, too, as far as there is room for them.
         let own = std::mem::replace(&mut read.config.eos, eos);
         let more = own.into_iter().filter(|token| !read.config.eos.contains(token)).collect::<Vec<_>>();
         let room = MAX_EOS.saturating_sub(read.config.eos.len());
         read.config.eos.extend(more.into_iter().take(room));
-        // The rest has passed: what fails now are the tokens of this file.
+        // Everything else is checked, so an error here is about the tokens of this file.
         read.config.check(&generation.path)?;
     }
     Ok(read)
@@ -99,7 +100,7 @@ pub(super) fn config(fields: &Fields) -> Result<ConfigJson, CheckpointError> {
         n_kv_heads: fields.u32("num_key_value_heads")?.unwrap_or(n_heads),
         head_dim,
         vocab_size,
-        // No board has room for more positions than the format.
+        // No board has room for more positions than the format allows.
         context_length: context_length.min(MAX_CONTEXT),
         attention: attention(fields, family)?,
         rope: rope(fields, context_length)?,
@@ -138,7 +139,7 @@ fn attention(fields: &Fields, family: Family) -> Result<AttentionExtras, Checkpo
 }
 
 fn refuse_other_arithmetic(fields: &Fields, family: Family) -> Result<(), CheckpointError> {
-    // A window that Qwen's configurations name and switch off.
+    // A window that Qwen's configurations contain but disable.
     if family == Family::Llama && fields.get("sliding_window").is_some() {
         return Err(fields.error("sliding_window", "nothing: rillm does not compute this"));
     }
@@ -185,7 +186,7 @@ fn rope(fields: &Fields, context_length: u32) -> Result<Rope, CheckpointError> {
     }
 }
 
-/// One of the two forms; `fields` is what stands around it.
+/// Reads one of the two forms; `fields` is the object around it.
 fn rope_object(
     fields: &Fields,
     rope: &Fields,
@@ -219,10 +220,10 @@ fn rope_object(
     Ok(Rope { theta: rope.f32("rope_theta")?.unwrap_or(default_theta), scaling })
 }
 
-/// A JSON object and where it stands, for messages. A field that is null counts as absent.
+/// A JSON object and its position, for messages. A null field counts as absent.
 pub(super) struct Fields {
     path: PathBuf,
-    /// What stands before a field's name: empty, or `rope_scaling.`.
+    /// The prefix of a field's name: empty, or `rope_scaling.`.
     prefix: String,
     map: Map<String, Value>,
 }
@@ -249,7 +250,7 @@ impl Fields {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// The field as `convert` reads it, if it is there.
+    /// The field as converted by `convert`, if it is present.
     fn optional<'a, T>(
         &'a self,
         name: &str,
@@ -287,8 +288,8 @@ impl Fields {
         self.optional(name, "a string", Value::as_str)
     }
 
-    /// A token or a list of tokens; `default` where the field is absent, none where it is null. Numbers that the model has
-    /// no token for, as -1, stand for none.
+    /// A token or a list of tokens; `default` if the field is absent, no tokens if it is null. Numbers outside the
+    /// vocabulary, such as -1, are dropped.
     fn tokens(&self, name: &str, default: &[u32], vocab_size: u32) -> Result<Vec<u32>, CheckpointError> {
         let list = match self.map.get(name) {
             None => return Ok(default.iter().copied().filter(|&token| token < vocab_size).collect()),

@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint.
+//! The errors of reading a checkpoint.
 
 use std::fmt;
 use std::io;
@@ -14,66 +14,66 @@ pub enum CheckpointError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A file is not JSON, or not an object at its top.
     Json {
         /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The position and the problem.
         source: serde_json::Error,
     },
-    /// A GGUF file is damaged, or asks for what rillm does not compute.
+    /// A GGUF file is damaged, or needs a computation that rillm does not support.
     Gguf {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         problem: GgufError,
     },
-    /// The path leads to no kind of checkpoint that is read here.
+    /// The path is not a checkpoint of a supported kind.
     Unrecognised {
         /// The path.
         path: PathBuf,
         /// What was found there.
         found: String,
     },
-    /// The path leads to a file that was converted.
+    /// The path is a file that was converted already.
     Converted {
         /// The file.
         path: PathBuf,
     },
-    /// The path leads to the weights of a Hugging Face directory.
+    /// The path is the weights file of a Hugging Face directory.
     WeightsAlone {
         /// The file.
         path: PathBuf,
     },
-    /// A field of the configuration has a value that rillm does not compute with.
+    /// A field of the configuration has an unsupported value.
     Field {
         /// The file that holds the field.
         path: PathBuf,
-        /// The field's name, with a dot before what lies inside of it.
+        /// The field's name, with a dot before the name of a nested field.
         field: String,
         /// Its value, as JSON.
         found: String,
-        /// What is admitted.
+        /// The allowed values.
         expected: String,
     },
-    /// The header of a safetensors file is damaged, or the file is cut off.
+    /// The header of a safetensors file is damaged, or the file is truncated.
     Safetensors {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         source: safetensors::SafeTensorError,
     },
-    /// An index names a file that is not there.
+    /// An index lists a file that does not exist.
     MissingShard {
         /// The index.
         path: PathBuf,
         /// The file.
         shard: String,
     },
-    /// A tensor that the configuration calls for is not there.
+    /// A tensor that the configuration requires is missing.
     MissingTensor {
         /// The file or directory.
         path: PathBuf,
@@ -82,11 +82,11 @@ pub enum CheckpointError {
         /// The shape that it should have.
         shape: Vec<usize>,
     },
-    /// Files of a weight directory are not there.
+    /// Files of a weight directory are missing.
     MissingFiles {
         /// The directory.
         directory: PathBuf,
-        /// Their names, one after the other.
+        /// Their names.
         names: String,
     },
     /// A file of a weight directory is longer or shorter than its tensor.
@@ -102,41 +102,41 @@ pub enum CheckpointError {
         /// The type of its numbers.
         dtype: Dtype,
     },
-    /// A tensor that no Llama model has: leaving it out would change the model's output.
+    /// A tensor that no Llama model has. Ignoring it would change the model's output.
     UnexpectedTensor {
         /// The file.
         path: PathBuf,
         /// The tensor's name.
         name: String,
     },
-    /// A tensor's shape is not what the configuration says.
+    /// A tensor's shape does not match the configuration.
     Shape {
         /// The tensor's name.
         name: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape that the configuration says.
+        /// The shape by the configuration.
         expected: Vec<usize>,
     },
-    /// A tensor's numbers have a type that is not read here.
+    /// A tensor's numbers have an unsupported type.
     Dtype {
         /// The tensor's name.
         name: String,
         /// The type.
         found: String,
     },
-    /// The configuration ties the head to the embedding table, and the file has a head with other values.
+    /// The configuration ties the head to the embedding table, but the file has a head with other values.
     TiedHeadDiffers {
         /// The configuration file.
         path: PathBuf,
     },
-    /// A file without a table of contents is longer or shorter than its dimensions say.
+    /// A file without an index is longer or shorter than its dimensions require.
     Length {
         /// The file.
         path: PathBuf,
         /// Its bytes.
         found: u64,
-        /// The bytes that its dimensions call for.
+        /// The bytes that its dimensions require.
         expected: u64,
     },
 }
@@ -225,5 +225,5 @@ impl fmt::Display for CheckpointError {
     }
 }
 
-/// The message says the cause, which is therefore no [`source`](std::error::Error::source).
+/// The message includes the cause, so there is no [`source`](std::error::Error::source).
 impl std::error::Error for CheckpointError {}

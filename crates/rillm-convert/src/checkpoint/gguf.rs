@@ -1,4 +1,4 @@
-//! A GGUF file: its keys as a configuration, and its tensors under llama.cpp's names.
+//! Reads a GGUF file: its keys as a configuration, and its tensors under llama.cpp's names.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -80,7 +80,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         if found != shape {
             return Err(CheckpointError::Shape { name, found, expected: shape });
         }
-        // llama.cpp turns neighbours in this architecture, and its converter orders the rows for that.
+        // llama.cpp rotates neighbours in this architecture, and its converter orders the rows for that.
         let rotated = matches!(kind, TensorKind::QProj | TensorKind::KProj | TensorKind::QBias | TensorKind::KBias);
         let interleaved = architecture == "llama" && rotated;
         let interleaved_head = interleaved.then_some(config.head_dim as usize);
@@ -104,7 +104,7 @@ fn architecture<'a>(gguf: &Gguf<'a>) -> Result<&'a str, GgufError> {
     }
 }
 
-/// What attention has besides its projections. Biases are there, as in llama.cpp, where a layer has one.
+/// The biases and norms of attention. A layer has biases if the file has them, as in llama.cpp.
 fn attention(gguf: &Gguf, architecture: &str) -> AttentionExtras {
     let any = |biases: &[&str]| gguf.tensors().keys().any(|name| biases.iter().any(|bias| name.ends_with(bias)));
     AttentionExtras {
@@ -114,7 +114,8 @@ fn attention(gguf: &Gguf, architecture: &str) -> AttentionExtras {
     }
 }
 
-/// The configuration, without what attention has besides and divisors of the rotary embedding; `key` puts the architecture before a key's name.
+/// The configuration without the biases and norms of attention and the divisors of the rotary embedding; `key` adds the
+/// architecture before a key's name.
 fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, GgufError> {
     for name in MUST_BE_ZERO.map(&key) {
         if !matches!(gguf.get(&name), None | Some(Value::Integer(0) | Value::Float(0.0) | Value::Bool(false))) {
@@ -148,7 +149,7 @@ fn config(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<LlamaConfig, Gguf
     })
 }
 
-/// The width of a head, which up to three keys say.
+/// The head width, which up to three keys contain.
 fn head_dim(gguf: &Gguf, key: impl Fn(&str) -> String, hidden_size: u32, n_heads: u32) -> Result<u32, GgufError> {
     let name = key("attention.key_length");
     let head_dim = match gguf.u32(&name)? {
@@ -167,8 +168,8 @@ fn head_dim(gguf: &Gguf, key: impl Fn(&str) -> String, hidden_size: u32, n_heads
     Ok(head_dim)
 }
 
-/// The vocabulary's size: the rows of the embedding table, which may be more than the tokenizer's tokens and other than
-/// the key says.
+/// The vocabulary size: the rows of the embedding table. They may outnumber the tokenizer's tokens and differ from the
+/// key.
 fn vocab_size(gguf: &Gguf, key: &str) -> Result<u32, GgufError> {
     let embedding = gguf.tensors().get(tensor_name(TensorKind::Embedding, 0).as_str());
     let rows = embedding.filter(|table| table.shape.len() == 2).and_then(|table| u32::try_from(table.shape[0]).ok());
@@ -178,7 +179,7 @@ fn vocab_size(gguf: &Gguf, key: &str) -> Result<u32, GgufError> {
     }
 }
 
-/// The rotary embedding. A scaling without a type is linear, and a factor of 0 none, as in llama.cpp.
+/// The rotary embedding. A scaling without a type is linear, and a factor of 0 means none, as in llama.cpp.
 fn rope(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<Rope, GgufError> {
     let theta = gguf.f32(&key("rope.freq_base"))?.unwrap_or(10_000.0);
     let [kind, factor, older_factor, attention] =
@@ -197,7 +198,8 @@ fn rope(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<Rope, GgufError> {
     Ok(Rope { theta, scaling })
 }
 
-/// The rotary embedding's divisors, one for each pair, as Llama 3.1's scaling is written. A linear scaling comes on top.
+/// The rotary embedding's divisors, one for each pair, which hold Llama 3.1's scaling. A linear scaling applies in
+/// addition.
 fn divisors(tensor: &Tensor, file: &[u8], config: &LlamaConfig) -> Result<Vec<f32>, GgufError> {
     let pairs = config.head_dim as usize / 2;
     if tensor.shape != [pairs] {

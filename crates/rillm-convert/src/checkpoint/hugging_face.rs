@@ -64,7 +64,8 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
     if config.tied_embeddings && bytes(&embedding) != bytes(&head) {
         return Err(CheckpointError::TiedHeadDiffers { path: directory.join("config.json") });
     }
-    // Older checkpoints carry the rotary embedding's frequencies, or what is made of them, which follow from the configuration.
+    // Older checkpoints contain the rotary embedding's frequencies or values derived from them, which follow from the
+    // configuration.
     let rest = listed.keys().filter(|name| !name.contains(".rotary_emb."));
     if let Some(name) = rest.min() {
         return Err(CheckpointError::UnexpectedTensor { path: directory.to_owned(), name: name.clone() });

@@ -11,7 +11,7 @@ use super::tensor::{Dtype, LocatedTensor};
 use super::{Checkpoint, CheckpointError, LlamaConfig, map};
 
 const HEADER_LEN: usize = 7 * 4;
-/// What later versions start with, read as the first integer.
+/// The magic number of later versions, read as the first integer.
 const VERSIONED_MAGIC: i32 = 0x616b_3432;
 
 // Constants of llama2.c: `run.c` has the epsilon, the base and the special tokens.
@@ -133,8 +133,8 @@ fn parse_header(path: &Path, file: &[u8]) -> Result<LlamaConfig, CheckpointError
         norm_eps: NORM_EPS,
         tied_embeddings: field(5) > 0,
         bos: Some(BOS),
-        // `generate` of run.c ends a text at BOS, which stands between the texts that such models learn from, and `chat` ends a
-        // turn at EOS.
+        // `generate` of run.c ends a text at BOS, which separates the texts that such models are trained on; `chat`
+        // ends a turn at EOS.
         eos: vec![EOS, BOS],
     })
 }

@@ -1,4 +1,4 @@
-//! Opens a Llama checkpoint. Files are mapped, not read: memory stays bounded by what the caller asks for.
+//! Opens Llama checkpoints. Files are memory-mapped, so memory use stays bounded by what the caller requests.
 
 mod blocks;
 mod config;
@@ -28,24 +28,25 @@ use sha2::{Digest, Sha256};
 use crate::gguf::is_gguf;
 use tensor::LocatedTensor;
 
-/// An open checkpoint: its configuration, and every tensor located in its mapped files. May be read by several threads.
+/// An open checkpoint: its configuration, and the location of every tensor in the mapped files. Several threads may
+/// read it.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     config: LlamaConfig,
     files: Vec<Mmap>,
-    /// A bias that is not here is zero.
+    /// A bias that is missing here is zero.
     tensors: HashMap<(TensorKind, u32), LocatedTensor>,
 }
 
 impl Checkpoint {
     /// Opens a Hugging Face directory (`config.json` with `model.safetensors` or its shards), a GGUF file, a llama2.c
     /// checkpoint of version 0 (`.bin`) or a weight directory for the ESP32 (`model_config.json` with a `.bin` for each
-    /// tensor), and checks that every tensor is there with the right shape. The files are mapped: one that is
-    /// shortened while the checkpoint is open ends the process with a bus error.
+    /// tensor). Checks that every tensor exists and has the right shape. The files are memory-mapped: if one is
+    /// truncated while the checkpoint is open, the process ends with a bus error.
     ///
     /// # Errors
-    /// [`CheckpointError`] names the file, and the field or tensor, that is not as expected.
+    /// [`CheckpointError`], which names the file and the unexpected field or tensor.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let unrecognised =
             |found: &str| CheckpointError::Unrecognised { path: path.to_owned(), found: found.to_owned() };
@@ -75,15 +76,14 @@ impl Checkpoint {
         &self.config
     }
 
-    /// The directory's or file's name, for people.
+    /// The name of the directory or file, for display.
     pub fn name(&self) -> String {
         let full = self.path.canonicalize();
         let path = full.as_deref().unwrap_or(&self.path);
         path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// SHA-256 of the weights: of the file's bytes, or of all shards' bytes one after the other, ordered by name.
-    /// Reads every byte.
+    /// The SHA-256 of the weights: of the file, or of all shards in the order of their names. Reads every byte.
     pub fn weights_sha256(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         for file in &self.files {
@@ -92,7 +92,7 @@ impl Checkpoint {
         hash.finalize().into()
     }
 
-    /// A file header for this checkpoint, without sections and unknown token. Reads every byte, for the hash.
+    /// A file header for this checkpoint, without sections and unknown token. Reads every byte for the hash.
     pub fn header(&self) -> Header {
         let mut header = self.config.header();
         header.source_hash = self.weights_sha256();
@@ -102,19 +102,19 @@ impl Checkpoint {
         header
     }
 
-    /// The type in which the checkpoint stores a tensor; float32, where it leaves a bias out.
+    /// The type in which the checkpoint stores a tensor; float32 for a bias that it omits.
     ///
     /// # Panics
-    /// With a tensor that the model does not have.
+    /// If the model has no such tensor.
     pub fn dtype(&self, kind: TensorKind, layer: u32) -> Dtype {
         self.located(kind, layer).map_or(Dtype::F32, |tensor| tensor.dtype)
     }
 
-    /// Writes rows of a tensor to `out`, row-major, as float32. Query and key rows are ordered for rotary pairs that
-    /// are half a head apart, whatever the file has. Of tied embeddings the head is the embedding table.
+    /// Writes rows of a tensor to `out`, row-major, as float32. Query and key rows are reordered so that rotary pairs
+    /// are half a head apart, whatever the file's order. If embeddings are tied, the head is the embedding table.
     ///
     /// # Panics
-    /// With rows or a tensor that the model does not have, or unless `out` has room for exactly these rows.
+    /// If the model has no such tensor or rows, or if `out` does not hold exactly these rows.
     pub fn rows(&self, kind: TensorKind, layer: u32, rows: Range<usize>, out: &mut [f32]) {
         match self.located(kind, layer) {
             Some(tensor) => tensor.rows(&self.files[tensor.file], rows, out),
@@ -122,7 +122,7 @@ impl Checkpoint {
         }
     }
 
-    /// A tensor's place, unless it is a bias that the checkpoint leaves out.
+    /// A tensor's location; `None` for a bias that the checkpoint omits.
     fn located(&self, kind: TensorKind, layer: u32) -> Option<&LocatedTensor> {
         let tensor = self.tensors.get(&(kind, layer));
         assert!(tensor.is_some() || kind.is_bias(), "no tensor {kind} of layer {layer}");
@@ -132,7 +132,7 @@ impl Checkpoint {
     /// A whole tensor, `[rows, columns]`, as float32.
     ///
     /// # Panics
-    /// With one that the model does not have.
+    /// If the model has no such tensor.
     pub fn tensor(&self, kind: TensorKind, layer: u32) -> Vec<f32> {
         let (rows, cols) = self.config.shape(kind);
         let mut out = vec![0.0; rows * cols];
@@ -149,11 +149,11 @@ fn map(path: &Path) -> Result<Mmap, CheckpointError> {
     map_file(path).map_err(|source| io_error(path, source))
 }
 
-/// Maps a file, which must keep its length meanwhile.
+/// Maps a file, whose length must not change while it is mapped.
 pub(crate) fn map_file(path: &Path) -> Result<Mmap, io::Error> {
     let file = File::open(path)?;
-    // SAFETY: the map is read-only and lives as long as the checkpoint. A process that writes to the file meanwhile can
-    // change the numbers that are read, and any bytes are valid numbers; that the file keeps its length is what
-    // `Checkpoint::open` asks of its caller.
+    // SAFETY: the map is read-only and lives as long as the checkpoint. Another process may write to the file and
+    // change the numbers that are read, but any bytes are valid numbers. `Checkpoint::open` requires of its caller that
+    // the file keeps its length.
     unsafe { Mmap::map(&file) }
 }

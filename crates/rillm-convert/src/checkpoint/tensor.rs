@@ -1,23 +1,23 @@
-//! Where a tensor's numbers lie in a mapped file, and how they become float32.
+//! The location of a tensor in a mapped file, and its conversion to float32.
 
 use std::fmt;
 use std::ops::Range;
 
 use super::blocks;
 
-/// The type of a checkpoint's numbers, all little-endian. Those with `Q` are ggml's: blocks of 32 or 256 numbers that
-/// share their scales.
+/// The type of a checkpoint's numbers, all little-endian. Types with `Q` are ggml's: blocks of 32 or 256 numbers with
+/// common scales.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Dtype {
-    /// IEEE single precision.
+    /// float32 (IEEE single precision).
     F32,
-    /// 64-bit floating point, rounded to float32 where it is read.
+    /// float64, rounded to float32 when it is read.
     F64,
-    /// IEEE half precision.
+    /// float16 (IEEE half precision).
     F16,
-    /// The upper half of a single.
+    /// bfloat16: the upper half of a float32.
     Bf16,
-    /// Signed bytes; a number is a byte times the tensor's scale, in single precision.
+    /// int8; a number is the byte times the tensor's scale, in single precision.
     I8 {
         /// The scale.
         scale: f32,
@@ -41,7 +41,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Numbers in a block, and its bytes. A row is a whole number of blocks.
+    /// The numbers and the bytes of a block. A row is a whole number of blocks.
     pub fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
@@ -65,7 +65,7 @@ impl Dtype {
         cols / numbers * bytes
     }
 
-    /// Conversion to float32. `bytes` holds as many numbers as `out`.
+    /// Converts `bytes` to float32. `bytes` holds as many numbers as `out`.
     pub(super) fn to_f32(self, bytes: &[u8], out: &mut [f32]) {
         match self {
             Self::F32 => each(bytes, out, |&bytes, [out]| *out = f32::from_le_bytes(bytes)),
@@ -85,7 +85,7 @@ impl Dtype {
     }
 }
 
-/// The name in messages, ggml's.
+/// The name in messages, which is ggml's.
 impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -130,8 +130,8 @@ pub(super) struct LocatedTensor {
     pub rows: usize,
     /// Columns: inputs.
     pub cols: usize,
-    /// The head width of a `q_proj` or `k_proj`, or of its bias, whose rotary pairs are neighbours (0 1)(2 3)…; none where
-    /// they are a half apart, as in Hugging Face checkpoints and in `.rillm` files.
+    /// The head width of a `q_proj` or `k_proj`, or of its bias, whose rotary pairs are neighbours (0 1)(2 3)…; `None`
+    /// if the pairs are half a head apart, as in Hugging Face checkpoints and in `.rillm` files.
     pub interleaved_head: Option<usize>,
 }
 
@@ -161,7 +161,7 @@ impl LocatedTensor {
         }
     }
 
-    /// Which output in the file, a row or a number of a bias, is output `output` of the tensor: value *i* of a head's first
+    /// The index in the file of output `output` of the tensor, a row or a number of a bias: value *i* of a head's first
     /// half is the first of neighbour pair *i*, value *i* of its second half is the second.
     fn stored(&self, output: usize) -> usize {
         match self.interleaved_head {

@@ -1,15 +1,15 @@
-//! Reading from the front of a file that may end anywhere.
+//! A cursor over a file that may be truncated anywhere.
 
 use super::GgufError;
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Clone)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// The file ends too early.
+/// The file is truncated.
 #[derive(Clone, Copy)]
 pub(super) struct Short {
     at: usize,
@@ -18,7 +18,7 @@ pub(super) struct Short {
 }
 
 impl Short {
-    /// The error, once it is known what was to be read.
+    /// The error with the name of what was read.
     pub fn within(self, what: &str) -> GgufError {
         let Self { at, needed, left } = self;
         GgufError::Cut { what: what.to_owned(), at, needed, left }
@@ -30,12 +30,12 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// Bytes that lie behind.
+    /// The number of bytes before the cursor.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// What lies from here up to `end`, a later place.
+    /// The bytes from here to `end`, a later position.
     pub fn up_to(&self, end: &Self) -> &'a [u8] {
         &self.bytes[self.at..end.at]
     }
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A string's bytes, after their number.
+    /// A string's bytes, which follow their number.
     pub fn string(&mut self) -> Result<&'a [u8], Short> {
         let len = self.u64()?;
         self.bytes(len)

@@ -1,31 +1,31 @@
-//! What can be wrong with a GGUF file.
+//! The errors of a GGUF file.
 
 use super::{MAX_ENTRIES, types_read};
 
-/// Why a GGUF file cannot be read. Names in messages are quoted and cut at 60 characters.
+/// Why a GGUF file cannot be read. Names in messages are quoted and truncated to 60 characters.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
-    /// The file is another.
+    /// The file is not GGUF.
     #[error("it starts with {found:02x?}; expected the four characters GGUF")]
     Magic {
         /// Its first bytes.
         found: [u8; 4],
     },
-    /// The version is not read here.
+    /// The version is not supported.
     #[error("{}; expected GGUF version 2 or 3, little-endian: convert the model again with a present llama.cpp", version(*found))]
     Version {
         /// The version, read as little-endian.
         found: u32,
     },
-    /// There are more entries than any model has.
+    /// There are more entries than in any known model.
     #[error("the header counts {found} {what}; expected at most {MAX_ENTRIES}: the file is damaged, download it again")]
     Count {
         /// Keys or tensors.
         what: &'static str,
-        /// How many.
+        /// Their number.
         found: u64,
     },
-    /// The file ends too early.
+    /// The file is truncated.
     #[error(
         "{what} calls for {needed} bytes at byte {at}, and {left} are left; the file is cut off or damaged, download it \
          again"
@@ -43,10 +43,10 @@ pub enum GgufError {
     /// The name of a key or tensor is no text.
     #[error("the name of {what} is not UTF-8; the file is damaged, download it again")]
     Name {
-        /// The key or tensor, by its number.
+        /// The index of the key or tensor.
         what: String,
     },
-    /// A name is there twice.
+    /// A name occurs twice.
     #[error("there are two {what}s called {name}; the file is damaged, download it again")]
     Twice {
         /// Key or tensor.
@@ -54,7 +54,7 @@ pub enum GgufError {
         /// The name.
         name: String,
     },
-    /// A key's value can't be read past.
+    /// A key's value cannot be skipped.
     #[error("the value of {key} has {found}; expected {expected}: the file is damaged, download it again")]
     Value {
         /// The key.
@@ -64,7 +64,7 @@ pub enum GgufError {
         /// What is admitted.
         expected: &'static str,
     },
-    /// A key's value is not what it should be.
+    /// A key has an unexpected value.
     #[error("{key} is {found}; expected {expected}")]
     Key {
         /// The key.
@@ -74,19 +74,19 @@ pub enum GgufError {
         /// What is admitted.
         expected: String,
     },
-    /// A tensor's description makes no sense.
+    /// A tensor's description is invalid.
     #[error("tensor {name} has {field} {found}; expected {expected}")]
     Tensor {
         /// The tensor.
         name: String,
-        /// What of the description.
+        /// The field of the description.
         field: &'static str,
         /// What was found.
         found: String,
         /// What is admitted.
         expected: String,
     },
-    /// A tensor's numbers have a type that is not read here.
+    /// A tensor's numbers have an unsupported type.
     #[error("tensor {name} holds {found}; expected one of {}: take the model in one of these types", types_read())]
     Type {
         /// The tensor.
@@ -102,12 +102,12 @@ pub enum GgufError {
     Offset {
         /// The tensor.
         name: String,
-        /// Where it lies.
+        /// Its offset.
         found: u64,
-        /// Where it should.
+        /// The expected offset.
         expected: u64,
     },
-    /// A tensor's bytes are not in the file.
+    /// A tensor's bytes lie outside the file.
     #[error(
         "tensor {name} lies at bytes {offset} to {}, and the file has {file_len}; it is cut off, download it again",
         end.map_or_else(|| "more than 2^64".to_owned(), |end| end.to_string())
@@ -117,7 +117,7 @@ pub enum GgufError {
         name: String,
         /// Its first byte.
         offset: u64,
-        /// Its last byte and one, if that is a number.
+        /// The byte after its last, if that fits a number.
         end: Option<u64>,
         /// The file's bytes.
         file_len: u64,
@@ -131,7 +131,7 @@ fn version(found: u32) -> String {
     }
 }
 
-/// A text of the file for a message: quoted, and its first 60 characters.
+/// A text of the file, quoted and truncated to 60 characters for a message.
 pub(super) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(60) {
         None => format!("{text:?}"),

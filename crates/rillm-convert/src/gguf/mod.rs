@@ -1,9 +1,8 @@
-//! The structure of a GGUF file, versions 2 and 3, as `docs/gguf.md` of ggml describes it: values by key, and where the
-//! tensors lie.
+//! The structure of a GGUF file, versions 2 and 3, as in ggml's `docs/gguf.md`: values by key, and the location of the
+//! tensors.
 //!
-//! Nothing is believed: every length is held against the bytes that are there before anything is made of it, and what is
-//! kept points into the file. Nothing is copied but the names' places and the tensors' shapes, of which there are at
-//! most [`MAX_ENTRIES`] each.
+//! Every length is checked against the bytes that the file has before it is used. Values point into the file; only the
+//! names' positions and the tensors' shapes are copied, [`MAX_ENTRIES`] of each at most.
 
 mod cursor;
 mod error;
@@ -21,15 +20,15 @@ pub use error::GgufError;
 pub(crate) use tokens::{TOKEN_TYPES, TOKENS, TokenType, Tokens};
 pub(crate) use value::Value;
 
-/// Keys, and tensors, that a file may have: the largest models have a few thousand.
+/// The most keys, and the most tensors, of a file: the largest models have a few thousand.
 pub const MAX_ENTRIES: u64 = 1 << 16;
 
 const MAGIC: [u8; 4] = *b"GGUF";
-/// Dimensions of a tensor that ggml knows.
+/// The most dimensions of a tensor in ggml.
 const MAX_DIMENSIONS: u32 = 4;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// ggml's numbers of the types that are read, and of those that are not, the names.
+/// ggml's ids of the supported types, and the names of the others.
 const TYPES: [(u32, Result<Dtype, &str>); 34] = [
     (0, Ok(Dtype::F32)),
     (1, Ok(Dtype::F16)),
@@ -67,28 +66,28 @@ const TYPES: [(u32, Result<Dtype, &str>); 34] = [
     (41, Err("Q1_0")),
 ];
 
-/// A file's keys and tensors; its bytes stay where they are.
+/// A file's keys and tensors, which borrow the file's bytes.
 #[derive(Debug)]
 pub struct Gguf<'a> {
     values: BTreeMap<&'a str, Value<'a>>,
     tensors: BTreeMap<&'a str, Tensor>,
 }
 
-/// A tensor as the file lists it.
+/// A tensor's entry in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// The type of its numbers.
     pub dtype: Dtype,
-    /// Its dimensions, the columns last: the reverse of the file's order.
+    /// Its dimensions, columns last: the reverse of the file's order.
     pub shape: Vec<usize>,
-    /// Its first byte in the file; all of its bytes are there.
+    /// Its offset in the file, which contains all of its bytes.
     pub offset: usize,
 }
 
-/// Whether a file starts as GGUF files do.
+/// Whether a file starts with GGUF's magic number.
 ///
 /// # Errors
-/// What the system says.
+/// The operating system's error.
 pub fn is_gguf(path: &Path) -> Result<bool, io::Error> {
     let mut start = Vec::new();
     File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut start)?;
@@ -99,7 +98,7 @@ impl<'a> Gguf<'a> {
     /// Reads the keys and the list of tensors of a whole file.
     ///
     /// # Errors
-    /// [`GgufError`] says what is damaged, or not read here.
+    /// [`GgufError`], which says what is damaged or unsupported.
     pub fn parse(file: &'a [u8]) -> Result<Self, GgufError> {
         let mut cursor = Cursor::new(file);
         let short = |short: cursor::Short| short.within("the header");
@@ -152,7 +151,7 @@ impl<'a> Gguf<'a> {
         if alignment.is_power_of_two() { Ok(alignment) } else { Err(self.error(key, "a power of two")) }
     }
 
-    /// Makes the tensors' offsets those in the file, and checks that the file holds all of them.
+    /// Converts the tensors' offsets to offsets in the file, and checks that the file contains all tensors.
     fn place(&mut self, data: u64, file_len: u64) -> Result<(), GgufError> {
         for (name, tensor) in &mut self.tensors {
             let offset = data.saturating_add(tensor.offset as u64);
@@ -186,7 +185,7 @@ fn name<'a>(cursor: &mut Cursor<'a>, what: &str) -> Result<&'a str, GgufError> {
     std::str::from_utf8(bytes).map_err(|_| GgufError::Name { what: what.to_owned() })
 }
 
-/// A tensor with its offset among the tensors' data, and its bytes.
+/// A tensor with its offset in the data section, and its length in bytes.
 fn read_tensor(cursor: &mut Cursor, name: &str) -> Result<(Tensor, u64), GgufError> {
     let what = || format!("the description of tensor {}", error::excerpt(name));
     let malformed = |field, found: u64, expected| GgufError::Tensor {
@@ -227,7 +226,7 @@ fn read_tensor(cursor: &mut Cursor, name: &str) -> Result<(Tensor, u64), GgufErr
     Ok((tensor, len))
 }
 
-/// The names of the types that are read, for messages.
+/// The names of the supported types, for messages.
 fn types_read() -> String {
     let read = TYPES.iter().filter_map(|(_, dtype)| dtype.ok());
     read.map(|dtype| dtype.to_string()).collect::<Vec<_>>().join(", ")

@@ -1,13 +1,13 @@
-//! The tokens of a file, told apart as llama.cpp does: which are marks, and which end a text.
+//! The tokens of a file, classified as by llama.cpp: special tokens, and tokens that end a text.
 //!
-//! Rules and names are those of `llama_vocab::impl::load` in `src/llama-vocab.cpp` of llama.cpp (2026).
+//! The rules and names are those of `llama_vocab::impl::load` in `src/llama-vocab.cpp` of llama.cpp (2026).
 
 use super::{Gguf, GgufError, Value};
 
 pub(crate) const TOKENS: &str = "tokenizer.ggml.tokens";
 pub(crate) const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
 
-/// Tokens that are marks and end a text by their names, whatever their types.
+/// Special tokens that end a text, by name, whatever their types.
 const ENDS: [&str; 22] = [
     "<|eot_id|>",
     "<|im_end|>",
@@ -32,10 +32,10 @@ const ENDS: [&str; 22] = [
     "<｜end▁of▁sentence｜>",
     "[e~[",
 ];
-/// Tokens that are part of an answer, whatever their types.
+/// Tokens that are part of an answer, by name, whatever their types.
 const SHOWN: [&str; 4] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
-/// Marks of code models: the name in the key, an older name, whether the mark ends a text, and how the token is written
-/// that is the mark where there is no key.
+/// The special tokens of code models: the name in the key, an older name, whether the token ends a text, and the
+/// token's text where there is no key.
 const CODE_MARKS: [(&str, Option<&str>, bool, &[&str]); 6] = [
     (
         "fim_pre",
@@ -87,16 +87,16 @@ const CODE_MARKS: [(&str, Option<&str>, bool, &[&str]); 6] = [
     ("fim_sep", None, true, &["<|file_sep|>"]),
 ];
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenType {
     /// A piece of text.
     Normal,
-    /// The mark for what cannot be spelled.
+    /// The unknown token, for what cannot be spelled.
     Unknown,
-    /// A mark.
+    /// A special token.
     Control,
-    /// Text that is found before anything is merged.
+    /// An added token, which is matched before any merge.
     UserDefined,
     /// A piece of text that is never printed.
     Unused,
@@ -106,16 +106,16 @@ pub(crate) enum TokenType {
 
 /// A file's tokens.
 pub(crate) struct Tokens<'a> {
-    /// How they are written; empty where the file has no list of them.
+    /// Their texts; empty if the file has no list of tokens.
     pub texts: Vec<&'a str>,
-    /// As many types.
+    /// Their types.
     pub types: Vec<TokenType>,
-    /// Those that end a text: of the keys, by their names, and of code models, in this order.
+    /// The tokens that end a text, in this order: by key, by name, and those of code models.
     pub ends: Vec<u32>,
 }
 
 impl<'a> Gguf<'a> {
-    /// The tokens, if the file has a list of them, and those that end a text.
+    /// Reads the tokens, if the file has a list of them, and the tokens that end a text.
     pub(crate) fn tokens(&self) -> Result<Tokens<'a>, GgufError> {
         let texts = self.texts(TOKENS)?.unwrap_or_default();
         let mut tokens = Tokens { types: self.types(texts.len())?, texts, ends: Vec::new() };
@@ -144,8 +144,8 @@ impl<'a> Gguf<'a> {
         Ok(tokens)
     }
 
-    /// A token that a key names, `bos` for example; llama.cpp's default where there is no such key, or one that names a
-    /// token which the file does not have.
+    /// The token that a key names, for example `bos`; llama.cpp's default if the key is missing or names no token of
+    /// the file.
     pub(crate) fn special(&self, name: &str) -> Result<Option<u32>, GgufError> {
         let key = format!("tokenizer.ggml.{name}_token_id");
         let len = self.len(TOKENS).unwrap_or(u64::MAX);
@@ -165,7 +165,7 @@ impl<'a> Gguf<'a> {
         Ok(named.or(default.filter(|&id| known(id))))
     }
 
-    /// The types of `len` tokens: normal ones, where the file does not say.
+    /// The types of `len` tokens; normal if the file has no types.
     fn types(&self, len: usize) -> Result<Vec<TokenType>, GgufError> {
         let Some(types) = self.numbers_of_tokens(TOKEN_TYPES, len)? else {
             return Ok(vec![TokenType::Normal; len]);
@@ -181,7 +181,7 @@ impl<'a> Gguf<'a> {
         Ok(types.into_iter().map(known).collect())
     }
 
-    /// A list with a number for each of `len` tokens, if there is one; what follows them is left out.
+    /// A list with a number for each of `len` tokens, if there is one; further numbers are dropped.
     pub(crate) fn numbers_of_tokens(&self, key: &str, len: usize) -> Result<Option<Vec<f32>>, GgufError> {
         let Some(mut numbers) = self.numbers(key)? else { return Ok(None) };
         if numbers.len() < len {

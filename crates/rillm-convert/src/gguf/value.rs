@@ -1,10 +1,10 @@
-//! A key's value, and reading it as what it should be.
+//! A key's value, and its conversion to the expected type.
 
 use super::cursor::{Cursor, Short};
 use super::error::excerpt;
 use super::{Gguf, GgufError};
 
-/// Arrays within arrays that are read past: no key of a language model has any.
+/// The deepest nesting of arrays that is skipped: no key of a language model nests arrays.
 const MAX_NESTING: u32 = 4;
 
 const BOOL: u32 = 7;
@@ -21,7 +21,7 @@ pub(crate) enum Value<'a> {
     Array(Array<'a>),
 }
 
-/// An array, whole and of known types.
+/// A complete array of a known type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Array<'a> {
     /// The type of its elements.
@@ -30,7 +30,7 @@ pub(crate) struct Array<'a> {
     bytes: &'a [u8],
 }
 
-/// Why a value can't be read past.
+/// Why a value cannot be skipped.
 enum Trouble {
     Short(Short),
     Odd(String, &'static str),
@@ -111,7 +111,7 @@ fn element_len(kind: u32) -> Option<u64> {
     }
 }
 
-/// Values by key. All fail with [`GgufError::Key`] where the value is of another type or out of range.
+/// Values by key. All fail with [`GgufError::Key`] if the value has another type or is out of range.
 impl<'a> Gguf<'a> {
     /// An error that names the key and its value.
     pub(crate) fn error(&self, key: &str, expected: impl Into<String>) -> GgufError {
@@ -143,7 +143,7 @@ impl<'a> Gguf<'a> {
         self.u32(key)?.ok_or_else(|| self.error(key, "an integer"))
     }
 
-    /// An integer, or a list that has the same one for every layer.
+    /// An integer, or a list with the same integer for every layer.
     pub(crate) fn u32_of_layers(&self, key: &str) -> Result<Option<u32>, GgufError> {
         let Some(Value::Array(array)) = self.get(key) else { return self.u32(key) };
         let mut layers = array.elements();
@@ -171,7 +171,7 @@ impl<'a> Gguf<'a> {
         self.convert(key, "a string, UTF-8", text)
     }
 
-    /// How long a list is, if there is one.
+    /// The length of a list, if there is one.
     pub(crate) fn len(&self, key: &str) -> Option<u64> {
         match self.get(key) {
             Some(Value::Array(array)) => Some(array.len),

@@ -1,4 +1,4 @@
-//! Byte-pair encoding over bytes, whose pieces are spelled in an alphabet of 256 characters that GPT-2 came with.
+//! Byte-pair encoding over bytes. Pieces are spelled in GPT-2's alphabet of 256 characters.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -7,27 +7,26 @@ use rillm::tokenizer::layout::{MAX_WHOLE_NODES, NONE_BYTE, PairEntry, PreTokeniz
 
 use super::{AddedToken, Algorithm, Merge, Problem, TokenKind, Vocabulary, unsupported};
 
-/// How byte-pair encoding over bytes treats text.
+/// The settings of byte-pair encoding over bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteLevel {
-    /// How text is cut into words.
+    /// The pre-tokenizer, which splits text into words.
     pub pre_tokenizer: PreTokenizer,
-    /// A space is put before every text between added tokens that starts with none.
+    /// Whether a space is inserted before every text between added tokens that starts with none.
     pub prefix_space: bool,
-    /// A word that is in the vocabulary is its token, whatever merges lead to.
+    /// Whether a word that is in the vocabulary becomes its token without merges.
     pub ignore_merges: bool,
-    /// Text is brought into normalization form C first.
+    /// Whether text is normalized to form C first.
     pub nfc: bool,
 }
 
 impl Vocabulary {
-    /// A vocabulary of `pieces` in GPT-2's alphabet, one for each token from 0 on, where an empty one is no token.
-    /// `merges` are pairs of pieces, the first to be merged first. Bytes that no piece spells are left out of a text,
-    /// unless [`unk`](Self::unk) is set. `vocab_size` is the model's.
+    /// A vocabulary of `pieces` in GPT-2's alphabet, one for each token from 0 on; an empty piece is no token. `merges`
+    /// are pairs of pieces in merge order. Bytes without a piece are dropped from a text, unless [`unk`](Self::unk) is
+    /// set. `vocab_size` is the model's.
     ///
     /// # Errors
-    /// [`Problem`]: a merge of what are no pieces, more tokens than the model's, or an added token that can't be looked
-    /// for.
+    /// [`Problem`]: a merge of unknown pieces, more tokens than the model's, or an added token that cannot be matched.
     pub fn byte_level(
         pieces: Vec<String>,
         merges: &[(String, String)],
@@ -58,8 +57,8 @@ impl Vocabulary {
         alphabet().map(|c| ids.get(&*c.encode_utf8(&mut utf8)).copied().unwrap_or(missing))
     }
 
-    /// The tree of the words that are tokens although no merges lead there: from the first token that merges do lead
-    /// to, by each further one, to the word's token.
+    /// The tree of words that are tokens although no merges lead to them: from the first token that merges lead to, by
+    /// each further one, to the word's token.
     ///
     /// # Errors
     /// A word with a byte that is no token, or too many words.
@@ -70,7 +69,7 @@ impl Vocabulary {
         let mut tree: HashMap<(u32, u32), PairEntry> = HashMap::new();
         let mut nodes = self.tokens.len() as u32;
         for (id, piece) in self.pieces.iter().enumerate() {
-            // No text has a word with characters outside of the alphabet.
+            // No word of a text has characters outside the alphabet.
             let Some(word) = unspelled(piece) else { continue };
             let mut tokens: Vec<u32> = word.iter().map(|&byte| bytes[usize::from(byte)]).collect();
             if tokens.contains(&NONE_BYTE) || self.unk.is_some_and(|unk| tokens.contains(&unk)) {
@@ -103,13 +102,13 @@ impl Vocabulary {
     }
 }
 
-/// Numbers of the pieces that there are.
+/// The ids of the non-empty pieces.
 fn ids(pieces: &[String]) -> HashMap<&str, u32> {
     let there = pieces.iter().enumerate().filter(|(_, piece)| !piece.is_empty());
     there.map(|(id, piece)| (piece.as_str(), id as u32)).collect()
 }
 
-/// Pairs of pieces as tokens; of a pair that is there twice the last one counts.
+/// Pairs of pieces as token ids. Of a duplicate pair the last one counts.
 pub(super) fn merge_ids(merges: &[(String, String)], id: impl Fn(&str) -> Option<u32>) -> Result<Vec<Merge>, Problem> {
     let mut by_pair: HashMap<(u32, u32), Merge> = HashMap::with_capacity(merges.len());
     for (rank, (left, right)) in merges.iter().enumerate() {
@@ -126,7 +125,7 @@ pub(super) fn merge_ids(merges: &[(String, String)], id: impl Fn(&str) -> Option
     Ok(merges)
 }
 
-/// Merges tokens until no two neighbours merge: the lowest rank first, of equal ones the leftmost.
+/// Merges tokens until no two neighbours merge: the lowest rank first, the leftmost of equal ones.
 fn merge(tokens: &mut Vec<u32>, merges: &HashMap<(u32, u32), (u32, u32)>) {
     loop {
         let pairs = tokens.windows(2).enumerate();
@@ -138,8 +137,8 @@ fn merge(tokens: &mut Vec<u32>, merges: &HashMap<(u32, u32), (u32, u32)>) {
     }
 }
 
-/// The alphabet: the character that stands for each byte. Printable ones of Latin-1 stand for themselves, and the
-/// others get the characters from U+0100 on, in order.
+/// The alphabet: the character for each byte. Printable Latin-1 characters stand for themselves; the others get the
+/// characters from U+0100 on, in order.
 fn alphabet() -> [char; 256] {
     let mut others = '\u{100}'..;
     std::array::from_fn(|byte| match byte as u8 {
@@ -148,13 +147,13 @@ fn alphabet() -> [char; 256] {
     })
 }
 
-/// The bytes of a piece in the alphabet; `None` where it has a character that is not in it.
+/// The bytes of a piece in the alphabet; `None` if a character is not in the alphabet.
 fn unspelled(piece: &str) -> Option<Vec<u8>> {
     static BYTES: LazyLock<HashMap<char, u8>> = LazyLock::new(|| alphabet().into_iter().zip(0..=255).collect());
     piece.chars().map(|c| BYTES.get(&c).copied()).collect()
 }
 
-/// What a piece or an added token is in decoded text: its bytes, or itself where it is not in the alphabet.
+/// The decoded text of a piece or an added token: its bytes, or the token itself if it is not in the alphabet.
 pub(super) fn spelled(piece: &str) -> Vec<u8> {
     unspelled(piece).unwrap_or_else(|| piece.as_bytes().to_vec())
 }

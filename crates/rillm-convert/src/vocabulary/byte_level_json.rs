@@ -1,4 +1,4 @@
-//! What `tokenizer.json` says of byte-pair encoding over bytes.
+//! Reads the settings of byte-pair encoding over bytes from `tokenizer.json`.
 
 use serde_json::{Value, json};
 
@@ -9,10 +9,10 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// How a tokenizer treats text; `None` where it is none over bytes.
+/// The settings; `None` if the tokenizer does not work over bytes.
 ///
 /// # Errors
-/// [`Problem`] names the first part that is not as a known model has it.
+/// [`Problem`], which names the first part that differs from known models.
 pub(super) fn byte_level(json: &Value) -> Result<Option<ByteLevel>, Problem> {
     let pre_tokenizer = &json["pre_tokenizer"];
     let steps = match pre_tokenizer["pretokenizers"].as_array() {

@@ -1,4 +1,4 @@
-//! The tokenizer among the keys of a GGUF file, read as llama.cpp reads it.
+//! The tokenizer in the keys of a GGUF file, read as llama.cpp reads it.
 
 use std::collections::HashSet;
 
@@ -43,7 +43,7 @@ impl Vocabulary {
     /// Reads the tokenizer of a GGUF file.
     ///
     /// # Errors
-    /// [`Problem`] names the key.
+    /// [`Problem`], which names the key.
     pub fn from_gguf(gguf: &Gguf, vocab_size: u32) -> Result<Self, Problem> {
         strips_no_spaces(gguf)?;
         if gguf.get(TOKENS).is_none() {
@@ -85,7 +85,7 @@ fn sentencepiece(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabu
     let scores = gguf.numbers_of_tokens(SCORES, tokens.texts.len())?.unwrap_or_else(|| vec![0.0; tokens.texts.len()]);
     let pieces = tokens.texts.iter().map(|&text| text.to_owned()).collect();
     let mut vocabulary = Vocabulary::of_pieces(pieces, vocab_size)?;
-    // Tokens that are found before anything is merged are met within longer ones, too.
+    // Added tokens are matched within longer ones, too.
     vocabulary.merge_by_score(&scores, |id| {
         let kind = tokens.types[id];
         matches!(kind, TokenType::Normal | TokenType::UserDefined | TokenType::Unused)
@@ -94,7 +94,7 @@ fn sentencepiece(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabu
     vocabulary.bos = gguf.special("bos")?;
     vocabulary.add_bos = gguf.bool(ADD_BOS)?.unwrap_or(true);
     vocabulary.unk = gguf.special("unk")?;
-    // llama.cpp puts the space before every text between two marks.
+    // llama.cpp inserts the space before every text between two special tokens.
     let prefix = gguf.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     vocabulary.prefix = if prefix { PrefixSpace::Prepend } else { PrefixSpace::Never };
     vocabulary.strip_space = prefix;
@@ -104,7 +104,7 @@ fn sentencepiece(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabu
     Ok(vocabulary)
 }
 
-/// Refuses pieces that llama.cpp merges from a character which is no piece: rillm merges pieces only.
+/// Refuses pieces that llama.cpp merges from a character without a piece: rillm merges pieces only.
 fn spells_pieces(tokens: &Tokens) -> Result<(), Problem> {
     let pieces: HashSet<&str> = tokens.texts.iter().copied().collect();
     let single = |text: &str| text.chars().nth(1).is_none();
@@ -127,7 +127,7 @@ fn spells_pieces(tokens: &Tokens) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Byte-pair encoding over the bytes of words, cut as the `pre` key says.
+/// Byte-pair encoding over the bytes of words. The `pre` key chooses the pre-tokenizer.
 fn byte_level(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabulary, Problem> {
     let pre = gguf.text(PRE)?.unwrap_or_default();
     let known = [
@@ -147,11 +147,11 @@ fn byte_level(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabular
     }
     let merges = gguf.texts(MERGES)?.ok_or_else(|| gguf.error(MERGES, "a list of strings"))?;
     let mut merges = merges.into_iter().map(|merge| split_merge(gguf, merge)).collect::<Result<Vec<_>, _>>()?;
-    // Of a pair that is there twice llama.cpp takes the first.
+    // Of a duplicate pair llama.cpp uses the first.
     let mut seen = HashSet::new();
     merges.retain(|merge| seen.insert(merge.clone()));
     let llama3 = LLAMA3.contains(&pre);
-    // Qwen 2's tokenizer normalises text, which no key says.
+    // Qwen 2's tokenizer normalises text, but no key says so.
     let algorithm = ByteLevel { pre_tokenizer, prefix_space: false, ignore_merges: llama3, nfc: QWEN2.contains(&pre) };
     let pieces = tokens.texts.iter().map(|&text| text.to_owned()).collect();
     let mut vocabulary = Vocabulary::byte_level(pieces, &merges, added(tokens), algorithm, vocab_size)?;
@@ -160,7 +160,7 @@ fn byte_level(gguf: &Gguf, tokens: &Tokens, vocab_size: u32) -> Result<Vocabular
     Ok(vocabulary)
 }
 
-/// The tokens that are found as they are written, unless nothing is written of them.
+/// The added tokens, except those with empty text.
 fn added(tokens: &Tokens) -> Vec<AddedToken> {
     let tokens = (0..).zip(tokens.texts.iter().zip(&tokens.types)).filter(|(_, (text, _))| !text.is_empty());
     let added = tokens.filter_map(|(id, (text, kind))| {
@@ -174,7 +174,7 @@ fn added(tokens: &Tokens) -> Vec<AddedToken> {
     added.collect()
 }
 
-/// The two pieces of a merge, between which stands a space that is not the first character.
+/// The two pieces of a merge, separated by a space that is not the first character.
 fn split_merge(gguf: &Gguf, merge: &str) -> Result<(String, String), GgufError> {
     let space = merge.char_indices().skip(1).find(|&(_, c)| c == ' ');
     let (left, right) = space
@@ -183,7 +183,7 @@ fn split_merge(gguf: &Gguf, merge: &str) -> Result<(String, String), GgufError> 
     Ok((left.to_owned(), right.to_owned()))
 }
 
-/// Refuses the models whose marks take the white space after them along, which llama.cpp tells by the name.
+/// Refuses models whose special tokens strip the white space after them. llama.cpp knows them by name.
 fn strips_no_spaces(gguf: &Gguf) -> Result<(), Problem> {
     let key = "general.name";
     let name = gguf.text(key)?.unwrap_or_default().to_lowercase();

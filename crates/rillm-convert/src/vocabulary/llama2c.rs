@@ -2,14 +2,14 @@
 
 use super::{PrefixSpace, Problem, SPACE_MARK, TokenKind, Vocabulary, byte_of};
 
-/// Pieces before the text ones: `<unk>`, `<s>` and `</s>`, by their numbers alone.
+/// The number of special tokens before the text pieces, known by their ids alone: `<unk>`, `<s>` and `</s>`.
 const MARKS: usize = 3;
 
 impl Vocabulary {
-    /// Reads a `tokenizer.bin`. Its three marks can't be written in a text, as in llama2.c.
+    /// Reads a `tokenizer.bin`. A text cannot contain its three special tokens, as in llama2.c.
     ///
     /// # Errors
-    /// [`Problem::Malformed`] says at which piece the file breaks off.
+    /// [`Problem::Malformed`], which names the piece at which the file ends.
     pub fn from_llama2c(bytes: &[u8], vocab_size: u32) -> Result<Self, Problem> {
         let (mut pieces, mut scores) = (Vec::new(), Vec::new());
         let mut rest = bytes;

@@ -1,8 +1,8 @@
-//! A checkpoint's tokenizer, from any of the files that checkpoints bring, and as the section of a `.rillm` file.
+//! A checkpoint's tokenizer, read from any of its files, and written as a section of a `.rillm` file.
 //!
-//! Byte-pair encoding over characters with byte fallback, as Llama 1 and 2, Mistral, TinyLlama and llama2.c have it, and
-//! over the bytes of words, as GPT-2, SmolLM2, Llama 3 and Qwen have it; and words in pieces, as BERT has them. Whatever
-//! else a file asks for is refused by name.
+//! Three algorithms are supported: byte-pair encoding over characters with byte fallback (Llama 1 and 2, Mistral,
+//! TinyLlama, llama2.c), byte-pair encoding over the bytes of words (GPT-2, SmolLM2, Llama 3, Qwen), and WordPiece
+//! (BERT). Anything else is refused by name.
 
 mod byte_level;
 mod byte_level_json;
@@ -28,42 +28,42 @@ use crate::checkpoint::map_file;
 use crate::gguf::{Gguf, GgufError, is_gguf};
 use settings::Settings;
 
-/// Why a tokenizer was refused, and where.
+/// An error with the file that it is in.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct VocabularyError {
-    /// The file, or the directory without one.
+    /// The file, or the directory that has no tokenizer.
     pub path: PathBuf,
-    /// What is wrong with it. The message says it: it is no [`source`](std::error::Error::source).
+    /// The problem. The message includes it, so it is no [`source`](std::error::Error::source).
     pub problem: Problem,
 }
 
 /// Why a tokenizer was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The file can't be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The file is no JSON.
+    /// The file is not JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// The file is GGUF and damaged, or a key is not as expected.
+    /// The file is a damaged GGUF file, or a key has an unexpected value.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// There is no tokenizer.
+    /// The tokenizer is missing.
     #[error("no tokenizer.json and no tokenizer.model here; copy one of them from the model's page")]
     NotFound,
-    /// The file says something that no such file says.
+    /// The file is malformed.
     #[error("{0}; the file is damaged or of another format")]
     Malformed(String),
-    /// The tokenizer works in a way that `.rillm` files can't describe.
+    /// The tokenizer has a feature that `.rillm` files cannot describe.
     #[error("{field} is {value}, and rillm supports {supported}")]
     Unsupported {
-        /// The field, as the file names it.
+        /// The field's name in the file.
         field: String,
-        /// What it says.
+        /// The field's value.
         value: String,
-        /// What it may say.
+        /// The allowed values.
         supported: &'static str,
     },
     /// The tokenizer has more tokens than the model.
@@ -71,100 +71,100 @@ pub enum Problem {
         "the tokenizer has token {token} and the model's vocabulary ends at {vocab_size}; these files belong to different models"
     )]
     TooManyTokens {
-        /// The largest token.
+        /// The largest token id.
         token: usize,
-        /// The model's vocabulary.
+        /// The model's vocabulary size.
         vocab_size: u32,
     },
 }
 
-/// A token as it is printed.
+/// A token and its decoded text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Its text, with spaces for U+2581; of a byte token, the byte.
+    /// Its text, with spaces in place of U+2581; for a byte token, the byte.
     pub text: Vec<u8>,
-    /// What the text is.
+    /// The kind of the text.
     pub kind: TokenKind,
 }
 
-/// Two tokens that become one.
+/// A merge: two tokens that become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Merge {
     /// The left token.
     pub left: u32,
     /// The right token.
     pub right: u32,
-    /// The lowest rank is merged first, of equal ones the leftmost.
+    /// The rank: the lowest is merged first, the leftmost of equal ones.
     pub rank: u32,
-    /// What they become.
+    /// The merged token.
     pub merged: u32,
 }
 
-/// What makes tokens of the text between added tokens.
+/// The algorithm that tokenizes the text between added tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Byte-pair encoding over characters, as the vocabulary's other fields say.
+    /// Byte-pair encoding over characters, configured by the vocabulary's other fields.
     Chars,
     /// Byte-pair encoding over the bytes of words.
     Bytes(ByteLevel),
-    /// The longest pieces of words.
+    /// WordPiece: the longest matching pieces of words.
     Pieces(WordPiece),
 }
 
-/// A token that is looked for in the text before any merge.
+/// An added token, which is matched in the text before any merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddedToken {
     /// The token.
     pub id: u32,
-    /// How it is written.
+    /// Its text.
     pub content: String,
-    /// It is looked for in the text after spaces were replaced, its own among them.
+    /// Whether it is matched after normalization, which replaces spaces in the text and in the token.
     pub normalized: bool,
-    /// It is a mark and not part of the text.
+    /// Whether it is a special token and not part of the text.
     pub special: bool,
 }
 
 /// A checkpoint's tokenizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// The model's tokens. Those that the tokenizer does not have are empty.
+    /// The model's tokens. Tokens that the tokenizer does not have are empty.
     pub tokens: Vec<Token>,
-    /// What makes tokens of text.
+    /// The algorithm.
     pub algorithm: Algorithm,
-    /// The pieces that merges work on, with U+2581 for spaces, byte tokens as `<0x41>`, or in GPT-2's alphabet for bytes,
-    /// or as the vocabulary of words in pieces has them; of other tokens, empty.
+    /// The pieces that merges work on, with U+2581 for spaces and byte tokens as `<0x41>`; in GPT-2's alphabet for
+    /// bytes; or as in a WordPiece vocabulary. Empty for other tokens.
     pub pieces: Vec<String>,
     /// The merges, one for each pair.
     pub merges: Vec<Merge>,
-    /// Tokens that are found in the text as they are written.
+    /// The added tokens.
     pub added: Vec<AddedToken>,
-    /// Where a space is put before text; this and the next three are those of [`Algorithm::Chars`].
+    /// Where a space is inserted before text. This field and the next three are used by [`Algorithm::Chars`].
     pub prefix: PrefixSpace,
-    /// Spaces are replaced by U+2581 before `normalized` added tokens are looked for, rather than after.
+    /// Whether spaces are replaced by U+2581 before `normalized` added tokens are matched, rather than after.
     pub escaped_marks: bool,
-    /// Every space starts a word, which is merged by itself.
+    /// Whether every space starts a word, which is merged by itself.
     pub split_words: bool,
-    /// Decoded text loses the space that it starts with.
+    /// Whether decoding strips a leading space.
     pub strip_space: bool,
-    /// Every text starts with `bos`.
+    /// Whether every text starts with `bos`.
     pub add_bos: bool,
-    /// The token that starts a text.
+    /// The BOS token, which starts a text.
     pub bos: Option<u32>,
-    /// The token for what the vocabulary can't spell.
+    /// The unknown token, for what the vocabulary cannot spell.
     pub unk: Option<u32>,
-    /// The chat template, Jinja; empty where there is none.
+    /// The chat template in Jinja; empty if there is none.
     pub chat_template: String,
-    /// The texts that the chat template knows by name, `bos_token` for example.
+    /// The variables of the chat template, for example `bos_token`, and their texts.
     pub special_tokens: Vec<(String, String)>,
 }
 
 impl Vocabulary {
-    /// Reads a checkpoint's tokenizer: of a directory, `tokenizer.json` or else `tokenizer.model`; or a file of either
-    /// kind, a GGUF file, or a `tokenizer.bin` of llama2.c. What `transformers` keeps beside the first two is read, too.
-    /// `vocab_size` is the model's.
+    /// Reads a checkpoint's tokenizer from a directory (`tokenizer.json`, or else `tokenizer.model`), from one of these
+    /// files, from a GGUF file, or from a `tokenizer.bin` of llama2.c. For the first two it also reads the files that
+    /// `transformers` keeps beside them. `vocab_size` is the model's.
     ///
     /// # Errors
-    /// [`VocabularyError`] names the file and the field.
+    /// [`VocabularyError`], which names the file and the field.
     pub fn open(path: &Path, vocab_size: u32) -> Result<Self, VocabularyError> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -200,7 +200,7 @@ impl Vocabulary {
         .map_err(at(&file))
     }
 
-    /// A vocabulary of `pieces` without merges; each of `pieces` is text unless it is spelled as a byte.
+    /// A vocabulary of `pieces` without merges. Each piece is text, except pieces that spell a byte.
     fn of_pieces(mut pieces: Vec<String>, vocab_size: u32) -> Result<Self, Problem> {
         if vocab_size == 0 || vocab_size > MAX_TOKENS {
             return Err(unsupported("the vocabulary's size", vocab_size, "1 to 1048576"));
@@ -234,13 +234,14 @@ impl Vocabulary {
         })
     }
 
-    /// Adds a token that is looked for in the text, once it is known what becomes of spaces.
+    /// Adds an added token. The treatment of spaces must be known before.
     fn add(&mut self, added: AddedToken) -> Result<(), Problem> {
         let vocab_size = self.tokens.len() as u32;
-        // What it is found by, so that a space that belongs to that is printed again.
+        // The text that it is matched by, so that a space that belongs to it is printed again.
         let text = match self.algorithm {
             Algorithm::Chars => printed(&self.pattern(&added)),
-            // ASCII is in normalization form C, and so is nearly every text that it stands in: a token is found as it is written.
+            // ASCII is in normalization form C, and nearly every text around it is, too, so the token is matched as
+            // written.
             Algorithm::Bytes(byte_level) if byte_level.nfc && added.normalized && !added.content.is_ascii() => {
                 return Err(unsupported(
                     format!("normalized of the added token {:?}, with an NFC normalizer,", added.content),
@@ -266,8 +267,8 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Derives the merges of a vocabulary with a score for each piece, of those for which `is_text`: two pieces merge
-    /// where they make up a third, and the highest score of the three goes first.
+    /// Derives the merges of a vocabulary with a score for each piece, among pieces for which `is_text` holds. Two
+    /// pieces merge if their concatenation is a piece; the highest score of the three is merged first.
     fn merge_by_score(&mut self, scores: &[f32], is_text: impl Fn(usize) -> bool) -> Result<(), Problem> {
         let texts = || {
             let pieces = self.pieces.iter().enumerate().zip(scores);
@@ -308,12 +309,12 @@ impl Vocabulary {
 
 /// A key that sorts scores from the highest to the lowest.
 fn descending(score: f32) -> i64 {
-    // −0.0 and 0.0 are one score.
+    // −0.0 and 0.0 are equal scores.
     let bits = i64::from((score + 0.0).to_bits() as i32);
     if bits < 0 { bits & 0x7fff_ffff } else { -bits }
 }
 
-/// A piece as it is printed.
+/// The decoded text of a piece.
 fn printed(piece: &str) -> Vec<u8> {
     piece.replace(SPACE_MARK, " ").into_bytes()
 }

@@ -14,10 +14,10 @@ use crate::chat;
 use crate::write::{MAX_TOKEN_TEXT, TokenizerSections};
 
 impl Vocabulary {
-    /// What of the tokenizer goes into a file.
+    /// The sections of a `.rillm` file for this tokenizer.
     ///
     /// # Errors
-    /// As [`section`](Self::section).
+    /// The errors of [`section`](Self::section).
     pub fn sections(&self) -> Result<TokenizerSections, Problem> {
         let tokenizer = self.section()?;
         Ok(TokenizerSections {
@@ -28,7 +28,7 @@ impl Vocabulary {
         })
     }
 
-    /// The section's bytes, as `docs/format.md` has them.
+    /// The section's bytes in the format of `docs/format.md`.
     ///
     /// # Errors
     /// [`Problem`]: a byte without a token or with a merge, a text of more than 255 bytes.
@@ -62,11 +62,11 @@ impl Vocabulary {
         Ok(section)
     }
 
-    /// The tokens of bytes, what the header says of merging characters, and the buckets.
+    /// The tokens of bytes, the header fields for merging characters, and the buckets.
     fn chars_tables(&self) -> Result<(Vec<u32>, Kind, Vec<u8>), Problem> {
         let bytes = self.byte_tokens()?;
         let chars = self.chars();
-        // Characters lie in clusters: half full keeps them near.
+        // Characters are clustered; half-full buckets keep an entry near its place.
         let entries: Vec<_> = chars.iter().map(|c| (CharEntry::hash(c.code_point), c.emit())).collect();
         let (chars, mut tables) = fill(&entries, 1, 2);
         let (pairs, pair_buckets) = fill_pairs(&self.pairs());
@@ -82,7 +82,7 @@ impl Vocabulary {
         Ok((bytes, kind, tables))
     }
 
-    /// The tokens of bytes, what the header says of merging bytes, and the buckets.
+    /// The tokens of bytes, the header fields for merging bytes, and the buckets.
     fn bytes_tables(&self, byte_level: ByteLevel) -> Result<(Vec<u32>, Kind, Vec<u8>), Problem> {
         let (pairs, mut tables) = fill_pairs(&self.pairs());
         let mut add = |(header, buckets): (TableHeader, Vec<u8>)| {
@@ -106,7 +106,7 @@ impl Vocabulary {
         Ok((self.byte_table().to_vec(), kind, tables))
     }
 
-    /// The merges as the file has them, the first to be merged first.
+    /// The merges of the file, in merge order.
     fn pairs(&self) -> Vec<PairEntry> {
         let mut merges = self.merges.clone();
         merges.sort_unstable_by_key(|merge| (merge.rank, merge.left, merge.right));
@@ -115,7 +115,7 @@ impl Vocabulary {
         merges.into_iter().map(pair).collect()
     }
 
-    /// Refuses what the tables can't say.
+    /// Refuses what the tables cannot express.
     fn check(&self) -> Result<(), Problem> {
         if self.tokens.len() > MAX_TOKENS as usize {
             return Err(unsupported("number of tokens", self.tokens.len(), "at most 1048576"));
@@ -155,7 +155,7 @@ impl Vocabulary {
             .collect()
     }
 
-    /// The characters with a token of their own, and which of them no merge crosses.
+    /// The characters that have a token, and those that no merge crosses.
     fn chars(&self) -> Vec<CharEntry> {
         let (mut inside, mut before_end) = (HashSet::new(), HashSet::new());
         for merge in &self.merges {
@@ -198,7 +198,7 @@ impl Vocabulary {
         }
     }
 
-    /// The added tokens' records, the longest first, and the bytes that the texts of each pass start with.
+    /// The records of the added tokens, the longest first, and the first bytes of the texts of each pass.
     fn added_tokens(&self) -> (Vec<u8>, [u8; 32], [u8; 32]) {
         let mut patterns: Vec<_> = self.added.iter().map(|added| (self.pattern(added), added)).collect();
         patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
@@ -221,7 +221,7 @@ impl Vocabulary {
         (bytes, raw, normalized)
     }
 
-    /// The text that an added token is found by: its own, or what the normalizer makes of that.
+    /// The text that an added token is matched by: its own, or its normalized form.
     pub(super) fn pattern(&self, added: &AddedToken) -> String {
         if let (Algorithm::Pieces(word_piece), true) = (self.algorithm, added.normalized) {
             return word_piece.normalizer.normalize(&added.content).unwrap_or_default();
@@ -237,14 +237,14 @@ impl Vocabulary {
     }
 }
 
-/// Puts pairs into buckets three quarters full.
+/// Places pairs in buckets, three quarters full.
 fn fill_pairs(pairs: &[PairEntry]) -> (TableHeader, Vec<u8>) {
     let entries: Vec<_> = pairs.iter().map(|pair| (PairEntry::hash(pair.left, pair.right), pair.emit())).collect();
     fill(&entries, 3, 4)
 }
 
-/// Puts entries into buckets of a sector, `numerator / denominator` full. An entry whose bucket is full lies in the next
-/// one with room.
+/// Places entries in buckets of one sector, `numerator / denominator` full. If a bucket is full, the entry goes into
+/// the next one with room.
 fn fill<const LEN: usize>(
     entries: &[(u32, [u8; LEN])],
     numerator: usize,
@@ -260,7 +260,7 @@ fn fill<const LEN: usize>(
     }
 }
 
-/// The number of buckets that a lookup reads at most, and the buckets; `None` where that number is too large.
+/// The most buckets that a lookup reads, and the buckets; `None` if that number is too large.
 fn try_fill<const LEN: usize>(entries: &[(u32, [u8; LEN])], per_bucket: usize, buckets: u32) -> Option<(u32, Vec<u8>)> {
     let table = TableHeader { buckets, probes: 1 };
     let mut bytes = vec![0xff; buckets as usize * SECTOR_LEN];

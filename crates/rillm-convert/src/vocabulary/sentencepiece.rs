@@ -1,4 +1,4 @@
-//! `tokenizer.model` of sentencepiece: the few fields of its protocol buffer that a tokenizer needs.
+//! Reads `tokenizer.model` of sentencepiece: the protocol buffer fields that a tokenizer needs.
 
 use std::collections::HashMap;
 
@@ -35,12 +35,12 @@ const UNUSED: u64 = 5;
 const BYTE: u64 = 6;
 
 impl Vocabulary {
-    /// Reads a `tokenizer.model` and, if there is one, the `tokenizer_config.json` beside it. Marks such as `<s>` are
-    /// found in a text as `transformers` finds them, although sentencepiece does not.
+    /// Reads a `tokenizer.model` and the `tokenizer_config.json` beside it, if there is one. Special tokens such as
+    /// `<s>` are matched in a text as in `transformers`, although sentencepiece does not match them.
     ///
     /// # Errors
-    /// [`Problem`] names the first field that asks for something else than byte-pair encoding over characters as they
-    /// are.
+    /// [`Problem`], which names the first field that requires anything but byte-pair encoding over unnormalized
+    /// characters.
     pub fn from_sentencepiece(bytes: &[u8], config: Option<&[u8]>, vocab_size: u32) -> Result<Self, Problem> {
         Self::from_model(bytes, &Settings::of_config(config)?, vocab_size)
     }
@@ -67,7 +67,7 @@ impl Vocabulary {
         trainer.check()?;
         normalizer.check()?;
 
-        // Nothing is written of an unused piece.
+        // An unused piece has no text.
         for (piece, _) in pieces.iter_mut().zip(&types).filter(|(_, kind)| **kind == UNUSED) {
             piece.clear();
         }
@@ -110,7 +110,7 @@ impl Vocabulary {
         vocabulary.escaped_marks = vocabulary.prefix != PrefixSpace::First;
         vocabulary.strip_space = vocabulary.prefix != PrefixSpace::Never;
         for token in added {
-            // sentencepiece has no added tokens: `transformers` looks for them in the text as it is.
+            // sentencepiece has no added tokens; `transformers` matches them in the unchanged text.
             vocabulary.add(AddedToken { normalized: false, ..token })?;
         }
         vocabulary.special_tokens = settings.special_tokens();
@@ -172,7 +172,7 @@ impl Trainer {
                     trainer.space_as_suffix = value != 0;
                 }
                 (TRAINER_BYTE_FALLBACK, Value::Varint(value)) => trainer.byte_fallback = value != 0,
-                // A negative number, which says that there is no such token, is written with 64 bits.
+                // A negative number means that there is no such token. It is encoded with 64 bits.
                 (TRAINER_UNK, Value::Varint(value)) => trainer.unk = value as i32,
                 (TRAINER_BOS, Value::Varint(value)) => trainer.bos = value as i32,
                 (TRAINER_EOS, Value::Varint(value)) => trainer.eos = value as i32,
@@ -262,7 +262,7 @@ impl Value<'_> {
     }
 }
 
-/// The numbered fields of a message, up to the first that is not whole.
+/// The numbered fields of a message, up to the first incomplete one.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -1,5 +1,5 @@
-//! What `transformers` keeps beside a tokenizer: `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`
-//! and chat templates in files of their own. `docs/models.md` has the order in which they count.
+//! The files that `transformers` keeps beside a tokenizer: `tokenizer_config.json`, `special_tokens_map.json`,
+//! `added_tokens.json` and chat templates. `docs/models.md` has their order of precedence.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -9,25 +9,25 @@ use serde_json::{Map, Value, json};
 use super::{AddedToken, Problem, VocabularyError, unsupported};
 use crate::json;
 
-/// Names that special tokens have in `transformers`, in the order in which it gives numbers to new ones.
+/// The names of special tokens in `transformers`, in the order in which it assigns ids to new ones.
 const NAMES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 /// Lists of special tokens without names.
 const LISTS: [&str; 2] = ["additional_special_tokens", "extra_special_tokens"];
 
-/// What of the files bears on the tokens of a text or of a chat.
+/// The settings that affect the tokens of a text or of a chat.
 #[derive(Default)]
 pub(super) struct Settings {
     pub add_bos: Option<bool>,
     pub add_prefix_space: Option<bool>,
     pub legacy: Option<bool>,
     pub chat_template: String,
-    /// What `BertTokenizer` does in place of what the normalizer says.
+    /// The settings of `BertTokenizer`, which override the normalizer's.
     pub bert: Option<Bert>,
-    /// The special tokens that have names: texts, or objects as in `added_tokens`.
+    /// The named special tokens: texts, or objects as in `added_tokens`.
     names: BTreeMap<String, Value>,
     /// Special tokens without names.
     extra: Vec<Value>,
-    /// The tokens that are listed with numbers, by these.
+    /// The tokens that are listed with ids, by id.
     listed: BTreeMap<u32, Value>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Bert {
 }
 
 impl Settings {
-    /// Reads the files beside a tokenizer's.
+    /// Reads the files beside a tokenizer's file.
     pub fn beside(tokenizer: &Path) -> Result<Self, VocabularyError> {
         let config = read_json(&tokenizer.with_file_name("tokenizer_config.json"))?;
         let mut settings = Self::default();
@@ -48,7 +48,7 @@ impl Settings {
             |problem| VocabularyError { path, problem }
         };
         settings.read_config(&config).map_err(at("tokenizer_config.json"))?;
-        // Both are of the time before the list of added tokens in the file above.
+        // Both are older than the list of added tokens in the file above.
         if !config.contains_key("added_tokens_decoder") {
             let map = read_json(&tokenizer.with_file_name("special_tokens_map.json"))?;
             settings.read_names(&map).map_err(at("special_tokens_map.json"))?;
@@ -61,7 +61,7 @@ impl Settings {
                 text.map_or(settings.chat_template, |text| String::from_utf8_lossy(&text).into_owned());
         }
         if settings.chat_template.is_empty() {
-            // Where processors of pictures have it.
+            // Multimodal processors store it here.
             let template = read_json(&tokenizer.with_file_name("chat_template.json"))?;
             settings.chat_template = chat_template(template.get("chat_template"));
         }
@@ -110,7 +110,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Reads the special tokens of an object, which count more than those that were read before.
+    /// Reads the special tokens of an object, which override those that were read before.
     fn read_names(&mut self, json: &Map<String, Value>) -> Result<(), Problem> {
         for (name, token) in json.iter().filter(|(name, _)| name.ends_with("_token")) {
             if text(token).is_some() {
@@ -135,7 +135,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Reads `added_tokens.json`: a number for each text.
+    /// Reads `added_tokens.json`: an id for each text.
     fn read_added(&mut self, json: &Map<String, Value>) -> Result<(), Problem> {
         for (content, id) in json {
             let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
@@ -146,17 +146,17 @@ impl Settings {
         Ok(())
     }
 
-    /// The special tokens: those with names first.
+    /// The special tokens, the named ones first.
     fn special(&self) -> impl Iterator<Item = &Value> {
         let known = NAMES.iter().filter_map(|name| self.names.get(*name));
         let others = self.names.iter().filter(|(name, _)| !NAMES.contains(&name.as_str())).map(|(_, token)| token);
         known.chain(others).chain(&self.extra)
     }
 
-    /// The added tokens: a tokenizer's `own`, and those that are listed or named here, with the numbers that `tokenizers` gives
-    /// them whatever the files say. A token has the number of the piece of its text, and a new one the next after all others, of
-    /// which the model's `pieces` are `len`. Those that a model of `vocab_size` tokens has no embedding for are left out. `no_text` as
-    /// in [`added_token`].
+    /// The added tokens: the tokenizer's `own`, and those that are listed or named here. Their ids are those that
+    /// `tokenizers` assigns, whatever the files say: a token has the id of the piece with its text, and a new token has
+    /// the next id after all others. `pieces` are the ids of the model's `len` pieces. Tokens without an embedding in a
+    /// model of `vocab_size` tokens are dropped. For `no_text` see [`added_token`].
     pub fn added(
         &self,
         own: &[Value],
@@ -196,14 +196,14 @@ impl Settings {
         self.names.get(name).and_then(text)
     }
 
-    /// The names of special tokens, and their texts.
+    /// The special tokens' names and texts.
     pub fn special_tokens(&self) -> Vec<(String, String)> {
         let names = self.names.iter();
         names.filter_map(|(name, token)| Some((name.clone(), text(token)?.to_owned()))).collect()
     }
 }
 
-/// The special tokens that the classes of `transformers` have where no file names them.
+/// The default special tokens of the classes of `transformers`.
 fn defaults(class: &str) -> &'static [(&'static str, &'static str)] {
     const END: &str = "<|endoftext|>";
     match class {
@@ -226,12 +226,12 @@ fn defaults(class: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// A token's text, which stands alone or in an object.
+/// A token's text: a string, or a field of an object.
 fn text(token: &Value) -> Option<&str> {
     token.as_str().or(token["content"].as_str())
 }
 
-/// The chat template: alone, or the default one of several, each with its name.
+/// The chat template: a string, or the default one of several named templates.
 fn chat_template(json: Option<&Value>) -> String {
     let template = match json {
         Some(Value::Array(named)) => {
@@ -272,7 +272,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, VocabularyError> {
     }
 }
 
-/// A file's JSON object; an empty one where there is no file.
+/// A file's JSON object; an empty one if there is no file.
 fn read_json(path: &Path) -> Result<Map<String, Value>, VocabularyError> {
     let json = read(path)?.map(|bytes| json::read(&bytes)).transpose();
     let json = json.map_err(|error| VocabularyError { path: path.to_owned(), problem: error.into() })?;

@@ -1,4 +1,4 @@
-//! `tokenizer.json` of the Hugging Face `tokenizers` library.
+//! Reads `tokenizer.json` of the Hugging Face `tokenizers` library.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use super::{AddedToken, Problem, Vocabulary, unsupported};
 use crate::json;
 
 impl Vocabulary {
-    /// Reads a `tokenizer.json` and, if there is one, the `tokenizer_config.json` beside it. `truncation` and `padding`
-    /// are left to the caller of a tokenizer, as `transformers` does it.
+    /// Reads a `tokenizer.json` and the `tokenizer_config.json` beside it, if there is one. `truncation` and `padding`
+    /// are left to the caller, as in `transformers`.
     ///
     /// # Errors
-    /// [`Problem`] names the first field that asks for something else than byte-pair encoding as known models have it.
+    /// [`Problem`], which names the first field that requires anything but byte-pair encoding as in known models.
     pub fn from_tokenizer_json(bytes: &[u8], config: Option<&[u8]>, vocab_size: u32) -> Result<Self, Problem> {
         Self::from_json(bytes, &Settings::of_config(config)?, vocab_size)
     }
@@ -68,7 +68,7 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
-    /// What becomes of spaces: the `Prepend` and `Replace` normalizers, or the `Metaspace` pre-tokenizer.
+    /// The treatment of spaces: the `Prepend` and `Replace` normalizers, or the `Metaspace` pre-tokenizer.
     fn read_spaces(&mut self, normalizer: &Value, pre_tokenizer: &Value) -> Result<(), Problem> {
         const SUPPORTED: &str =
             "Prepend \"▁\" (or none) and Replace \" \" by \"▁\", or no normalizer and a Metaspace pre_tokenizer";
@@ -114,8 +114,8 @@ impl Vocabulary {
     }
 }
 
-/// Refuses models that are not byte-pair encoding, done to the end and always the same: over bytes, or over characters
-/// with byte fallback.
+/// Refuses models other than complete, deterministic byte-pair encoding over bytes, or over characters with byte
+/// fallback.
 fn check_model(model: &Value, over_bytes: bool) -> Result<(), Problem> {
     let is_bpe = model["type"] == "BPE" || (model["type"].is_null() && model["merges"].is_array());
     if !is_bpe {
@@ -132,7 +132,7 @@ fn check_model(model: &Value, over_bytes: bool) -> Result<(), Problem> {
     for field in ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges", "fuse_unk"] {
         let allowed = match field {
             "ignore_merges" => over_bytes,
-            // Without an unknown token there is nothing to fuse, and with byte fallback nothing unknown.
+            // Without an unknown token there is nothing to fuse, and with byte fallback nothing is unknown.
             "fuse_unk" => !over_bytes || model["unk_token"].is_null(),
             _ => false,
         };
@@ -143,7 +143,7 @@ fn check_model(model: &Value, over_bytes: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The vocabulary's pieces by their numbers; of numbers without one, empty.
+/// The vocabulary's pieces by id; empty for an unused id.
 pub(super) fn pieces(ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<Vec<String>, Problem> {
     let len = ids.values().max().map_or(0, |&id| id as usize + 1);
     if len > vocab_size as usize {
@@ -172,7 +172,7 @@ pub(super) fn added_tokens(
     settings.added(own, (pieces, pieces.len()), no_text, vocab_size)
 }
 
-/// The only step of a Sequence that has one in its `list`; null where it has none, and anything else as it is.
+/// The only step of a Sequence whose `list` has one; null if the list is empty; anything else unchanged.
 pub(super) fn alone<'a>(step: &'a Value, list: &str) -> &'a Value {
     match step[list].as_array().map(Vec::as_slice) {
         Some([]) if step["type"] == "Sequence" => &Value::Null,
@@ -231,8 +231,8 @@ fn strips_space(decoder: &Value) -> Result<bool, Problem> {
     ))
 }
 
-/// The token that the post-processor puts before every text. What it puts after every text is left out: a prompt is gone
-/// on with.
+/// The token that the post-processor inserts before every text. Tokens after a text are dropped, because a prompt is
+/// continued.
 fn template_bos(post_processor: &Value) -> Result<Option<u32>, Problem> {
     let steps = match post_processor["processors"].as_array() {
         Some(steps) if post_processor["type"] == "Sequence" => steps.as_slice(),
@@ -251,12 +251,12 @@ fn template_bos(post_processor: &Value) -> Result<Option<u32>, Problem> {
     }
 }
 
-/// The tokens that a step of the post-processor puts before a text; `None` where it does something else.
+/// The tokens that a step of the post-processor inserts before a text; `None` if it does anything else.
 fn step_firsts(step: &Value) -> Option<Vec<u32>> {
     let token = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
     match step["type"].as_str() {
         None if step.is_null() => Some(Vec::new()),
-        // It changes no token.
+        // This step changes no token.
         Some("ByteLevel") => Some(Vec::new()),
         Some("BertProcessing" | "RobertaProcessing") => Some(vec![token(&step["cls"][1])?]),
         Some("TemplateProcessing") => {

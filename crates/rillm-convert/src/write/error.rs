@@ -1,4 +1,4 @@
-//! What can go wrong when a `.rillm` file is written.
+//! The errors of writing a `.rillm` file.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ pub enum WriteError {
     Io {
         /// The file that was to be.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The output is a directory.
@@ -23,50 +23,50 @@ pub enum WriteError {
         /// The output.
         path: PathBuf,
     },
-    /// There is something else in the output's place.
+    /// The output exists and is not a file.
     NoFile {
         /// The output.
         path: PathBuf,
         /// What it is.
         what: &'static str,
     },
-    /// The directory that the file was to be in does not exist.
+    /// The output's directory does not exist.
     NoDirectory {
         /// The file that was to be.
         path: PathBuf,
         /// The directory.
         directory: PathBuf,
     },
-    /// The caller's `progress` said to stop.
+    /// The caller's `progress` stopped the conversion.
     Interrupted,
     /// The format has no room for this model.
     Format(FormatError),
-    /// The group size is not one that the format knows.
+    /// The format does not support this group size.
     Group {
-        /// The group size asked for.
+        /// The requested group size.
         found: u32,
     },
-    /// There is no tokenizer.
+    /// The tokenizer is missing.
     EmptyTokenizer,
-    /// The tokenizer has more tokens than the embedding table has rows, or fewer.
+    /// The number of the tokenizer's tokens differs from the embedding table's rows.
     TokenCount {
-        /// The tokenizer's tokens.
+        /// The number of tokens.
         tokens: usize,
-        /// The embedding table's rows.
+        /// The number of rows.
         vocab_size: u32,
     },
     /// A token's text does not fit its record.
     TokenText {
         /// The token.
         token: usize,
-        /// Bytes of its text.
+        /// The length of its text in bytes.
         len: usize,
     },
     /// A weight is infinite or not a number.
     NotFinite {
         /// The tensor.
         kind: TensorKind,
-        /// Its layer, 0 for what belongs to none.
+        /// Its layer; 0 for a tensor outside the layers.
         layer: u32,
         /// The weight's row.
         row: usize,
@@ -119,5 +119,5 @@ impl fmt::Display for WriteError {
     }
 }
 
-/// The message says the cause, which is therefore no [`source`](std::error::Error::source).
+/// The message includes the cause, so there is no [`source`](std::error::Error::source).
 impl std::error::Error for WriteError {}

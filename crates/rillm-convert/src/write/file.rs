@@ -1,4 +1,4 @@
-//! Writes the sections to where the layout has them, the ones that hold checksums of others last.
+//! Writes the sections at their offsets; sections that hold checksums of others come last.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use rillm::format::{SectionKind, TensorEntry, TensorKind};
 
 use super::layout::Layout;
 use super::rows::{self, Rows};
-use super::{Progress, Report, TensorReport, TokenizerSections, WriteError};
+use super::{ConversionReport, Progress, TensorReport, TokenizerSections, WriteError};
 use crate::checkpoint::Checkpoint;
 use crate::rope;
 
@@ -46,8 +46,8 @@ pub(super) fn write(
     mut layout: Layout,
     output: &mut Output<'_>,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Report, WriteError> {
-    // The padding between sections is never written: a file that was lengthened is zero there.
+) -> Result<ConversionReport, WriteError> {
+    // The padding between sections is not written: extending a file fills it with zeros.
     output.set_len(layout.file_len)?;
     let config = checkpoint.config();
     let rope: Vec<u8> = rope::table(&config.rope, &config.rope_divisors, config.head_dim)
@@ -91,11 +91,11 @@ pub(super) fn write(
     let table = layout.tensors_section();
     write_section(&mut layout, output, SectionKind::Tensors, &table)?;
     output.write_at(0, &layout.first_sector())?;
-    Ok(Report { tensors: reports, file_len: layout.file_len })
+    Ok(ConversionReport { tensors: reports, file_len: layout.file_len })
 }
 
-/// Writes a tensor's rows and then its header, which has an exponent that only the rows tell. Gives the completed line
-/// of the table, the checksum to go on from, and the signal-to-noise ratio.
+/// Writes a tensor's rows and then its header, whose exponent depends on the rows. Returns the completed entry of the
+/// tensor table, the running checksum and the signal-to-noise ratio.
 fn write_tensor(
     checkpoint: &Checkpoint,
     tokenizer: &TokenizerSections,
@@ -121,7 +121,7 @@ fn write_tensor(
     Ok((entry, crc, written.noise.snr_db()))
 }
 
-/// Writes a section whole, unless the layout left it out.
+/// Writes a whole section, unless the layout omits it.
 fn write_section(
     layout: &mut Layout,
     output: &mut Output<'_>,

@@ -1,4 +1,4 @@
-//! Where everything lies, settled before anything is written.
+//! The layout of the file, computed before anything is written.
 
 use rillm::SECTOR_LEN;
 use rillm::format::{
@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::quantise;
 use crate::vocabulary::Token;
 
-/// The length of a token's text and the token's kind, before the text.
+/// The bytes before a token's text: its length and the token's kind.
 const TOKEN_PREFIX_LEN: usize = 2;
 
 /// The file's sections and tensors. Checksums and exponents are zero until they are known.
@@ -24,7 +24,7 @@ pub(super) struct Layout {
     pub entries: Vec<TensorEntry>,
     /// Bytes of an embedding record.
     pub embedding_record_len: u32,
-    /// Bytes of the file.
+    /// The file's length in bytes.
     pub file_len: u64,
 }
 
@@ -80,7 +80,7 @@ impl Layout {
         self.entries.iter().flat_map(TensorEntry::emit).collect()
     }
 
-    /// What stands before a tensor's rows.
+    /// The header before a tensor's rows.
     pub fn tensor_header(&self, tensor: &TensorHeader) -> Vec<u8> {
         if tensor.kind == TensorKind::Embedding {
             let header = EmbeddingHeader { tensor: *tensor, record_len: self.embedding_record_len };
@@ -90,13 +90,13 @@ impl Layout {
         }
     }
 
-    /// Bytes from one row of a tensor to the next.
+    /// The stride of a tensor's rows in bytes.
     pub fn record_len(&self, tensor: &TensorHeader) -> usize {
         if tensor.kind == TensorKind::Embedding { self.embedding_record_len as usize } else { tensor.row_len() }
     }
 }
 
-/// Checks the vocabulary against the embedding table; gives the length of its longest text in bytes.
+/// Checks that the vocabulary matches the embedding table. Returns the length of the longest token text in bytes.
 fn check_tokens(tokenizer: &TokenizerSections, vocab_size: u32) -> Result<usize, WriteError> {
     if tokenizer.tokenizer.is_empty() {
         return Err(WriteError::EmptyTokenizer);
@@ -120,7 +120,7 @@ fn tensor(header: &Header, kind: TensorKind, layer: u32, options: Options) -> Te
     TensorHeader { kind, layer, quantisation: quantise::quantisation(kind, options.group), exponent: 0, rows, cols }
 }
 
-/// Sections of these lengths one after the other, each at a sector; empty ones are left out.
+/// Places sections of these lengths one after the other, each at a sector; empty ones are omitted.
 fn place_sections(lengths: &[(SectionKind, u64)]) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for &(kind, len) in lengths {

@@ -1,4 +1,4 @@
-//! Writes a `.rillm` file, as `docs/format.md` has it.
+//! Writes a `.rillm` file in the format of `docs/format.md`.
 
 mod error;
 mod file;
@@ -23,31 +23,31 @@ use layout::Layout;
 /// The longest text that a token's record holds, in bytes.
 pub const MAX_TOKEN_TEXT: usize = 255;
 
-/// The tokenizer as the file has it: [`Vocabulary::sections`](crate::vocabulary::Vocabulary::sections) makes it.
+/// The tokenizer's sections of the file, made by [`Vocabulary::sections`](crate::vocabulary::Vocabulary::sections).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenizerSections {
     /// The `tokenizer` section, at least one byte.
     pub tokenizer: Vec<u8>,
-    /// The tokens, by number, one for each row of the embedding table; where a checkpoint pads its table, they are
-    /// empty. The first token of kind [`TokenKind::Unknown`] is the header's unknown token.
+    /// The tokens by id, one for each row of the embedding table; rows that pad the table have empty ones. The first
+    /// token of kind [`TokenKind::Unknown`] is the header's unknown token.
     ///
     /// [`TokenKind::Unknown`]: rillm::format::TokenKind::Unknown
     pub tokens: Vec<Token>,
-    /// The chat template, Jinja in UTF-8; empty where the checkpoint has none.
+    /// The chat template, Jinja in UTF-8; empty if the checkpoint has none.
     pub chat_template: String,
-    /// The `chat` section, or why the file gets none.
+    /// The `chat` section, or the reason why the file gets none.
     pub chat: Result<Vec<u8>, Unfollowable>,
 }
 
 impl TokenizerSections {
-    /// The bytes of the `chat` section; none where the file gets none.
+    /// The bytes of the `chat` section; empty if the file gets none.
     pub(crate) fn chat_bytes(&self) -> &[u8] {
         self.chat.as_deref().unwrap_or_default()
     }
 }
 
 impl Default for TokenizerSections {
-    /// Nothing, which no file is made of.
+    /// Empty sections, a placeholder: no file can be written from them.
     fn default() -> Self {
         Self {
             tokenizer: Vec::new(),
@@ -58,81 +58,82 @@ impl Default for TokenizerSections {
     }
 }
 
-/// What is the caller's to choose.
+/// The options of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Weights of a row that share a scale: a power of two, 16 to 512. Smaller groups are more exact and take more
-    /// room, `1 / group` bytes a weight.
+    /// The number of weights in a row that share a scale: a power of two, 16 to 512. Smaller groups are more exact and
+    /// take more memory, `1 / group` bytes a weight.
     pub group: u32,
-    /// How the KV cache holds keys; by the width of a head if absent: 16 bits below [`WIDE_HEAD`].
+    /// The type of keys in the KV cache. `None` chooses by the head width: 16 bits below [`WIDE_HEAD`].
     pub key_bits: Option<KeyBits>,
 }
 
-/// From this width of a head on, keys have 8 bits. The fewer elements a key has, the less their errors average out, and
-/// the less room the wider ones take. Measured in `docs/numerics.md`.
+/// From this head width on, keys have 8 bits by default. With fewer elements in a key their errors average out less,
+/// and 16-bit keys cost less memory. Measured in `docs/numerics.md`.
 pub const WIDE_HEAD: u32 = 32;
 
 impl Default for Options {
-    /// Groups of 32: a KL divergence below 0.0005 nats on the models measured, for 3 % more bytes than a scale a row.
+    /// Groups of 32: KL divergence below 0.0005 nats on the models measured, for 3 % more bytes than one scale a row.
     fn default() -> Self {
         Self { group: 32, key_bits: None }
     }
 }
 
-/// How far a conversion is.
+/// The progress of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The tensor being written.
     pub kind: TensorKind,
-    /// Its layer, 0 for what belongs to none.
+    /// Its layer; 0 for a tensor outside the layers.
     pub layer: u32,
-    /// Rows of it written.
+    /// Rows of this tensor that are written.
     pub rows_done: u32,
-    /// All of its rows.
+    /// All rows of this tensor.
     pub rows: u32,
-    /// Bytes of all tensors written.
+    /// Bytes that are written, of all tensors.
     pub bytes_done: u64,
     /// Bytes of all tensors.
     pub bytes: u64,
 }
 
-/// What became of a tensor.
+/// How one tensor was written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TensorReport {
     /// The tensor, its shape and its quantisation.
     pub tensor: TensorHeader,
-    /// Its bytes in the file, headers, and the texts of the embedding table's tokens, included.
+    /// Its bytes in the file, including headers and the token texts in the embedding table.
     pub bytes: u64,
-    /// Signal-to-noise ratio of its weights, in decibels; infinite where nothing was lost.
+    /// The signal-to-noise ratio of its quantised weights in decibels; infinite if they are exact.
     pub snr_db: f64,
 }
 
-/// What was written.
+/// The summary of a conversion.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct ConversionReport {
     /// The embedding table, then every tensor of the tape in its order.
     pub tensors: Vec<TensorReport>,
-    /// Bytes of the file.
+    /// The file's length in bytes.
     pub file_len: u64,
 }
 
-/// Writes `checkpoint` to `out` as a `.rillm` file, with all cores and a few megabytes of rows in memory. The same input
-/// gives the same bytes. `progress` is called after every block of rows, and ends the conversion where it breaks.
+/// Converts `checkpoint` to the `.rillm` file `out`, with all cores and a few megabytes of memory for rows. The same
+/// input gives the same bytes. `progress` is called after every block of rows and may stop the conversion.
 ///
-/// The file is written under another name in the same directory and renamed at the end: `out` is whole or untouched.
+/// The file is written under a temporary name in the same directory and renamed at the end, so `out` is complete or
+/// untouched.
 ///
 /// # Errors
-/// [`WriteError`], [`Interrupted`](WriteError::Interrupted) among them; the file in progress is removed. Where `out`
-/// cannot be written is found out before the work.
+/// [`WriteError`], including [`Interrupted`](WriteError::Interrupted); the temporary file is removed. An `out` that
+/// cannot be written fails before the work starts.
 pub fn convert(
     checkpoint: &Checkpoint,
     tokenizer: &TokenizerSections,
     options: Options,
     progress: impl FnMut(Progress) -> ControlFlow<()>,
     out: &Path,
-) -> Result<Report, WriteError> {
-    // That it cannot be written is found out before the checkpoint is read to its end, which nothing interrupts: no file in
-    // progress lies there meanwhile.
+) -> Result<ConversionReport, WriteError> {
+    // Checks early that the output can be written: reading the checkpoint to its end cannot be interrupted. No
+    // temporary file exists meanwhile.
     drop(NewFile::new(out)?);
     let layout = Layout::new(checkpoint, tokenizer, options)?;
     let mut file = NewFile::new(out)?;

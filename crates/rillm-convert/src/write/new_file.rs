@@ -1,4 +1,4 @@
-//! A file in the making, which takes its place as a whole.
+//! A temporary file that replaces its target as a whole.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -8,19 +8,19 @@ use tempfile::NamedTempFile;
 
 use super::WriteError;
 
-/// A file in the directory of the one that it will be. It removes itself unless it is kept.
+/// A temporary file in its target's directory. It is removed on drop unless it is kept.
 #[derive(Debug)]
 pub struct NewFile {
-    /// The name that was asked for, for messages.
+    /// The output's name, for messages.
     out: PathBuf,
-    /// Where that leads.
+    /// The target, with symbolic links resolved.
     place: PathBuf,
     temporary: NamedTempFile,
 }
 
 impl NewFile {
-    /// An empty file that will be `out`, in place of an older file of that name. Where `out` is a symbolic link, the file that
-    /// it leads to is replaced, and the link stays.
+    /// Creates an empty file that will replace `out`. If `out` is a symbolic link, the link stays and the file that it
+    /// leads to is replaced.
     ///
     /// # Errors
     /// [`WriteError::IsDirectory`], [`WriteError::NoFile`], [`WriteError::NoDirectory`] or [`WriteError::Io`].
@@ -29,7 +29,7 @@ impl NewFile {
         if out.is_dir() {
             return Err(WriteError::IsDirectory { path: out.to_owned() });
         }
-        // A device, or a pipe that somebody reads, would be gone.
+        // Renaming over it would remove a device or a pipe.
         if let Some(what) = what_else(out) {
             return Err(WriteError::NoFile { path: out.to_owned(), what });
         }
@@ -43,8 +43,7 @@ impl NewFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        // Opened here, and not by `tempfile`, so that it is readable by whom the user's settings say, and that errors do not
-        // name it.
+        // Opened here instead of by `tempfile`, so that the umask applies and errors do not name the temporary file.
         let temporary = tempfile::Builder::new()
             .prefix(".")
             .suffix(".part")
@@ -63,10 +62,10 @@ impl NewFile {
         self.temporary.as_file_mut()
     }
 
-    /// Puts the file in its place, once all of it is on the disk.
+    /// Syncs the file to disk and renames it to its target.
     ///
     /// # Errors
-    /// [`WriteError::Io`]; what was in its place is untouched then.
+    /// [`WriteError::Io`]; the target is untouched then.
     pub fn keep(self) -> Result<(), WriteError> {
         let Self { out, place, temporary } = self;
         let kept = temporary.as_file().sync_all().and_then(|()| temporary.persist(place).map_err(|error| error.error));
@@ -74,7 +73,7 @@ impl NewFile {
     }
 }
 
-/// What a path leads to that is there, and neither a file nor a directory.
+/// The kind of what exists at a path and is neither a file nor a directory.
 pub fn what_else(path: &Path) -> Option<&'static str> {
     let kind = fs::metadata(path).ok()?.file_type();
     #[cfg(unix)]

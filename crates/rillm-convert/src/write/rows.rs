@@ -1,4 +1,4 @@
-//! A tensor's rows, quantised by all cores a block at a time.
+//! Quantises a tensor's rows on all cores, a block at a time.
 
 use std::ops::ControlFlow;
 
@@ -10,31 +10,31 @@ use super::{Token, WriteError};
 use crate::checkpoint::Checkpoint;
 use crate::quantise::{Noise, NotFinite, dequantise_row, quantise_row};
 
-/// Bytes of rows that are in memory at once.
+/// Most bytes of rows in memory at once.
 const BLOCK_LEN: usize = 4 << 20;
 
-/// What rows to write.
+/// The rows to write.
 pub(super) struct Rows<'a> {
     /// The tensor; its exponent is not known yet.
     pub tensor: TensorHeader,
-    /// Bytes from one row to the next.
+    /// The stride of the rows in bytes.
     pub record_len: usize,
-    /// Of the embedding table, the tokens whose text the rows carry, one a row.
+    /// For the embedding table, the tokens whose texts the rows contain, one a row.
     pub tokens: Option<&'a [Token]>,
 }
 
-/// What is known when all rows of a tensor are written.
+/// The results once all rows of a tensor are written.
 pub(super) struct Written {
     /// The largest of the rows' exponents.
     pub exponent: i8,
-    /// The checksum of the rows, to go on from.
+    /// The running checksum of the rows.
     pub crc: crc32fast::Hasher,
-    /// What quantising cost.
+    /// The quantisation noise.
     pub noise: Noise,
 }
 
-/// Writes the rows from `offset` on. After every block `rows_done` is told how many rows are written,
-/// and says whether to go on.
+/// Writes the rows from `offset` on. `rows_done` is called after every block with the number of rows that are written,
+/// and returns whether to go on.
 pub(super) fn write(
     checkpoint: &Checkpoint,
     rows: &Rows<'_>,
@@ -50,7 +50,7 @@ pub(super) fn write(
     for first_row in (0..n_rows).step_by(block_rows) {
         let count = block_rows.min(n_rows - first_row);
         let block = &mut block[..count * record_len];
-        // Summed up in the order of the rows, so that the noise is the same whatever core did which.
+        // Summed in row order, so that the noise does not depend on which core did which rows.
         for (exponent, noise) in quantise_block(checkpoint, rows, first_row, block)? {
             written.exponent = written.exponent.max(exponent);
             written.noise = written.noise.plus(noise);
@@ -64,7 +64,7 @@ pub(super) fn write(
     Ok(written)
 }
 
-/// Fills the records of a block; gives each row's exponent and noise.
+/// Fills the records of a block. Returns each row's exponent and noise.
 fn quantise_block(
     checkpoint: &Checkpoint,
     rows: &Rows<'_>,

@@ -8,7 +8,7 @@ use core::cell::{RefCell, RefMut};
 use core::fmt;
 
 use esp_hal::time::Instant;
-use rillm_card::{Blocks, CardFile, Error, Facts, Slot, insert};
+use rillm_card::{Blocks, CardFile, CardInfo, Error, Slot, probe};
 use rillm_generate::number::Count;
 
 #[cfg(feature = "sdmmc")]
@@ -41,20 +41,20 @@ pub type File<'s, S> = CardFile<InUse<'s, S>>;
 pub struct About<E> {
     len: u32,
     runs: usize,
-    facts: Facts<E>,
+    info: CardInfo<E>,
 }
 
 impl<E> About<E> {
     /// The measured transfer rate of the card, in bytes a second.
     pub fn bytes_per_second(&self) -> u64 {
-        self.facts.bytes_per_second()
+        self.info.bytes_per_second()
     }
 }
 
 impl<E: fmt::Display> fmt::Display for About<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { len, runs, facts } = self;
-        write!(f, "card: {}, {}; {facts}", Count((*len).into(), "byte"), Count(*runs as u64, "run"))
+        let Self { len, runs, info } = self;
+        write!(f, "card: {}, {}; {info}", Count((*len).into(), "byte"), Count(*runs as u64, "run"))
     }
 }
 
@@ -68,9 +68,9 @@ pub async fn open<'s, S: Slot>(
     name: Option<&str>,
 ) -> Result<(File<'s, S>, About<S::Error>), Error<S::Error>> {
     let mut card = InUse(slot.borrow_mut());
-    let facts = insert(&mut *card.0, micros).await?;
+    let info = probe(&mut *card.0, micros).await?;
     let file = CardFile::open(card, name).await?;
-    let about = About { len: file.len(), runs: file.runs(), facts };
+    let about = About { len: file.len(), runs: file.extents(), info };
     Ok((file, about))
 }
 

@@ -7,7 +7,7 @@ use esp_hal::gpio::{Input, InputConfig, InputPin, Pull};
 use esp_hal::peripherals::SDHOST;
 use esp_hal::sdmmc::Slot as HostSlot;
 use esp_hal::time::{Duration, Instant};
-use rillm_card::{AlignedBlock, Host, Sdmmc};
+use rillm_card::{AlignedBlock, Sdmmc, SdmmcHost};
 use sdio::{
     BlockReadCommand, BlockWriteCommand, BusWidth, ByteReadCommand, ByteWriteCommand, ControlCommand, MmcBus, MmcError,
 };
@@ -64,7 +64,7 @@ pub fn pull_up(pin: impl InputPin) {
 /// earlier stops DMA and empties the FIFO.
 pub struct SdHost<'d, const SLOT: u8>(HostSlot<'d, SLOT, Async>);
 
-impl<const SLOT: u8> Host for SdHost<'_, SLOT> {
+impl<const SLOT: u8> SdmmcHost for SdHost<'_, SLOT> {
     const LONGEST: usize = LONGEST;
 
     fn reset(&mut self) {

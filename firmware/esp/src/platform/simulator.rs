@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use esp_hal::Blocking;
 use esp_hal::uart::Uart;
 use rillm::SECTOR_LEN;
-use rillm_card::{Blocks, Found, Mode, Slot};
+use rillm_card::{Blocks, BusMode, Detected, Slot};
 
 use super::Parts;
 
@@ -80,8 +80,8 @@ pub fn parts() -> Parts {
 }
 
 /// Replaces the board's slot by the card of the runner.
-pub fn slot<S>(_: S) -> Card {
-    Card
+pub fn slot<S>(_: S) -> MailboxCard {
+    MailboxCard
 }
 
 /// Serial input from the mailbox.
@@ -128,9 +128,9 @@ pub fn has_known_package() -> bool {
 
 /// The card of the runner.
 #[derive(Clone, Copy, Debug)]
-pub struct Card;
+pub struct MailboxCard;
 
-impl Blocks for Card {
+impl Blocks for MailboxCard {
     type Error = Infallible;
 
     async fn count(&mut self) -> Result<u32, Infallible> {
@@ -153,13 +153,13 @@ impl Blocks for Card {
     }
 }
 
-impl Slot for Card {
-    fn modes(&self) -> &'static [Mode] {
-        &[Mode { lines: "simulated", hz: 0 }]
+impl Slot for MailboxCard {
+    fn modes(&self) -> &'static [BusMode] {
+        &[BusMode { lines: "simulated", hz: 0 }]
     }
 
-    async fn begin(&mut self, _: Mode) -> Result<Found, Infallible> {
-        Ok(if ask(COUNT, [0; 2]) > 0 { Found::Card { high_capacity: true } } else { Found::Nothing })
+    async fn initialise(&mut self, _: BusMode) -> Result<Detected, Infallible> {
+        Ok(if ask(COUNT, [0; 2]) > 0 { Detected::Card { high_capacity: true } } else { Detected::NoCard })
     }
 
     async fn sample(&mut self, first: u32) -> Result<u32, Infallible> {

@@ -1,4 +1,4 @@
-//! What BERT's normalizer and pre-tokenizer make of each character.
+//! BERT's normalizer and pre-tokenizer as a table of characters.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ use crate::vocabulary::{Problem, unsupported};
 /// The settings of a `BertNormalizer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Normalizer {
-    /// Control characters go, and white space becomes spaces.
+    /// Whether control characters are removed and white space becomes spaces.
     pub clean_text: bool,
-    /// Chinese characters get spaces around them.
+    /// Whether Chinese characters get spaces around them.
     pub split_ideographs: bool,
-    /// Accents go.
+    /// Whether accents are removed.
     pub strip_accents: bool,
-    /// Capital letters become small ones.
+    /// Whether letters become lower case.
     pub lowercase: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Characters {
     pub index: Vec<u16>,
     /// Blocks of records, each of them once.
     pub blocks: Vec<[CharRecord; BLOCK_CHARS as usize]>,
-    /// The records of characters that become several.
+    /// The records of characters that expand to several.
     pub spellings: Vec<CharRecord>,
 }
 
@@ -57,7 +57,7 @@ impl Normalizer {
             .ok_or_else(|| unsupported("normalizer of a WordPiece model", json, "a BertNormalizer, or none"))
     }
 
-    /// The text that the normalizer makes of a text, if it has no combining marks that are put in order.
+    /// The normalized form of a text, if it has no combining marks that need reordering.
     pub(in crate::vocabulary) fn normalize(&self, text: &str) -> Option<String> {
         let records = text.chars().flat_map(|c| self.records(c));
         let mut normalized = String::new();
@@ -157,7 +157,7 @@ fn is_control(c: char) -> bool {
     !matches!(c, '\t' | '\n' | '\r') && c.is_other()
 }
 
-/// The blocks that the `BertNormalizer` takes for Chinese.
+/// The blocks that `BertNormalizer` treats as Chinese.
 fn is_ideograph(c: char) -> bool {
     matches!(
         c,

@@ -1,4 +1,4 @@
-//! WordPiece, as BERT has it: what a `tokenizer.json` says of it, and its part of a section.
+//! BERT's WordPiece: read from `tokenizer.json` and written as part of a section.
 
 mod characters;
 
@@ -16,22 +16,22 @@ use super::tokenizer_json::{added_tokens, alone, pieces, vocab};
 use super::{Algorithm, Problem, Token, TokenKind, Vocabulary, unsupported};
 pub use characters::Normalizer;
 
-/// What a piece that goes on with a word starts with in the vocabulary.
+/// The prefix of pieces that continue a word.
 const CONTINUES: &str = "##";
 
-/// How words become pieces.
+/// The settings of WordPiece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WordPiece {
-    /// What becomes of the characters.
+    /// The normalizer and pre-tokenizer of characters.
     pub normalizer: Normalizer,
-    /// Characters of the longest word that is cut into pieces; a longer one is unknown.
+    /// The longest word in characters that is split into pieces; a longer word is unknown.
     pub max_chars: u32,
-    /// No space is printed before some punctuation.
+    /// Whether decoding omits the space before some punctuation.
     pub cleanup: bool,
 }
 
 impl WordPiece {
-    /// Reads the parts of a `tokenizer.json` that say what becomes of a text.
+    /// Reads the parts of a `tokenizer.json` that describe WordPiece.
     pub(super) fn parse(json: &Value, settings: &Settings) -> Result<Self, Problem> {
         let model = &json["model"];
         if model["continuing_subword_prefix"] != CONTINUES {
@@ -65,7 +65,7 @@ impl WordPiece {
         })
     }
 
-    /// A piece as it is printed inside of a text.
+    /// The decoded text of a piece within a text.
     pub(super) fn printed(&self, piece: &str) -> Vec<u8> {
         let text = match piece.strip_prefix(CONTINUES) {
             Some(rest) => rest.to_owned(),
@@ -125,7 +125,7 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
-    /// Refuses added tokens that the normalizer leaves nothing of, or nothing that is found for certain.
+    /// Refuses added tokens whose normalized text is empty or is not matched reliably.
     fn check_patterns(&self, word_piece: WordPiece, json: &Value) -> Result<(), Problem> {
         let strips =
             |token: &Value| token["normalized"] == false && (token["lstrip"] == true || token["rstrip"] == true);
@@ -169,7 +169,7 @@ fn clean(text: &str) -> String {
     replaced.into_iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// A piece on its way into the table.
+/// A piece to be placed in the table.
 struct Piece<'a> {
     head: PieceHead,
     text: &'a str,
@@ -189,7 +189,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Puts pieces into buckets, two thirds full. A piece whose bucket is full lies in the next one with room.
+/// Places pieces in buckets, two thirds full. If a bucket is full, the piece goes into the next one with room.
 fn fill(pieces: &[Piece<'_>]) -> (TableHeader, Vec<u8>) {
     let bytes: usize = pieces.iter().map(|piece| piece.bytes().count()).sum();
     let mut buckets = (bytes * 3).div_ceil(BUCKET_ROOM * 2).max(1) as u32;
@@ -201,7 +201,7 @@ fn fill(pieces: &[Piece<'_>]) -> (TableHeader, Vec<u8>) {
     }
 }
 
-/// The number of buckets that a lookup reads at most, and the buckets; `None` where that number is too large.
+/// The most buckets that a lookup reads, and the buckets; `None` if that number is too large.
 fn try_fill(pieces: &[Piece<'_>], buckets: u32) -> Option<(u32, Vec<u8>)> {
     let table = TableHeader { buckets, probes: 1 };
     let mut contents = vec![Vec::new(); buckets as usize];

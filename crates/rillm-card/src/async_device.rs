@@ -1,4 +1,4 @@
-//! Cards that are waited for: drivers of block-device-driver's `BlockDevice`.
+//! Asynchronous block devices: drivers that implement block-device-driver's `BlockDevice`.
 
 use aligned::{Aligned, Alignment};
 use block_device_driver::{BlockDevice, slice_to_blocks_mut};
@@ -6,23 +6,25 @@ use block_device_driver::{BlockDevice, slice_to_blocks_mut};
 use crate::blocks::Blocks;
 use crate::volume::BLOCK_LEN;
 
-/// An asynchronous driver: `sdio`'s `BlockDevice`, which esp-hal and embassy use, or any other of block-device-driver's.
+/// An asynchronous driver as [`Blocks`]: the `BlockDevice` of `sdio`, which esp-hal and embassy use, or any other
+/// implementation of block-device-driver's `BlockDevice`.
 ///
-/// Reads go straight into a buffer that is aligned as the driver wants it, 4 bytes for `sdio`; the engine's buffers are.
-/// Another buffer is filled by two reads, the last block through one on the stack.
+/// A read goes straight into a buffer with the alignment that the driver requires (4 bytes for `sdio`), which the
+/// engine's buffers have. A buffer with another alignment takes two reads, the second one for the last block, through
+/// the stack.
 #[derive(Debug)]
-pub struct Async<D, R> {
+pub struct AsyncDevice<D, R> {
     device: D,
     recover: R,
 }
 
-impl<D, R> Async<D, R>
+impl<D, R> AsyncDevice<D, R>
 where
     D: BlockDevice<BLOCK_LEN>,
     R: AsyncFnMut(&mut D) -> Result<(), D::Error>,
 {
-    /// `recover` brings the card back after an error. For a card on an SD host there is `Sdmmc`: `reacquire` of `sdio`'s
-    /// `BlockDevice` cannot, once the card has had an address.
+    /// `recover` reinitialises the card after an error. For a card on an SD host use `Sdmmc`: `reacquire` of `sdio`'s
+    /// `BlockDevice` cannot reinitialise a card that has had an address.
     pub const fn new(device: D, recover: R) -> Self {
         Self { device, recover }
     }
@@ -33,7 +35,7 @@ where
     }
 }
 
-impl<D, R> Blocks for Async<D, R>
+impl<D, R> Blocks for AsyncDevice<D, R>
 where
     D: BlockDevice<BLOCK_LEN>,
     R: AsyncFnMut(&mut D) -> Result<(), D::Error>,
@@ -54,7 +56,7 @@ where
             return Ok(());
         };
         if body_len > 0 {
-            // There is a block of room behind the body, and no alignment is larger.
+            // The buffer has one more block behind the body, and no alignment is larger than a block.
             let aligned = short_of_aligned..short_of_aligned + body_len;
             self.device.read(first, slice_to_blocks_mut(&mut buf[aligned.clone()])).await?;
             buf.copy_within(aligned, 0);

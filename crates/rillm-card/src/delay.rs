@@ -1,12 +1,12 @@
-//! Waiting by a clock of microseconds.
+//! Delays measured by a clock of microseconds.
 
-/// Waits where it is.
-pub(crate) struct Pause(pub fn() -> u32);
+/// A busy wait on a clock that counts microseconds.
+pub(crate) struct ClockDelay(pub fn() -> u32);
 
-impl Pause {
+impl ClockDelay {
     fn nanos(&self, nanos: u32) {
         let start = (self.0)();
-        // The first microsecond may be nearly over.
+        // The clock may tick right after this reading, so one more microsecond is waited.
         let least = nanos.div_ceil(1000) + 1;
         while (self.0)().wrapping_sub(start) < least {
             core::hint::spin_loop();
@@ -15,14 +15,14 @@ impl Pause {
 }
 
 #[cfg(feature = "spi")]
-impl embedded_hal::delay::DelayNs for Pause {
+impl embedded_hal::delay::DelayNs for ClockDelay {
     fn delay_ns(&mut self, nanos: u32) {
         self.nanos(nanos);
     }
 }
 
 #[cfg(feature = "sdio")]
-impl embedded_hal_async::delay::DelayNs for Pause {
+impl embedded_hal_async::delay::DelayNs for ClockDelay {
     async fn delay_ns(&mut self, nanos: u32) {
         self.nanos(nanos);
     }
