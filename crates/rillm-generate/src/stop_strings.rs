@@ -9,6 +9,7 @@ pub const LONGEST_STOP_STRING: usize = 64;
 
 /// Why strings were refused as stop strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopError {
     /// One is empty.
     Empty,
