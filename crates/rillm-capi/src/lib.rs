@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`rillm_plan`] | how much of the memory the model takes, and what would be enough |
 //! | [`rillm_init`] | opens the model and gives a [`Handle`] |
-//! | [`rillm_generate`] | takes a prompt, and hands text to a callback as it comes |
+//! | [`rillm_generate()`] | takes a prompt, and hands text to a callback as it comes |
 //! | [`rillm_stats`], [`rillm_tokens`] | what was read and computed, and the tokens of the text |
 //! | [`rillm_deinit`] | ends the use of the memory |
 //! | [`rillm_error_message`] | a [`Status`] in words |

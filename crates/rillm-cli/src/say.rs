@@ -51,7 +51,7 @@ pub fn causes(error: &anyhow::Error) -> String {
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
             text.push_str(&cause);
-        } else if !before.contains(&cause) {
+        } else if before != cause && !before.contains(&format!(": {cause}")) {
             text.push_str(": ");
             text.push_str(&cause);
         }
@@ -73,5 +73,6 @@ mod tests {
         let error = Err::<(), _>(read()).context("in the bundled model").unwrap_err();
         assert_eq!(causes(&error), "in the bundled model: cannot read the model: the disk is gone");
         assert_eq!(causes(&anyhow::anyhow!("no").context("not now")), "not now: no");
+        assert_eq!(causes(&anyhow::anyhow!("no").context("no")), "no");
     }
 }
