@@ -1,4 +1,4 @@
-//! The `rillm` command: it makes models and cards for emulated boards, and writes texts to compare with theirs.
+//! The `rillm` command: makes models and cards for emulated boards, and generates texts to compare with theirs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use rillm_firmware_builder::root;
 
-/// Writes an SD card's image of this name with `model` on it and returns its path.
+/// Writes a card image with `model` on it and returns its path. `name` is the name of the image.
 ///
 /// # Errors
 /// `rillm card` fails, or the image cannot be written.
@@ -17,7 +17,7 @@ pub fn card(model: &Path, name: &str) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Converts the checkpoint in the directory `checkpoint` and returns the model's path.
+/// Converts the checkpoint in the directory `checkpoint` and returns the path of the model.
 ///
 /// # Errors
 /// `rillm convert` fails.
@@ -27,7 +27,7 @@ pub fn convert(checkpoint: &Path, name: &str) -> Result<PathBuf> {
     Ok(model)
 }
 
-/// Continues `prompt` greedily and returns the text, the prompt with it.
+/// Continues `prompt` greedily and returns the prompt and the text.
 ///
 /// # Errors
 /// `rillm run` fails.
@@ -42,7 +42,7 @@ fn directory() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Runs the `rillm` command and returns what it writes on standard output.
+/// Runs the `rillm` command and returns its standard output.
 fn rillm(arguments: &[&Path]) -> Result<Vec<u8>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["run", "--release", "--package", "rillm-cli", "--"]).args(arguments);

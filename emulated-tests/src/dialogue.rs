@@ -1,4 +1,4 @@
-//! What is said to a board's console, and its answers taken apart.
+//! A dialogue with a board's console, and the parser of its answers.
 
 use std::mem;
 
@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use crate::emulator::Emulated;
 use crate::stats::Stats;
 
-/// What the console prints when it waits for a line.
+/// The console's prompt, printed when it waits for a line.
 pub const PROMPT: &str = "\n> ";
-/// What starts the lines that tell about a text.
+/// Start of the check line.
 const CHECK: &str = "check: ";
 const SUMMARY: [&str; 2] = [" tokens", " token"];
 
@@ -18,19 +18,19 @@ pub struct Dialogue {
     board: Emulated,
 }
 
-/// A text, and what the console says of it.
+/// A text, and what the console reports about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The prompt and the text, each line with its `\n`.
+    /// The prompt and the text, with `\n` as line end.
     pub text: String,
-    /// The line with the figures; none where there was an error.
+    /// The line of figures. None after an error.
     pub summary: Option<String>,
-    /// The line with the tokens and the fingerprint of their logits, after `/check on`.
+    /// The check line: tokens, and the fingerprint of their logits. Printed after `/check on`.
     pub check: Option<String>,
 }
 
 impl Dialogue {
-    /// Waits for the first prompt. `show` gets what the console says before it.
+    /// Waits for the first prompt. `show` receives the output before it.
     ///
     /// # Errors
     /// The board ends, hangs or traps.
@@ -39,7 +39,7 @@ impl Dialogue {
         Ok(Self { board })
     }
 
-    /// Types a command and returns what the console says to it.
+    /// Enters a command and returns the console's reply.
     ///
     /// # Errors
     /// The board ends, hangs or traps.
@@ -49,7 +49,7 @@ impl Dialogue {
         Ok(plain(&reply))
     }
 
-    /// Asks for the figures since the board's start.
+    /// Reads the statistics since the start of the board.
     ///
     /// # Errors
     /// The console has no model open, or the board ends, hangs or traps.
@@ -57,22 +57,23 @@ impl Dialogue {
         Stats::parse(self.command("/stats --json")?.trim())
     }
 
-    /// Sets one of the console's settings and returns what it says to it.
+    /// Changes a setting and returns the console's reply.
     ///
     /// # Errors
-    /// The value is refused, there is no model to set anything of, or the board ends, hangs or traps.
+    /// The value is rejected, no model is open, or the board ends, hangs or traps.
     pub fn set(&mut self, name: &str, value: &str) -> Result<String> {
         let reply = self.command(&format!("/{name} {value}"))?;
         let reply = reply.trim_end();
-        // A console without a model takes any line for a wish to try again.
+        // Without an open model, the console takes any line as a request to open it again.
         ensure!(reply.starts_with(&format!("{name} ")), "the board did not take `/{name} {value}`: it said\n{reply}");
         Ok(reply.to_owned())
     }
 
-    /// Types a prompt. `show` gets the text as it comes, the prompt with it.
+    /// Enters a prompt. `show` receives the prompt and the text as they are printed.
     ///
     /// # Errors
-    /// The prompt is none that can be typed, or the board takes another one, ends, hangs or traps.
+    /// The prompt contains characters that cannot be typed, the board receives another prompt, or it ends, hangs or
+    /// traps.
     pub fn ask(&mut self, prompt: &str, show: impl FnMut(&str)) -> Result<Answer> {
         let is_line = !prompt.trim().is_empty() && !prompt.starts_with('/') && !prompt.contains(char::is_control);
         ensure!(is_line, "a console takes a prompt of one line that does not start with `/`, not {prompt:?}");
@@ -80,32 +81,33 @@ impl Dialogue {
         let mut parts = Parts::new(show);
         self.board.read_until(PROMPT, |bytes| parts.push(bytes))?;
         let answer = parts.finish();
-        // A line that is too long is cut.
+        // The console cuts a line that is too long.
         let is_whole = answer.summary.is_none() || answer.text.starts_with(prompt);
         ensure!(is_whole, "the board did not take all of the prompt; a shorter one may fit its line");
         Ok(answer)
     }
 
-    /// The board itself.
+    /// Returns the board.
     pub fn into_board(self) -> Emulated {
         self.board
     }
 
     fn enter(&mut self, line: &str) -> Result<()> {
         self.board.send(line)?;
-        // The line's echo.
+        // The echo of the line.
         self.board.read_until("\n", |_| ())?;
         Ok(())
     }
 }
 
-/// Takes an answer apart while it comes: the text is shown at once, a line that may be about it once it is clear.
+/// A parser of an answer that is still being printed. Text is shown at once; a possible figures line only when it is
+/// known not to be one.
 struct Parts<F> {
     show: F,
     answer: Answer,
-    /// The line at hand as far as it is not shown, perhaps with a part of a character at its end.
+    /// The part of the current line that is not shown yet. It may end in an incomplete character.
     held: Vec<u8>,
-    /// It starts a line.
+    /// Whether `held` begins at the start of a line.
     is_start: bool,
 }
 
@@ -141,7 +143,7 @@ impl<F: FnMut(&str)> Parts<F> {
         self.is_start = true;
     }
 
-    /// Shows what is held, but for a character that is not whole yet.
+    /// Shows the held bytes, without an incomplete character at the end.
     fn show_held(&mut self) {
         let whole = match str::from_utf8(&self.held) {
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -157,14 +159,14 @@ impl<F: FnMut(&str)> Parts<F> {
     }
 
     fn finish(mut self) -> Answer {
-        // The last line's end belongs to the mark that was waited for.
+        // The line end before the prompt belongs to the mark that ended the wait.
         self.held.push(b'\n');
         self.end_line();
         self.answer
     }
 }
 
-/// A line, perhaps not all of it, is or may become one about the text: `20 tokens at …`, `1 token, …`, `check: …`.
+/// Whether a line, or the start of one, can be about the text: `20 tokens at …`, `1 token, …`, `check: …`.
 fn may_be_about_text(line: &[u8]) -> bool {
     let starts_alike = |a: &[u8], b: &str| a.iter().zip(b.as_bytes()).all(|(a, b)| a == b);
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -174,7 +176,7 @@ fn may_be_about_text(line: &[u8]) -> bool {
     starts_alike(line, CHECK) || (digits > 0 && starts_alike(after, summary) && goes_on)
 }
 
-/// The console's words with the line ends of a file.
+/// Console output with `\n` as line end.
 fn plain(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\r', "")
 }

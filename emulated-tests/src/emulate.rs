@@ -1,4 +1,4 @@
-//! `cargo xtask emulate`: a board's firmware in QEMU, from a card image to the text.
+//! `cargo xtask emulate`: boots a board's firmware in QEMU with a card image.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,17 +10,18 @@ use crate::machine::{Board, Machine, Setup};
 use crate::terminal::Keys;
 use crate::{bundled_model, interrupt, say};
 
-/// Boot a board's firmware in QEMU: with a prompt its text comes on standard output, without one the console is yours.
+/// Boot a board's firmware in QEMU: with --prompt its text is printed on standard output, without it the console is
+/// interactive.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask emulate rv32 --prompt \"Once upon a time\" --temperature 0 --max-tokens 20
-  # The same with the ESP32's instructions
+  # The same on the board with the ESP32's instruction set
   cargo xtask emulate xtensa --prompt \"Once upon a time\" --temperature 0 --max-tokens 20
-  # Count instructions exactly (slower), and have every SD command in a file
+  # Count instructions exactly (slower), and write all SD commands to a file
   cargo xtask emulate rv32 --prompt Hello --icount --trace sd.log
-  # 64 KiB for the engine and no PSRAM; type prompts and commands yourself, Ctrl-D ends
+  # 64 KiB for the engine and no PSRAM, with an interactive console; Ctrl-D ends it
   cargo xtask emulate rv32 --ram 64K --psram 0
-  # Block 2000 that the card sends has a flipped bit
+  # A flipped bit in block 2000 that the card sends
   cargo xtask emulate rv32 --prompt Hello --fault flip@2000")]
 pub struct Args {
     /// The board
@@ -28,21 +29,21 @@ pub struct Args {
     /// The model, a .rillm file
     #[arg(long, value_name = "FILE", default_value_os_t = bundled_model())]
     model: PathBuf,
-    /// Text to continue; if absent, standard input and output are the board's console
+    /// Text to continue; without it, standard input and output are the console of the board
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// End after so many tokens
+    /// Largest number of tokens to generate
     #[arg(long, short = 'n', value_name = "N")]
     max_tokens: Option<u32>,
-    /// Above 1 bolder, below 1 safer, 0 always the likeliest token
+    /// Higher is more random, 0 always takes the likeliest token
     #[arg(long, value_name = "T")]
     temperature: Option<String>,
-    /// The same seed gives the same text
+    /// Seed of the random numbers: the same seed gives the same text
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
     setup: Setup,
-    /// One more line that tells the tokens and what their logits add up to, to compare with `rillm run --check`
+    /// Print one more line with the tokens and a fingerprint of the logits, for comparison with `rillm run --check`
     #[arg(long)]
     check: bool,
 }
@@ -50,7 +51,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Something to build or to emulate with is missing, or the board ends, hangs or traps.
+/// A compiler or emulator is missing, or the board ends, hangs or traps.
 pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(trace) = &args.setup.trace {
         let is_model = same_file::is_same_file(trace, &args.model).unwrap_or(false);
@@ -82,7 +83,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 impl Args {
-    /// The console's settings that the arguments ask for.
+    /// The console settings for the arguments.
     fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let settings = [
             self.max_tokens.map(|n| ("max", n.to_string())),

@@ -1,4 +1,4 @@
-//! A QEMU that runs, and its serial line.
+//! A running QEMU and its serial line.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write, stdin};
@@ -13,25 +13,25 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::interrupt;
 
-/// How often a wait looks whether there was a Ctrl-C.
+/// Polling interval for Ctrl-C while waiting.
 const TICK: Duration = Duration::from_millis(50);
-/// Two Ctrl-Cs within this time end the emulation.
+/// Two Ctrl-C within this time end the emulation.
 const IMPATIENCE: Duration = Duration::from_secs(2);
-/// The byte that a console takes as Ctrl-C.
+/// The byte that a console treats as Ctrl-C.
 const CTRL_C: u8 = 3;
-/// The byte that is the end of a console's input.
+/// The byte that ends a console's input.
 const CTRL_D: u8 = 4;
-/// Bytes of the serial line that an error repeats.
+/// Number of bytes from the end of the output that an error shows.
 const LAST_WORDS: usize = 2000;
 
-/// An emulated board with its serial line. QEMU ends when this is dropped.
+/// An emulated board with its serial line. Dropping it ends QEMU.
 pub struct Emulated {
     child: Child,
     stdin: ChildStdin,
     output: Receiver<Vec<u8>>,
-    /// What has come and was not waited for yet.
+    /// Output that no wait has consumed yet.
     pending: Vec<u8>,
-    /// The end of what came, for errors.
+    /// The end of the output, for errors.
     last: Vec<u8>,
     timeout: Duration,
     interrupts: u32,
@@ -39,15 +39,16 @@ pub struct Emulated {
 }
 
 impl Emulated {
-    /// Starts `qemu`, whose standard input and output must be the board's serial line. No later wait goes on
-    /// for longer than `timeout` in which the board says nothing.
+    /// Starts `qemu`, whose standard input and output must be the board's serial line. A later wait fails if the board
+    /// prints nothing for `timeout`.
     ///
     /// # Errors
     /// QEMU is not installed or does not start.
     pub fn start(mut qemu: Command, timeout: Duration) -> Result<Self> {
         let program = qemu.get_program().to_owned();
         qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        // A Ctrl-C at the terminal is for this program, which passes it on as the board's byte.
+        // In a process group of its own, QEMU receives no Ctrl-C from the terminal. This program passes it on as a
+        // byte.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut qemu, 0);
         let mut child = qemu.spawn().map_err(|error| not_started(&program, error))?;
@@ -83,7 +84,7 @@ impl Emulated {
         self.type_bytes(b"\r")
     }
 
-    /// Types bytes as they are.
+    /// Types bytes unchanged.
     ///
     /// # Errors
     /// QEMU has ended.
@@ -91,12 +92,13 @@ impl Emulated {
         self.stdin.write_all(bytes).and_then(|()| self.stdin.flush()).map_err(|_| self.ended())
     }
 
-    /// Reads up to `mark`, gives `show` all that comes before it as it comes, and returns it.
+    /// Reads up to `mark` and returns the output before it. `show` receives this output as it is printed.
     ///
-    /// A Ctrl-C goes to the board, which then ends what it is at; a second one right after it ends the emulation.
+    /// A Ctrl-C is passed to the board, which then stops its current work. A second one soon after it ends the
+    /// emulation.
     ///
     /// # Errors
-    /// QEMU ends first, says nothing for the timeout, or there is a second Ctrl-C.
+    /// QEMU ends first, prints nothing for the timeout, or there is a second Ctrl-C.
     pub fn read_until(&mut self, mark: &str, mut show: impl FnMut(&[u8])) -> Result<Vec<u8>> {
         let mut deadline = Instant::now() + self.timeout;
         let mark = mark.as_bytes();
@@ -108,7 +110,7 @@ impl Emulated {
                 show(&text[shown.min(at)..]);
                 return Ok(text);
             }
-            // What may be the mark's beginning is held back.
+            // A possible start of the mark is held back.
             let held = (0..mark.len()).rev().find(|&len| text.ends_with(&mark[..len])).unwrap_or(0);
             let sure = text.len() - held;
             show(&text[shown..sure]);
@@ -126,10 +128,10 @@ impl Emulated {
         }
     }
 
-    /// Connects the serial line with this program's standard input and `show`, until the input ends or the board does.
+    /// Connects the serial line to this program's standard input and `show`, until the input or the board ends.
     ///
     /// # Errors
-    /// The board ends in another way than by Ctrl-D, or there is a second Ctrl-C.
+    /// The board ends otherwise than by Ctrl-D, or there is a second Ctrl-C.
     pub fn interact(mut self, mut show: impl FnMut(&[u8])) -> Result<()> {
         let (sender, input) = channel();
         thread::spawn(move || {
@@ -158,10 +160,10 @@ impl Emulated {
         }
     }
 
-    /// Ends the console's input, which ends the board. `show` gets what it still says.
+    /// Ends the console's input, which ends the board. `show` receives the remaining output.
     ///
     /// # Errors
-    /// The board does not end, or not well.
+    /// The board does not end, or ends with an error.
     pub fn hang_up(mut self, mut show: impl FnMut(&[u8])) -> Result<()> {
         self.type_bytes(&[CTRL_D])?;
         let deadline = Instant::now() + self.timeout;
@@ -179,12 +181,12 @@ impl Emulated {
         self.exit()
     }
 
-    /// The board has ended; how?
+    /// Waits for QEMU and checks its exit status.
     fn exit(&mut self) -> Result<()> {
         if self.child.wait()?.success() { Ok(()) } else { Err(self.ended()) }
     }
 
-    /// A Ctrl-C goes to the board, unless there was one just before.
+    /// Passes a Ctrl-C to the board. Fails if there was one just before.
     fn pass_interrupt_on(&mut self) -> Result<()> {
         let count = interrupt::count();
         if count == self.interrupts {
@@ -220,16 +222,16 @@ impl Emulated {
 
 impl Drop for Emulated {
     fn drop(&mut self) {
-        // It may have ended already.
+        // QEMU may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Looks whether the emulator `program` is here.
+/// Checks that the emulator `program` is installed.
 ///
 /// # Errors
-/// It is not; the error says what to install.
+/// It is missing. The error says what to install.
 pub fn look(program: &str) -> Result<()> {
     let status = Command::new(program).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).status();
     let status = status.map_err(|error| not_started(program.as_ref(), error))?;
@@ -246,7 +248,7 @@ fn not_started(program: &OsStr, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// `path` as a part of one of QEMU's option lists, in which a comma is doubled.
+/// `path` as a value in an option list of QEMU, where a comma is doubled.
 pub fn option(path: &Path) -> Result<String> {
     let path = path.to_str().with_context(|| format!("QEMU takes no path like {}", path.display()))?;
     Ok(path.replace(',', ",,"))

@@ -1,4 +1,5 @@
-//! `cargo xtask firmware-page`: the firmware of `docs/firmware.md`, built from the page's text and booted as the page says.
+//! `cargo xtask firmware-page`: builds the firmware of `docs/firmware.md` from the text of the page and boots it with
+//! the page's command.
 
 use std::fs;
 use std::path::Path;
@@ -14,19 +15,19 @@ use crate::{bundled_model, command, interrupt};
 
 const PAGE: &str = "docs/firmware.md";
 const TARGET: &str = "riscv32imac-unknown-none-elf";
-/// The files of the firmware, each of which the page has after a comment with its name.
+/// The files of the firmware. The page has each one after a comment with its name.
 const FILES: [&str; 5] = ["Cargo.toml", "build.rs", "memory.x", "src/main.rs", "src/board.rs"];
 /// The file from which the page's firmware reads the model.
 const MODEL: &str = "model.rillm";
-/// How the page's line begins that boots the firmware.
+/// Start of the page's command that boots the firmware.
 const BOOT: &str = "qemu-system-riscv32 ";
 const PROMPT: &str = "Once upon a time";
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Writes the files of the page into a package of their own, builds it, boots it and compares its text with this computer's.
+/// Writes the files of the page to a package, builds it, boots it and compares its text with that of this computer.
 ///
 /// # Errors
-/// The page lacks a file, a compiler or QEMU is missing, the firmware does not build, or its text is another one.
+/// The page lacks a file, a compiler or QEMU is missing, the firmware does not build, or its text differs.
 pub fn run() -> Result<ExitCode> {
     interrupt::watch()?;
     let page = root().join(PAGE);
@@ -35,7 +36,7 @@ pub fn run() -> Result<ExitCode> {
     write(&page, &dir)?;
 
     let mut cargo = toolchain::cargo(TARGET)?;
-    // Where the page's command has it.
+    // The page's command expects the default target directory.
     cargo.env_remove("CARGO_TARGET_DIR");
     toolchain::build(cargo, &dir)?;
     let boot = boot(&page).with_context(|| format!("{PAGE} has no line that begins with `{BOOT}`"))?;
@@ -52,7 +53,7 @@ pub fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the page's files and the bundled model into `dir`.
+/// Writes the page's files and the bundled model to `dir`.
 fn write(page: &str, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir.join("src")).with_context(|| format!("cannot make {}", dir.display()))?;
     for name in FILES {
@@ -67,7 +68,7 @@ fn write(page: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the page's manifest lacks to be built here: the published crate is this checkout's, and the package is none of its workspace.
+/// Additions to the page's manifest: this checkout in place of the published crate, and a workspace of its own.
 fn here() -> String {
     format!("\n[patch.crates-io]\nrillm = {{ path = {:?} }}\n\n[workspace]\n", root().join("crates/rillm"))
 }
@@ -79,7 +80,7 @@ fn block<'p>(page: &'p str, name: &str) -> Option<&'p str> {
     code.find("```\n").map(|end| &code[..end])
 }
 
-/// The words of the command that boots the firmware, whose line may go on after a backslash.
+/// The words of the command that boots the firmware. A backslash continues its line.
 fn boot(page: &str) -> Option<Vec<String>> {
     let page = page.replace("\\\n", " ");
     let line = page.lines().find(|line| line.starts_with(BOOT))?;

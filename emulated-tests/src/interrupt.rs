@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one is for the board, the second one ends the emulation.
+//! Ctrl-C: the first one is passed to the board, the second one ends the emulation.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// From here on a Ctrl-C is only counted.
+/// Installs the handler. From here on a Ctrl-C is only counted.
 pub fn watch() -> Result<()> {
     ctrlc::set_handler(|| {
         COUNT.fetch_add(1, Ordering::Relaxed);
@@ -14,7 +14,7 @@ pub fn watch() -> Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
-/// How many Ctrl-Cs there were.
+/// The number of Ctrl-C so far.
 pub fn count() -> u32 {
     COUNT.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! A few emulators at a time.
+//! A job queue for emulators that run in parallel.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -7,20 +7,20 @@ use anyhow::{Result, bail};
 
 use crate::interrupt;
 
-/// Boards that are emulated at a time.
+/// Number of boards that are emulated in parallel.
 const AT_A_TIME: usize = 2;
 
-/// Does `work` with every job and its number, several at a time, and gives the results in the jobs' order. The last job is
-/// the first one to be begun.
+/// Runs `work` for every job and its index, several in parallel, and returns the results in the order of the jobs. The
+/// last job starts first.
 ///
 /// # Errors
-/// There was a Ctrl-C.
+/// Ctrl-C was pressed.
 pub fn run<'j, J: Sync, R: Send>(jobs: &'j [J], work: impl Fn(usize, &'j J) -> R + Sync) -> Result<Vec<R>> {
     let left = Mutex::new(jobs.iter().enumerate().rev());
     let results = Mutex::new(Vec::new());
     let worker = || {
         loop {
-            // A job that has panicked has not left the queue in disorder.
+            // A job that panicked has left the queue consistent.
             let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((at, job)) = next.filter(|_| interrupt::count() == 0) else { break };
             let result = work(at, job);

@@ -1,8 +1,9 @@
-//! rillm's firmware in QEMU and in a simulated ESP32, compared with this computer: what `cargo xtask` runs as `emulate`, `prove`,
-//! `faults`, `measure`, `firmware-page` and `esp simulate`. `docs/emulation.md` says what is emulated and what is compared.
+//! Tests of rillm's firmware in QEMU and in a simulated ESP32, compared with this computer. `cargo xtask` runs them as
+//! `emulate`, `prove`, `faults`, `measure`, `firmware-page` and `esp simulate`. `docs/emulation.md` describes what is
+//! emulated and compared.
 //!
-//! A board with its firmware built and a card written is a `machine::Machine`; booted, it is an `emulator::Emulated`, with whose
-//! console a `dialogue::Dialogue` talks.
+//! A `machine::Machine` is a board with its firmware and card. Booting it gives an `emulator::Emulated`; a
+//! `dialogue::Dialogue` talks to its console.
 
 mod command;
 mod dialogue;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 
 use rillm_firmware_builder::root;
 
-/// The bundled model's file.
+/// Path of the bundled model.
 fn bundled_model() -> PathBuf {
     root().join("models/rill-tales-1m/model.rillm")
 }

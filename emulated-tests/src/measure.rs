@@ -1,4 +1,4 @@
-//! `cargo xtask measure`: what a token takes on the emulated boards, in instructions.
+//! `cargo xtask measure`: counts the instructions of a token on the emulated boards.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,11 +20,11 @@ use crate::stats::Stats;
 use crate::table::table;
 
 const SHORT: &str = "Once upon a time";
-/// Tokens over which decoding is averaged.
+/// Number of decoded tokens that are averaged.
 const DECODED: u64 = 32;
 
-/// Count the instructions of a token on emulated boards: of a prompt and of an answer, by what they go on; those of a weight;
-/// and the firmware's sizes.
+/// Count the instructions of a token on emulated boards: in a prompt and in an answer, by stage, and for each weight.
+/// Also report the sizes of the firmware.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask measure
@@ -32,7 +32,7 @@ const DECODED: u64 = 32;
 
 All that is counted is exact and repeatable, but it is instructions: QEMU knows no cycles, caches or cards.")]
 pub struct Args {
-    /// The boards; if absent all that can be emulated here
+    /// The boards; without one, all that can be emulated here
     boards: Vec<Board>,
     /// Print a JSON array instead of the tables
     #[arg(long)]
@@ -41,39 +41,39 @@ pub struct Args {
     setup: Setup,
 }
 
-/// Instructions by stage, and how many tokens they were for.
+/// Instructions by stage, and the number of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Spent {
     tokens: u64,
-    /// The difference of two texts may be negative: a sampler has less to do with some logits than with others.
+    /// A difference of two texts may be negative, since sampling takes longer with some logits than with others.
     stages: BTreeMap<String, i64>,
 }
 
 impl Spent {
-    /// What was spent since the board's start.
+    /// The instructions since the start of the board.
     fn of(stats: Stats) -> Result<Self> {
         let Stats { tokens, mut ticks, .. } = stats;
         ensure!(!ticks.is_empty(), "the board counts no instructions");
-        // The reads' own, which the stages have in them.
+        // The stages include the instructions of reads already.
         ticks.remove("read");
         Ok(Self { tokens, stages: ticks.into_iter().map(|(stage, count)| (stage, count as i64)).collect() })
     }
 
-    /// What was spent since `earlier`.
+    /// The instructions since `earlier`.
     fn since(&self, earlier: &Self) -> Self {
         let before = |stage: &String| earlier.stages.get(stage).copied().unwrap_or(0);
         let stages = self.stages.iter().map(|(stage, count)| (stage.clone(), count - before(stage))).collect();
         Self { tokens: self.tokens - earlier.tokens, stages }
     }
 
-    /// The same for one token.
+    /// The instructions for one token.
     fn per_token(&self) -> PerToken {
         let tokens = self.tokens.max(1) as f64;
         PerToken(self.stages.iter().map(|(stage, &count)| (stage.clone(), count as f64 / tokens)).collect())
     }
 }
 
-/// Instructions a token of each stage.
+/// Instructions a token for each stage.
 #[derive(Clone, Debug)]
 struct PerToken(BTreeMap<String, f64>);
 
@@ -87,22 +87,22 @@ impl PerToken {
     }
 }
 
-/// What was spent on a prompt's token and an answer's.
+/// The instructions of a token in a prompt and in an answer.
 struct Texts {
     prefill: PerToken,
     decode: PerToken,
-    /// Positions that they look at, on average.
+    /// Average number of attended positions.
     positions: [u64; 2],
 }
 
-/// A model's multiplications a token.
+/// Multiplications of a model for each token.
 #[derive(Clone, Copy, Debug)]
 struct Weights {
-    /// Of all layers.
+    /// In all layers.
     layers: u64,
-    /// Of what the earlier tokens of a prompt need: all but the last layer, and its keys and values.
+    /// For an earlier token of a prompt: all layers but the last one, and the keys and values of that.
     prefix: u64,
-    /// Of the head.
+    /// In the head.
     head: u64,
 }
 
@@ -118,15 +118,15 @@ impl Weights {
     }
 }
 
-/// What was measured of a model on a board.
+/// The results for a model on a board.
 struct Measured {
     board: String,
     model: &'static str,
     prefill: PerToken,
     decode: PerToken,
-    /// What each takes in all with the generic kernel.
+    /// Instructions a token with the generic kernel, in a prompt and in an answer.
     generic: [f64; 2],
-    /// What `rillm plan` counts with for each.
+    /// The instructions that `rillm plan` assumes for the same.
     modelled: [Range; 2],
     weights: Weights,
     stack: String,
@@ -193,7 +193,8 @@ fn header(path: &Path) -> Result<Header> {
     Ok(Header::parse(file.first_chunk().context("the model is shorter than its header")?)?)
 }
 
-/// What a prompt and an answer take, each as the difference of two texts: what both need once drops out.
+/// The cost of a prompt token and of an answer token. Each is the difference of two texts, so that constant costs
+/// cancel out.
 fn spent(console: &mut Dialogue) -> Result<Texts> {
     let text = |console: &mut Dialogue, prompt: &str, tokens: u64| -> Result<Spent> {
         let before = Spent::of(console.stats()?)?;
@@ -203,7 +204,7 @@ fn spent(console: &mut Dialogue) -> Result<Texts> {
         ensure!(answer.summary.is_some(), "the board did not finish a text:\n{}", answer.text);
         Ok(Spent::of(console.stats()?)?.since(&before))
     };
-    // The first one reads what stays in memory, and checks it.
+    // The first text loads the resident weights and verifies them.
     text(console, SHORT, 1)?;
     let short = text(console, SHORT, 1)?;
     let long = text(console, LONG, 1)?;
@@ -215,7 +216,7 @@ fn spent(console: &mut Dialogue) -> Result<Texts> {
     })
 }
 
-/// A column for each model on each board, a row for each stage, of a prompt's tokens and of an answer's.
+/// A table with a column for each model on each board, and a row for each stage, for prompt and answer.
 fn instructions(measured: &[Measured]) -> String {
     let row = |title: &str, cell: &dyn Fn(&Measured) -> String| -> Vec<String> {
         [title.to_owned()].into_iter().chain(measured.iter().map(cell)).collect()

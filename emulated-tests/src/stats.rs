@@ -1,4 +1,4 @@
-//! The figures that a console gives as `/stats --json`.
+//! The console's statistics, from `/stats --json`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,37 +7,37 @@ use anyhow::{Context, Result};
 use rillm_generate::number::Grouped;
 use serde_json::Value;
 
-/// Figures since the board's start.
+/// Statistics since the start of the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// Tokens that were computed.
+    /// Number of computed tokens.
     pub tokens: u64,
-    /// Reads of the model file.
+    /// Number of reads of the model file.
     pub reads: u64,
-    /// Bytes of them.
+    /// Number of bytes read.
     pub bytes: u64,
-    /// Reads that did not start where the one before ended.
+    /// Number of reads that did not start where the previous one ended.
     pub seeks: u64,
-    /// The stack.
+    /// Use of the stack.
     pub stack: Stack,
-    /// The clock's ticks by stage; empty without a clock.
+    /// Ticks of the clock by stage. Empty without a clock.
     pub ticks: BTreeMap<String, u64>,
 }
 
-/// Bytes of the stack.
+/// Use of the stack, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stack {
-    /// The most that was used.
+    /// High-water mark.
     pub used: u64,
-    /// All.
+    /// Length of the stack.
     pub given: u64,
 }
 
 impl Stats {
-    /// Reads the console's line.
+    /// Parses the output of `/stats --json`.
     ///
     /// # Errors
-    /// It is none of `/stats --json`, or lacks a field.
+    /// The line is not that output, or lacks a field.
     pub fn parse(line: &str) -> Result<Self> {
         let read = || {
             let json: Value = serde_json::from_str(line)?;

@@ -1,8 +1,8 @@
-//! Tables of text.
+//! Text tables.
 
 use console::measure_text_width;
 
-/// Lines of columns. The first column stands to the left, the others as `sides` says: `l` or `r`.
+/// Formats rows as lines. The first column is left-aligned, `sides` gives the others: `l` or `r`.
 pub fn table(rows: &[Vec<String>], sides: &str) -> String {
     let sides: Vec<char> = std::iter::once('l').chain(sides.chars()).collect();
     let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);

@@ -1,16 +1,16 @@
-//! The terminal, handed over to a board's console, which echoes and edits by itself.
+//! The terminal in raw mode, for the console of a board, which echoes and edits itself.
 
 use std::io::{IsTerminal, stdin};
 use std::process::{Command, Stdio};
 
-/// A terminal whose keys go to the program one by one. It is as it was before when this is dropped.
+/// A terminal that passes on keys one by one. Dropping it restores the previous mode.
 pub struct Keys {
     before: String,
 }
 
 impl Keys {
-    /// Takes the terminal over; none where standard input is none, or there is no `stty`: lines then come as they are typed.
-    /// Ctrl-C stays a signal.
+    /// Switches the mode. None if standard input is not a terminal, or there is no `stty`: then lines are passed on as
+    /// typed. Ctrl-C remains a signal.
     pub fn new() -> Option<Self> {
         if !stdin().is_terminal() {
             return None;
@@ -23,12 +23,12 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        // There is nothing to do about a terminal that has gone.
+        // Nothing can be done if the terminal is gone.
         stty(&[&self.before]);
     }
 }
 
-/// Runs `stty` on standard input; none where that fails.
+/// Runs `stty` on standard input. None if it fails.
 fn stty(arguments: &[&str]) -> Option<String> {
     let output = Command::new("stty").args(arguments).stdin(Stdio::inherit()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -1,16 +1,16 @@
-//! Says which model goes into flash.
+//! Selects the model that is built into flash.
 
 use std::env;
 use std::path::PathBuf;
 
-/// The variable that names another model than the bundled one.
+/// Environment variable with the path of a model that replaces the bundled one.
 const MODEL: &str = "RILLM_MODEL";
 const BUNDLED: &str = "../../models/rill-tales-1m/model.rillm";
 
 fn main() {
     let dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let named = env::var_os(MODEL).filter(|path| !path.is_empty()).map(PathBuf::from);
-    // A path that is not absolute is one from where cargo was started: the package, as a rule.
+    // A relative path is relative to the directory where cargo was started, usually the package.
     let path = named.unwrap_or_else(|| dir.join(BUNDLED));
     let Ok(path) = path.canonicalize() else {
         panic!("there is no model at {}; {MODEL} names a .rillm file, or nothing for the bundled one", path.display())

@@ -1,4 +1,4 @@
-//! Tells the linker where the chip's memories lie.
+//! Passes the memory layout of the chip to the linker.
 
 fn main() {
     let dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");

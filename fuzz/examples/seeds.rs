@@ -1,4 +1,4 @@
-//! Writes what the fuzzer starts from into `corpus/`: run it from this folder when the file format has changed.
+//! Writes the seed inputs of the fuzz targets to `corpus/`. Run it from this folder after a change of the file format.
 
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../crates/rillm-convert/tests/support/gguf.rs"]
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A random model of one layer.
+/// The configuration of a random model with one layer.
 fn config(attention: AttentionExtras) -> LlamaConfig {
     LlamaConfig {
         hidden_size: 16,
@@ -86,7 +86,7 @@ fn model(attention: AttentionExtras, tokenizer: &str, out: &Path) -> Result<(), 
     Ok(())
 }
 
-/// A session of five tokens.
+/// A saved session of five tokens.
 fn saved_session(model: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let file = fs::read(model)?;
     let mut source = Bytes::copied(&file);
@@ -103,7 +103,7 @@ fn saved_session(model: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     Ok(saved)
 }
 
-/// The model with the bytes as tokens: by themselves where it is Qwen's, spelled in hexadecimal where it is Llama's.
+/// A model whose tokens are the bytes: raw ones for Qwen, spelled in hexadecimal for Llama.
 fn gguf_file(attention: AttentionExtras) -> Vec<u8> {
     use gguf::Value;
 
@@ -130,7 +130,7 @@ fn gguf_file(attention: AttentionExtras) -> Vec<u8> {
     file.to_bytes()
 }
 
-/// A file system of so many clusters of one block, with two files.
+/// A file system of `clusters` clusters of one block each, with two files.
 fn volume(clusters: usize) -> std::io::Result<Vec<u8>> {
     let mut volume = vec![0; (clusters + 1200) * SECTOR_LEN];
     fatfs::format_volume(Cursor::new(&mut volume[..]), fatfs::FormatVolumeOptions::new().bytes_per_cluster(512))?;
@@ -142,7 +142,7 @@ fn volume(clusters: usize) -> std::io::Result<Vec<u8>> {
     Ok(volume)
 }
 
-/// FAT16 and FAT32 on partitions of an MBR, in a chain of logical ones, and in a GPT.
+/// FAT16 and FAT32 on primary partitions of an MBR, on its logical partitions, and on a GPT.
 fn partitions() -> std::io::Result<Vec<u8>> {
     let (fat16, fat32) = (volume(4200)?, volume(67_000)?);
     let starts = [64, 6000, 80_000];
@@ -163,7 +163,7 @@ fn partitions() -> std::io::Result<Vec<u8>> {
         card[at + 446 + 16 * index + 8..][..4].copy_from_slice(&u32::to_le_bytes(start));
         card[at + 510..at + 512].copy_from_slice(&[0x55, 0xaa]);
     }
-    // The header's name, where its entries are, how many, and how long; then the last of them.
+    // The signature of the header, the place, number and length of its entries, then the last entry.
     card[SECTOR_LEN..][..8].copy_from_slice(b"EFI PART");
     for (at, value) in [(72, 2), (80, 8), (84, 128)] {
         card[SECTOR_LEN + at] = value;
@@ -174,7 +174,7 @@ fn partitions() -> std::io::Result<Vec<u8>> {
     Ok(card)
 }
 
-/// The blocks of a card that are not zeros, each after its number.
+/// The non-zero blocks of a card, each after its number.
 fn blocks(card: &[u8]) -> Vec<u8> {
     let blocks = card.chunks(SECTOR_LEN).enumerate().filter(|(_, block)| block.iter().any(|&byte| byte != 0));
     blocks.flat_map(|(number, block)| [&(number as u32).to_le_bytes(), block].concat()).collect()

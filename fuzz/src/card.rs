@@ -1,4 +1,4 @@
-//! A card: the models on it are opened and read.
+//! A card: opens and reads the models on it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -6,16 +6,16 @@ use std::convert::Infallible;
 use rillm::{Sector, WeightSource, block_on};
 use rillm_card::{Blocks, CardFile, for_each_model};
 
-/// Bytes of a block.
+/// Length of a block in bytes.
 const BLOCK: usize = 512;
-/// Bytes of a block in an input, which has its number in front of it.
+/// Length of a block in an input: its number and its bytes.
 const RECORD: usize = 4 + BLOCK;
-/// Blocks of the card; an input says what is in a few of them, and the others are zeros.
+/// Number of blocks of the card. An input contains a few of them; the others are zeros.
 const COUNT: u32 = 1 << 20;
-/// Reads after which a search has to have ended: of every partition that is looked at, a whole directory and its table.
+/// Most reads of a search: for every partition that is searched, a whole directory and its table.
 const MOST_READS: u32 = 200 * 2 * 4096;
 
-/// A card, as the blocks of it that are not zeros: the number of each, and its bytes.
+/// A card, given as its non-zero blocks: number and bytes of each.
 pub fn card(data: &[u8]) {
     let (records, _) = data.as_chunks::<RECORD>();
     let blocks = records.iter().map(|record| {
@@ -27,7 +27,7 @@ pub fn card(data: &[u8]) {
     let _ = block_on(for_each_model(&mut card, |file| names.push(file.name.to_string())));
     for name in names.iter().take(8).map(|name| Some(&**name)).chain([None]) {
         card.reads = 0;
-        // What was shown is opened by its name, or says what is wrong with it.
+        // A file that was listed opens by its name, or fails with a reason.
         let file: Result<CardFile<_>, _> = block_on(CardFile::open(&mut card, name));
         assert!(name.is_none() || !matches!(file, Err(rillm_card::Error::NoSuchFile { .. })), "{name:?}");
         let Ok(mut file) = file else { continue };

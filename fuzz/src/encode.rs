@@ -6,7 +6,7 @@ use rillm::tokenizer::{Scratch, Tokenizer};
 use rillm::{Bytes, Error, SECTOR_LEN, block_on};
 use rillm_convert::vocabulary::Vocabulary;
 
-/// A tokenizer section, and the engine's tokenizer over it.
+/// A tokenizer section, and the engine's tokenizer for it.
 pub struct Encoding {
     file: Vec<u8>,
     tokenizer: Tokenizer,
@@ -14,7 +14,7 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// The tokenizer that the converter makes of a vocabulary which it can lay out.
+    /// The tokenizer that the converter makes of a vocabulary. The vocabulary must be one that it supports.
     pub fn of(vocabulary: Vocabulary) -> Self {
         let vocab_size = vocabulary.tokens.len() as u32;
         let mut file = vocabulary.section().expect("a vocabulary that can be laid out");
@@ -27,10 +27,10 @@ impl Encoding {
         Self { file, tokenizer, vocabulary }
     }
 
-    /// A text's tokens, asked for `batch` at a time.
+    /// The tokens of a text, fetched `batch` at a time.
     ///
     /// # Panics
-    /// With a token outside of the vocabulary, or more tokens than a text can have.
+    /// A token is outside the vocabulary, or there are more tokens than the text can have.
     pub fn encode(&self, text: &str, batch: usize) -> Result<Vec<u32>, Error<PastTheEnd>> {
         let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
         let mut source = Bytes::copied(&self.file);
@@ -39,7 +39,8 @@ impl Encoding {
         loop {
             let len = block_on(encoder.fill(&mut source, &mut some))?;
             tokens.extend(&some[..len]);
-            // A character is at most four bytes, NFC makes at most three characters of one, and there are marks at both ends.
+            // A character has at most four bytes, NFC makes at most three characters of one, and there are marks at
+            // both ends.
             assert!(tokens.len() <= 12 * text.len() + 16, "{} tokens of {} bytes", tokens.len(), text.len());
             assert!(tokens.iter().all(|&token| (token as usize) < self.vocabulary.tokens.len()));
             if len < batch {

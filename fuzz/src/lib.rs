@@ -1,6 +1,6 @@
-//! The bodies of the fuzz targets, as functions that a test can call, too: see `tests/corpus.rs`.
+//! The bodies of the fuzz targets, as functions that tests can call as well: see `tests/corpus.rs`.
 //!
-//! Each takes what a stranger may give to rillm and panics where rillm does, or where it breaks a promise.
+//! Each one takes untrusted input. It panics if rillm panics or violates a guarantee.
 
 pub mod card;
 mod encode;
@@ -16,10 +16,10 @@ use rillm_convert::vocabulary::{Algorithm, Vocabulary};
 
 use encode::Encoding;
 
-/// A target, by its name.
+/// A target with its name.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target.
+/// All targets.
 pub const TARGETS: [Target; 6] = [
     ("rillm_file", rillm_file),
     ("saved_session", saved_session),
@@ -29,8 +29,8 @@ pub const TARGETS: [Target; 6] = [
     ("card", card::card),
 ];
 
-/// A `.rillm` file: opened, planned and run, streamed and lent. The header's checksum is made right first, so that what
-/// lies behind it is reached.
+/// A `.rillm` file: opens, plans and runs it, streamed and memory-mapped. Corrects the header's checksum first, so that
+/// the code behind it is reached.
 pub fn rillm_file(data: &[u8]) {
     let mut file = data.to_vec();
     if let Some(header) = file.first_chunk_mut::<SECTOR_LEN>() {
@@ -47,7 +47,7 @@ fn run<S: WeightSource>(mut source: S) {
     let mut memory = vec![0; 1 << 20];
     let Ok(mut session) = Session::new(&model, source, Memory::internal(&mut memory), &options) else { return };
     session.set_check_every(2);
-    // What fails may be tried again: nothing is to break by it.
+    // A failed call may be repeated without harm.
     if let Ok(mut chat) = block_on(Chat::new(&mut session, Some("S"))) {
         let _ = block_on(chat.ask(&mut session, "Once"));
         chat.make_room(&mut session);
@@ -66,7 +66,7 @@ fn write_two<S: WeightSource>(model: &Model, session: &mut Session<'_, S>) {
     }
 }
 
-/// A saved session of a sound model: restored, and gone on from. Its beginning and its checksums are made right first.
+/// A saved session of a valid model: restores and continues it. Corrects its signature and checksums first.
 pub fn saved_session(data: &[u8]) {
     static MODEL: &[u8] = include_bytes!("../corpus/rillm_file/llama");
     const HEAD: usize = 28;
@@ -95,7 +95,7 @@ pub fn saved_session(data: &[u8]) {
     write_two(&model, &mut session);
 }
 
-/// A prompt: the first byte chooses the tokenizer and how many tokens are asked for at a time, the rest is the text.
+/// A prompt: the first byte selects the tokenizer and the number of tokens fetched at a time, the rest is the text.
 pub fn prompt(data: &[u8]) {
     static TOKENIZERS: OnceLock<Vec<Encoding>> = OnceLock::new();
     let tokenizers = TOKENIZERS.get_or_init(|| TOKENIZERS_JSON.map(|json| Encoding::of(vocabulary(json))).into());
@@ -119,20 +119,20 @@ const TOKENIZERS_JSON: [&[u8]; 6] = [
     include_bytes!("../tokenizers/bert.json"),
     include_bytes!("../../crates/rillm-convert/tests/tiny_tokenizer.json"),
 ];
-/// The first so many give back the text that they were given.
+/// Number of tokenizers, from the first on, that decode to exactly the text that was encoded.
 const LOSSLESS: usize = 3;
 
 fn vocabulary(json: &[u8]) -> Vocabulary {
     Vocabulary::from_tokenizer_json(json, None, 1024).expect("a tokenizer that rillm reads")
 }
 
-/// A GGUF file: its tensors as float32, and its tokenizer, laid out and used.
+/// A GGUF file: reads its tensors as float32, and its tokenizer, which is converted and used.
 pub fn gguf(data: &[u8]) {
     let Ok(file) = Gguf::parse(data) else { return };
     if let Ok(vocabulary) = Vocabulary::from_gguf(&file, 4096) {
         lay_out(vocabulary);
     }
-    // A checkpoint is mapped.
+    // Checkpoints are memory-mapped, so this needs a file.
     let mut mapped = tempfile::NamedTempFile::new().expect("a file");
     mapped.write_all(data).expect("a file");
     let Ok(checkpoint) = Checkpoint::open(mapped.path()) else { return };
@@ -142,15 +142,15 @@ pub fn gguf(data: &[u8]) {
     }
 }
 
-/// A `tokenizer.json`: read, laid out, and used.
+/// A `tokenizer.json`: reads, converts and uses it.
 pub fn tokenizer_json(data: &[u8]) {
     let Ok(vocabulary) = Vocabulary::from_tokenizer_json(data, None, 4096) else { return };
     lay_out(vocabulary);
 }
 
-/// What the converter lays out, the engine reads.
+/// Checks that the engine reads what the converter writes.
 fn lay_out(vocabulary: Vocabulary) {
-    // For words in pieces a table of all of Unicode is made, which takes seconds; `prompt` has one.
+    // WordPiece needs a table of all of Unicode, which takes seconds. `prompt` has one.
     if matches!(vocabulary.algorithm, Algorithm::Pieces(_)) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Feeds every kept input to its target: seeds, and what the fuzzer once found.
+//! Runs every target on its corpus: seeds, and inputs that the fuzzer found earlier.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! rillm's own tasks, as `cargo xtask TASK`.
+//! rillm's own tasks, run as `cargo xtask TASK`.
 
 mod esp;
 
@@ -13,13 +13,13 @@ use emulated_tests::{emulate, faults, firmware_page, measure, prove};
     bin_name = "cargo xtask",
     about = "rillm's own tasks",
     after_help = "Examples:
-  # The bundled model on an emulated RISC-V chip with an SD card
+  # Run the bundled model on an emulated RISC-V chip with an SD card
   cargo xtask emulate rv32 --prompt \"Once upon a time\"
-  # The same tokens on every emulated board as on this computer
+  # Compare the tokens of every emulated board with this computer's
   cargo xtask prove
-  # Cards that fail in every way
+  # Inject every kind of card failure
   cargo xtask faults
-  # Instructions a token
+  # Count the instructions of a token
   cargo xtask measure"
 )]
 struct Cli {
@@ -29,15 +29,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Boot a board's firmware in QEMU and talk to it
+    /// Boot a board's firmware in QEMU, with a prompt or an interactive console
     Emulate(emulate::Args),
-    /// Prove on emulated boards that they compute what this computer does
+    /// Prove that emulated boards compute the same as this computer
     Prove(prove::Args),
-    /// Have the cards of emulated boards fail in every way, and see how it ends
+    /// Inject every kind of card failure on emulated boards, and check the reaction
     Faults(faults::Args),
     /// Count the instructions of a token on emulated boards
     Measure(measure::Args),
-    /// Build and boot the firmware of docs/firmware.md as the page has it, and compare its text with this computer's
+    /// Build and boot the firmware of docs/firmware.md, and compare its text with this computer's
     FirmwarePage,
     /// Firmware for ESP32 boards
     #[command(subcommand)]

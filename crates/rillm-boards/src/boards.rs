@@ -1,24 +1,25 @@
-//! The boards that `firmware/esp` is for: what memory the engine has there, and how fast card, memory and processor are.
+//! The boards of `firmware/esp`: the engine's memory, and the speed of card, memory and processor.
 //!
-//! The firmware takes its memory's size from here, and `rillm plan --board` everything: the two cannot differ. Nobody has
-//! measured any of this on the boards themselves. Each [`Figure`] says where it comes from.
+//! The firmware takes the size of its memory from here, and `rillm plan --board` all figures, so the two agree. None of
+//! the figures was measured on these boards. Each [`Figure`] names its source.
 
 use rillm::MemoryLen;
 
 use crate::figure::Figure;
 use crate::instructions::Cpu;
 
-/// How a card is attached.
+/// The interface of the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bus {
-    /// The chip's SD host with four data lines at 40 MHz and DMA: the next chunk is read while this one is multiplied.
+    /// The chip's SD host with four data lines at 40 MHz and DMA: the next chunk is read while the current one is
+    /// multiplied.
     Sdmmc,
-    /// SPI at 20 MHz, one data line, by the processor: it reads or multiplies.
+    /// SPI at 20 MHz with one data line, driven by the processor, which either reads or multiplies.
     Spi,
 }
 
 impl Bus {
-    /// Bytes a second within a read.
+    /// Transfer rate within a read, in bytes a second.
     pub const fn rate(self) -> Figure {
         match self {
             Self::Sdmmc => Figure::new(
@@ -36,7 +37,7 @@ impl Bus {
         }
     }
 
-    /// Microseconds that a read takes before its first byte, and to end.
+    /// Overhead of a read before its first byte and at its end, in microseconds.
     pub const fn command(self) -> Figure {
         Figure::new(
             100,
@@ -51,7 +52,7 @@ impl Bus {
         matches!(self, Self::Sdmmc)
     }
 
-    /// In words.
+    /// The interface in words.
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Sdmmc => "SDMMC, 4 bits at 40 MHz, DMA",
@@ -60,56 +61,56 @@ impl Bus {
     }
 }
 
-/// A chip as this firmware uses it.
+/// A chip, as the firmware uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chip {
-    /// Its name.
+    /// Name of the chip.
     pub name: &'static str,
-    /// What its processor's instructions take.
+    /// Instruction and cycle counts of its processor.
     pub cpu: &'static Cpu,
-    /// Processor clock.
+    /// Processor clock in MHz.
     pub mhz: u32,
-    /// Cores that share the rows of a matrix.
+    /// Number of cores that share the rows of a matrix.
     pub cores: u32,
-    /// Bytes of internal RAM that the firmware gives to the engine, in one piece. The linker refuses what leaves less than 32 KiB
-    /// for the stack; docs/performance.md has what is left.
+    /// Bytes of contiguous internal RAM for the engine. The linker rejects a value that leaves less than 32 KiB for the
+    /// stack; docs/performance.md lists the remaining stack.
     pub sram: usize,
-    /// Bytes of internal RAM that are not in one piece with it: the engine's external memory in place of PSRAM where there is none.
+    /// Bytes of internal RAM outside that block. Without PSRAM they are the engine's external memory.
     pub spare: usize,
-    /// Bytes of flash that can be mapped as data.
+    /// Bytes of flash that can be memory-mapped as data.
     pub mapped: usize,
-    /// Bytes a second from mapped flash.
+    /// Bandwidth of mapped flash, in bytes a second.
     pub flash_rate: Figure,
 }
 
-/// External RAM.
+/// External RAM (PSRAM).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Psram {
-    /// Bytes that are mapped.
+    /// Bytes that the chip maps.
     pub len: usize,
-    /// Bytes a second, read in order through the cache.
+    /// Sequential bandwidth through the cache, in bytes a second.
     pub rate: Figure,
 }
 
-/// What is known of a board.
+/// The specification of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoardSpec {
-    /// What it is called on command lines, and its file in `firmware/esp/examples`.
+    /// Name on command lines, and of its file in `firmware/esp/examples`.
     pub id: &'static str,
-    /// What its maker calls it.
+    /// Name by the manufacturer.
     pub name: &'static str,
-    /// Its chip.
+    /// The chip.
     pub chip: &'static Chip,
-    /// Its external RAM, if it has any.
+    /// External RAM, if the board has any.
     pub psram: Option<Psram>,
-    /// Bytes of its flash.
+    /// Length of the flash in bytes.
     pub flash: usize,
-    /// How a card is attached.
+    /// The interface of the card.
     pub card: Bus,
 }
 
 impl BoardSpec {
-    /// The board that is called `id`.
+    /// The board with this [`id`](Self::id).
     pub fn named(id: &str) -> Option<&'static Self> {
         ALL.iter().find(|board| board.id == id).copied()
     }
@@ -119,7 +120,7 @@ impl BoardSpec {
         MemoryLen { internal: self.chip.sram, external: self.external_len() }
     }
 
-    /// Bytes of the engine's external memory.
+    /// Length in bytes of the engine's external memory.
     pub const fn external_len(&self) -> usize {
         match self.psram {
             Some(psram) => psram.len,
@@ -127,26 +128,26 @@ impl BoardSpec {
         }
     }
 
-    /// What the engine's external memory is.
+    /// The kind of the engine's external memory, in words.
     pub const fn external_name(&self) -> &'static str {
         if self.psram.is_some() { "PSRAM" } else { "more SRAM" }
     }
 
-    /// Bytes of the longest model file that the board's flash holds beside the firmware, and maps.
+    /// Length in bytes of the longest model file that fits into the flash beside the firmware, and can be mapped.
     pub const fn flash_model_len(&self) -> usize {
         let (held, mapped) = (self.flash - FIRMWARE_LEN, self.chip.mapped - CONSTANTS_LEN);
         if held < mapped { held } else { mapped }
     }
 }
 
-/// Bytes of flash for bootloader, partition table and program: the program starts at 64 KiB (espflash's partition table)
-/// and has less than 576 KiB itself (`cargo xtask esp size`).
+/// Bytes of flash for bootloader, partition table and program. The program starts at 64 KiB (espflash's partition
+/// table) and is shorter than 576 KiB (`cargo xtask esp size`).
 const FIRMWARE_LEN: usize = 640 << 10;
-/// Bytes of constants that are mapped with a model: 33 KB (docs/performance.md, firmware) in pages of 64 KiB.
+/// Bytes of constants in the mapped range of a model: 33 KB (docs/performance.md, firmware) in pages of 64 KiB.
 const CONSTANTS_LEN: usize = 64 << 10;
 
-/// espflash's default, which every flash chip can do: two data lines at 40 MHz. A cache line of 32 bytes takes 8 + 12 + 4
-/// clocks of command, address and mode, and 128 of data.
+/// The default of espflash, which every flash chip supports: two data lines at 40 MHz. A cache line of 32 bytes takes 8
+/// + 12 + 4 clocks of command, address and mode, and 128 of data.
 const FLASH_DIO_40: Figure = Figure::new(
     5_000_000,
     8_400_000,
@@ -154,7 +155,7 @@ const FLASH_DIO_40: Figure = Figure::new(
      what the cache adds",
 );
 
-/// Quad SPI at 40 MHz, esp-hal's default on the ESP32.
+/// Quad SPI at 40 MHz, the default of esp-hal on the ESP32.
 const QUAD_40: Figure = Figure::new(
     10_000_000,
     16_400_000,
@@ -162,14 +163,14 @@ const QUAD_40: Figure = Figure::new(
      bytes at 40 MHz, esp-hal's default",
 );
 
-/// Octal, both edges, 80 MHz.
+/// Octal SPI at 80 MHz, double data rate.
 const OCTAL_80: Figure = Figure::new(
     37_000_000,
     84_000_000,
     "37 to 84 MB/s with cache lines of 16 to 64 bytes (github.com/project-x51/esp32-s3-memorycopy/issues/2)",
 );
 
-/// Sixteen lines.
+/// Sixteen data lines.
 const HEX: Figure = Figure::new(
     80_000_000,
     400_000_000,
@@ -178,8 +179,8 @@ const HEX: Figure = Figure::new(
 
 /// Two LX6 cores with MAC16.
 ///
-/// esp-hal's `dram_seg` has 192 KiB, of which stack and variables take what is missing here; `dram2_seg`, the spare piece,
-/// has 98,768 bytes, of which the second core's stack takes 8 KiB.
+/// esp-hal's `dram_seg` has 192 KiB, of which stack and variables take the rest. `dram2_seg`, the spare block, has
+/// 98,768 bytes, of which the second core's stack takes 8 KiB.
 pub const ESP32: Chip = Chip {
     name: "ESP32",
     cpu: &Cpu::LX6,
@@ -187,7 +188,7 @@ pub const ESP32: Chip = Chip {
     cores: 2,
     sram: 144 << 10,
     spare: 86 << 10,
-    // esp-hal's `drom_seg`.
+    // The length of esp-hal's `drom_seg`.
     mapped: 4 << 20,
     flash_rate: FLASH_DIO_40,
 };
@@ -205,7 +206,7 @@ pub const ESP32_C3: Chip = Chip {
     cores: 1,
     sram: 248 << 10,
     spare: 63 << 10,
-    // esp-hal's `DROM`.
+    // The length of esp-hal's `DROM`.
     mapped: 4 << 20,
     flash_rate: FLASH_DIO_40,
 };
@@ -216,7 +217,7 @@ pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, mapped: (4 
 /// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 450,496 bytes beside 256 KiB of cache.
 pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C6 };
 
-/// A camera board with a card slot and PSRAM: 8 MB of it on many, of which the chip maps 4 MiB.
+/// A camera board with a card slot and PSRAM. Many have 8 MB of PSRAM, of which the chip maps 4 MiB.
 pub const ESP32_CAM: BoardSpec = BoardSpec {
     id: "esp32-cam",
     name: "AI-Thinker ESP32-CAM",
@@ -226,11 +227,11 @@ pub const ESP32_CAM: BoardSpec = BoardSpec {
     card: Bus::Sdmmc,
 };
 
-/// A module with PSRAM, and a card slot wired for SPI.
+/// A module with PSRAM. The card slot is wired for SPI.
 pub const ESP32_WROVER: BoardSpec =
     BoardSpec { id: "esp32-wrover", name: "ESP32-WROVER with a card slot", card: Bus::Spi, ..ESP32_CAM };
 
-/// The variant N16R8, and a card slot wired to it.
+/// The variant N16R8 with a card slot wired to it.
 pub const ESP32_S3_DEVKITC: BoardSpec = BoardSpec {
     id: "esp32-s3-devkitc",
     name: "ESP32-S3-DevKitC-1 N16R8 with a card slot",
@@ -240,7 +241,7 @@ pub const ESP32_S3_DEVKITC: BoardSpec = BoardSpec {
     card: Bus::Sdmmc,
 };
 
-/// Its card slot is wired for SPI.
+/// The card slot is wired for SPI.
 pub const XIAO_ESP32S3_SENSE: BoardSpec = BoardSpec {
     id: "xiao-esp32s3-sense",
     name: "Seeed XIAO ESP32S3 Sense",
@@ -249,7 +250,7 @@ pub const XIAO_ESP32S3_SENSE: BoardSpec = BoardSpec {
     ..ESP32_S3_DEVKITC
 };
 
-/// No PSRAM, no SD host.
+/// A board without PSRAM and without an SD host.
 pub const ESP32_C3_SPI: BoardSpec = BoardSpec {
     id: "esp32-c3",
     name: "ESP32-C3 with a card slot",
@@ -259,7 +260,7 @@ pub const ESP32_C3_SPI: BoardSpec = BoardSpec {
     card: Bus::Spi,
 };
 
-/// No PSRAM, no SD host.
+/// A board without PSRAM and without an SD host.
 pub const ESP32_C6_SPI: BoardSpec =
     BoardSpec { id: "esp32-c6", name: "ESP32-C6 with a card slot", chip: &ESP32_C6, ..ESP32_C3_SPI };
 
@@ -273,7 +274,7 @@ pub const ESP32_P4_EV: BoardSpec = BoardSpec {
     card: Bus::Sdmmc,
 };
 
-/// All of them.
+/// All boards.
 pub static ALL: [&BoardSpec; 7] =
     [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_C3_SPI, &ESP32_C6_SPI, &ESP32_P4_EV];
 

@@ -1,8 +1,8 @@
-//! What a token will take on a board: a model of the board, not a measurement.
+//! The expected time of a token on a board, from a model of the board. It is not a measurement.
 //!
-//! Instructions are counted on emulated processors, bandwidths are published figures or what a board measured itself, and
-//! cycles an instruction are a range between what a pipeline does at best and what others measured. Everything is a
-//! [`Range`], in integers. Microseconds are rounded down.
+//! Instructions are counted on emulated processors. Bandwidths are published figures, or were measured by the board
+//! itself. Cycles an instruction range from the best case of the pipeline to what others measured. Every figure is a
+//! [`Range`] of integers. Microseconds are rounded down.
 
 use core::fmt;
 
@@ -15,38 +15,38 @@ use crate::boards::BoardSpec;
 use crate::figure::Range;
 use crate::instructions::{Cpu, Instructions};
 
-/// Where the weights are.
+/// Where the weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
     /// In a file on the card.
     Card,
-    /// In flash that is mapped.
+    /// In memory-mapped flash.
     Flash,
 }
 
-/// How fast a board is.
+/// The speed of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Its processor.
+    /// Instruction and cycle counts of its processor.
     pub cpu: &'static Cpu,
-    /// The processor's clock.
+    /// Processor clock in MHz.
     pub mhz: u32,
-    /// Cores that share rows.
+    /// Number of cores that share the rows of a matrix.
     pub cores: u32,
-    /// Bytes a second within a read from the card.
+    /// Transfer rate of the card within a read, in bytes a second.
     pub card: Range,
-    /// Microseconds a read from the card besides.
+    /// Overhead of a read from the card, in microseconds.
     pub command: Range,
-    /// The processor computes while a chunk is read.
+    /// Whether the processor computes while a chunk is read.
     pub has_dma: bool,
-    /// Bytes a second from the external memory.
+    /// Bandwidth of the external memory, in bytes a second.
     pub external: Range,
-    /// Bytes a second from mapped flash.
+    /// Bandwidth of mapped flash, in bytes a second.
     pub flash: Range,
 }
 
 impl Pace {
-    /// The pace of `board` by published figures. A board that measured its card's rate puts that in.
+    /// The speed of `board` by published figures. A board that has measured its card replaces the card's rate.
     pub fn of(board: &BoardSpec) -> Self {
         let chip = board.chip;
         Self {
@@ -56,13 +56,14 @@ impl Pace {
             card: board.card.rate().range,
             command: board.card.command().range,
             has_dma: board.card.has_dma(),
-            // Internal RAM is not waited for.
+            // Loads from internal RAM do not wait.
             external: board.psram.map_or(Range::exactly(u64::MAX), |psram| psram.rate.range),
             flash: chip.flash_rate.range,
         }
     }
 
-    /// Microseconds of `instructions`. Two cores share rows evenly at best; at worst handing them over costs a tenth.
+    /// Time of `instructions`, in microseconds. At best two cores share rows evenly; at worst the handover costs a
+    /// tenth.
     fn computing(&self, instructions: Instructions) -> Range {
         let cores = u64::from(self.cores.max(1));
         let rows = instructions.rows.over(cores);
@@ -72,28 +73,28 @@ impl Pace {
         cycles.over(self.mhz.into())
     }
 
-    /// Microseconds of reading `traffic` from the card.
+    /// Time to read `traffic` from the card, in microseconds.
     fn reading(&self, traffic: Traffic) -> Range {
         self.card.microseconds(traffic.bytes).plus(self.command.times(traffic.reads))
     }
 }
 
-/// What is expected of a model with a plan on a board. Where the card is read by DMA, what is pinned is taken to lie among
-/// what is read, as [`options`] has it.
+/// The estimate for a model with a plan on a board. Where the card is read by DMA, it assumes that the resident weights
+/// are spread among the weights that are read, as [`options`] plans them.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimate<'a> {
     /// The model.
     pub model: &'a Model,
-    /// Its plan.
+    /// The plan of its memory.
     pub plan: &'a Plan,
-    /// The board.
+    /// The speed of the board.
     pub pace: Pace,
-    /// Where the weights are.
+    /// Where the weights are stored.
     pub weights: Weights,
 }
 
 impl Estimate<'_> {
-    /// Microseconds of a token of an answer that looks at `positions`.
+    /// Time of one token of an answer that attends to `positions`, in microseconds.
     pub fn token(&self, positions: u64) -> Range {
         let checksum = self.checksum().over(CHECK_EVERY.into());
         let work = Instructions::of(self.model.header(), self.pace.cpu, positions, true);
@@ -101,8 +102,8 @@ impl Estimate<'_> {
         self.pass(work, self.plan.pass_traffic(self.model, true), self.cache(positions)).plus(self.embedding())
     }
 
-    /// Microseconds from the end of a prompt of `tokens`, at least one, to the first token of the answer, in a session that
-    /// has read what it keeps.
+    /// Time from the end of a prompt of `tokens`, at least one, to the first token of the answer, in microseconds. The
+    /// session has loaded its resident weights already.
     pub fn prompt(&self, tokens: u64) -> Range {
         let header = self.model.header();
         let batch = self.plan.batch.max(1) as u64;
@@ -111,10 +112,10 @@ impl Estimate<'_> {
         for pass in 0..passes {
             let (first, last) = (pass * batch, ((pass + 1) * batch).min(tokens.max(1)));
             let is_last = pass + 1 == passes;
-            // On average, of those that are no more than prompt.
+            // The average number of positions of the pass.
             let positions = (first + last).div_ceil(2);
             let earlier = Instructions::of(header, self.pace.cpu, positions, false);
-            // In the last pass every token goes through all layers but the head.
+            // In the last pass only the last token goes through the head.
             let work = if is_last {
                 earlier.times(last - first - 1).plus(Instructions::of(header, self.pace.cpu, last, true))
             } else {
@@ -126,10 +127,11 @@ impl Estimate<'_> {
         sum
     }
 
-    /// Microseconds that the first prompt takes besides: reading what is kept, and a checksum of all weights.
+    /// Additional time of the first prompt, in microseconds: loading the resident weights, and a checksum of all
+    /// weights.
     pub fn start(&self) -> Range {
         let checksum = Instructions { rest: self.checksum(), ..Instructions::default() };
-        // A span before each of a token's reads, or all of it in pieces.
+        // Spread weights take a read before each of a token's reads; contiguous ones are read in chunks.
         let spans = match self.plan.residency {
             Residency::Front => 0,
             Residency::Spread { .. } => self.plan.pass_traffic(self.model, true).reads,
@@ -152,7 +154,7 @@ impl Estimate<'_> {
         }
     }
 
-    /// Bytes of the cache in the external memory that a token at `positions` reads.
+    /// Bytes of the KV cache in external memory that a token at `positions` reads.
     fn cache(&self, positions: u64) -> u64 {
         let bytes = self.in_external(Buffer::KvCache);
         bytes.saturating_mul(positions) / (self.plan.context as u64).max(1)
@@ -163,10 +165,11 @@ impl Estimate<'_> {
         rows.find(|row| row.buffer == buffer && row.region == Region::External).map_or(0, |row| row.len as u64)
     }
 
-    /// A pass of `work` that reads `traffic`, and `cache` bytes of the external memory.
+    /// Time of a pass of `work` that reads `traffic` from the card and `cache` bytes of the KV cache from external
+    /// memory.
     fn pass(&self, work: Instructions, traffic: Traffic, cache: u64) -> Range {
         let pace = &self.pace;
-        // Loads that wait, of what lies outside of internal RAM.
+        // Stalls of loads from outside internal RAM.
         let lent = match self.weights {
             Weights::Card => {
                 let kept = if self.in_external(Buffer::ResidentWeights) > 0 { traffic.resident_bytes } else { 0 };
@@ -176,7 +179,7 @@ impl Estimate<'_> {
         };
         let waiting = lent.plus(if cache > 0 { pace.external.microseconds(cache) } else { Range::default() });
         let computing = pace.computing(work);
-        // With two cores one may compute while the other one waits.
+        // With two cores, one can compute while the other one waits.
         let both = computing.plus(waiting);
         let busy = if pace.cores > 1 { Range { low: computing.low.max(waiting.low), ..both } } else { both };
         let reading = pace.reading(traffic);
@@ -184,19 +187,20 @@ impl Estimate<'_> {
     }
 }
 
-/// Bytes of a read, as plans have them where memory is not short.
+/// Bytes of a read, as planned where memory is not short.
 const CHUNK: u64 = 16 << 10;
-/// Positions that the token looks at that stands for all others.
+/// Number of attended positions for which a speed is quoted.
 const POSITIONS: u64 = 64;
 
 impl Estimate<'_> {
-    /// Positions that the token looks at whose speed is told: a short text's, or the context where that is shorter.
+    /// Number of attended positions for which a speed is quoted: those of a short text, or the context if it is
+    /// shorter.
     pub fn positions(&self) -> u64 {
         POSITIONS.min(self.plan.context as u64)
     }
 }
 
-/// A line for a board's report.
+/// One line for the report of a board.
 impl fmt::Display for Estimate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { low, high } = self.token(self.positions());
@@ -205,8 +209,8 @@ impl fmt::Display for Estimate<'_> {
     }
 }
 
-/// How a board's memory is planned for the weights at `weights`. Where the card is read by DMA, what is resident lies among
-/// what is read, and is no more than lets both end together.
+/// The plan options of a board with its weights at `weights`. Where the card is read by DMA, the resident weights are
+/// spread among the weights that are read, and limited so that reading and computing end together.
 pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
     let options = PlanOptions::default();
     if weights == Weights::Flash || !pace.has_dma {
@@ -217,14 +221,14 @@ pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
     options.residency(Residency::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) })
 }
 
-/// How many bytes of a tape of `len` to pin, so that a card that is read by DMA and a processor that takes
-/// `computing` for all of them end together. The middle of every range counts.
+/// How many bytes of a tape of `len` to keep resident so that reading the rest by DMA takes as long as the processor
+/// works. `computing` is its time for the whole tape. The middle of every range counts.
 fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
     let all = Traffic { reads: len.div_ceil(CHUNK), bytes: len, ..Traffic::default() };
     let (reading, waiting) = (pace.reading(all).middle(), pace.external.microseconds(len).middle());
     let spare = reading.saturating_sub(computing.middle());
-    // (len - pinned) · reading = len · computing + pinned · waiting. In KiB: their product with microseconds fits, as far as
-    // a card's sectors are numbered.
+    // (len - resident) · reading = len · computing + resident · waiting. In KiB, so that the product with microseconds
+    // fits for every length that a card can address.
     ((len >> 10).saturating_mul(spare)).checked_div(reading.saturating_add(waiting)).unwrap_or(0) << 10
 }
 
@@ -240,7 +244,7 @@ mod tests {
         block_on(Model::open(&mut Bytes::copied(FILE))).expect("the bundled model")
     }
 
-    /// Of a board with its pace; a context that all of them have room for.
+    /// An estimate for a board at a pace, with a context that fits every board.
     fn estimated(board: &BoardSpec, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
         let model = model();
         let source = if weights == Weights::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
@@ -279,7 +283,7 @@ mod tests {
                 let far = estimated(board, pace, weights, |estimate| estimate.token(128));
                 assert!(far.low >= range.low && far.high > range.low, "{} {far:?}", board.id);
                 let prompt = estimated(board, pace, weights, |estimate| estimate.prompt(20));
-                // No faster than its last token, no slower than one by one.
+                // Not faster than its last token alone, not slower than token by token.
                 let one = estimated(board, pace, weights, |estimate| estimate.prompt(1));
                 assert!(prompt.low > one.low && prompt.high < 20 * one.high, "{} {prompt:?} {one:?}", board.id);
             }
@@ -294,11 +298,12 @@ mod tests {
             external: Range::exactly(20_000_000),
             ..Pace::of(&boards::ESP32_CAM)
         };
-        // All of it is read in a second, waited for in half of one, and multiplied in a quarter: half of it each way.
+        // The whole tape takes a second to read, half a second of stalls and a quarter of computing: half of it is
+        // resident.
         let len = 10_000_000;
         let pinned = most_pinned(&pace, len, Range::exactly(250_000));
         assert!(pinned.abs_diff(len / 2) <= 1024, "{pinned}");
-        // A processor that is slower than the card pins nothing, and nothing overflows.
+        // If the processor is slower than the card, no weights are resident. Nothing overflows.
         assert_eq!(most_pinned(&pace, len, Range::exactly(1_000_000)), 0);
         assert!(most_pinned(&pace, 1 << 41, Range::exactly(0)) <= 1 << 41);
         assert_eq!(most_pinned(&pace, 0, Range::default()), 0);

@@ -1,16 +1,16 @@
-//! Figures that are ranges, in integers.
+//! Figures as ranges of integers.
 
-/// From the lowest to the highest.
+/// A range from the lowest to the highest value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Range {
-    /// The lowest.
+    /// The lowest value.
     pub low: u64,
-    /// The highest.
+    /// The highest value.
     pub high: u64,
 }
 
 impl Range {
-    /// A range of one number.
+    /// A range of one value.
     pub const fn exactly(number: u64) -> Self {
         Self { low: number, high: number }
     }
@@ -35,7 +35,7 @@ impl Range {
         self.zip(Self::exactly(by), |a, b| a / b.max(1))
     }
 
-    /// How long `amount` takes at so many a second, in microseconds.
+    /// Time of `amount` at this rate a second, in microseconds.
     pub(crate) fn microseconds(self, amount: u64) -> Self {
         let time = |rate: u64| amount.saturating_mul(1_000_000) / rate.max(1);
         Self { low: time(self.high), high: time(self.low) }
@@ -46,12 +46,12 @@ impl Range {
     }
 }
 
-/// A range, and where it is from.
+/// A range with its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figure {
-    /// The lowest and the highest that it may be.
+    /// The lowest and the highest plausible value.
     pub range: Range,
-    /// Where it is from.
+    /// Where the range comes from.
     pub source: &'static str,
 }
 

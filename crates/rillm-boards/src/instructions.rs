@@ -1,40 +1,41 @@
-//! Instructions of a token, as they were counted on emulated processors.
+//! Instructions of a token, counted on emulated processors.
 
 use rillm::format::Header;
 
 use crate::figure::{Figure, Range};
 
-/// What a processor takes: instructions, in hundredths where the name says so, and cycles for them.
+/// Costs on a processor: instructions for each kind of operation, and cycles for an instruction. Some are in
+/// hundredths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Hundredths of an instruction for a weight times an activation.
+    /// Hundredths of an instruction for each product of a weight and an activation.
     pub weight: Figure,
-    /// For each output of a layer's matrix.
+    /// Instructions for each output of a layer's matrix.
     pub output: Figure,
-    /// For each element that a norm goes over.
+    /// Instructions for each element of a norm.
     pub norm: Figure,
-    /// For each element of the feed-forward layer's gate.
+    /// Instructions for each element of the feed-forward layer's gate.
     pub gate: Figure,
-    /// For each value of a token's queries, keys and values.
+    /// Instructions for each value of a token's queries, keys and values.
     pub value: Figure,
-    /// For each head and position that it looks at.
+    /// Instructions for each head and attended position.
     pub look: Figure,
-    /// Hundredths of an instruction for each value of a head at a position that it looks at.
+    /// Hundredths of an instruction for each value of a head at an attended position.
     pub look_value: Figure,
-    /// For each token of the vocabulary, to sample.
+    /// Instructions of sampling for each token of the vocabulary.
     pub logit: Figure,
-    /// To sample, whatever the vocabulary.
+    /// Instructions of sampling for any vocabulary.
     pub sample: Figure,
-    /// For each byte of the weights' checksum.
+    /// Instructions for each byte of the weights' checksum.
     pub checksum: Figure,
-    /// Hundredths of a cycle an instruction.
+    /// Hundredths of a cycle for each instruction.
     pub cycles: Figure,
 }
 
 const MEASURED: &str = "`cargo xtask measure`, docs/performance.md";
 
 impl Cpu {
-    /// An RV32IMC core. The ranges are those of three models.
+    /// An RV32IMC core. The ranges cover three models.
     pub const RV32: Self = Self {
         weight: Figure::new(357, 391, MEASURED),
         output: Figure::new(45, 75, MEASURED),
@@ -54,8 +55,8 @@ impl Cpu {
         ),
     };
 
-    /// An Xtensa core with MAC16. What multiplies in 64 bits is between what `rv32` takes, which has the upper half of a
-    /// product in one instruction as the LX6 has, and what the emulated Xtensa takes, which has not.
+    /// An Xtensa core with MAC16. 64-bit multiplications lie between two counts: `rv32` has the upper half of a product
+    /// in one instruction, as the LX6 does; the emulated Xtensa does not.
     pub const LX6: Self = Self {
         weight: Figure::new(244, 275, MEASURED),
         output: Figure::new(45, 75, MEASURED),
@@ -75,7 +76,7 @@ impl Cpu {
         ),
     };
 
-    /// The figures with what they are of, and by how much they are too large.
+    /// All figures, each with its name and the divisor for its display.
     pub fn figures(&self) -> [(&'static str, Figure, u64); 11] {
         [
             ("instructions a weight", self.weight, 100),
@@ -93,18 +94,19 @@ impl Cpu {
     }
 }
 
-/// Instructions of a token.
+/// Number of instructions of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Instructions {
-    /// Of rows times vectors, which all cores share.
+    /// Matrix rows times vectors, which all cores share.
     pub rows: Range,
-    /// Of everything else.
+    /// Everything else.
     pub rest: Range,
 }
 
 impl Instructions {
-    /// Of a token that looks at `positions`, itself included, and goes on through the head and the sampler, or of a prompt's
-    /// earlier token, which of the last layer needs keys and values only.
+    /// The instructions of a token that attends to `positions`, itself included. With `head`, it goes on through the
+    /// head and the sampler. Without, it is an earlier token of the prompt, which needs only keys and values of the
+    /// last layer.
     pub fn of(header: &Header, cpu: &Cpu, positions: u64, head: bool) -> Self {
         let [layers, hidden, intermediate, heads, head_dim, vocabulary] = [
             header.n_layers,
@@ -144,7 +146,7 @@ impl Instructions {
         }
     }
 
-    /// All of them.
+    /// The sum of both.
     pub fn all(self) -> Range {
         self.rows.plus(self.rest)
     }
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn instructions_are_those_that_were_counted() {
         let model = block_on(Model::open(&mut Bytes::copied(crate::BUNDLED))).expect("the bundled model");
-        // docs/performance.md: the stages of a token, but for reading, tokenizer and embedding.
+        // docs/performance.md: the stages of a token without reading, tokenizer and embedding.
         let count = |cpu, positions, head| Instructions::of(model.header(), cpu, positions, head).all();
         let within = |range: Range, counted: u64| {
             assert!((range.low * 98 / 100..=range.high * 102 / 100).contains(&counted), "{counted} {range:?}");

@@ -1,5 +1,5 @@
-//! The boards that rillm's firmware is for, and a model of how fast it runs there: what `rillm plan --board` prints and what
-//! a board itself expects.
+//! The boards of rillm's firmware, and a model of their speed. `rillm plan --board` prints its estimates, and a board
+//! prints its own.
 //!
 //! ```
 //! use rillm::{Model, Plan, WeightSource};

@@ -1,4 +1,4 @@
-//! A model that runs, behind the handle.
+//! The model, session and text behind a handle.
 
 use rillm::{Memory, MemoryLen, Model, Q16, Sampling, Session, block_on};
 use rillm_generate::{Generation, Step, StopReason};
@@ -8,19 +8,19 @@ use crate::setup::Setup;
 use crate::source::CallerSource;
 use crate::status::Failure;
 
-/// How the next token is chosen, and when the text ends. All zeros: always the likeliest token, as many as there is room for.
+/// Sampling settings, and the limit of the text. All zeros: always the likeliest token, as many tokens as fit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
-    /// Tokens to generate; 0 for as many as there is room for.
+    /// Largest number of tokens to generate; 0 for as many as fit.
     pub max_tokens: u32,
-    /// Above 1 bolder, below 1 safer, 0 always the likeliest token.
+    /// Higher is more random; 0 always takes the likeliest token.
     pub temperature: f32,
-    /// Choose among so many of the likeliest tokens, 256 at most; 0 for all.
+    /// Choose among this many of the likeliest tokens, 256 at most; 0 for all.
     pub top_k: u32,
-    /// Choose among the fewest tokens that have this probability together; 0, and from 1 on, for all.
+    /// Choose among the fewest tokens whose probabilities add up to this; 0, and from 1 on, for all.
     pub top_p: f32,
-    /// The same seed gives the same text.
+    /// Seed of the random numbers: the same seed gives the same text.
     pub seed: u64,
 }
 
@@ -28,16 +28,16 @@ pub struct Config {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
-    /// There is none, or it failed: a prompt of NULL goes on.
+    /// There is no text, or it failed. A prompt of NULL continues it.
     #[default]
     RillmEndNone = 0,
-    /// The model ended it.
+    /// The model generated an end-of-text token.
     RillmEndOfText = 1,
-    /// As many tokens as were wanted. A prompt of NULL goes on.
+    /// max_tokens were generated. A prompt of NULL continues the text.
     RillmEndMaxTokens = 2,
-    /// No room for another token.
+    /// The context has no room for another token.
     RillmEndContextFull = 3,
-    /// The callback wanted it. A prompt of NULL goes on.
+    /// The callback ended it. A prompt of NULL continues the text.
     RillmEndStopped = 4,
 }
 
@@ -52,31 +52,31 @@ impl From<StopReason> for End {
     }
 }
 
-/// What a model has done so far, and the last text.
+/// Statistics since rillm_init, and of the last text.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Why the last rillm_generate ended.
     pub end: End,
-    /// Tokens of the last prompt, with the one that starts a text.
+    /// Tokens of the last prompt, beginning-of-text token included.
     pub prompt_tokens: u32,
     /// Tokens that the last rillm_generate generated.
     pub generated_tokens: u32,
-    /// Tokens that there is room for, prompt and answer together.
+    /// Length of the context in tokens, prompt and answer together.
     pub context: u32,
-    /// Since rillm_init: tokens that went through the layers, prompts included.
+    /// Since rillm_init: tokens computed, prompts included.
     pub tokens: u64,
-    /// Since rillm_init: reads, their bytes, and those of them that did not start where the one before ended.
+    /// Since rillm_init: reads, their bytes, and seeks: reads that did not start where the one before ended.
     pub reads: u64,
     /// See `reads`.
     pub read_bytes: u64,
     /// See `reads`.
     pub seeks: u64,
-    /// Since rillm_init: bytes of weights that were used where they lay in memory.
+    /// Since rillm_init: bytes of weights that were in memory and not read.
     pub resident_bytes: u64,
 }
 
-/// A model, its session, and the text at hand.
+/// A model, its session, and the current text.
 pub struct Engine {
     model: &'static Model,
     session: Session<'static, CallerSource>,
@@ -86,7 +86,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the model, and puts it into `memory`.
+    /// Opens the model and places it in `memory`.
     pub fn open(
         setup: &Setup,
         mut source: CallerSource,
@@ -95,7 +95,7 @@ impl Engine {
     ) -> Result<Self, Failure> {
         let model = block_on(Model::open(&mut source))?;
         let plan = setup.plan(&model, &source)?;
-        // There is room: the plan is of what the handle and the model leave, wherever the memory starts.
+        // The plan leaves room for the handle and the model, wherever the memory starts.
         let none = Failure::Setup("setup.memory is smaller than setup.memory_len");
         let model: &Model = memory.place(model).ok_or(none)?;
         let MemoryLen { internal, external } = plan.memory();
@@ -106,8 +106,8 @@ impl Engine {
         Ok(Self { model, session, generation, prompt_tokens: 0, end: End::RillmEndNone })
     }
 
-    /// Writes a text after `prompt`, or goes on with the one at hand. `print` gets what comes, and nothing before each pass
-    /// over the weights; the text ends where it returns false.
+    /// Generates a text after `prompt`, or continues the current one. `print` receives the text as it comes, and an
+    /// empty string before each pass over the weights. If it returns false, the text ends.
     pub fn generate(
         &mut self,
         prompt: Option<&str>,
@@ -133,26 +133,26 @@ impl Engine {
                 break End::RillmEndStopped;
             }
             if let Step::Token(text) = block_on(generation.step(session))? {
-                // All of a token's text comes: what goes on later goes on after it.
+                // All pieces of a token are printed, so that a continuation starts at the next token.
                 let go_on = text.fold(true, |go_on, piece| print(piece) & go_on);
                 if !go_on && generation.done(session) != Some(StopReason::EndOfText) {
                     break End::RillmEndStopped;
                 }
             }
         };
-        // Of a text that may go on, the rest of a character may still come.
+        // A text that can be continued may still complete its last character.
         if let End::RillmEndOfText | End::RillmEndContextFull = *end {
             generation.finish().for_each(|rest| _ = print(rest));
         }
         Ok(())
     }
 
-    /// Every token of the text at hand, prompt and answer.
+    /// All tokens of the current text, prompt and answer.
     pub fn tokens(&self) -> &[u32] {
         self.session.tokens()
     }
 
-    /// What it has done so far.
+    /// The statistics so far.
     pub fn stats(&self) -> Stats {
         let stats = self.session.stats();
         Stats {
@@ -178,7 +178,7 @@ impl Config {
     }
 }
 
-/// The nearest number with 16 fraction bits, or the largest.
+/// The nearest number with 16 fraction bits, or the largest one.
 fn q16(field: &'static str, value: f32) -> Result<Q16, Failure> {
     if value.is_nan() {
         return Err(Failure::Number(field, "not a number"));

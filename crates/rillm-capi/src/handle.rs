@@ -1,4 +1,4 @@
-//! The handle: who may use the engine, and whether it is there at all.
+//! The handle: guards the engine against use when closed or busy.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -6,12 +6,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::engine::Engine;
 use crate::status::Failure;
 
-/// Numbers that memory does not hold by chance.
+/// The state of an open handle: a number that uninitialised memory is unlikely to hold.
 const OPEN: u32 = u32::from_le_bytes(*b"rill");
 const BUSY: u32 = u32::from_le_bytes(*b"busy");
 const CLOSED: u32 = 0;
 
-/// A model that was opened, in the memory of the setup. One thread uses it at a time.
+/// An open model in the memory of a setup. Only one thread may use it at a time.
 pub struct Handle {
     state: AtomicU32,
     engine: UnsafeCell<Engine>,
@@ -23,18 +23,18 @@ impl Handle {
         Self { state: AtomicU32::new(OPEN), engine: UnsafeCell::new(engine) }
     }
 
-    /// Lets `work` use the engine.
+    /// Runs `work` with the engine.
     pub fn with<T>(&self, work: impl FnOnce(&mut Engine) -> Result<T, Failure>) -> Result<T, Failure> {
         self.check()?;
         self.state.store(BUSY, Ordering::Relaxed);
-        // SAFETY: a handle is no thread's but ours (it is not Sync), and on our thread the state keeps all others out: who
-        // calls again from within `work` finds it busy.
+        // SAFETY: a handle is not Sync, so only our thread uses it. On our thread the state excludes all other uses: a
+        // call from within `work` finds the handle busy.
         let result = work(unsafe { &mut *self.engine.get() });
         self.state.store(OPEN, Ordering::Relaxed);
         result
     }
 
-    /// Ends it: there is nothing to give back but the memory.
+    /// Closes the handle. Only the memory is given back.
     pub fn close(&self) -> Result<(), Failure> {
         self.check()?;
         self.state.store(CLOSED, Ordering::Relaxed);

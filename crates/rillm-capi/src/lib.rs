@@ -55,19 +55,18 @@
 //! assert_eq!(text, ", there was a little leaf on the highest branch of an");
 //! ```
 //!
-//! Everything lies in the caller's memory: the model's description, what the engine plans, and the handle, which refers to
-//! both. Each is cut off that memory for itself, so that nothing refers to what it is a part of. There is no
-//! allocator and nothing global.
+//! All state is in the caller's memory: the model's description, the engine's buffers, and the handle, which refers to
+//! both. Each is split off that memory separately, so that nothing borrows from itself. There is no allocator and no
+//! global state.
 //!
-//! A panic would be a bug, and would not reach C: no call unwinds out of `extern "C"`, it aborts. On bare metal it calls C's
-//! `abort`.
+//! A panic would be a bug. It does not unwind into C: it aborts, on bare metal through C's `abort`.
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-// The unsafe code is in this file, where C's pointers come in, and in a few lines of `place.rs`, `setup.rs`, `source.rs` and
+// The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs` and
 // `handle.rs`.
 
-// On a computer the static library wants a panic handler: that of std.
+// On a computer the static library needs a panic handler, which std provides.
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
@@ -93,16 +92,16 @@ use engine::Engine;
 use place::Region;
 use status::Failure;
 
-/// Takes the text as it comes: `len` bytes of UTF-8, whole characters, without a zero after them. Before each pass over the
-/// weights it is called with a `len` of 0. It returns 0 to go on, and anything else to end the text. It must not call
-/// rillm with the same handle, throw or longjmp.
+/// Receives the text as it is generated: `len` bytes of UTF-8, whole characters, not zero-terminated. It is also called
+/// before each pass over the weights, with a `len` of 0. It returns 0 to continue, and anything else to end the text.
+/// It must not call rillm with the same handle, throw or longjmp.
 pub type OnText = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, len: usize) -> c_int>;
 
-/// Says where the memory of a setup would go, and how much of it is needed at least: fills `plan`, also where the memory is
-/// too small; with zeros where the model cannot be opened. Reads a few kilobytes of the model. `message` may be NULL.
+/// Plans the memory of a setup: fills `plan` with the usage and the smallest size, also where the memory is too small.
+/// If the model cannot be opened, `plan` is all zeros. Reads a few kilobytes of the model. `message` may be NULL.
 ///
 /// # Safety
-/// Pointers are NULL or valid, and `setup.model` is so many bytes.
+/// Pointers are NULL or valid, and `setup.model` has `setup.model_len` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_plan(setup: *const Setup, plan: *mut MemoryPlan, message: *mut Message) -> Status {
     let run = || {
@@ -125,11 +124,11 @@ pub unsafe extern "C" fn rillm_plan(setup: *const Setup, plan: *mut MemoryPlan, 
     unsafe { report(run(), message) }
 }
 
-/// Opens a model in the memory of a setup: fills `rillm` with a handle, or with NULL where it fails. `setup` itself is not
-/// needed any more then. `message` may be NULL.
+/// Opens a model in the memory of a setup. Sets `rillm` to a handle, or to NULL if it fails. `setup` itself may be
+/// discarded afterwards. `message` may be NULL.
 ///
 /// # Safety
-/// Pointers are NULL or valid; memory and model are so many bytes, and nobody else's until rillm_deinit.
+/// Pointers are NULL or valid. Memory and model have the lengths given, and nobody else uses them until rillm_deinit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_init(setup: *const Setup, rillm: *mut *mut Handle, message: *mut Message) -> Status {
     let run = || {
@@ -156,9 +155,9 @@ pub unsafe extern "C" fn rillm_init(setup: *const Setup, rillm: *mut *mut Handle
     unsafe { report(run(), message) }
 }
 
-/// Writes a text: `on_text` gets what comes after `prompt`, which is UTF-8 with a zero at its end. Each prompt starts a new
-/// text. A `prompt` of NULL goes on with the one at hand, after an error too: no token is lost or doubled. `user` is what
-/// `on_text` is called with. `message` may be NULL.
+/// Generates a text after `prompt`, which is zero-terminated UTF-8, and passes it to `on_text`. Each prompt starts a
+/// new text. A `prompt` of NULL continues the current text, after an error too: no token is lost or repeated. `user` is
+/// passed to `on_text`. `message` may be NULL.
 ///
 /// # Safety
 /// Pointers are NULL or valid, and no other thread is using the handle.
@@ -181,11 +180,11 @@ pub unsafe extern "C" fn rillm_generate(
         let prompt = if prompt.is_null() {
             None
         } else {
-            // SAFETY: not null, so text with a zero at its end.
+            // SAFETY: not null, so zero-terminated.
             let prompt = unsafe { CStr::from_ptr(prompt) }.to_str();
             Some(prompt.map_err(|error| Failure::NotUtf8(error.valid_up_to()))?)
         };
-        // SAFETY: the caller's function, which takes what we promise it.
+        // SAFETY: the caller's function, with the arguments that it expects.
         let print = |text: &str| unsafe { on_text(user, text.as_ptr().cast(), text.len()) } == 0;
         handle.with(|engine| engine.generate(prompt, &config, print))
     };
@@ -193,7 +192,7 @@ pub unsafe extern "C" fn rillm_generate(
     unsafe { report(run(), message) }
 }
 
-/// Says what was done so far: fills `stats`.
+/// Fills `stats` with the statistics so far.
 ///
 /// # Safety
 /// Pointers are NULL or valid, and no other thread is using the handle.
@@ -213,8 +212,8 @@ pub unsafe extern "C" fn rillm_stats(rillm: *mut Handle, stats: *mut Stats) -> S
     run().map_or_else(|failure| failure.status(), |()| Status::RillmOk)
 }
 
-/// Says which tokens the text at hand has, prompt and answer: copies the first `room` of them to `tokens`, which may be NULL
-/// where `room` is 0, and returns how many there are; 0 where the handle is not open or in use.
+/// Copies the first `room` tokens of the current text, prompt and answer, to `tokens`, which may be NULL if `room` is
+/// 0. Returns the number of tokens of the text; 0 if the handle is not open or in use.
 ///
 /// # Safety
 /// `tokens` has room for `room` numbers, and no other thread is using the handle.
@@ -225,8 +224,8 @@ pub unsafe extern "C" fn rillm_tokens(rillm: *mut Handle, tokens: *mut u32, room
     let copy = |engine: &mut Engine| {
         let all = engine.tokens();
         if !tokens.is_null() {
-            // SAFETY: there are so many to copy, and there is room for so many; the memory of ours that they lie in is
-            // nobody else's.
+            // SAFETY: both sides have this many tokens, and nobody else uses the memory of the engine that is copied
+            // from.
             unsafe { tokens.copy_from_nonoverlapping(all.as_ptr(), all.len().min(room)) };
         }
         Ok(all.len())
@@ -234,7 +233,7 @@ pub unsafe extern "C" fn rillm_tokens(rillm: *mut Handle, tokens: *mut u32, room
     handle.with(copy).unwrap_or(0)
 }
 
-/// Ends the use of the memory; there is nothing else to give back. A handle of NULL is none, which is no error.
+/// Closes the handle and ends the use of the memory. There is nothing else to free. A handle of NULL is not an error.
 ///
 /// # Safety
 /// The handle is NULL or valid, and no other thread is using it.
@@ -247,13 +246,13 @@ pub unsafe extern "C" fn rillm_deinit(rillm: *mut Handle) -> Status {
     }
 }
 
-/// What a status means and what to do about it, in general words; a rillm_message_t has those of the case at hand.
+/// Describes a status and what to do about it, in general. A rillm_message_t describes the actual case.
 #[unsafe(no_mangle)]
 pub extern "C" fn rillm_error_message(status: i32) -> *const c_char {
     Status::words(status).as_ptr()
 }
 
-/// The status, and the message to whoever wants it.
+/// Returns the status, and writes the message if it is wanted.
 ///
 /// # Safety
 /// `message` is null or valid.
@@ -271,6 +270,6 @@ fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
     unsafe extern "C" {
         fn abort() -> !;
     }
-    // SAFETY: C's own, which takes nothing.
+    // SAFETY: C's own function, which takes no arguments.
     unsafe { abort() }
 }

@@ -1,44 +1,43 @@
-//! The caller's memory, taken part by part: what makes values in it that refer to each other sound.
+//! Safe allocation from the caller's memory, for values that refer to each other.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::slice;
 
-/// Memory of a C caller, of which nobody knows whether it was ever written to. Parts of it are taken from the front, and
-/// no two of them overlap.
+/// Memory of a C caller, which may be uninitialised. Parts are taken from its front and never overlap.
 pub struct Region<'m>(&'m mut [MaybeUninit<u8>]);
 
 impl<'m> Region<'m> {
-    /// `len` bytes from `start` on; none where `start` is null.
+    /// `len` bytes from `start` on. Empty if `start` is null.
     ///
     /// # Safety
-    /// Where `start` is not null, the bytes are one allocation, at most `isize::MAX` of them, and nobody else uses them as
-    /// long as `'m` goes on.
+    /// If `start` is not null, the bytes are part of one allocation, at most `isize::MAX` of them, and nobody else uses
+    /// them during `'m`.
     pub unsafe fn new(start: *mut c_void, len: usize) -> Self {
         if start.is_null() {
             return Self(&mut []);
         }
-        // SAFETY: as our caller promises; bytes that may be uninitialised may have any contents.
+        // SAFETY: as our caller promises; `MaybeUninit` bytes may have any contents.
         Self(unsafe { slice::from_raw_parts_mut(start.cast(), len) })
     }
 
-    /// Moves `value` into the memory, at the next address that it can have. None where there is no room. It is never
+    /// Moves `value` into the memory, at the next aligned address. None if there is no room. The value is never
     /// dropped.
     pub fn place<T>(&mut self, value: T) -> Option<&'m mut T> {
         let skip = self.0.as_ptr().align_offset(align_of::<T>());
         self.take(skip)?;
         let bytes = self.take(size_of::<T>())?;
-        // SAFETY: the bytes are as many as a T has and lie where one may, they are ours for 'm, and a T that may be
-        // uninitialised can have any contents.
+        // SAFETY: the bytes have the size and alignment of T and are borrowed for 'm, and `MaybeUninit` may have any
+        // contents.
         let place = unsafe { &mut *bytes.as_mut_ptr().cast::<MaybeUninit<T>>() };
         Some(place.write(value))
     }
 
-    /// `len` bytes, zeroed.
+    /// Takes `len` bytes and zeroes them. None if there is no room.
     pub fn bytes(&mut self, len: usize) -> Option<&'m mut [u8]> {
         let bytes = self.take(len)?;
         bytes.fill(MaybeUninit::new(0));
-        // SAFETY: all of them were written to just now.
+        // SAFETY: all of them were written just now.
         Some(unsafe { bytes.assume_init_mut() })
     }
 
@@ -58,7 +57,7 @@ mod tests {
         let mut memory = [const { MaybeUninit::<u8>::uninit() }; 64];
         for start in 0..8 {
             let memory = &mut memory[start..];
-            // SAFETY: the array is ours.
+            // SAFETY: this function owns the array.
             let mut region = unsafe { Region::new(memory.as_mut_ptr().cast(), memory.len()) };
             let one = region.place(1_u8).expect("room");
             let eight = region.place(8_u64).expect("room");
@@ -76,7 +75,7 @@ mod tests {
     fn what_has_no_room_is_not_there() {
         let mut memory = [MaybeUninit::<u8>::uninit(); 8];
         let start = (&raw mut memory).cast();
-        // SAFETY: the array is ours, and one region of it lives at a time.
+        // SAFETY: this function owns the array, and one region of it lives at a time.
         let region = || unsafe { Region::new(start, 8) };
         assert!(region().place([0_u8; 9]).is_none());
         assert!(region().bytes(9).is_none());

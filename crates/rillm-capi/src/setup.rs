@@ -1,4 +1,4 @@
-//! What the caller gives: a model and memory.
+//! The caller's setup: a model and memory.
 
 use core::ffi::c_void;
 use core::slice;
@@ -9,63 +9,63 @@ use crate::handle::Handle;
 use crate::source::{CallerSource, ReadSectors};
 use crate::status::Failure;
 
-/// Bytes of the memory that the handle and the model's description take, wherever the memory starts.
+/// Bytes of the memory for the handle and the model's description, at any alignment of its start.
 const HANDLE_LEN: usize = size_of::<Model>() + align_of::<Model>() - 1 + size_of::<Handle>() + align_of::<Handle>() - 1;
 
-/// A model, and memory to run it in. All that is zero is left out: start with `rillm_setup_t setup = {0};`.
+/// A model, and memory to run it in. Fields that are zero are left out: start with `rillm_setup_t setup = {0};`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Setup {
-    /// Reads the model; NULL where `model` is given.
+    /// Reads the model; NULL if `model` is given.
     pub read: ReadSectors,
-    /// What `read` is called with.
+    /// First argument of `read`.
     pub read_user: *mut c_void,
-    /// The whole model file, where it lies: memory-mapped flash, a constant. It is used in place, and must stay as it is
-    /// until rillm_deinit. NULL where `read` is given.
+    /// The whole model file in memory: in memory-mapped flash, or a constant. It is used in place, and must not change
+    /// until rillm_deinit. NULL if `read` is given.
     pub model: *const c_void,
-    /// Its bytes.
+    /// Length of `model` in bytes.
     pub model_len: usize,
-    /// Memory at any address, which is rillm's until rillm_deinit. rillm_plan only looks at its length.
+    /// Memory at any address, for rillm alone until rillm_deinit. rillm_plan only uses its length.
     pub memory: *mut c_void,
-    /// Its bytes. The more, the fewer weights are read for every token.
+    /// Length of `memory` in bytes. With more memory, fewer weights are read for every token.
     pub memory_len: usize,
-    /// A second, slower memory, external RAM for example, or NULL.
+    /// External memory, slower than `memory`, such as PSRAM; or NULL.
     pub large: *mut c_void,
-    /// Its bytes.
+    /// Length of `large` in bytes.
     pub large_len: usize,
-    /// Tokens to make room for, prompt and answer together; 0 for as many as the model was made for, or as fit.
+    /// Tokens to make room for, prompt and answer together; 0 for as many as the model supports and the memory holds.
     pub context: u32,
 }
 
-/// Where the memory goes.
+/// The usage of the memory.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// The smallest `memory_len` that works with this model, this `large_len` and this `context` (0: for one token). With a
-    /// read function, so little makes many small reads.
+    /// The smallest `memory_len` that works with this model, `large_len` and `context` (0: for one token). With a read
+    /// function, the smallest memory leads to many small reads.
     pub smallest: usize,
     /// Bytes of `memory` that are used.
     pub memory: usize,
     /// Bytes of `large` that are used.
     pub large: usize,
-    /// Tokens that there is room for, prompt and answer together.
+    /// Length of the context in tokens, prompt and answer together.
     pub context: u32,
-    /// Tokens of a prompt that go through the weights together.
+    /// Tokens of a prompt that are computed in one pass over the weights.
     pub batch: u32,
     /// Bytes of the larger reads; 0 if all weights are in memory.
     pub chunk: usize,
-    /// Bytes of weights that stay in memory.
+    /// Bytes of resident weights, which stay in memory.
     pub pinned: usize,
-    /// Bytes of weights that a token takes; those that are not pinned are read for it, or lie in the model's memory.
+    /// Bytes of weights that a token uses. Those that are not resident are read for it, or used in the model's memory.
     pub weights: u64,
 }
 
 impl Setup {
-    /// The model's source.
+    /// The source of the model.
     ///
     /// # Safety
-    /// `model` is memory of `model_len` bytes that stays as it is as long as the source is used, or null; `read` is as
-    /// [`ReadSectors`] says.
+    /// `model` is null, or memory of `model_len` bytes that does not change while the source is used; `read` is as
+    /// [`ReadSectors`] requires.
     pub unsafe fn source(&self) -> Result<CallerSource, Failure> {
         match (self.read, self.model.is_null()) {
             (Some(read), true) => Ok(CallerSource::Read(read, self.read_user)),
@@ -83,7 +83,7 @@ impl Setup {
         }
     }
 
-    /// Looks whether the memory can be memory, and is nobody else's.
+    /// Checks that the memory can be an allocation and overlaps nothing else.
     pub fn check_memory(&self) -> Result<(), Failure> {
         if self.memory.is_null() {
             return Err(Failure::Null("setup.memory"));
@@ -104,7 +104,7 @@ impl Setup {
         Ok(())
     }
 
-    /// What there is for the engine.
+    /// The memory that is left for the engine.
     fn engine_memory(&self) -> MemoryLen {
         MemoryLen { internal: self.memory_len.saturating_sub(HANDLE_LEN), external: self.large_len }
     }
@@ -113,7 +113,7 @@ impl Setup {
         PlanOptions::default().context((self.context > 0).then_some(self.context as usize))
     }
 
-    /// The engine's plan.
+    /// The plan of the engine.
     pub fn plan(&self, model: &Model, source: &CallerSource) -> Result<Plan, Failure> {
         let too_small = |error: PlanError| {
             let [needed, smallest] = [error.needed, error.smallest].map(|len| len.saturating_add(HANDLE_LEN));
@@ -124,7 +124,7 @@ impl Setup {
 }
 
 impl MemoryPlan {
-    /// Where the memory goes by the engine's plan, if it has room for one.
+    /// The usage of the memory by the engine's plan, if there is one.
     pub fn of(setup: &Setup, model: &Model, source: &CallerSource, plan: Option<&Plan>) -> Self {
         let weights = model.tape_len();
         let smallest = smallest(setup, model, source).saturating_add(HANDLE_LEN);
@@ -144,7 +144,7 @@ impl MemoryPlan {
     }
 }
 
-/// The fewest bytes of the first memory that have a plan.
+/// The fewest bytes of internal memory that have a plan.
 fn smallest(setup: &Setup, model: &Model, source: &CallerSource) -> usize {
     let memory = |internal| MemoryLen { internal, ..setup.engine_memory() };
     let fails = |internal| Plan::new(model, source, memory(internal), &setup.options()).err();
@@ -156,7 +156,7 @@ fn smallest(setup: &Setup, model: &Model, source: &CallerSource) -> usize {
     low
 }
 
-/// Bytes that the caller says are there.
+/// A region of memory that the caller describes.
 struct Span {
     name: &'static str,
     start: usize,
@@ -165,7 +165,7 @@ struct Span {
 
 impl Span {
     fn new(name: &'static str, start: *const c_void, len: usize) -> Result<Self, Failure> {
-        // Nothing is larger than half of all addresses.
+        // No allocation is larger than half of the address space.
         let end = start.addr().checked_add(len).filter(|_| len <= isize::MAX as usize);
         Ok(Self { name, start: start.addr(), end: end.ok_or(Failure::Region(name, len))? })
     }

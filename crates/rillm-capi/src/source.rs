@@ -1,4 +1,4 @@
-//! The caller's model: a function that reads it, or memory that holds it.
+//! The source of the model: a function of the caller that reads it, or memory that holds it.
 
 use core::ffi::{c_int, c_void};
 use core::fmt;
@@ -6,31 +6,31 @@ use core::fmt;
 use rillm::source::PastTheEnd;
 use rillm::{Bytes, Sector, WeightSource};
 
-/// Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns 0.
-/// `len` is a multiple of 512, and the buffer starts at any address. Anything but 0 means that it failed; the call that
-/// needed the bytes then fails with RILLM_ERROR_READ, and the number is in its message. It must not call rillm with the
-/// same handle, throw or longjmp.
+/// Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns
+/// 0. `len` is a multiple of 512, and the buffer may start at any address. Any other result means that the read failed.
+/// The call that needed the bytes then fails with RILLM_ERROR_READ, and its message shows the result. The function must
+/// not call rillm with the same handle, throw or longjmp.
 pub type ReadSectors =
     Option<unsafe extern "C" fn(user: *mut c_void, first_sector: u32, buffer: *mut c_void, len: usize) -> c_int>;
 
-/// What the weights come from.
+/// The source of the weights.
 pub enum CallerSource {
-    /// The caller's function, and what it is given.
+    /// The caller's function and its first argument.
     Read(unsafe extern "C" fn(*mut c_void, u32, *mut c_void, usize) -> c_int, *mut c_void),
-    /// The whole file, where it lies.
+    /// The whole file in memory.
     Memory(Bytes<'static>),
 }
 
 /// Why a read failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceError {
-    /// The caller's function said so.
+    /// The caller's function failed.
     Read {
-        /// What it returned.
+        /// Its result.
         code: c_int,
-        /// The first sector asked for.
+        /// The first sector to read.
         first: u32,
-        /// Bytes asked for.
+        /// Number of bytes to read.
         len: usize,
     },
     /// The memory ends before the file does.
@@ -57,7 +57,7 @@ impl WeightSource for CallerSource {
         match self {
             Self::Read(read, user) => {
                 let (first, len) = (first.0, buf.len());
-                // SAFETY: whoever handed the function over promised that it fills so many bytes and nothing else.
+                // SAFETY: whoever passed the function promised that it fills exactly `len` bytes.
                 match unsafe { read(*user, first, buf.as_mut_ptr().cast(), len) } {
                     0 => Ok(()),
                     code => Err(SourceError::Read { code, first, len }),

@@ -1,4 +1,4 @@
-//! How a call ended, as a number and in words.
+//! The result of a call, as a number and in words.
 
 use core::ffi::{CStr, c_char};
 use core::fmt;
@@ -7,25 +7,25 @@ use rillm::{Error, PlanError};
 
 use crate::source::SourceError;
 
-/// How a call ended. Numbers stay what they are from version to version.
+/// The result of a call. The numbers do not change between versions.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It did what it should.
+    /// Success.
     RillmOk = 0,
-    /// An argument cannot be: NULL where there must be something, a number out of its range, text that is no UTF-8.
+    /// An invalid argument: NULL where a value is required, a number out of range, or text that is not UTF-8.
     RillmErrorArgument = 1,
-    /// The handle is not open: never was, or not any more.
+    /// The handle is not open: it never was, or it was closed.
     RillmErrorClosed = 2,
-    /// The handle is in use: the call came from within one of the callbacks.
+    /// The handle is in use: the call came from one of the callbacks.
     RillmErrorBusy = 3,
     /// The read function failed, or the model's memory ends too early.
     RillmErrorRead = 4,
-    /// What was read is not a model that this version can run, or it is damaged.
+    /// The data is not a model that this version can run, or it is damaged.
     RillmErrorModel = 5,
     /// The memory is too small.
     RillmErrorMemory = 6,
-    /// The prompt has more tokens than there is room for.
+    /// The prompt has more tokens than the context has room for.
     RillmErrorPromptTooLong = 7,
 }
 
@@ -41,7 +41,7 @@ impl Status {
         Self::RillmErrorPromptTooLong,
     ];
 
-    /// What to do about the status of this number, whatever the number.
+    /// What to do about a status, for any number.
     pub fn words(status: i32) -> &'static CStr {
         match Self::ALL.into_iter().find(|known| *known as i32 == status) {
             Some(Self::RillmOk) => c"everything went well",
@@ -72,17 +72,17 @@ impl Status {
 /// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// What must not be NULL.
+    /// An argument that must not be NULL.
     Null(&'static str),
-    /// A setup that cannot be, and what to do.
+    /// An invalid setup, and what to do.
     Setup(&'static str),
-    /// A region of memory that no allocation has.
+    /// A region of memory that no allocation can have.
     Region(&'static str, usize),
-    /// Two regions of memory that have bytes in common.
+    /// Two regions of memory that overlap.
     Overlap(&'static str, &'static str),
-    /// A setting, and what it is instead of a number of at least 0.
+    /// A setting, and its value, which is not a number of at least 0.
     Number(&'static str, &'static str),
-    /// The prompt is no UTF-8 from this byte on.
+    /// The prompt is not UTF-8 from this byte on.
     NotUtf8(usize),
     /// The handle is not open.
     Closed,
@@ -90,7 +90,7 @@ pub enum Failure {
     Busy,
     /// The memory is too small.
     Memory(PlanError),
-    /// The engine's reasons.
+    /// An error of the engine.
     Engine(Error<SourceError>),
 }
 
@@ -101,7 +101,7 @@ impl From<Error<SourceError>> for Failure {
 }
 
 impl Failure {
-    /// Its status.
+    /// The status of this failure.
     pub fn status(&self) -> Status {
         match self {
             Self::Null(_) | Self::Setup(_) | Self::Region(..) | Self::Overlap(..) => Status::RillmErrorArgument,
@@ -146,23 +146,23 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Why a call failed, in one line of English: what was found, what was expected, what to do. Empty where it did not fail.
+/// Why a call failed, in one line of English: what was found, what was expected, and what to do. Empty after success.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Message {
-    /// The line, with a zero after it. One that is too long is cut between two characters.
+    /// The line, zero-terminated. A line that is too long is cut at a character boundary.
     pub text: [c_char; 256],
 }
 
-/// Bytes of a message with its zero.
+/// Bytes of a message, terminating zero included.
 const MESSAGE_LEN: usize = size_of::<Message>();
 
 impl Message {
-    /// The message of how a call ended.
+    /// The message for the result of a call.
     pub fn of(result: Result<(), Failure>) -> Self {
         let mut line = Line { text: [0; MESSAGE_LEN], len: 0 };
         if let Err(failure) = result {
-            // What is cut is cut.
+            // A line that is too long is cut, so the error is ignored.
             let _ = fmt::write(&mut line, format_args!("{failure}"));
         }
         Self { text: line.text }
@@ -193,7 +193,7 @@ mod tests {
 
     fn text(failure: Failure) -> String {
         let message = Message::of(Err(failure));
-        // SAFETY: it ends with a zero.
+        // SAFETY: the text is zero-terminated.
         unsafe { CStr::from_ptr(message.text.as_ptr()) }.to_str().expect("UTF-8").into()
     }
 

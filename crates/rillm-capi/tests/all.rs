@@ -1,4 +1,5 @@
-//! The C interface, tested from outside. One test binary: every file is a module, which `cargo test --test all MODULE` selects.
+//! Tests of the C interface from outside. One test binary: each file is a module, selected by `cargo test --test all
+//! MODULE`.
 
 mod api;
 mod documents;

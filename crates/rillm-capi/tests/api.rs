@@ -1,4 +1,4 @@
-//! The C interface, called as C calls it.
+//! The C interface, called as C code calls it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
@@ -13,10 +13,10 @@ use rillm_capi::{
 use crate::support::{MODEL, expected};
 
 const PROMPT: &str = if cfg!(miri) { "and" } else { "The little fox" };
-/// An interpreter takes its time for each.
+/// Tokens of a text. Fewer under Miri, which is slow.
 const TOKENS: usize = if cfg!(miri) { 3 } else { 24 };
 
-/// A model that is read, and what goes wrong with it.
+/// A model behind a read function, and the errors to simulate.
 struct Card<'a> {
     bytes: &'a [u8],
     reads_to_failure: Option<usize>,
@@ -33,7 +33,7 @@ impl<'a> Card<'a> {
 }
 
 unsafe extern "C" fn read(user: *mut c_void, first_sector: u32, buffer: *mut c_void, len: usize) -> c_int {
-    // SAFETY: the test's card, and a buffer of so many bytes.
+    // SAFETY: the test's card, and a buffer of `len` bytes.
     let (card, buffer) = unsafe { (&mut *user.cast::<Card<'_>>(), slice::from_raw_parts_mut(buffer.cast(), len)) };
     assert!(len > 0 && len.is_multiple_of(512));
     match &mut card.reads_to_failure {
@@ -73,19 +73,19 @@ fn with_memory(setup: Setup, memory: &mut [u8]) -> Setup {
 
 const GREEDY: Config = Config { max_tokens: TOKENS as u32, temperature: 0.0, top_k: 0, top_p: 0.0, seed: 0 };
 
-/// What a callback gets, and when it wants to stop.
+/// The text that a callback receives, and when to stop.
 #[derive(Default)]
 struct Listener {
     text: String,
     calls: usize,
     stop_at: Option<usize>,
-    /// A handle to misuse, and what came of it.
+    /// A handle to use from within the callback, and the results.
     handle: Option<*mut Handle>,
     misuse: Vec<Status>,
 }
 
 unsafe extern "C" fn listen(user: *mut c_void, text: *const c_char, len: usize) -> c_int {
-    // SAFETY: the test's listener, and text of so many bytes.
+    // SAFETY: the test's listener, and text of `len` bytes.
     let (listener, text) = unsafe { (&mut *user.cast::<Listener>(), slice::from_raw_parts(text.cast(), len)) };
     listener.text.push_str(std::str::from_utf8(text).expect("whole characters"));
     if let Some(handle) = listener.handle {
@@ -102,7 +102,7 @@ unsafe extern "C" fn listen(user: *mut c_void, text: *const c_char, len: usize) 
 }
 
 fn words(message: &Message) -> &str {
-    // SAFETY: it ends with a zero.
+    // SAFETY: the text is zero-terminated.
     unsafe { CStr::from_ptr(message.text.as_ptr()) }.to_str().expect("UTF-8")
 }
 
@@ -157,19 +157,19 @@ fn stats(handle: *mut Handle) -> Stats {
 }
 
 fn tokens(handle: *mut Handle) -> Vec<u32> {
-    // SAFETY: no room is needed for none.
+    // SAFETY: copying no tokens needs no room.
     let mut tokens = vec![0; unsafe { rillm_tokens(handle, null_mut(), 0) }];
-    // SAFETY: there is room for so many.
+    // SAFETY: there is room for all of them.
     assert_eq!(unsafe { rillm_tokens(handle, tokens.as_mut_ptr(), tokens.len()) }, tokens.len());
     tokens
 }
 
 fn deinit(handle: *mut Handle) -> Status {
-    // SAFETY: a handle, or what was one in memory that is still there.
+    // SAFETY: a handle, or a closed one in memory that is still there.
     unsafe { rillm_deinit(handle) }
 }
 
-/// A setup's text, which must be the engine's.
+/// Checks that the text of a setup equals the engine's own.
 fn check_text(setup: &Setup) -> Stats {
     let (status, plan, _) = plan(setup);
     assert_eq!(status, Status::RillmOk);
@@ -231,7 +231,7 @@ fn sampling_is_the_engines() {
     assert_eq!(listener.text, text);
     assert_ne!(text, expected(PROMPT, TOKENS, &Sampling::GREEDY).0);
 
-    // Without a limit it goes on to its end.
+    // Without a limit the text goes on to its end.
     let mut whole = Listener::default();
     generate(handle, Some("Once upon a time"), &Config::default(), &mut whole).expect("a text");
     let stats = stats(handle);
@@ -276,7 +276,7 @@ fn a_text_that_was_stopped_goes_on() {
     generate(handle, Some(PROMPT), &GREEDY, &mut whole).expect("a text");
     assert!(whole.calls >= TOKENS);
 
-    // By the callback, wherever it likes.
+    // Stopped by the callback, at any point.
     let (mut text, mut generated, mut call) = (String::new(), 0, 1);
     let mut prompt = Some(PROMPT);
     while generated < TOKENS as u32 {
@@ -291,7 +291,7 @@ fn a_text_that_was_stopped_goes_on() {
     }
     assert_eq!(text, whole.text);
 
-    // By the number of tokens.
+    // Stopped by the number of tokens.
     let mut steps = Listener::default();
     prompt = Some(PROMPT);
     for _ in 0..TOKENS {
@@ -316,7 +316,7 @@ fn after_a_failed_read_the_text_goes_on_as_if_nothing_had_happened() {
         assert!(words.contains("the read function returned -5 instead of 0 for "), "{words}");
         let stats = stats(handle);
         assert_eq!(stats.end, End::RillmEndNone);
-        // The prompt itself may have been lost: it is all or nothing.
+        // The prompt itself may have failed. It is accepted as a whole or not at all.
         let prompt = (stats.prompt_tokens == 0).then_some(PROMPT);
         let config = Config { max_tokens: TOKENS as u32 - stats.generated_tokens, ..GREEDY };
         generate(handle, prompt, &config, &mut listener).expect("goes on");
@@ -345,7 +345,7 @@ fn a_handle_that_is_in_use_or_not_open_is_refused() {
     // SAFETY: the memory is still there.
     assert_eq!(unsafe { rillm_tokens(handle, null_mut(), 0) }, 0);
 
-    // The memory is free for another one.
+    // The memory can be used again.
     let handle = init(&setup).expect("opens again");
     assert_eq!(deinit(handle), Status::RillmOk);
 }
@@ -372,7 +372,7 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         assert_eq!(status, Status::RillmErrorArgument, "{words}");
         assert!(words.contains(reason), "{words}");
     }
-    // SAFETY: null is no pointer.
+    // SAFETY: null is accepted.
     unsafe {
         let (mut handle, mut plan) = (null_mut(), MemoryPlan::default());
         assert_eq!(rillm_init(&good, null_mut(), null_mut()), Status::RillmErrorArgument);
@@ -411,7 +411,7 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         assert_eq!(rillm_stats(handle, null_mut()), Status::RillmErrorArgument);
     }
     assert_eq!(deinit(handle), Status::RillmOk);
-    // Nothing was written so far: there is nothing to go on from.
+    // There is no text yet to continue.
     let handle = init(&good).expect("opens");
     let (status, words) = generate(handle, None, &GREEDY, &mut Listener::default()).expect_err("nothing there");
     assert_eq!((status, words.contains("give a prompt first")), (Status::RillmErrorArgument, true), "{words}");
@@ -434,7 +434,7 @@ fn models_that_are_none_and_prompts_that_are_too_long_are_refused() {
         assert_eq!((found.0, read.0), (status, status));
         assert!(found.1.contains(reason), "{}", found.1);
     }
-    // A file that was not copied whole opens, as only what is needed is read.
+    // An incomplete copy of a file opens, since opening reads only what it needs.
     let half = lent(&MODEL[..MODEL.len() / 2]);
     let handle = init(&with_memory(half, &mut memory)).expect("opens");
     let (status, words) = generate(handle, Some(""), &GREEDY, &mut Listener::default()).expect_err("half a model");
@@ -469,7 +469,7 @@ fn a_stack_of_24_kib_is_enough() {
 
 #[test]
 fn a_status_has_words() {
-    // SAFETY: a constant with a zero at its end.
+    // SAFETY: a zero-terminated constant.
     let words = |status| unsafe { CStr::from_ptr(rillm_error_message(status)) }.to_str().expect("UTF-8");
     assert!(words(Status::RillmErrorMemory as i32).contains("rillm_plan"));
     assert!(words(99).contains("no status"));

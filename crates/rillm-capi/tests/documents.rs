@@ -1,4 +1,4 @@
-//! The code in the document is the code that is built.
+//! The code in the document equals the code that is built.
 
 use std::fs;
 use std::path::Path;

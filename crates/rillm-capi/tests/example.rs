@@ -1,4 +1,4 @@
-//! The example in C, compiled as a user compiles it and run: its text is the engine's.
+//! The example in C, compiled and run like a user's program. Its text is the engine's.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ const DIR: &str = env!("CARGO_MANIFEST_DIR");
 const PROMPT: &str = "The little fox";
 const TOKENS: usize = 40;
 
-/// Builds the static library next to this test.
+/// Builds the static library in the target directory of this test.
 fn library() -> PathBuf {
     let test = env::current_exe().expect("a path");
     let profile = test.parent().and_then(Path::parent).expect("target/debug/deps");
@@ -25,7 +25,7 @@ fn library() -> PathBuf {
     profile.join("librillm_capi.a")
 }
 
-/// Whether a program is there; a line that says what is left out where it is not.
+/// Whether a program is installed. If not, prints what is skipped.
 fn is_there(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
@@ -39,7 +39,7 @@ fn compile(compiler: &str, options: &[&str], out: &Path) -> Output {
     let mut command = Command::new(compiler);
     command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]).args(options);
     command.arg("-I").arg(Path::new(DIR).join("include")).arg(Path::new(DIR).join("examples/generate.c"));
-    // A library's kind is told by its name again, whatever the language of the source.
+    // `none`: the linker recognises the library by its name again, whatever the language of the source.
     command.args(["-x", "none"]).arg(library()).arg("-o").arg(out);
     command.output().expect("the compiler runs")
 }
@@ -72,7 +72,7 @@ fn the_example_says_what_the_engine_says() {
         run(valgrind);
     }
 
-    // What the example says where there is no model.
+    // The message of the example if there is no model.
     let Output { status, stderr, .. } =
         Command::new(&program).arg(Path::new(DIR).join("Cargo.toml")).output().expect("it runs");
     assert!(!status.success());
@@ -87,7 +87,7 @@ fn the_example_is_cpp_too() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let program = directory.path().join("generate");
-    // `= {0}` is C's way of having zeros everywhere, and no mistake in C++.
+    // `= {0}` is the idiom of C for zero initialisation, and valid in C++.
     let options = ["-x", "c++", "-std=c++11", "-O1", "-Wno-missing-field-initializers"];
     let Output { status, stderr, .. } = compile("c++", &options, &program);
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));

@@ -1,4 +1,4 @@
-//! `include/rillm.h` is what cbindgen makes of the sources.
+//! `include/rillm.h` is the output of cbindgen for the sources.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A text that a model writes, its figures, and both as JSON.
+//! The generation of one text, and its result as figures and as JSON.
 
 use std::io::Write;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::session_args::SessionArgs;
 use crate::{interrupt, progress, say};
 
-/// What `--json` prints. Scripts rely on these names.
+/// The JSON object of `--json`. Scripts depend on these field names.
 #[derive(Debug, Serialize)]
 pub struct AnswerJson {
     text: String,
@@ -21,7 +21,7 @@ pub struct AnswerJson {
     generated_tokens: usize,
     stop: &'static str,
     seed: u64,
-    /// Of the tokens after the first, which comes with the prompt.
+    /// Tokens a second after the first generated token; the first one belongs to the prefill.
     tokens_per_second: f64,
     seconds_to_first_token: f64,
     ram_given: usize,
@@ -30,7 +30,7 @@ pub struct AnswerJson {
     bytes_read: u64,
     reads: u64,
     seeks: u64,
-    /// Averages over the generated tokens after the first.
+    /// Average over the generated tokens after the first.
     bytes_per_token: f64,
     reads_per_token: f64,
     seeks_per_token: f64,
@@ -38,25 +38,25 @@ pub struct AnswerJson {
     logits_fingerprint: Option<String>,
 }
 
-/// A clock of nanoseconds.
+/// Ticks a second of the clock, which counts nanoseconds.
 const NANOSECONDS: u32 = 1_000_000_000;
 
-/// What was written, and what it took.
+/// A generated text and its figures.
 pub struct Outcome {
     text: String,
     token_ids: Vec<u32>,
-    /// Tokens of the session before the answer.
+    /// Tokens in the session before the answer.
     pub prompt_tokens: usize,
-    /// Of these, those that were not computed.
+    /// Those of `prompt_tokens` whose keys and values were in the cache already.
     pub cached_tokens: usize,
-    /// Turns of a chat that were forgotten while it was written.
+    /// Turns of the chat that were dropped to make room for the answer.
     pub forgotten: u32,
     pub summary: Summary,
     pub logits: Option<u32>,
 }
 
 impl Outcome {
-    /// The same for programs.
+    /// The outcome as the JSON object of `--json`.
     pub fn report<S: WeightSource>(self, session: &Session<'_, S>) -> AnswerJson {
         let Summary { averages, stop, context, ram, seed, .. } = self.summary;
         let Averages { tokens, ticks, ticks_to_first, traffic } = averages;
@@ -93,7 +93,7 @@ impl Outcome {
     }
 }
 
-/// Prints a piece of a text at once; nothing where a report as JSON follows.
+/// Prints a piece of the text and flushes. Prints nothing with `--json`.
 pub fn show(piece: &str, json: bool) -> Result<()> {
     if !json {
         let mut out = say::out();
@@ -103,7 +103,7 @@ pub fn show(piece: &str, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Steps `generation` to its end, or to Ctrl-C. `seed` is for the figures.
+/// Steps `generation` to the end of the text, or until Ctrl-C. `seed` is only reported.
 pub async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
     session: &mut Session<'_, S>,
     mut generation: Generation<'_>,

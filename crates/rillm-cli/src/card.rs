@@ -25,28 +25,28 @@ use crate::{files, interrupt, number, progress, say};
 #[command(after_help = "Examples:
   rillm card -o card.img
   rillm card tiny-llm.rillm -o card.img --size 128M
-  # A card, as the device will see it; then one that is mounted
+  # Check a card as a device reads it, then a mounted one
   rillm card --check /dev/sdX
   rillm card --check /media/me/RILLM
 
-An image is written to a card by Raspberry Pi Imager (\"Use custom\"), balenaEtcher \
-or dd; everything on the card is lost. A card that is FAT32 already takes a file by \
-copying it.")]
+Raspberry Pi Imager (\"Use custom\"), balenaEtcher or dd write an image to a card; \
+everything on the card is lost. To a card with a FAT32 file system, copy the \
+.rillm file instead.")]
 pub struct Args {
-    /// The .rillm files, the one that a device opens first; the bundled model if absent
+    /// The .rillm files; a device opens the first one by itself. Without one: the bundled model
     #[arg(value_name = "MODEL", value_parser = files::input())]
     models: Vec<PathBuf>,
-    /// The image to make; an older one of that name is replaced at the end, not before
+    /// The image to write. An existing file is replaced only when the new image is complete
     #[arg(long, short, value_name = "FILE", required_unless_present = "check", value_parser = files::output())]
     out: Option<PathBuf>,
-    /// Bytes of the image, 37M to 1024G, and at most what the card has; if absent, the smallest power of two from 64M on
-    /// that holds the models. QEMU wants a power of two
+    /// Size of the image, 37M to 1024G, and at most the capacity of the card. Without it: the smallest power of two
+    /// from 64M on that holds the models. QEMU requires a power of two
     #[arg(long, value_name = "BYTES", value_parser = number::image_bytes)]
     size: Option<usize>,
-    /// The card's name, up to 11 of A to Z, 0 to 9, - and _
+    /// Volume label, up to 11 of A to Z, 0 to 9, - and _
     #[arg(long, value_name = "NAME", default_value = "RILLM", value_parser = label)]
     label: String,
-    /// Check a card instead: its device, its image, or the directory that it is mounted at
+    /// Check a card instead: its device, its image, or the directory where it is mounted
     #[arg(long, value_name = "PATH", value_parser = files::input(), conflicts_with_all = ["models", "out", "size", "label"])]
     check: Option<PathBuf>,
     /// Print one JSON object instead of the table
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// Makes the image.
+/// Writes the image.
 fn make(args: &Args, out: &Path) -> Result<ExitCode> {
     if out.is_dir() {
         let image = out.join("card.img");
@@ -89,7 +89,7 @@ fn make(args: &Args, out: &Path) -> Result<ExitCode> {
     }
     let mut contents = contents(&args.models)?;
     let layout = Layout::new(args.size.map(|size| size as u64), &contents)?;
-    // Ctrl-C ends the work after the bytes at hand, so that the image in progress is removed.
+    // Ctrl-C stops after the current block of bytes, so that the incomplete image is removed.
     interrupt::watch()?;
     let mut image = NewFile::new(out)?;
     let bar = progress::bytes(contents.iter().map(|content| u64::from(content.len)).sum());
@@ -104,7 +104,7 @@ fn make(args: &Args, out: &Path) -> Result<ExitCode> {
         say::note("interrupted; nothing was written");
         return Ok(ExitCode::from(interrupt::exit_code()));
     }
-    // What a device will see.
+    // Reads the image back as a device does.
     let (files, _) = card_check::card(image.file())?;
     let expected = contents.iter().map(|content| (&content.name, Some(1), None));
     let found = files.iter().map(|file| (&file.name, file.runs, file.problem.as_ref()));
@@ -130,7 +130,7 @@ fn make(args: &Args, out: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The files to put on the card, each one whole.
+/// The files to put on the card. Each one is a complete model.
 fn contents(models: &[PathBuf]) -> Result<Vec<Content>> {
     if models.is_empty() {
         let (model, mut source) = bundled(Access::File, CardPace::UNUSED)?;
@@ -158,7 +158,7 @@ fn contents(models: &[PathBuf]) -> Result<Vec<Content>> {
             format!("{} has {size} and a file on FAT32 has less than 4 GiB; no card holds it", path.display())
         })?;
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        // As long as it was when the card was planned.
+        // The length at the time of planning, even if the file has grown since.
         contents.push(Content { name: name.to_owned(), len, bytes: Box::new(file.take(len.into())) });
     }
     Ok(contents)
@@ -196,9 +196,9 @@ fn check(args: &Args, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens a device or an image.
+/// Opens a block device or an image.
 fn open_card(path: &Path) -> Result<File> {
-    // Before it is opened: a pipe would wait for somebody to write.
+    // Checked before opening: opening a pipe waits for a writer.
     if let Some(what @ ("a pipe" | "a socket")) = what_else(path) {
         bail!("it is {what} and no card; name a device, an image or a directory");
     }

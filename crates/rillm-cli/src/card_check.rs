@@ -1,4 +1,4 @@
-//! Whether the models on a card are whole, seen as a device sees them.
+//! Checks the models on a card, read as a device reads them.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -17,38 +17,39 @@ use crate::sections::tensor_table;
 use crate::source::{Access, CardPace, read_exact_at};
 use crate::verify::verify;
 
-/// Pieces that are counted; a file in more of them is a problem in any case.
+/// The largest number of extents that is counted. A file with more of them is reported in any case.
 const MOST_RUNS: usize = 4096;
 
-/// What was found of a model. Scripts rely on these names.
+/// The result for one model. Scripts depend on these field names.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// Its name on the card.
+    /// File name on the card.
     pub name: String,
-    /// Its bytes, by the directory.
+    /// Length in bytes, as the directory has it.
     pub bytes: u64,
-    /// Pieces that it lies in; none where they cannot be told.
+    /// Number of extents of the file; absent where they cannot be determined.
     pub runs: Option<usize>,
-    /// What is wrong with it.
+    /// The problem, if there is one.
     pub problem: Option<String>,
-    /// The partition that it lies on, where the card has several.
+    /// The partition of the file, where the card has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
 }
 
 impl Checked {
-    /// What is wrong with it, and its name.
+    /// The problem after the file name, if there is one.
     pub fn complaint(&self) -> Option<String> {
         self.problem.as_ref().map(|problem| format!("{}: {problem}", self.name))
     }
 }
 
-/// A file of that name is one that a device opens by itself: `*.rillm`, but not what macOS writes beside it.
+/// Whether a device would open a file of this name: `*.rillm`, but not the `._*` companions that macOS writes.
 pub fn is_model(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".rillm") && !name.starts_with("._")
 }
 
-/// Checks every model in the root directories of a card: a device, or an image. Beside them, where it was looked.
+/// Checks every model in the root directories of a card (block device or image). Also returns which partitions were
+/// searched.
 pub fn card(file: &File) -> Result<(Vec<Checked>, Searched)> {
     let mut blocks = FileBlocks::new(file)?;
     let mut found: Vec<(String, u64, Place)> = Vec::new();
@@ -114,7 +115,7 @@ fn model_in_directory(path: &Path) -> Result<()> {
     verify(model.header(), &tensors, &mut source)
 }
 
-/// Prints the files as a table.
+/// Prints the results as a table.
 pub fn print(files: &[Checked], out: &mut impl Write) -> io::Result<()> {
     let width = files.iter().map(|file| file.name.chars().count()).max().unwrap_or(0).max(24);
     writeln!(out, "{}", style(format!("{:<width$} {:>14} {:>7}", "model", "bytes", "pieces")).bold())?;
@@ -131,7 +132,7 @@ pub fn print(files: &[Checked], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A device or an image, as a card.
+/// A block device or an image as a block device of the card crate.
 struct FileBlocks<'a> {
     file: &'a File,
     count: u32,
@@ -139,7 +140,7 @@ struct FileBlocks<'a> {
 
 impl<'a> FileBlocks<'a> {
     fn new(mut file: &'a File) -> Result<Self> {
-        // Some systems do not tell a device's length. Reads past its end fail then.
+        // Some systems do not report the length of a device. Reads past its end fail in that case.
         let len = file.seek(SeekFrom::End(0)).unwrap_or(0);
         let is_file = file.metadata()?.is_file();
         if is_file && len < SECTOR_LEN as u64 {

@@ -1,4 +1,4 @@
-//! The image of a card: a partition table, and one FAT32 partition with files in its root directory.
+//! Card images: a partition table, and one FAT32 partition with files in its root directory.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,36 +12,36 @@ use indicatif::BinaryBytes;
 use crate::surrogates::StandIns;
 
 const SECTOR: u64 = 512;
-/// Where the partition starts: cards erase, and formatters align, by so many bytes.
+/// Start of the partition in bytes: the erase unit of cards, and the alignment that formatters use.
 const PARTITION: u64 = 4 << 20;
-/// What the clusters of a FAT32 file system take, and the partition's place.
+/// Smallest image in bytes: the partition's offset and the clusters that FAT32 requires.
 const LEAST: u64 = 37 << 20;
 const SMALLEST: u64 = 64 << 20;
 const LARGEST: u64 = 1 << 40;
-/// FAT32 is what has at least 65,525 clusters; a few more, for those who count otherwise.
+/// FAT32 requires at least 65,525 clusters. A few more cover drivers that count differently.
 const LEAST_CLUSTERS: u64 = 65_600;
 
 /// A file to put on a card.
 pub struct Content {
-    /// Its name there.
+    /// File name on the card.
     pub name: String,
-    /// Its bytes.
+    /// Length in bytes.
     pub len: u32,
-    /// Where they come from.
+    /// The contents, `len` bytes.
     pub bytes: Box<dyn Read>,
 }
 
-/// How an image is laid out.
+/// The layout of an image.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// Bytes of the image, whole sectors.
+    /// Length of the image in bytes, a multiple of the sector length.
     pub size: u64,
-    /// Bytes of a cluster.
+    /// Length of a cluster in bytes.
     pub cluster_len: u32,
 }
 
 impl Layout {
-    /// An image of `size` bytes, or as small as a power of two can be.
+    /// A layout of `size` bytes, or without one of the smallest power of two that holds `contents`.
     pub fn new(size: Option<u64>, contents: &[Content]) -> Result<Self> {
         let all = contents.iter().map(|content| u64::from(content.len)).sum();
         match size {
@@ -64,14 +64,15 @@ impl Layout {
         }
     }
 
-    /// The largest clusters that leave enough of them: the fewer there are, the sooner a device has found a file.
+    /// The layout with the largest clusters that still gives FAT32 enough of them. A device finds a file faster among
+    /// fewer clusters.
     fn of_size(size: u64) -> Option<Self> {
         let fits = |cluster_len: &u32| Self { size, cluster_len: *cluster_len }.clusters() >= LEAST_CLUSTERS;
         let cluster_len = (0..7).rev().map(|log| 512 << log).find(fits)?;
         Some(Self { size, cluster_len })
     }
 
-    /// Clusters of the file system, or a few less: each takes two entries of 4 bytes besides itself.
+    /// Clusters of the file system, rounded down: each one takes its own length and an entry of 4 bytes in both FATs.
     fn clusters(&self) -> u64 {
         self.size.saturating_sub(PARTITION + 64 * SECTOR) / (u64::from(self.cluster_len) + 8)
     }
@@ -85,8 +86,8 @@ impl Layout {
     }
 }
 
-/// Writes an image to an empty file. `progress` takes the name of the file in progress and the bytes of it that were just
-/// written, and ends the work where it breaks; the image is then nothing.
+/// Writes an image to an empty file. `progress` receives the name of the current file and the number of bytes just
+/// written. If it breaks, writing stops and the image is incomplete.
 ///
 /// The same files, size and label give the same bytes.
 pub fn write(
@@ -135,7 +136,7 @@ pub fn write(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Files have FAT's first day, so that the same ones make the same image.
+/// A clock that stands at FAT's first day, so that equal inputs give equal images.
 #[derive(Debug)]
 struct NoClock;
 
@@ -149,7 +150,7 @@ impl TimeProvider for NoClock {
     }
 }
 
-/// A number that two cards in one computer differ by.
+/// The disk signature, from a checksum of the label and the files: two cards in one computer need different ones.
 fn identity(label: &str, contents: &[Content]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(label.as_bytes());
@@ -160,10 +161,10 @@ fn identity(label: &str, contents: &[Content]) -> u32 {
     hasher.finalize()
 }
 
-/// A table with one partition, from [`PARTITION`] to the end.
+/// Writes a partition table with one partition, from [`PARTITION`] to the end of the image.
 fn write_partition_table(image: &mut File, layout: &Layout, id: u32) -> Result<()> {
     const FAT32: u8 = 0x0c;
-    // Cylinders, heads and sectors of what lies beyond them.
+    // Cylinder, head and sector of a block beyond the range of such addresses.
     const BY_NUMBER: [u8; 3] = [0xfe, 0xff, 0xff];
     let first = (PARTITION / SECTOR) as u32;
     let count = (layout.size / SECTOR) as u32 - first;
@@ -220,7 +221,7 @@ mod tests {
         assert!(Layout::new(Some(LEAST), &contents(&[1])).is_ok());
         assert!(error(2 << 40, &[1]).contains("smaller"));
         assert!(error(64 << 20, &[62 << 20]).contains("larger"));
-        // Whatever is said to fit is what the file system has room for: a file of all its clusters but the directory's.
+        // Every size that is accepted has room: a file of all clusters but the directory's.
         let layout = Layout::new(Some(64 << 20), &contents(&[1])).expect("a card");
         let all = (layout.clusters() - 1) as u32 * layout.cluster_len;
         assert!(layout.holds(&contents(&[all])));

@@ -1,4 +1,4 @@
-//! `rillm chat`: talk with a model, turn by turn.
+//! `rillm chat`: a conversation, turn by turn.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,10 +32,10 @@ const HELP: &str = "  \
   Ctrl-C        ends an answer; the chat goes on
 Everything else is said to the model.";
 
-/// Talk with a model that was made for chats, turn by turn
+/// Chat with a model that has a chat template, turn by turn
 ///
-/// What was said stays computed, and when the context is full, the oldest turns are forgotten. Where standard input is no
-/// terminal, each of its lines is a turn.
+/// The KV cache keeps the conversation, so that no turn is computed twice. When the context is full, the oldest turns
+/// are dropped. If standard input is not a terminal, each of its lines is a turn.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = format!("Typed in a chat:
 {HELP}
@@ -45,22 +45,22 @@ Examples:
   > What is a rill?
   > /save talk.cache
   rillm chat --model smollm2.rillm --system \"You are a pirate.\" --context 512
-  # Go on with it tomorrow
+  # Continue it later
   rillm chat --model smollm2.rillm --prompt-cache talk.cache
-  # The questions of a script, an object for each answer
+  # Questions from a script, one JSON object for each answer
   rillm chat --model smollm2.rillm --seed 7 --json < questions.txt"), mut_arg("ram", |arg| arg.default_value("4M")))]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// System prompt, said before the first turn; if absent, the template's own
+    /// System prompt before the first turn; without it, the template's own
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     #[command(flatten)]
     session: SessionArgs,
-    /// Go on with the chat in this file, if there is one, and save it there at the end
+    /// Continue the chat in this file, if it exists, and save the chat there at the end
     #[arg(long, value_name = "FILE", value_parser = files::output())]
     prompt_cache: Option<PathBuf>,
-    /// Print one JSON object for each answer, a line each
+    /// Print a line with one JSON object for each answer
     #[arg(long)]
     json: bool,
 }
@@ -85,10 +85,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         resume(path, args, &mut chat, &mut session)?;
     }
     let mut talk = Talk { args, model: &model, session, chat, stops };
-    // Ctrl-C ends an answer after the token at hand.
+    // Ctrl-C ends an answer after the current token.
     interrupt::watch()?;
     let ended = talk.go_on(Lines::new()?);
-    // Whatever ended it, what was said is not lost.
+    // The chat is saved whether it ended normally or with an error.
     let saved = args.prompt_cache.as_ref().map_or(Ok(()), |path| talk.save(path));
     match (ended, saved) {
         (Err(ended), Err(unsaved)) => {
@@ -99,13 +99,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// What comes after a line.
+/// What to do after a line.
 enum Next {
     Line,
     End,
 }
 
-/// A line that is not done; the chat goes on without it.
+/// A line that is rejected with a message. The chat continues.
 #[derive(Debug)]
 struct Refusal(String);
 
@@ -117,7 +117,7 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// A chat, and what belongs to it.
+/// The state of a chat.
 struct Talk<'a, 'm> {
     args: &'a Args,
     model: &'m Model,
@@ -137,7 +137,7 @@ impl Talk<'_, '_> {
         }
     }
 
-    /// Answers line after line, to the end of them.
+    /// Answers line after line until the end of the input.
     fn go_on(&mut self, mut lines: Lines) -> Result<ExitCode> {
         self.greet(lines.is_terminal());
         let mut exit = ExitCode::SUCCESS;
@@ -155,7 +155,7 @@ impl Talk<'_, '_> {
                 Ok(Next::Line) => {}
                 Err(error) if error.is::<Refusal>() => {
                     say::error(&error);
-                    // People see it and go on; a script sees it by the exit code.
+                    // A user sees the message and continues; a script is told by the exit code.
                     if !lines.is_terminal() {
                         exit = ExitCode::FAILURE;
                     }
@@ -173,11 +173,11 @@ impl Talk<'_, '_> {
         let Some(command) = line.strip_prefix('/') else {
             if !line.trim().is_empty() {
                 let answered = self.answer(line);
-                // A Ctrl-C meanwhile was for the answer.
+                // A Ctrl-C since then was meant for the answer.
                 interrupt::clear();
                 answered?;
             }
-            // A signal ends the chat with it.
+            // A signal ends the chat together with the answer.
             return Ok(if interrupt::ended() { Next::End } else { Next::Line });
         };
         let (name, value) = command.split_once(' ').unwrap_or((command, ""));
@@ -201,7 +201,7 @@ impl Talk<'_, '_> {
         Ok(Next::Line)
     }
 
-    /// A turn.
+    /// Answers one turn.
     fn answer(&mut self, text: &str) -> Result<()> {
         let Self { args, model, session, chat, stops } = self;
         let pushed = block_on(chat.ask(session, text));
@@ -211,21 +211,21 @@ impl Talk<'_, '_> {
         })?;
         let print = |piece: &str| show(piece, args.json);
         let sampling = args.session.sampling();
-        // Without a prompt: an answer is a text of its own, and the space that it may start with is not printed.
+        // Without a prompt: the answer is a text of its own, whose leading space is not printed.
         let generation = Generation::new(model, "", sampling)
             .max_tokens(args.session.max_tokens)
             .stop_strings(stops.clone())
             .in_chat(chat);
         let outcome = block_on(generate(session, generation, &args.session, sampling.seed, print));
         if !args.json {
-            // Ends the line of the answer, also where an error did.
+            // Ends the line of the answer, after an error too.
             writeln!(say::out())?;
         }
         let outcome = outcome?;
         self.tell(asked + outcome.forgotten, outcome)
     }
 
-    /// Says what an answer took.
+    /// Prints the figures of an answer.
     fn tell(&self, forgotten: u32, outcome: Outcome) -> Result<()> {
         if self.args.json {
             let mut value = serde_json::to_value(outcome.report(&self.session))?;
@@ -265,7 +265,8 @@ impl Talk<'_, '_> {
     }
 }
 
-/// Refuses a context that has no room for what the template has around a question, a token of it and one of the answer.
+/// Rejects a context too short for the template's tokens around a question, one token of it and one token of the
+/// answer.
 fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &ModelSource, context: usize) -> Result<()> {
     let parts: &[ChatPart] = match args.system {
         None => &[ChatPart::Begin, ChatPart::Ask],
@@ -289,7 +290,7 @@ fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &ModelSourc
     bail!("{takes}, and --ram {} has room for {context}{remedy}", number::exactly(args.session.ram))
 }
 
-/// Goes on with the chat in the file, if there is one.
+/// Restores the chat from `path`, if the file exists.
 fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, ModelSource>) -> Result<()> {
     let begun = session.tokens().to_vec();
     let Some(numbers) = prompt_cache::load(path, session)? else { return Ok(()) };
@@ -305,7 +306,7 @@ fn resume(path: &Path, args: &Args, chat: &mut Chat, session: &mut Session<'_, M
     Ok(())
 }
 
-/// An error in terms of the options that mend it.
+/// Rephrases an error so that it names the options that help.
 fn refused(error: ChatError<std::io::Error>) -> anyhow::Error {
     match error {
         ChatError::TooLong { tokens, context } => anyhow!(

@@ -1,4 +1,4 @@
-//! `rillm convert`: a checkpoint to a `.rillm` file.
+//! `rillm convert`: converts a checkpoint to a `.rillm` file.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -21,35 +21,36 @@ use crate::number::{grouped, tensor_name};
 use crate::progress;
 use crate::{files, interrupt, say};
 
-/// Make a .rillm file of a Hugging Face directory or a GGUF file
+/// Convert a Hugging Face directory or a GGUF file to a .rillm file
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   hf download arnir0/Tiny-LLM --local-dir Tiny-LLM
   rillm convert Tiny-LLM/ tiny-llm.rillm
   rillm convert TinyLlama-1.1B.Q8_0.gguf tinyllama.rillm
-  rillm convert stories260K.bin stories.rillm        tok512.bin lies beside it
+  rillm convert stories260K.bin stories.rillm        tok512.bin is beside it
   rillm convert esp32_weights/ tiny-llm.rillm
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
-index) and tokenizer.json or tokenizer.model. A GGUF file brings its tokenizer; \
+index) and tokenizer.json or tokenizer.model. A GGUF file contains its tokenizer; \
 its tensors may be F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or \
 Q6_K. A weight directory for the ESP32 has model_config.json, a .bin for each \
-tensor, quantization_scales.json if they are int8, and the tokenizer. What the \
-engine does not compute is refused by name.")]
+tensor, quantization_scales.json if they are int8, and the tokenizer. A feature \
+that the engine does not support is an error that names it.")]
 pub struct Args {
     /// A Hugging Face directory, a GGUF file, a llama2.c checkpoint (.bin) or a weight directory for the ESP32
     #[arg(value_parser = files::input())]
     source: PathBuf,
-    /// The file to make; an older one of that name is replaced at the end, not before
+    /// The file to write. An existing file is replaced only when the new one is complete
     #[arg(value_parser = files::output())]
     out: PathBuf,
-    /// tokenizer.json, tokenizer.model, a GGUF file or llama2.c's tokenizer.bin, if it does not lie with the checkpoint
+    /// tokenizer.json, tokenizer.model, a GGUF file or llama2.c's tokenizer.bin. Required if it is not beside the
+    /// checkpoint
     #[arg(long, value_name = "FILE", value_parser = files::input())]
     tokenizer: Option<PathBuf>,
-    /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Fewer are more exact and take more room
+    /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Smaller groups are more accurate and take more space
     #[arg(long, value_name = "N", default_value = "32", value_parser = ["16", "32", "64", "128", "256", "512"])]
     group_size: String,
-    /// Bits of a key in the KV cache, 8 or 16; by the width of a head if absent
+    /// Bits of each value of a key in the KV cache, 8 or 16; without it, chosen by the head dimension
     #[arg(long, value_name = "BITS", value_parser = ["8", "16"])]
     key_bits: Option<String>,
     /// Print one JSON object instead of the table
@@ -76,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
     let options = Options::default().group(args.group_size.parse()?).key_bits(key_bits);
 
-    // Ctrl-C ends the work after the rows at hand, so that the file in progress is removed.
+    // Ctrl-C stops after the current rows, so that the incomplete file is removed.
     interrupt::watch()?;
     let bar = progress::bytes(0);
     let progress = |progress: Progress| {
@@ -103,8 +104,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tokenizer that was named, or that lies with the checkpoint: in a directory, in a GGUF file, or beside a llama2.c file
-/// by either of the names that llama2.c gives it.
+/// The tokenizer that was named on the command line or belongs to the checkpoint: in its directory, in the GGUF file,
+/// or beside a llama2.c file under either of the two names that llama2.c uses.
 fn tokenizer(args: &Args, vocab_size: u32) -> Result<PathBuf> {
     if let Some(path) = &args.tokenizer {
         return Ok(path.clone());

@@ -1,4 +1,4 @@
-//! `rillm eval`: how far a file's predictions are from its checkpoint's in float32.
+//! `rillm eval`: measures how far the predictions of a file are from those of its checkpoint in float32.
 
 use std::io::{self, Read, Write, stdin};
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ use crate::{files, progress, say};
 
 /// Compare a .rillm file with its checkpoint in float32
 ///
-/// Both predict each token of a text from those before it (teacher forcing).
+/// Both predict each token of a text from the tokens before it (teacher forcing).
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "The text is cut into windows of the context's length, 2,048 tokens at most, each started afresh. KL is the mean over all \
-positions of the divergence from the checkpoint's distribution to the file's, in nats; top-1 the share of positions at \
-which both find the same token likeliest.
+    after_help = "The text is cut into windows of the context's length, 2,048 tokens at most. Each window starts with an empty context. \
+KL is the mean over all positions of the divergence from the checkpoint's distribution to the file's, in nats. Top-1 is the \
+share of positions at which both have the same likeliest token.
 
 Examples:
   rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt
@@ -35,13 +35,13 @@ pub struct Args {
     /// The .rillm file
     #[arg(long, short, value_name = "FILE", value_parser = files::input())]
     model: PathBuf,
-    /// The checkpoint: whatever `rillm convert` takes
+    /// The checkpoint, in any form that `rillm convert` reads
     #[arg(long, value_name = "CHECKPOINT", value_parser = files::input())]
     against: PathBuf,
     /// UTF-8 text to predict; `-` for standard input
     #[arg(long, value_name = "FILE")]
     text: PathBuf,
-    /// Use no more than so many tokens of the text
+    /// Largest number of tokens of the text to use
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_tokens: usize,
     /// Print one JSON object
@@ -49,10 +49,10 @@ pub struct Args {
     json: bool,
 }
 
-/// Tokens that are predicted from one start, at most.
+/// Longest window in tokens: the predictions from one empty context.
 const WINDOW: usize = 2048;
 
-/// What an evaluation finds.
+/// The result of an evaluation.
 struct Evaluation {
     agreement: Agreement,
     nll: f64,
@@ -110,10 +110,10 @@ fn text(args: &Args) -> Result<String> {
     Ok(text)
 }
 
-/// The text's first tokens, without the one that starts a text.
+/// The first `most` tokens of the text, without the beginning-of-text token.
 fn encode(model: &Model, source: &mut ModelSource, text: &str, most: usize) -> Result<Vec<u32>> {
     let mut scratch: Scratch = [0; size_of::<Scratch>() / 8];
-    // A token is a byte or more; then there is the space before the first word.
+    // Each token stands for at least a byte; one more may be the space before the first word.
     let mut tokens = vec![0; most.min(text.len() + 1)];
     let found = block_on(model.tokenizer().encoder(text, false, &mut scratch).fill(source, &mut tokens))?;
     tokens.truncate(found);

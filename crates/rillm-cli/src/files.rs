@@ -1,4 +1,4 @@
-//! The files that are named on the command line: which of them a command takes, and what else it finds in their places.
+//! The files on the command line: which kinds of file a command accepts, and which files it must not overwrite.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,15 +9,15 @@ use anyhow::{Result, bail, ensure};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use rillm_convert::write::what_else;
 
-/// Endings of the files that checkpoints consist of.
+/// File name extensions of checkpoints.
 const CHECKPOINT: [&str; 7] = ["json", "safetensors", "gguf", "bin", "model", "jinja", "txt"];
 
-/// A file to read. It is none that comes through a pipe: models and cards are read at any place.
+/// Parses the path of an input file. Pipes are rejected: models and cards need random access.
 pub fn input() -> impl TypedValueParser<Value = PathBuf> {
     named("standard input is not read here, as the file is read at any place; save it and name the file")
 }
 
-/// A file to make. It is none that goes through a pipe: it takes its place as a whole, once it is complete.
+/// Parses the path of an output file. Pipes are rejected: the complete file is renamed to its place at the end.
 pub fn output() -> impl TypedValueParser<Value = PathBuf> {
     named("standard output is not written here, as the file is complete or untouched; name the file to make")
 }
@@ -26,12 +26,12 @@ fn named(refusal: &'static str) -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(move |path| if is_dash(&path) { Err(refusal) } else { Ok(path) })
 }
 
-/// Whether a path stands for standard input or output.
+/// Whether a path is `-`, standard input or output.
 pub fn is_dash(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Refuses what is there and is no file, and a model's name in place of its files.
+/// Rejects a path that exists and is not a file, and the name of a model on Hugging Face in place of its files.
 pub fn check_input(path: &Path) -> Result<()> {
     if let Some(what) = what_else(path) {
         bail!("{} is {what}, and a file is needed; save what it has in a file", path.display());
@@ -42,7 +42,7 @@ pub fn check_input(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How a model is fetched that is named as on Hugging Face, `owner/name`, and is not here.
+/// The command that downloads the model, if `path` does not exist and has the form `owner/name` of Hugging Face.
 pub fn download(path: &Path) -> Option<String> {
     let id = path.to_str()?;
     let (owner, name) = id.split_once('/')?;
@@ -61,17 +61,17 @@ pub fn download(path: &Path) -> Option<String> {
     ))
 }
 
-/// Whether a path is likely to be that of a checkpoint, or of files of one.
+/// Whether `path` looks like a checkpoint or like a file of one.
 pub fn is_checkpoint(path: &Path) -> bool {
     path.is_dir() || ends_in(path, &CHECKPOINT)
 }
 
-/// The checkpoint that a file belongs to: itself, or the directory that it is in.
+/// The checkpoint that `file` belongs to: the file itself, or its directory.
 pub fn checkpoint_of(file: &Path) -> &Path {
     if ends_in(file, &["gguf", "bin"]) { file } else { directory(file) }
 }
 
-/// Whether a path is that of a model file, by its ending.
+/// Whether `path` has the extension of a model file.
 pub fn is_model(path: &Path) -> bool {
     ends_in(path, &["rillm"])
 }
@@ -81,22 +81,22 @@ fn ends_in(path: &Path, endings: &[&str]) -> bool {
     ending.is_some_and(|ending| endings.contains(&&*ending))
 }
 
-/// Whether a file starts as a model does.
+/// Whether a file starts with the signature of a model.
 pub fn starts_as_model(path: &Path) -> bool {
     let mut start = [0; 5];
     path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"RILLM"
 }
 
-/// Whether two paths lead to one file or directory, whatever it is called: through links, and by other names.
+/// Whether two paths lead to the same file or directory, links resolved.
 pub fn same(a: &Path, b: &Path) -> bool {
     let can_be_opened = |path: &Path| path.is_file() || path.is_dir();
     can_be_opened(a) && can_be_opened(b) && same_file::is_same_file(a, b).unwrap_or(false)
 }
 
-/// Refuses an output that is a file of the checkpoint, or of the tokenizer, or that would be taken for one.
+/// Rejects an output that is a file of the checkpoint or of the tokenizer, or that a loader would take for one.
 ///
-/// Which files of a directory are read depends on what is in them. So all those of a checkpoint's directory count but
-/// models; beside a checkpoint that is one file, those that are called as files of checkpoints are.
+/// Which files of a directory a loader reads depends on their contents. So in a checkpoint's directory every file
+/// counts except models. Beside a checkpoint of one file, only files with a checkpoint's extension count.
 pub fn check_output(out: &Path, checkpoint: &Path, tokenizer: &Path) -> Result<()> {
     ensure!(
         !(out.is_file() && same(out, checkpoint)),
@@ -123,7 +123,7 @@ pub fn check_output(out: &Path, checkpoint: &Path, tokenizer: &Path) -> Result<(
     Ok(())
 }
 
-/// The directory that a file is in.
+/// The directory of a file.
 fn directory(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

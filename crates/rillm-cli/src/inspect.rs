@@ -1,4 +1,4 @@
-//! `rillm inspect`: what a file holds, and whether it is whole.
+//! `rillm inspect`: shows what a file holds, and checks whether it is complete.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::{files, say};
 
 /// Show what a .rillm file holds
 ///
-/// Dimensions, tokenizer and chat template; then the sections and the tensors.
+/// Dimensions, tokenizer and chat template, then the sections and the tensors.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm inspect model.rillm
@@ -29,7 +29,7 @@ pub struct Args {
     /// The .rillm file
     #[arg(value_parser = files::input())]
     file: PathBuf,
-    /// Compare every checksum too; a damaged file ends in an error
+    /// Compare every checksum as well. A damaged file is an error
     #[arg(long)]
     verify: bool,
     /// Print one JSON object instead of the tables
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// How a file treats texts.
+/// How a file encodes text: its tokenizer's parts, in words.
 struct Words {
     tokenizer: Kind,
     chat: Option<ChatHeader>,
@@ -79,7 +79,7 @@ impl Words {
         }
     }
 
-    /// Of byte-level BPE, whose pattern cuts the text into words.
+    /// The pattern of the pre-tokenizer, for byte-level BPE.
     fn split(&self) -> Option<&'static str> {
         let Kind::ByteLevel(header) = self.tokenizer else { return None };
         Some(match header.pre_tokenizer {

@@ -1,15 +1,16 @@
-//! Ctrl-C, and the signals that end a program, for commands that have something to finish or to tidy up.
+//! Ctrl-C and termination signals, for commands that must finish or clean up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
-/// What a program exits with that Ctrl-C ended, by the shells' convention: 128, and the signal's number.
+/// Exit code after Ctrl-C, by the convention of shells: 128 plus the signal number.
 const CTRL_C: u8 = 130;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on the first Ctrl-C, and the signals that end a program, are only noted; a second Ctrl-C ends the program.
+/// Installs the handlers. From here on the first Ctrl-C, and every termination signal, only sets a flag. A second
+/// Ctrl-C ends the program.
 pub fn watch() -> Result<()> {
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::Relaxed) {
@@ -20,22 +21,22 @@ pub fn watch() -> Result<()> {
     signals::watch().context("cannot watch for signals")
 }
 
-/// There was a Ctrl-C, or a signal.
+/// Whether Ctrl-C or a termination signal has arrived.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed) || ended()
 }
 
-/// The program is to end: there was a signal other than Ctrl-C.
+/// Whether a signal other than Ctrl-C has arrived: the program must end.
 pub fn ended() -> bool {
     signals::received() != 0
 }
 
-/// Takes note of a Ctrl-C back: what it was to end has ended.
+/// Resets the Ctrl-C flag, after the work that it was meant for has ended.
 pub fn clear() {
     REQUESTED.store(false, Ordering::Relaxed);
 }
 
-/// What to exit with.
+/// The exit code for the signal that has arrived.
 pub fn exit_code() -> u8 {
     match signals::received() {
         0 => CTRL_C,
@@ -66,7 +67,7 @@ mod signals {
         RECEIVED.load(Ordering::Relaxed) as u8
     }
 
-    /// `nohup` has a program ignore that its terminal goes away. Linux tells; where it is not known, the signal counts.
+    /// Whether SIGHUP is ignored, as under `nohup`. Only Linux reports this; elsewhere the signal counts.
     fn ignores_hangup() -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

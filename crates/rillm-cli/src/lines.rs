@@ -1,4 +1,4 @@
-//! Lines that are typed, with an editor, or that come through a pipe.
+//! Input lines, from a line editor on a terminal or from a pipe.
 
 use std::io::{self, BufRead, ErrorKind, IsTerminal, stdin};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,10 +12,10 @@ use rustyline::{Config, Editor};
 
 use crate::interrupt;
 
-/// How soon a signal is noticed that comes while a line is waited for.
+/// Polling interval for signals while waiting for a line.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Where lines come from. They are read by a thread of its own, so that a signal ends the wait for one.
+/// A source of lines. A separate thread reads them, so that a signal can end the wait.
 pub struct Lines {
     wanted: Sender<()>,
     lines: Receiver<io::Result<Line>>,
@@ -24,18 +24,18 @@ pub struct Lines {
     mode: Option<nix::sys::termios::Termios>,
 }
 
-/// What comes next.
+/// The result of reading a line.
 pub enum Line {
-    /// A line, which a pipe may bring in any encoding.
+    /// A line. A pipe may deliver any encoding.
     Text(Vec<u8>),
-    /// What was typed is not UTF-8, and is lost.
+    /// Typed bytes that are not UTF-8. They are lost.
     NotUtf8,
-    /// There is no more: it was ended, or there were two Ctrl-C in a row.
+    /// The end of the input, or two Ctrl-C in a row.
     End,
 }
 
 impl Lines {
-    /// Standard input.
+    /// Reads standard input.
     pub fn new() -> Result<Self> {
         let is_terminal = stdin().is_terminal();
         let (wanted, requests) = channel();
@@ -44,7 +44,7 @@ impl Lines {
         let mode = is_terminal.then(|| nix::sys::termios::tcgetattr(stdin()).ok()).flatten();
         thread::spawn(move || {
             let mut read = if is_terminal { typed() } else { Box::new(piped) };
-            // Until nobody wants a line any more.
+            // Until the receiver is dropped.
             while requests.recv().is_ok() && found.send(read()).is_ok() {}
         });
         Ok(Self {
@@ -56,14 +56,14 @@ impl Lines {
         })
     }
 
-    /// Whether somebody types.
+    /// Whether standard input is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// The next line; the end, too, where the program is interrupted meanwhile.
+    /// The next line. Returns the end, too, if a signal arrives meanwhile.
     pub fn next(&mut self) -> Result<Line> {
-        // The thread is there as long as it is asked.
+        // The thread lives as long as requests can arrive.
         let gone = || anyhow!("nobody reads standard input");
         self.wanted.send(()).map_err(|_| gone())?;
         loop {
@@ -79,24 +79,24 @@ impl Lines {
 
 #[cfg(unix)]
 impl Drop for Lines {
-    /// The editor may be in the middle of a line, and has the terminal in a mode of its own then.
+    /// Restores the terminal's mode: the editor may be in the middle of a line, in a mode of its own.
     fn drop(&mut self) {
         use nix::sys::termios::{SetArg, tcsetattr};
         if let Some(mode) = &self.mode {
-            // There is nothing to do about a terminal that has gone.
+            // Nothing can be done if the terminal is gone.
             let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, mode);
         }
     }
 }
 
-/// A line of a pipe or of a file.
+/// Reads a line from a pipe or a file.
 fn piped() -> io::Result<Line> {
     let mut line = Vec::new();
     let len = stdin().lock().read_until(b'\n', &mut line)?;
     Ok(if len > 0 { Line::Text(line) } else { Line::End })
 }
 
-/// An editor for a terminal's lines.
+/// A reader of lines with an editor, for a terminal.
 fn typed() -> Box<dyn FnMut() -> io::Result<Line>> {
     let config = Config::builder().auto_add_history(true).build();
     let mut editor: Result<Editor<(), _>, _> = Editor::with_history(config, MemHistory::new());
@@ -111,7 +111,7 @@ fn typed() -> Box<dyn FnMut() -> io::Result<Line>> {
                     continue;
                 }
                 Err(ReadlineError::Interrupted | ReadlineError::Eof) => Ok(Line::End),
-                // The window's size has changed, or the program was stopped for a while.
+                // The window was resized, or the program was suspended.
                 Err(ReadlineError::Signal(_)) => continue,
                 #[cfg(windows)]
                 Err(ReadlineError::Decode(_)) => Ok(Line::NotUtf8),

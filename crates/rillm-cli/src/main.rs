@@ -43,20 +43,20 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   rillm
   # In 64 KiB of memory
   rillm run --prompt \"The little fox\" --ram 64K
-  # A model that was made for chats; models/fetch_smollm2.sh fetches this one
+  # A chat model; models/fetch_smollm2.sh downloads this one
   rillm convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2.rillm
   rillm chat --model smollm2.rillm
-  # A Hugging Face directory to a file for the card
+  # Convert a Hugging Face directory to a file for the card
   rillm convert Tiny-LLM/ tiny-llm.rillm
-  # What is in it, and how it runs at a card's pace
+  # Show what the file holds, and run it at the pace of a card
   rillm inspect tiny-llm.rillm
   rillm run --model tiny-llm.rillm --source throttled
-  # What to expect of it on a board, and a card for the board
+  # Estimate its speed on a board, and make a card for the board
   rillm plan --board esp32-cam --model tiny-llm.rillm
   rillm card tiny-llm.rillm -o card.img
 
-Exit codes: 0 done, 1 failed or nobody reads the output any more, 2 arguments that make no
-sense, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."
+Exit codes: 0 success, 1 failure or a closed output pipe, 2 invalid arguments,
+130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -102,7 +102,7 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-/// Says what is wrong with the arguments, or what was asked for: `--help` and `--version` are no errors to clap's user.
+/// Prints a usage error, or the text of `--help` and `--version`, which clap returns as an error too.
 fn usage_error(error: &clap::Error) -> ExitCode {
     match error.print() {
         Err(unwritten) if !error.use_stderr() => failure(&say::of_stdout(unwritten).into()),
@@ -111,7 +111,8 @@ fn usage_error(error: &clap::Error) -> ExitCode {
 }
 
 fn failure(error: &anyhow::Error) -> ExitCode {
-    // A reader that went away, as in `rillm inspect | head`, is no failure to talk about.
+    // A closed pipe, as in `rillm inspect
+    // head`, is not reported.
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
     };

@@ -10,7 +10,7 @@ use crate::files;
 use crate::number;
 use crate::source::{Access, CardPace, ModelSource};
 
-/// The model that comes with the program: `models/rill-tales-1m/model.rillm` of the repository.
+/// The model that is part of the program: `models/rill-tales-1m/model.rillm` of the repository.
 pub static BUNDLED: &[u8] = include_bytes!("../model.rillm");
 
 // Git for Windows makes a text file of a symbolic link, unless it is told otherwise.
@@ -19,10 +19,10 @@ const _: () = assert!(
     "model.rillm is no symbolic link: set git config core.symlinks true, check out again"
 );
 
-/// Options that few need come last.
+/// Heading of rarely used options; clap lists them last.
 const READING: &str = "Reading the model";
 
-/// Which model, and how it is read.
+/// The options that select a model and how to read it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
     /// A .rillm file; the bundled model if absent
@@ -31,11 +31,11 @@ pub struct ModelArgs {
     /// How the weights are read
     #[arg(long, value_enum, default_value = "file", help_heading = READING)]
     pub source: Access,
-    /// Bytes a second of the throttled source (M is 1,048,576). About 9M is an ESP32's SDMMC host in 4-bit mode, 1.6M a
-    /// card over SPI
+    /// Bytes a second of the throttled source (M is 1,048,576). About 9M for an ESP32's SDMMC host in 4-bit mode, 1.6M
+    /// for a card over SPI
     #[arg(long, value_name = "BYTES", default_value = "9M", help_heading = READING, value_parser = number::bytes)]
     pub card_rate: usize,
-    /// Microseconds that each read of the throttled source takes before its first byte
+    /// Latency of each read of the throttled source, in microseconds
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 600, help_heading = READING, value_parser = clap::value_parser!(u64).range(..=10_000_000))]
     pub card_latency: u64,
 }
@@ -74,7 +74,7 @@ pub fn from_path(path: &Path, access: Access, card: CardPace) -> Result<(Model, 
     open(source, len).with_context(|| format!("in {}", path.display()))
 }
 
-/// Opens a file of `len` bytes.
+/// Opens a model whose file has `len` bytes.
 pub fn open<S>(mut source: S, len: u64) -> Result<(Model, S)>
 where
     S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,

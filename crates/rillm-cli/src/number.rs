@@ -1,14 +1,14 @@
-//! Numbers and names as people type and read them.
+//! Numbers and names, parsed and formatted for people.
 
 use rillm::format::TensorKind;
 pub use rillm_generate::number::{Count, Word, penalty, probability, q16};
 
-/// Bytes: `65536`, `64K`, `4M`, `1G`, in powers of 1,024.
+/// Parses a number of bytes: `65536`, `64K`, `4M`, `1G`, in powers of 1,024.
 pub fn bytes(text: &str) -> Result<usize, String> {
     bytes_of(text, "1 to 900000G")
 }
 
-/// Bytes of the image of a card. Which of them do, the layout tells.
+/// Parses the size of a card image. `card_image` decides whether a layout of this size exists.
 pub fn image_bytes(text: &str) -> Result<usize, String> {
     bytes_of(text, "37M to 1024G")
 }
@@ -28,7 +28,8 @@ fn bytes_of(text: &str, range: &str) -> Result<usize, String> {
     if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err(format!("it must be {range}")) }
 }
 
-/// At least so many bytes, as [`bytes`] reads them: whole K below 1M, tenths of an M below 10M, whole M from there on.
+/// Formats at least `bytes`, rounded up, so that [`bytes`] can parse it: whole K below 1M, tenths of an M below 10M,
+/// whole M above.
 pub fn at_least(bytes: usize) -> String {
     let tenths = bytes.div_ceil(1 << 10).saturating_mul(10).div_ceil(1 << 10);
     match bytes {
@@ -38,7 +39,7 @@ pub fn at_least(bytes: usize) -> String {
     }
 }
 
-/// Exactly so many bytes, as [`bytes`] reads them.
+/// Formats exactly `bytes`, so that [`bytes`] can parse it.
 pub fn exactly(bytes: usize) -> String {
     match bytes.trailing_zeros() {
         20.. => format!("{}M", bytes >> 20),
@@ -47,12 +48,12 @@ pub fn exactly(bytes: usize) -> String {
     }
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub fn grouped(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
-/// A tensor's name, as in Hugging Face's Llama.
+/// The name of a tensor in Hugging Face's Llama.
 pub fn tensor_name(kind: TensorKind, layer: u32) -> String {
     match kind {
         TensorKind::Embedding | TensorKind::FinalNorm | TensorKind::Head => kind.to_string(),

@@ -1,4 +1,4 @@
-//! `rillm plan`: what a model would do on a board.
+//! `rillm plan`: shows what to expect of a model on a board.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,44 +16,45 @@ use crate::number::{Count, grouped};
 use crate::source::{Access, CardPace};
 use crate::{files, say};
 
-/// Tokens of the prompt whose time is told.
+/// Length in tokens of the prompt whose time is reported.
 const PROMPT: u64 = 20;
-/// Bytes of the longest file on a FAT32 card.
+/// Length in bytes of the longest file on a FAT32 card.
 const FAT32_MAX: u64 = u32::MAX as u64;
 
-/// Show what a model would do on a board: memory, reads, and tokens a second
+/// Show what to expect of a model on a board: memory, reads, speed
 ///
-/// The memory is divided as the firmware of `firmware/esp` divides it, but that a board plans with its card's rate as it has
-/// measured it, and for as long a context as fits. Speeds are those of a model of the board, not a
-/// measurement: ranges from published bandwidths and from instructions that were counted on emulated processors.
+/// The memory is divided as the firmware of `firmware/esp` divides it. A real board differs in two points: it uses the
+/// measured rate of its card, and the longest context that fits. Speeds are estimates from a model of the board, not
+/// measurements: ranges from published bandwidths and from instructions counted on emulated processors.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  # The boards
+  # List the boards
   rillm plan --board
   rillm plan --board esp32-cam
   rillm plan --board esp32-s3-devkitc --model tiny-llm.rillm --context 256
-  # One with an ESP32 before revision 3, whose PSRAM can hold weights alone
+  # An ESP32 before revision 3, whose PSRAM can hold only weights
   rillm plan --board esp32-cam --old-chip
-  # Without a card: the model lies in the board's flash
+  # Without a card: the model is in the board's flash
   rillm plan --board esp32-c3 --source flash
   rillm plan --board esp32-cam --json | jq .tokens_per_second")]
 pub struct Args {
-    /// The board; without one, the boards are listed
+    /// The board; without a name, lists the boards
     #[arg(long, value_name = "BOARD", num_args = 0..=1, value_parser = board)]
     board: Option<Option<&'static BoardSpec>>,
-    /// As if the board had no PSRAM: some have none
+    /// Plan for the board without its PSRAM, which some variants lack
     #[arg(long)]
     no_psram: bool,
-    /// As if the chip were an ESP32 before revision 3: its PSRAM holds weights alone
+    /// Plan for an ESP32 before revision 3, whose PSRAM holds only weights
     #[arg(long)]
     old_chip: bool,
     /// A .rillm file; the bundled model if absent
     #[arg(long, short, value_name = "FILE", value_parser = files::input())]
     model: Option<PathBuf>,
-    /// Tokens to make room for, prompt and answer together; if absent, as many as the model was made for, or as fit
+    /// Tokens to make room for, prompt and answer together; without it, as many as the model supports and the memory
+    /// holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
-    /// Where the model lies
+    /// Where the model is stored
     #[arg(long, value_enum, default_value = "card")]
     source: Storage,
     /// Print one JSON object instead of the tables
@@ -106,7 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(told?)
 }
 
-/// Whether the board has a place for so long a file.
+/// Checks that the board has room for a file of `len` bytes.
 fn check_len(board: &BoardSpec, source: Storage, len: u64) -> Result<()> {
     let flash = board.flash_model_len() as u64;
     match source {
@@ -153,7 +154,7 @@ fn describe(board: &BoardSpec) -> Value {
     })
 }
 
-/// What is told.
+/// The contents of a report.
 struct PlanReport<'a> {
     board: &'a BoardSpec,
     source: Storage,
@@ -161,7 +162,7 @@ struct PlanReport<'a> {
     estimate: Estimate<'a>,
 }
 
-/// Seconds for people: to a millisecond, a hundredth or a tenth.
+/// Formats seconds, rounded to a millisecond, a hundredth or a tenth.
 fn seconds(microseconds: u64) -> String {
     let seconds = microseconds as f64 / 1e6;
     let digits = if seconds < 1.0 {
@@ -174,13 +175,13 @@ fn seconds(microseconds: u64) -> String {
     format!("{seconds:.digits$}")
 }
 
-/// Of so many in so long, how many a second: the fewest and the most.
+/// `count` a second when they take `time`, lowest and highest.
 fn rate(count: u64, time: Range) -> [f64; 2] {
     [time.high, time.low].map(|time| count as f64 * 1e6 / time.max(1) as f64)
 }
 
 fn rates(count: u64, time: Range) -> String {
-    // Three digits that count, two of what is less than 1: below that, two ends of a range may look the same.
+    // Three significant digits, two below 1: with fewer, both ends of a range may look the same.
     let [low, high] = rate(count, time).map(|rate| {
         let digits =
             if rate < 1.0 { 1 - rate.max(1e-9).log10().floor() as i32 } else { 2 - rate.log10().floor() as i32 };
@@ -205,12 +206,12 @@ impl PlanReport<'_> {
         }
     }
 
-    /// Tokens of the prompt: one place is the answer's.
+    /// Tokens of the prompt. The context needs one more for the answer.
     fn prompt_tokens(&self) -> u64 {
         PROMPT.min(self.plan().context as u64 - 1).max(1)
     }
 
-    /// What a token reads: reads, bytes, seeks; and bytes that are used where they lie.
+    /// Reads, bytes and seeks of a token, and bytes that are used in place.
     fn traffic(&self) -> [u64; 4] {
         let pass = self.plan().pass_traffic(self.model(), true);
         let row = match self.source {
@@ -315,7 +316,7 @@ impl PlanReport<'_> {
         Ok(())
     }
 
-    /// Every constant that the expectation rests on, with what it is divided by to be shown.
+    /// Every constant that the estimate uses, with the divisor for its display.
     fn constants(&self) -> Vec<(&'static str, Figure, u64)> {
         let board = self.board;
         let mut constants = match self.source {

@@ -1,18 +1,18 @@
-//! Progress bars, on standard error, where that is a terminal.
+//! Progress bars on standard error, shown only if it is a terminal.
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-/// A bar that shows bytes.
+/// A bar that counts bytes.
 pub fn bytes(len: u64) -> ProgressBar {
     bar(len, "{bar:20} {binary_bytes}/{binary_total_bytes} {msg}")
 }
 
-/// A bar that shows tokens.
+/// A bar that counts tokens.
 pub fn tokens(len: u64) -> ProgressBar {
     bar(len, "{bar:20} {pos}/{len} tokens, {eta} left {msg}")
 }
 
-/// A bar that leaves no trace, whether its work is done or fails.
+/// A bar that is erased at the end, whether the work succeeds or fails.
 fn bar(len: u64, template: &str) -> ProgressBar {
     ProgressBar::new(len)
         .with_style(ProgressStyle::with_template(template).expect("a valid template"))

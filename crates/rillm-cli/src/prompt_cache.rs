@@ -1,7 +1,7 @@
-//! The file of `--prompt-cache`: what a session has computed, from one run of the command to the next.
+//! The file of `--prompt-cache`: the KV cache of a session, kept between runs of the command.
 //!
-//! It is a saved session as `docs/format.md` has it, behind it the numbers of [`Chat::numbers`](rillm::Chat::numbers) if
-//! it is a chat's (32 bits each, little-endian), and the CRC-32 of these numbers.
+//! The file is a saved session as `docs/format.md` describes it. For a chat, the numbers of
+//! [`Chat::numbers`](rillm::Chat::numbers) follow (32 bits each, little-endian), and the CRC-32 of these numbers.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
@@ -11,21 +11,21 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rillm::{Chat, RestoreError, Session, WeightSource};
 use rillm_convert::write::{NewFile, what_else};
 
-/// Bytes read and written at a time: the session's own pieces are as short as two bytes.
+/// Buffer length in bytes. The session reads and writes pieces as short as two bytes.
 const BUFFER: usize = 1 << 16;
 
-/// What a saved session starts with.
+/// Signature of a saved session.
 const START: &[u8] = b"RILLS";
-/// What helps where the file is of no use.
+/// What to do about an unusable file.
 pub const REMEDY: &str = "name another file, or delete this one";
 
-/// Opens the saved session at `path`; none where there is no file. One that is no saved
-/// session, or no `what`, as the user knows it, is not to be replaced either.
+/// Opens the saved session at `path`. Returns none if there is no file. A file that is not a saved session, or not a
+/// `what` in the user's terms, is an error, so that it is not overwritten either.
 fn open(path: &Path, what: &str) -> Result<Option<BufReader<File>>> {
     if path.is_dir() {
         bail!("{} is a directory; name a file in it, as in {}", path.display(), path.join("talk.cache").display());
     }
-    // Before it is opened: a pipe would wait for somebody to write.
+    // Checked before opening: opening a pipe waits for a writer.
     if let Some(other) = what_else(path) {
         bail!("{} is {other} and no {what}; name a file", path.display());
     }
@@ -39,10 +39,10 @@ fn open(path: &Path, what: &str) -> Result<Option<BufReader<File>>> {
     Ok(Some(file))
 }
 
-/// Restores the session that is in the file, and gives the numbers behind it; none where there is no file yet. The file is
-/// left alone, whatever is wrong with it.
+/// Restores the session from the file and returns the numbers behind it. Returns none if there is no file yet. The file
+/// itself is not changed.
 ///
-/// That it could not be written afterwards is found out here, before the work.
+/// Fails if the file could not be written later, so that the error comes before the work.
 pub fn load<S: WeightSource>(path: &Path, session: &mut Session<'_, S>) -> Result<Option<Vec<u32>>> {
     let file = open(path, "prompt cache")?;
     drop(NewFile::new(path)?);
@@ -65,7 +65,7 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
         }
         _ => anyhow!("it is damaged; {REMEDY}"),
     })?;
-    // A chat's numbers at most, and the checksum.
+    // At most a chat's numbers, and the checksum.
     let most = 4 * (Chat::MAX_NUMBERS as u64 + 1);
     let mut rest = Vec::new();
     file.take(most + 1).read_to_end(&mut rest)?;
@@ -79,8 +79,8 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
     Ok(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect())
 }
 
-/// Writes the session, and `numbers`, at most [`Chat::MAX_NUMBERS`]. The file is whole or untouched, and one that is
-/// no saved session stays.
+/// Writes the session and `numbers`, at most [`Chat::MAX_NUMBERS`]. The file is replaced as a whole or not at all. A
+/// file that is not a saved session is left alone, and an error.
 pub fn store<S: WeightSource>(path: &Path, session: &Session<'_, S>, numbers: &[u32]) -> Result<()> {
     open(path, "saved session")?;
     let mut new = NewFile::new(path)?;
@@ -96,8 +96,8 @@ pub fn store<S: WeightSource>(path: &Path, session: &Session<'_, S>, numbers: &[
     Ok(new.keep()?)
 }
 
-/// Puts the file's session in the place of the prompt's own, which nothing was computed of yet, as far as the two have the
-/// same tokens.
+/// Replaces the prompt's session, of which nothing is computed yet, by the session in the file, as far as both start
+/// with the same tokens.
 pub fn reuse<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
     path: &Path,
     session: &mut Session<'_, S>,

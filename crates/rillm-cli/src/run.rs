@@ -1,4 +1,4 @@
-//! `rillm run`: continue a prompt.
+//! `rillm run`: continues a prompt.
 
 use std::io::{self, IsTerminal, Read, Write, stdin};
 use std::path::PathBuf;
@@ -23,31 +23,32 @@ const DEFAULT_PROMPT: &str = "Once upon a time";
 
 /// Continue a prompt
 ///
-/// The text is printed as it comes; then one line on standard error says what it took.
+/// The text is printed as it is generated. One line of figures follows on standard error.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm run --prompt \"Anna found a key\"
   echo \"The little fox\" | rillm run --max-tokens 100 --temperature 0
   rillm run --model tiny-llm.rillm --ram 64K --context 128
   rillm run --prompt Hello --seed 7 --json | jq .bytes_per_token
-  # The second time only what comes after the instructions is computed
+  # The second run computes only the part after the instructions
   rillm run --prompt \"$(cat instructions.txt) Hello\" --prompt-cache run.cache
   # At the pace of a card over SPI
   rillm run --source throttled --card-rate 1.6M")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Text to continue, marks such as `</s>` in it included; if absent, what comes on standard input, or "Once upon a
-    /// time" where that is a terminal or empty
+    /// Text to continue, in which marks such as `</s>` are special tokens. Without it: standard input, or "Once upon a
+    /// time" if that is a terminal or empty
     #[arg(long, short, value_name = "TEXT")]
     prompt: Option<String>,
     #[command(flatten)]
     session: SessionArgs,
-    /// Keep what was computed in this file: what the next prompt has in common with it, from its start on, is not computed
+    /// Keep the computed KV cache in this file. A later prompt that starts with the same tokens does not compute them
     /// again. Written at the end, also after Ctrl-C
     #[arg(long, value_name = "FILE", value_parser = files::output())]
     prompt_cache: Option<PathBuf>,
-    /// Say in one more line which tokens there are and what their logits add up to, to compare with a board's `/check on`
+    /// Print one more line with the number of tokens and a fingerprint of the logits, for comparison with a board's
+    /// `/check on`
     #[arg(long)]
     check: bool,
     /// Print one JSON object instead of the text
@@ -56,7 +57,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// What `rillm` alone does: the bundled model and the default prompt, whatever standard input is.
+    /// The arguments of `rillm` without a command: the bundled model and the default prompt, whatever standard input
+    /// is.
     pub fn story() -> Self {
         let command = Self::augment_args(clap::Command::new("run"));
         let matches = command.get_matches_from(["run", "--prompt", DEFAULT_PROMPT]);
@@ -73,7 +75,7 @@ impl Args {
         let mut prompt = String::new();
         stdin().read_to_string(&mut prompt).context("cannot read the prompt from standard input")?;
         let prompt = prompt.trim_end_matches(['\r', '\n']);
-        // Nothing there is what scripts and schedulers have for standard input: not a prompt, but none.
+        // Empty standard input, as schedulers provide it, means no prompt.
         Ok(if prompt.is_empty() { DEFAULT_PROMPT } else { prompt }.to_owned())
     }
 }
@@ -90,7 +92,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;
     }
-    // Ctrl-C ends the text after the token at hand.
+    // Ctrl-C ends the text after the current token.
     interrupt::watch()?;
     let print = |piece: &str| show(piece, args.json);
     let (sampling, max_tokens) = (args.session.sampling(), args.session.max_tokens);
@@ -100,10 +102,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let outcome = print(&style(&prompt).bold().to_string()).and_then(|()| {
         let outcome = block_on(generate(&mut session, generation, &args.session, sampling.seed, print));
-        // Ends the line of the text, also where an error did.
+        // Ends the line of the text, after an error too.
         print("\n").and(outcome)
     });
-    // Whatever ended the text, what was computed is kept.
+    // The cache is stored whether the text ended normally or with an error.
     let stored = args.prompt_cache.as_ref().map_or(Ok(()), |path| prompt_cache::store(path, &session, &[]));
     let outcome = outcome?;
     stored?;
@@ -132,12 +134,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if stop == StopReason::Interrupted { ExitCode::from(interrupt::exit_code()) } else { ExitCode::SUCCESS })
 }
 
-/// Why a prompt was not taken, in terms of the options that mend it.
+/// Rephrases a rejected prompt's error so that it names the options that help.
 fn refused_prompt(error: Error<io::Error>, model: &Model) -> anyhow::Error {
     match error {
         Error::ContextFull { tokens, context } => {
             let most = model.header().context_length as usize;
-            // They are not counted to the end of a text that no context of this model has room for.
+            // A text longer than any context of this model is not counted to its end.
             let (count, or) =
                 if tokens > most { (format!("more than {most}"), "and") } else { (tokens.to_string(), "or") };
             let remedy = if context < most { format!(", {or} raise --ram or --context") } else { String::new() };

@@ -1,14 +1,15 @@
-//! Standard output and standard error. Either may be full, or a pipe that nobody reads any more: no reason to panic.
+//! Standard output and standard error. A write may fail because the disk is full or a pipe is closed; it must not
+//! panic.
 
 use std::fmt::Display;
 use std::io::{self, StdoutLock, Write, stderr, stdout};
 
 use console::style;
 
-/// Standard output, whose errors say that it is: they are no fault of a file that is worked on.
+/// Standard output. Its errors name it, so that they are not taken for errors of a file.
 pub struct Out(StdoutLock<'static>);
 
-/// Standard output, for whoever holds it.
+/// Locks standard output.
 pub fn out() -> Out {
     Out(stdout().lock())
 }
@@ -23,23 +24,23 @@ impl Write for Out {
     }
 }
 
-/// An error of standard output, which says so.
+/// Marks an error as one of standard output.
 pub fn of_stdout(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
 }
 
-/// A line on standard error. What cannot be said there is left out: it is for people, and changes neither the output nor the
-/// exit code.
+/// Prints a line on standard error. A failure is ignored: these lines are for people and affect neither the output nor
+/// the exit code.
 pub fn line(text: impl Display) {
     let _ = writeln!(stderr().lock(), "{text}");
 }
 
-/// A line that is no part of the output.
+/// Prints a note, which is not part of the output.
 pub fn note(text: impl Display) {
     line(style(text).dim().for_stderr());
 }
 
-/// What went wrong.
+/// Prints an error.
 pub fn error(error: &anyhow::Error) {
     line(format_args!("{} {}", style("error:").red().bold().for_stderr(), causes(error)));
 }

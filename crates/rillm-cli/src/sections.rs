@@ -1,11 +1,11 @@
-//! What the sections of a model file say.
+//! Reading the sections of a model file.
 
 use anyhow::Result;
 use rillm::format::{CHAT_HEADER_LEN, ChatHeader, FormatError, Header, SectionKind, TENSOR_ENTRY_LEN, TensorEntry};
 use rillm::tokenizer::layout::{HEADER_LEN as TOKENIZER_HEADER_LEN, TokenizerHeader};
 use rillm::{SECTOR_LEN, Sector, WeightSource, block_on};
 
-/// The table of a file's tensors.
+/// Reads the table of tensors.
 pub fn tensor_table<S>(header: &Header, source: &mut S) -> Result<Vec<TensorEntry>>
 where
     S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,
@@ -16,7 +16,7 @@ where
     Ok(entries.iter().map(TensorEntry::parse).collect::<Result<_, FormatError>>()?)
 }
 
-/// How a file's chat template cuts texts up; none if it has no template that can be followed.
+/// Reads the header of the chat template. Returns none if the file has no template that rillm supports.
 pub fn chat_form<S>(header: &Header, source: &mut S) -> Result<Option<ChatHeader>>
 where
     S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,
@@ -27,7 +27,7 @@ where
     Ok(Some(ChatHeader::parse(bytes, header.vocab_size)?))
 }
 
-/// How a file makes tokens of texts.
+/// Reads the header of the tokenizer.
 pub fn tokenizer<S>(header: &Header, source: &mut S) -> Result<TokenizerHeader>
 where
     S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,
@@ -36,7 +36,7 @@ where
     Ok(TokenizerHeader::parse(bytes.first_chunk().expect("so many were read"))?)
 }
 
-/// Reads bytes anywhere in the file.
+/// Reads `len` bytes at `offset` of the file.
 pub fn read<S>(source: &mut S, offset: u64, len: usize) -> Result<Vec<u8>>
 where
     S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,

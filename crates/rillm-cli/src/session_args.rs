@@ -1,4 +1,4 @@
-//! What `rillm run` and `rillm chat` have in common: memory, sampling, and when a text ends.
+//! The options that `rillm run` and `rillm chat` share: memory, sampling, and the end of the text.
 
 use std::iter::successors;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,49 +11,50 @@ use rillm_generate::{StopError, StopStrings};
 
 use crate::number;
 
-/// Memory, sampling, and when a text ends.
+/// Options for memory, sampling, and the end of the text.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SessionArgs {
-    /// Memory for the engine, a hard limit: 64K, 4M
+    /// Memory for the engine, a hard limit: for example 64K or 4M
     #[arg(long, value_name = "BYTES", default_value = "256K", allow_negative_numbers = true, value_parser = number::bytes)]
     pub ram: usize,
-    /// Tokens to make room for, prompt and answer together; if absent, as many as the model was made for, or as fit
+    /// Tokens to make room for, prompt and answer together; without it, as many as the model supports and the memory
+    /// holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
-    /// Prompt tokens that go through the weights together; as many as the memory has room for if absent
+    /// Prompt tokens to process in one pass over the weights; without it, as many as the memory holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
-    /// Bytes to read at a time; as the memory has room for if absent
+    /// Bytes of each read; without it, as many as the memory holds
     #[arg(long, value_name = "BYTES", value_parser = number::bytes)]
     chunk: Option<usize>,
-    /// End after so many tokens
+    /// Largest number of tokens to generate
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     pub max_tokens: usize,
-    /// 0 to 100: above 1 bolder, below 1 safer, 0 always the likeliest token
+    /// 0 to 100: higher is more random, 0 always takes the likeliest token
     #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = number::q16)]
     temperature: Q16,
-    /// Choose among so many of the likeliest tokens; 0 for the whole vocabulary
+    /// Choose among this many of the likeliest tokens; 0 for the whole vocabulary
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: u32,
-    /// Choose among the fewest tokens that have this probability together, 0 to 1; 1 for all
+    /// Choose among the fewest tokens whose probabilities add up to P, 0 to 1; 1 for all
     #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = number::probability)]
     top_p: Q16,
-    /// Choose among tokens with at least this share of the likeliest one's probability, 0 to 1; 0 for all
+    /// Choose among tokens with at least P times the probability of the likeliest one, 0 to 1; 0 for all
     #[arg(long, value_name = "P", default_value = "0", allow_negative_numbers = true, value_parser = number::probability)]
     min_p: Q16,
-    /// Make the last 64 tokens less likely to come again, 1 to 100; 1 for no penalty
+    /// Make the last 64 tokens less likely to be repeated, 1 to 100; 1 for no penalty
     #[arg(long, value_name = "R", default_value = "1", allow_negative_numbers = true, value_parser = number::penalty)]
     repeat_penalty: Q16,
-    /// End before this string, up to 64 bytes; may be given up to 4 times
+    /// End the text before this string of up to 64 bytes; may be given up to 4 times
     #[arg(long, value_name = "STRING", value_parser = stop_string)]
     stop: Vec<String>,
-    /// The same seed gives the same text; from the clock if absent
+    /// Seed of the random numbers: the same seed gives the same text; without it, taken from the clock
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
 impl SessionArgs {
-    /// How tokens are chosen; without a seed, with another one each time.
+    /// The sampling settings. Without `--seed`, each call has a different seed.
     pub fn sampling(&self) -> Sampling {
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as u64 % 1_000_000);
         Sampling::GREEDY
@@ -74,7 +75,7 @@ impl SessionArgs {
             .candidates(defaults.candidates.max(self.top_k as usize))
     }
 
-    /// The plan's error in terms of the options that mend it.
+    /// Rephrases the plan's error so that it names the options that help.
     fn too_little_memory(&self, error: &PlanError) -> anyhow::Error {
         let PlanError { needed, given, context, fitting_context, smallest } = *error;
         let given = number::exactly(given);
@@ -97,8 +98,8 @@ impl SessionArgs {
         }
     }
 
-    /// More memory than --ram gives, a power of two, that has room for `tokens`, and the context that it has room for. None
-    /// where --context says how long that is, and where no memory helps.
+    /// The smallest power of two above --ram that has room for `tokens`, and the context that it holds. None if
+    /// --context sets the length, or if no amount of memory helps.
     pub fn larger_ram<S: WeightSource>(&self, model: &Model, source: &S, tokens: usize) -> Option<(usize, usize)> {
         if self.context.is_some() {
             return None;
@@ -111,7 +112,7 @@ impl SessionArgs {
         contexts.find(|&(_, context)| context >= tokens)
     }
 
-    /// The stop strings, for [`StopStrings`]. Too many end the program, as other wrong arguments do.
+    /// The stop strings, for [`StopStrings`]. Too many of them end the program with a usage error.
     pub fn stops(&self) -> Vec<&str> {
         let stops: Vec<&str> = self.stop.iter().map(String::as_str).collect();
         if let Err(error) = StopStrings::new(&stops) {
@@ -120,7 +121,7 @@ impl SessionArgs {
         stops
     }
 
-    /// Plans the memory, and takes it.
+    /// Plans the memory and allocates it.
     pub fn memory<S: WeightSource>(&self, model: &Model, source: &S) -> Result<(Plan, Vec<u8>)> {
         let most = model.header().context_length;
         if let Some(context) = self.context.filter(|&context| context > most) {
@@ -130,7 +131,7 @@ impl SessionArgs {
         let ram = MemoryLen::internal(self.ram);
         let plan = Plan::new(model, source, ram, &options).map_err(|error| self.too_little_memory(&error))?;
         let needed = plan.memory().internal;
-        // What the plan leaves of --ram is not needed.
+        // The part of --ram that the plan does not use is not allocated.
         let mut memory = Vec::new();
         memory
             .try_reserve_exact(needed)
@@ -140,7 +141,7 @@ impl SessionArgs {
     }
 }
 
-/// A string that is a stop string by itself.
+/// Parses one stop string.
 fn stop_string(text: &str) -> Result<String, StopError> {
     StopStrings::new(&[text]).map(|_| text.to_owned())
 }

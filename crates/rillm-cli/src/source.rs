@@ -1,4 +1,4 @@
-//! Where a `.rillm` file's bytes come from on a laptop.
+//! Weight sources on a computer: a `.rillm` file that is read, memory-mapped, or throttled to the pace of a card.
 
 use std::fs::File;
 use std::io;
@@ -10,39 +10,39 @@ use anyhow::{Context, Result, ensure};
 use memmap2::Mmap;
 use rillm::{SECTOR_LEN, Sector, WeightSource};
 
-/// How the weights get from the file to the engine.
+/// How the engine gets the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Access {
     /// Read in chunks, as a device reads a card
     File,
-    /// Used where they lie in memory, as a device uses flash
+    /// Memory-mapped, as a device uses its flash
     Mmap,
-    /// Read in chunks at a card's pace
+    /// Read in chunks at the pace of a card
     Throttled,
 }
 
-/// A card's pace.
+/// The pace of a card.
 #[derive(Clone, Copy, Debug)]
 pub struct CardPace {
-    /// Bytes a second within a read.
+    /// Transfer rate within a read, in bytes a second.
     pub bytes_per_second: usize,
-    /// What every read takes before its first byte.
+    /// Time before the first byte of each read.
     pub latency: Duration,
 }
 
 impl CardPace {
-    /// For files that are read as fast as they come.
+    /// The pace of sources that are not throttled.
     pub const UNUSED: Self = Self { bytes_per_second: usize::MAX, latency: Duration::ZERO };
 }
 
-/// A file's bytes.
+/// The bytes of a file.
 enum Bytes {
     Embedded(&'static [u8]),
     File(File),
     Map(Mmap),
 }
 
-/// A `.rillm` file on this computer, or in this program.
+/// A `.rillm` file on this computer, or inside the program.
 pub struct ModelSource {
     bytes: Bytes,
     len: u64,
@@ -51,7 +51,7 @@ pub struct ModelSource {
 }
 
 impl ModelSource {
-    /// The file in this program.
+    /// The bundled model, inside the program.
     pub fn embedded(bytes: &'static [u8], access: Access, card: CardPace) -> Self {
         Self {
             bytes: Bytes::Embedded(bytes),
@@ -61,14 +61,15 @@ impl ModelSource {
         }
     }
 
-    /// The file at `path`.
+    /// Opens the file at `path`.
     pub fn open(path: &Path, access: Access, card: CardPace) -> Result<Self> {
         let open = || -> io::Result<_> {
             let file = File::open(path)?;
             let len = file.metadata()?.len();
             let bytes = match access {
-                // SAFETY: the map is read only. Someone who changes the file meanwhile changes the model's words, and
-                // who cuts it off ends this process: a memory map promises no more. The other ways of access do.
+                // SAFETY: the map is read-only. If another process changes the file meanwhile, the text changes; if it
+                // truncates the file, this process is killed. A memory map promises no more; the other sources handle
+                // both.
                 Access::Mmap => Bytes::Map(unsafe { Mmap::map(&file) }?),
                 Access::File | Access::Throttled => Bytes::File(file),
             };
@@ -79,7 +80,7 @@ impl ModelSource {
         Ok(Self { bytes, len, lend: access == Access::Mmap, card: (access == Access::Throttled).then_some(card) })
     }
 
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -125,12 +126,12 @@ impl WeightSource for ModelSource {
         };
         let transfer = Duration::from_secs_f64(buf.len() as f64 / card.bytes_per_second as f64);
         let ready = start + card.latency + transfer;
-        // The engine computes meanwhile, as it does while a card's DMA runs.
+        // The engine computes meanwhile, as it does during a card's DMA transfer.
         std::future::poll_fn(|cx| {
             if Instant::now() >= ready {
                 return Poll::Ready(());
             }
-            // Nothing else wakes the task: it is to be polled again.
+            // Nothing else wakes the task, so it asks to be polled again.
             cx.waker().wake_by_ref();
             Poll::Pending
         })

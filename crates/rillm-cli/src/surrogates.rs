@@ -1,38 +1,39 @@
-//! Names with characters beyond the basic plane, such as emoji, which FAT has as two units each, surrogates. The crate `fatfs`
-//! writes none: units that nobody else uses stand in for them until the file system is whole.
+//! File names with characters outside the Basic Multilingual Plane, such as emoji. FAT stores each one as two UTF-16
+//! surrogates, which the crate `fatfs` cannot write. Code units of the Private Use Area stand in for them until the
+//! file system is complete.
 
 use std::fs::File;
 use std::io::{Read, Result, Seek, SeekFrom, Write};
 
-/// How many surrogates there are, from the first on.
+/// Number of surrogate code units.
 const COUNT: u16 = 0x800;
 const FIRST: u16 = 0xd800;
-/// Where as many units of Unicode's private use begin.
+/// Starts of blocks of [`COUNT`] units in the Private Use Area.
 const PRIVATE: [u16; 3] = [0xe000, 0xe800, 0xf000];
 const SECTOR: u64 = 512;
 
-/// Units that stand in for surrogates.
+/// A block of private-use units in place of the surrogates.
 #[derive(Clone, Copy, Debug)]
 pub struct StandIns {
     first: u16,
 }
 
 impl StandIns {
-    /// Some that none of the names has; none where every kind of them is in use.
+    /// A block that none of the names uses. None if every block is in use.
     pub fn new<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Option<Self> {
         let used =
             |first: u16| names.clone().flat_map(str::encode_utf16).any(|unit| (first..first + COUNT).contains(&unit));
         PRIVATE.into_iter().find(|&first| !used(first)).map(|first| Self { first })
     }
 
-    /// The name without surrogates.
+    /// The name with stand-ins for surrogates.
     pub fn instead_of(self, name: &str) -> String {
         let stand_in = |unit| if (FIRST..FIRST + COUNT).contains(&unit) { unit - FIRST + self.first } else { unit };
         let units: Vec<_> = name.encode_utf16().map(stand_in).collect();
         String::from_utf16_lossy(&units)
     }
 
-    /// Puts the surrogates into the root directory of the FAT32 file system that starts at the byte `start`.
+    /// Replaces the stand-ins by surrogates in the root directory of the FAT32 file system at the byte offset `start`.
     pub fn put_back(self, image: &mut File, start: u64) -> Result<()> {
         let mut boot = [0; SECTOR as usize];
         read_at(image, start, &mut boot)?;
@@ -55,7 +56,7 @@ impl StandIns {
         Ok(())
     }
 
-    /// Puts the surrogates into an entry of a directory, if it is a piece of a long name.
+    /// Replaces the stand-ins in a directory entry, if the entry is part of a long name.
     fn put_into(self, entry: &mut [u8]) {
         const LONG_NAME: u8 = 0x0f;
         if entry[11] != LONG_NAME {

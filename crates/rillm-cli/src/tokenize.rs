@@ -1,4 +1,4 @@
-//! `rillm tokenize`: what tokens a text becomes, and what that takes.
+//! `rillm tokenize`: shows the tokens of a text, and the memory and reads that encoding takes.
 
 use std::io::{self, IsTerminal, Read, Write, stdin};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::number::{Count, grouped};
 use crate::say;
 use crate::source::ModelSource;
 
-/// Show the tokens of a text, and what finding them takes
+/// Show the tokens of a text, and the cost of encoding it
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm tokenize \"The little fox\"
@@ -25,9 +25,9 @@ use crate::source::ModelSource;
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The text; `-` or nothing for standard input, without the line's end that it ends with
+    /// The text; `-` or nothing for standard input, whose final newline is left out
     text: Option<String>,
-    /// Take marks such as `</s>` for text like any other
+    /// Treat marks such as `</s>` as ordinary text
     #[arg(long)]
     plain: bool,
     /// Print one JSON object instead of lines
@@ -35,12 +35,12 @@ pub struct Args {
     json: bool,
 }
 
-/// What encoding a text found, and what it took.
+/// The tokens of a text and what encoding them took.
 struct Encoded {
     ids: Vec<u32>,
     traffic: Traffic,
     elapsed: Duration,
-    /// Bytes of the tokenizer, its scratch, the encoder and its future.
+    /// Bytes of RAM: the tokenizer, its scratch memory, the encoder and its future.
     ram: usize,
 }
 
@@ -90,7 +90,7 @@ fn encode(model: &Model, source: &mut Counted<ModelSource>, text: &str, plain: b
     Ok(Encoded { ids, traffic: source.traffic(), elapsed: started.elapsed(), ram: ram + future })
 }
 
-/// The text of a token, from its embedding record; of a special token without the space that is printed before it.
+/// The text of a token, from its embedding record. For a special token, without the space that is printed before it.
 fn token_text(model: &Model, source: &mut Counted<ModelSource>, id: u32) -> Result<Vec<u8>> {
     let mut text = [0; 255];
     let token = block_on(model.token(source, id, &mut text))?;

@@ -1,4 +1,4 @@
-//! Arguments that make no sense: options that have no effect with the others given, and what somebody may have meant.
+//! Usage errors that clap does not find: options without effect beside the others, and hints at what was meant.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,20 +13,20 @@ use rillm_boards::{BoardSpec, ESP32};
 use crate::files;
 use crate::source::Access;
 
-/// Options that have no effect in some cases.
+/// Options that have no effect in some case.
 struct Useless {
     command: &'static str,
     options: &'static [&'static str],
-    /// The case, in words that go on after "has no effect".
+    /// Describes the case, to follow "has no effect".
     case: &'static str,
     is_so: fn(&ArgMatches) -> bool,
 }
 
 const PACE: &[&str] = &["card_rate", "card_latency"];
-// A seed is told in every report, and scripts give one whatever the temperature is.
+// Without `seed`: every report shows it, and scripts pass one at any temperature.
 const DRAWING: &[&str] = &["top_k", "top_p", "min_p"];
 
-/// What clap itself does not refuse. Only options that were given count, and not their defaults.
+/// The cases that clap does not reject. Options left at their defaults do not count.
 const TABLE: &[Useless] = &[
     Useless { command: "run", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "chat", options: PACE, case: UNPACED, is_so: is_unpaced },
@@ -81,7 +81,7 @@ fn board(plan: &ArgMatches) -> Option<&'static BoardSpec> {
     plan.get_one::<&'static BoardSpec>("board").copied()
 }
 
-/// Refuses options that have no effect with the others given.
+/// Rejects options that have no effect beside the others.
 pub fn check(cli: &Command, matches: &ArgMatches) -> Result<(), Error> {
     let Some((name, given)) = matches.subcommand() else { return Ok(()) };
     for Useless { options, case, is_so, .. } in TABLE.iter().filter(|useless| useless.command == name) {
@@ -97,11 +97,11 @@ pub fn check(cli: &Command, matches: &ArgMatches) -> Result<(), Error> {
     Ok(())
 }
 
-/// Adds to an error what was probably meant.
+/// Adds a hint at what was probably meant to an error.
 pub fn with_tip(mut error: Error, cli: &Command, arguments: &[OsString]) -> Error {
     let arguments: Vec<String> = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(tip) = tip(&error, cli, &arguments) {
-        // What clap guesses by the letters is further off.
+        // clap's suggestions by spelling are worse than this one.
         for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
             error.remove(kind);
         }
@@ -165,7 +165,7 @@ fn tip(error: &Error, cli: &Command, arguments: &[String]) -> Option<String> {
     }
 }
 
-/// Whether a word is likely to be a file and not a prompt.
+/// Whether a word looks like a file name rather than a prompt.
 fn is_file(word: &str) -> bool {
     let path = Path::new(word);
     path.exists() || files::is_model(path) || files::is_checkpoint(path) || files::download(path).is_some()
@@ -186,7 +186,7 @@ fn prompt_tip(word: &str) -> String {
     format!("a text to continue is given with --prompt: rillm run --prompt {}", quoted(word))
 }
 
-/// A word as it is typed in a shell.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%\\".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("{word:?}") }

@@ -1,4 +1,4 @@
-//! Whether a model file is whole: every checksum compared.
+//! Verification of a model file: compares every checksum.
 
 use anyhow::{Result, bail};
 use rillm::WeightSource;
@@ -8,7 +8,7 @@ use crate::number::tensor_name;
 use crate::progress;
 use crate::sections::read;
 
-/// Compares the checksum of every section and of every tensor.
+/// Compares the checksums of all sections and all tensors.
 pub fn verify<S>(header: &Header, tensors: &[TensorEntry], source: &mut S) -> Result<()>
 where
     S: WeightSource<Error: std::error::Error + Send + Sync + 'static>,

@@ -1,4 +1,5 @@
-//! The command, tested as a user calls it. One test binary: every file is a module, which `cargo test --test all MODULE` selects.
+//! Tests of the command from outside, as a user runs it. One test binary: each file is a module, selected by `cargo
+//! test --test all MODULE`.
 
 mod card;
 mod chat;

@@ -11,7 +11,7 @@ use fscommon::StreamSlice;
 
 const PARTITION: u64 = 4 << 20;
 
-/// The file system of an image.
+/// Mounts the file system of an image.
 fn mount(image: &Path) -> FileSystem<StreamSlice<File>> {
     let file = OpenOptions::new().read(true).write(true).open(image).expect("an image");
     let len = file.metadata().expect("a length").len();
@@ -52,7 +52,7 @@ fn the_bundled_model() {
     assert!(bytes == bundled);
     drop(card);
 
-    // The same again is the same again, and replaces it.
+    // The same inputs give the same bytes, and the new image replaces the old one.
     let before = fs::read(&image).expect("an image");
     json(&mut self::card(&models, &["--json"]));
     assert!(fs::read(&image).expect("an image") == before);
@@ -83,7 +83,7 @@ fn models_in_their_order() {
 #[test]
 fn names_of_any_characters() {
     let models = Models::converted();
-    // The last one fills an entry of 13 units but for a half of a character.
+    // The last name fills its directory entry of 13 units, except half of a surrogate pair.
     let names = ["🦊.rillm", "größe モデル 👩\u{200d}🚀.rillm", "\u{e000} and 𝄞.rillm", "twelve units🦊.rillm"];
     let files: Vec<_> = names
         .iter()
@@ -101,7 +101,7 @@ fn names_of_any_characters() {
     assert_eq!(card.root_dir().iter().map(|entry| entry.expect("an entry").file_name()).collect::<Vec<_>>(), names);
 }
 
-/// A card with a file system that cannot be read and two that can, each with its files.
+/// A card with one file system that cannot be read and two that can, each with its files.
 fn several_partitions(models: &Models, first: &[(&str, &[u8])], second: &[(&str, &[u8])]) {
     const LEN: usize = 5 << 20;
     let starts = [1 << 20, 8 << 20, 16 << 20];
@@ -137,7 +137,7 @@ fn several_file_systems() {
     assert!(message.contains("no .rillm file (partition 1 of type 0x0e is exFAT, partition 2 of"), "{message}");
     assert!(message.contains("copy one there"), "{message}");
 
-    // The second one of that name is never opened, and one of another name is.
+    // A device never opens the second file of the same name. It does open one of another name.
     let second = [("MODEL.rillm", model), ("other.rillm", model)];
     several_partitions(&models, &[("model.rillm", model)], &second);
     let message = error(&mut check(&models), 1);
@@ -201,7 +201,7 @@ fn one_bit_on_a_card() {
     fs::write(&image, bytes).expect("an image");
     let message = error(&mut check(&models), 1);
     assert!(message.contains("model.rillm: damaged: ") && message.contains("copy the file again"), "{message}");
-    // The object is there, too.
+    // With `--json` the object is printed as well.
     let output = check(&models).arg("--json").assert().code(1).get_output().stdout.clone();
     let report: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
     assert!(report["files"][0]["problem"].as_str().expect("a problem").contains("damaged"));

@@ -1,4 +1,4 @@
-//! `rillm chat`, through a pipe.
+//! `rillm chat` with its input from a pipe.
 
 use crate::support::{self, Models, TEMPLATE, chatty, error, rillm, stdout, text};
 use predicates::str::contains;
@@ -10,7 +10,7 @@ fn chat(models: &Models, args: &[&str], lines: &str) -> assert_cmd::Command {
     command
 }
 
-/// The object of each answer.
+/// The JSON object of each answer.
 fn answers(models: &Models, args: &[&str], lines: &str) -> Vec<Value> {
     let stdout = stdout(chat(models, args, lines).arg("--json"));
     stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -30,7 +30,7 @@ fn answers_of_a_chat() {
         assert_eq!(number(answer, "turns") + number(answer, "forgotten_turns"), turn as u64 + 1);
         assert!(number(answer, "context_tokens") > number(answer, "prompt_tokens"));
     }
-    // What was said is not computed again.
+    // The first turn is not computed again.
     let new = number(&answers[1], "prompt_tokens") - number(&answers[1], "cached_tokens");
     assert_eq!(number(&answers[0], "cached_tokens"), 0);
     assert!(new < 30 && number(&answers[1], "cached_tokens") > 15, "{new}");
@@ -59,7 +59,7 @@ fn a_full_context_slides_and_says_so() {
     assert!(forgotten > 0 && answers.iter().all(|answer| number(answer, "context_tokens") <= 60));
     assert!(answers.iter().all(|answer| answer["stop"] != "context_full"));
     chat(&models, &args, lines).assert().success().stderr(contains("the context of 60 is full: forgot the oldest "));
-    // A text that does not fit is refused, and the chat goes on.
+    // A turn that does not fit is rejected, and the chat continues.
     let lines = format!("one\n{}\ntwo\n", "x".repeat(60));
     let refused =
         chat(&models, &args, &lines).arg("--json").assert().code(1).stderr(contains("error: the text makes "));
@@ -74,7 +74,7 @@ fn a_context_without_room_for_the_template() {
     let refused = error(&mut chat(&models, &["--context", &(needed - 1).to_string()], ""), 1);
     assert!(refused.contains(&format!("room for {}; use --context {needed} or more", needed - 1)), "{refused}");
     assert_eq!(answers(&models, &["--context", &needed.to_string()], "").len(), 0);
-    // A context that the plan chose.
+    // The plan chose this context.
     let smallest = support::words(&error(&mut chat(&models, &["--ram", "1K"], ""), 1), "use --ram ", " or more");
     let refused = error(&mut chat(&models, &["--ram", &smallest], ""), 1);
     assert!(refused.contains(&format!("and --ram {smallest} has room for ")), "{refused}");
@@ -136,18 +136,18 @@ fn a_saved_chat_goes_on_where_it_ended() {
     assert_eq!(last[0]["cached_tokens"], whole[2]["cached_tokens"]);
     let error = error(&mut chat(&models, &[&cached[..], &["--system", "Be long."]].concat(), "four\n"), 1);
     assert!(error.contains("has another system prompt; leave --system out, name another file"), "{error}");
-    // Saved by hand, to another file.
+    // `/save` to another file.
     let other = models.at("other.cache");
     let save = format!("one\ntwo\n/save {}\n", other.display());
     chat(&models, &["-n", "4", "--system", "Be brief."], &save).assert().success();
     let last = answers(&models, &["-n", "4", "--prompt-cache", support::path(&other)], "three\n");
     assert_eq!(last[0]["token_ids"], whole[2]["token_ids"]);
-    // What `rillm run` has saved is no chat.
+    // A file that `rillm run` saved is not a chat.
     let run = models.at("run.cache");
     models.run(&["--prompt", "a", "-n", "2", "--prompt-cache", support::path(&run)]).assert().success();
     let refused = support::error(&mut chat(&models, &["--prompt-cache", support::path(&run)], "one\n"), 1);
     assert!(refused.contains("run.cache is not of a chat; name another file, or delete this one"), "{refused}");
-    // And the other way round: what was said would be lost.
+    // `rillm run` must not replace a saved chat either.
     let before = std::fs::read(&cache).expect("a file");
     let refused = support::error(&mut models.run(&["--prompt", "a", "--prompt-cache", support::path(&cache)]), 1);
     assert!(refused.contains("talk.cache is a chat's; `rillm chat` goes on with it"), "{refused}");
@@ -184,20 +184,20 @@ fn a_line_that_is_not_utf8_is_left_out() {
 fn models_that_do_not_chat() {
     let refused = error(rillm(&["chat"]).write_stdin("hello\n"), 1);
     assert!(refused.contains("the bundled model has no chat template") && refused.contains("rillm run"), "{refused}");
-    // A template that is more than texts: the file is made all the same, and says why.
+    // A template that rillm does not support: the file is made, with a note that says why it has no chat template.
     let models = chatty("{% for m in messages %}{{ loop.length }}{{ m.content }}{% endfor %}");
     let report = support::json(&mut models.convert(&["--json"]));
     assert_eq!(report["chat"], false);
     assert!(report["chat_problem"].as_str().expect("a reason").contains("how many turns"), "{report}");
     assert!(error(&mut chat(&models, &[], "hello\n"), 1).contains("has no chat template that rillm can follow"));
-    // No place for a system text.
+    // A template without a place for a system prompt.
     let models =
         chatty(&TEMPLATE.replace("{{ bos_token }}", "{{ raise_exception('no') if messages[0].role == 'system' }}"));
     let refused = error(&mut chat(&models, &["--system", "Be brief."], "hello\n"), 1);
     assert!(refused.contains("no place for a system prompt"), "{refused}");
 }
 
-/// Ctrl-C in an answer that would take minutes ends the answer, and the next line is answered.
+/// Ctrl-C ends a long answer, and the next line is answered.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_the_answer_and_not_the_chat() {

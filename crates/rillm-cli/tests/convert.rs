@@ -39,7 +39,7 @@ fn json_lists_the_tensors() {
     assert_eq!(report["file"], path(&models.file()));
     assert_eq!(report["file_bytes"], fs::metadata(models.file()).expect("a file").len());
     let tensors = report["tensors"].as_array().expect("a list");
-    // The embedding table, nine tensors a layer, the norm and the head.
+    // The embedding table, nine tensors in each of two layers, the norm and the head.
     assert_eq!(tensors.len(), 1 + 2 * 9 + 2);
     for tensor in tensors {
         assert!(tensor["snr_db"].as_f64().is_none_or(|snr| snr > 30.0), "{tensor}");
@@ -134,7 +134,7 @@ fn a_place_that_no_file_can_be_made_in() {
     let message = error(&mut rillm(&["convert", path(&models.checkpoint()), path(&models.checkpoint())]), 1);
     assert!(message.contains("is a directory") && message.contains("model.rillm"), "{message}");
 
-    // The output and the reason, and not the name that the file has meanwhile.
+    // The message names the output and the reason, but not the temporary file.
     let beside_a_file = models.checkpoint().join("config.json").join("model.rillm");
     let message = error(&mut rillm(&["convert", path(&models.checkpoint()), path(&beside_a_file)]), 1);
     assert!(message.contains(path(&beside_a_file)) && !message.contains(".part"), "{message}");
@@ -202,7 +202,7 @@ fn a_gguf_file_brings_its_tokenizer() {
 
     stdout(&mut rillm(&["convert", path(&source), path(&out)]));
     let report = json_of(&mut models.run(&["--prompt", "hello", "-n", "4", "--json"]));
-    // The start of a text, the space before the word, and five letters.
+    // The beginning-of-text token, the space before the word (three bytes), and five letters.
     assert_eq!(report["prompt_tokens"], 1 + 3 + 5);
     let book = models.at("book.txt");
     fs::write(&book, "once upon a time").unwrap();
@@ -210,12 +210,12 @@ fn a_gguf_file_brings_its_tokenizer() {
     let evaluation = json_of(&mut rillm(&arguments));
     assert!(evaluation["kl"].as_f64().unwrap() < 0.02, "{evaluation}");
 
-    // A checkpoint is not written over.
+    // A checkpoint is not overwritten.
     let message = error(&mut rillm(&["convert", path(&source), path(&source)]), 1);
     assert!(message.contains("is the checkpoint itself"), "{message}");
     assert_eq!(fs::read(&source).unwrap(), file.to_bytes());
 
-    // Another tokenizer may be named, and a damaged file is told as one.
+    // Another tokenizer may be named. A damaged one is reported as damaged.
     let named = models.checkpoint().join("tokenizer.json");
     stdout(&mut rillm(&["convert", path(&source), path(&out), "--tokenizer", path(&named)]));
     file.remove("tokenizer.ggml.model");

@@ -1,4 +1,4 @@
-//! Arguments that cannot be, and memory that is not enough.
+//! Invalid arguments, and too little memory.
 
 use crate::support::{self, CONTEXT, Models, error, json, rillm, stdout, text, words};
 use predicates::str::contains;
@@ -66,7 +66,7 @@ fn help_fits_a_terminal_of_80_columns() {
             let help = rillm(command).arg(help).env("COLUMNS", "80").assert().success().stdout(contains("Examples:"));
             let help = support::text(help.get_output().stdout.clone());
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-            // An example is a command that can be copied: none is broken by the terminal's width.
+            // Examples must stay copyable: none is wrapped at the width of the terminal.
             let examples = help.split_once("Examples:\n").expect("examples").1;
             for line in examples.lines().take_while(|line| !line.is_empty()) {
                 assert!(
@@ -110,7 +110,7 @@ fn a_full_context_names_the_memory_that_has_room_for_more() {
     let (ram, context) = (words(&full, "\n--ram ", " has room"), words(&full, "room for a context of ", "\n"));
     let report = json(&mut run(&["--json", "-n", "60", "--ram", &ram]));
     assert_eq!((report["context"].to_string(), &report["stop"]), (context, &"max_tokens".into()));
-    // No memory helps where the context was asked for, or is all that the model was made for.
+    // No hint at more memory where the context was given, or is the model's maximum.
     for more in [&["--ram", "18K", "--context", "9"][..], &["-n", "1000"], &["--ram", "18K", "-n", "1"]] {
         assert!(!stderr(more).contains("has room"), "{more:?}");
     }

@@ -16,7 +16,7 @@ fn eval(models: &Models, text: &[u8]) -> Command {
 fn a_file_is_near_its_checkpoint() {
     let models = Models::converted();
     let text = "the cat and the dog went away. ".repeat(100);
-    // More than two windows of the context.
+    // A text of more than two windows.
     let found = json(eval(&models, text.as_bytes()).args(["--max-tokens", "250", "--json"]));
     let figure = |name: &str| found[name].as_f64().unwrap_or_else(|| panic!("no number {name} in {found}"));
     assert!(figure("tokens") >= 250.0, "{found}");

@@ -28,7 +28,7 @@ fn json_describes_the_file() {
     assert!(file.get("verified").is_none());
     assert_eq!((&file["tokenizer"], &file["chat"]), (&"sentencepiece BPE".into(), &false.into()));
     assert!(file["tokenizer_split"].is_null() && file["system_prompt"] == false);
-    // 2 · (norms, attention, feed-forward), the last norm and the embedding table.
+    // Two layers of norms, attention and feed-forward, then the last norm and the embedding table.
     let layer = 2 * 48 + 2 * 48 * 48 + 2 * 24 * 48 + 3 * 48 * 80;
     assert_eq!(file["parameters"], 2 * layer + 48 + VOCAB_SIZE * 48);
 }

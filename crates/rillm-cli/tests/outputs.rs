@@ -1,4 +1,4 @@
-//! Every command with outputs that cannot be written, with its inputs as its outputs, and with signals.
+//! Every command with outputs that cannot be written, with outputs that are its inputs, and under signals.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::{self, Models, TEMPLATE, chatty, llama2c, path, rillm, text};
 
-/// Every file below a directory, and what is in it.
+/// The path and contents of every file below a directory.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).expect("a directory") {
@@ -24,7 +24,7 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Runs a command that is to be refused, and changes nothing below `directory`. Returns what it says.
+/// Runs a command that must fail and change nothing below `directory`. Returns its message.
 fn refused(directory: &Path, args: &[&str], stdin: &str) -> String {
     let before = files(directory);
     let mut command = rillm(args);
@@ -37,7 +37,7 @@ fn refused(directory: &Path, args: &[&str], stdin: &str) -> String {
     stderr
 }
 
-/// A checkpoint with every file that one may have, a llama2.c file, and models of both.
+/// A checkpoint with every kind of file, a llama2.c file, and a model of each.
 fn everything() -> Models {
     let models = chatty(TEMPLATE);
     for (name, content) in [
@@ -59,7 +59,7 @@ fn everything() -> Models {
     models
 }
 
-/// Other names of a file: through another directory, and links of both kinds.
+/// Other paths of the same file: through another directory, a symbolic link and a hard link.
 fn spellings(directory: &Path, file: &str) -> Vec<String> {
     let mut names = vec![file.to_owned(), format!("./checkpoint/../{file}"), path(&directory.join(file)).to_owned()];
     fs::create_dir_all(directory.join("links")).expect("a directory");
@@ -102,7 +102,7 @@ fn what_is_read_is_never_written() {
     let others = ["model.rillm", "other.rillm", "checkpoint/README.md", "checkpoint/config.json"];
     with_input(&["run", "--prompt", "a", "-n", "1", "--model", "model.rillm", "--prompt-cache", "OUT"], &others);
     with_input(&["chat", "--model", "model.rillm", "--prompt-cache", "OUT"], &others);
-    // `/save` of the line that is typed.
+    // `/save` with the path that is typed.
     with_input(&["chat", "--model", "model.rillm"], &others);
 }
 
@@ -120,7 +120,7 @@ fn what_would_be_read_is_not_made() {
         let message = refused(&directory, &["convert", source, out], "");
         assert!(message.contains("would be taken for a file of the checkpoint"), "{message}");
     }
-    // A model beside the checkpoint's files is none of them, and an older one is replaced.
+    // A model beside the checkpoint's files is not one of them. An older model is replaced.
     for out in ["checkpoint/model.rillm", "llama2c/model.rillm", "llama2c/made"] {
         let source = if out.starts_with("llama") { "llama2c/model.bin" } else { "checkpoint" };
         for _ in 0..2 {
@@ -133,7 +133,7 @@ fn name(file: &Path) -> String {
     file.file_name().expect("a name").to_string_lossy().into_owned()
 }
 
-/// Every command that makes a file, with `OUT` in its place, and what it reads from standard input.
+/// Every command that writes a file, with `OUT` for its path, and its standard input.
 const MAKERS: [(&[&str], &str); 5] = [
     (&["convert", "checkpoint", "OUT"], ""),
     (&["card", "model.rillm", "-o", "OUT"], ""),
@@ -142,7 +142,7 @@ const MAKERS: [(&[&str], &str); 5] = [
     (&["chat", "--model", "model.rillm"], "/save OUT\n"),
 ];
 
-/// Has every command that makes a file make `out`, which it must not.
+/// Runs every command that writes a file with the output `out`. Each must fail.
 fn no_place(models: &Models, out: &str, expected: &[&str]) {
     for (command, stdin) in MAKERS {
         let args: Vec<&str> = command.iter().map(|word| if *word == "OUT" { out } else { *word }).collect();
@@ -174,7 +174,7 @@ fn devices_pipes_and_sockets_stay_what_they_are() {
     no_place(&models, "null", &["is a device"]);
     no_place(&models, "/dev/full", &["is a device"]);
     no_place(&models, "dangling", &["is a link that leads nowhere"]);
-    // Nor is a pipe waited for where a file is read.
+    // Nor does a command wait for a pipe as its input.
     for args in [
         &["run", "--model", "pipe"][..],
         &["inspect", "pipe"],
@@ -185,7 +185,7 @@ fn devices_pipes_and_sockets_stay_what_they_are() {
     ] {
         assert!(refused(&models.at(""), args, "").contains("is a pipe"), "{args:?}");
     }
-    // A link to a file is one still, and the file is new.
+    // The link stays a link, and its target is the new file.
     std::os::unix::fs::symlink("checkpoint/made.rillm", at("link.rillm")).expect("a link");
     fs::write(at("checkpoint/made.rillm"), "RILLM").expect("a file");
     rillm(&["convert", path(&models.checkpoint()), path(&at("link.rillm"))]).assert().success();
@@ -220,7 +220,7 @@ fn standard_input_is_read_as_text_only() {
     assert_eq!(evaluation("-"), evaluation("book.txt"));
 }
 
-/// Standard output and error that cannot be written.
+/// Standard output and standard error that cannot be written.
 #[cfg(target_os = "linux")]
 mod streams {
     use super::*;
@@ -228,7 +228,7 @@ mod streams {
     use std::io::pipe;
     use std::process::{Command, Stdio};
 
-    /// What becomes of a stream.
+    /// State of a stream.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Stream {
         Kept,
@@ -237,9 +237,9 @@ mod streams {
         Closed,
     }
 
-    /// Runs a command, and gives its exit code, and what came through the streams that were kept.
+    /// Runs a command. Returns its exit code and the text of the streams that were captured.
     fn run(directory: &Path, args: &[&str], stdout: Stream, stderr: Stream) -> (Option<i32>, String, String) {
-        // A shell can start a program without a descriptor.
+        // Only a shell starts a program with a closed descriptor.
         let closed = |stream, how| if stream == Stream::Closed { how } else { "" };
         let script = format!("exec \"$@\" {} {}", closed(stdout, ">&-"), closed(stderr, "2>&-"));
         let stdio = |stream| match stream {
@@ -261,7 +261,7 @@ mod streams {
 
     const CACHE: &[&str] = &["--prompt-cache", "cache"];
 
-    /// Commands, and what they exit with.
+    /// Commands and their exit codes.
     const COMMANDS: &[(&[&str], i32)] = &[
         (&["--help"], 0),
         (&["--version"], 0),
@@ -297,13 +297,13 @@ mod streams {
         let models = everything();
         let directory = models.at("");
         fs::write(models.at("lines.txt"), "hello\n/help\n/stats\n/nonsense\nthe cat\n").expect("a file");
-        // Figures of time differ from run to run.
+        // Times differ from run to run.
         let timeless = |text: &str| ["µs", " s; try it", "\"seconds\""].iter().all(|time| !text.contains(time));
         for &(args, expected) in COMMANDS {
             let (code, whole, said) = run(&directory, args, Stream::Kept, Stream::Kept);
             assert_eq!(code, Some(expected), "{args:?}: {said}");
             for unwritten in [Stream::Full, Stream::Unread, Stream::Closed] {
-                // Nothing of it shows.
+                // An unwritable standard error changes nothing else.
                 let (code, stdout, _) = run(&directory, args, Stream::Kept, unwritten);
                 assert_eq!(code, Some(expected), "{args:?}, standard error {unwritten:?}");
                 assert!(stdout == whole || !timeless(&whole), "{args:?}: {stdout}");
@@ -350,7 +350,7 @@ mod streams {
     }
 }
 
-/// Signals, while a command is at work.
+/// Signals to a running command.
 #[cfg(unix)]
 mod signals {
     use super::*;
@@ -378,7 +378,7 @@ mod signals {
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill").success());
     }
 
-    /// Waits until `is_so`, for a minute.
+    /// Waits until `is_so` returns true, for at most a minute.
     fn wait_until(mut is_so: impl FnMut() -> bool) {
         let start = Instant::now();
         while !is_so() {
@@ -397,7 +397,7 @@ mod signals {
     fn a_signal_leaves_no_file_in_progress() {
         let models = everything();
         let directory = models.at("");
-        // A model with a long tail takes long to put on a card.
+        // A long tail makes writing the image slow.
         let long = fs::File::options().append(true).open(models.file()).expect("a file");
         long.set_len(1 << 30).expect("a tail");
         let large = models.at("large");
@@ -445,7 +445,7 @@ mod signals {
                 let mut child = start(&directory, &[command, &slow].concat());
                 let mut stdin = child.stdin.take().expect("a pipe");
                 if is_idle {
-                    // Until it waits for a line.
+                    // Until the chat waits for a line.
                     stdin.write_all(b"/stats\n").expect("a line");
                     let mut byte = [0];
                     std::io::Read::read_exact(child.stderr.as_mut().expect("a pipe"), &mut byte).expect("an answer");
@@ -453,7 +453,7 @@ mod signals {
                     stdin.write_all(b"hello\n").expect("a line");
                     std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut [0]).expect("a letter");
                 }
-                // Ctrl-C ends an answer and not the chat; the end of its lines does.
+                // Ctrl-C ends the answer, not the chat. The end of its input ends the chat.
                 let code = if command[0] == "chat" && signal == "-INT" && !is_idle { 0 } else { code };
                 kill(&child, signal);
                 let _stdin = (code != 0).then_some(stdin);

@@ -33,7 +33,7 @@ fn a_session_reads_what_the_plan_says() {
             let before = session.stats().traffic;
             let id = block_on(session.next(&Sampling::GREEDY)).expect("another one").id;
             let after = session.stats().traffic;
-            // The plan's token is the vocabulary's first one; this one's row may lie in fewer sectors or in more.
+            // The plan uses the vocabulary's first token; this token's row may lie in fewer or more sectors.
             let row =
                 |id| if weights == Weights::Card { session.plan().embedding_traffic(&model, id).bytes } else { 0 };
             for (field, count) in [
@@ -89,7 +89,7 @@ fn what_does_not_fit_is_said_with_a_remedy() {
     let too_long = error(&mut rillm(&["plan", "--board", "esp32-c3", "--model", path(&file), "--context", "97"]), 1);
     assert!(too_long.contains("the 96 tokens"), "{too_long}");
 
-    // A file with a tail is a whole model, but not one for the flash.
+    // A file with extra bytes at its end is a valid model, but too long for the flash.
     let mut bytes = std::fs::read(&file).expect("a file");
     bytes.resize(4 << 20, 0);
     std::fs::write(&file, bytes).expect("written");

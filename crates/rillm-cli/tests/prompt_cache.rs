@@ -1,4 +1,4 @@
-//! `rillm run --prompt-cache`: what was computed is not computed again, and changes no token.
+//! `rillm run --prompt-cache`: nothing is computed twice, and no token changes.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ fn run(models: &Models, prompt: &str, args: &[&str]) -> Value {
     json(models.run(&["--prompt", prompt, "--seed", "5", "-n", "9", "--json"]).args(args))
 }
 
-/// What must not depend on a cache.
+/// Compares what must not depend on the cache.
 fn same(report: &Value, expected: &Value) {
     for field in ["text", "token_ids", "prompt_tokens", "logits_fingerprint"] {
         assert_eq!(report[field], expected[field], "{field}");
@@ -32,15 +32,15 @@ fn what_two_prompts_share_is_computed_once() {
     };
     let (cached, all) = with_cache(PROMPT, &[]);
     assert_eq!(cached, 0);
-    // The last token is always computed: it leads to the next one.
+    // The last token is always computed, since its logits select the next one.
     assert_eq!(with_cache(PROMPT, &[]), (all - 1, all));
     let (cached, longer) = with_cache(&format!("{PROMPT} and the fox"), &["--batch", "2"]);
     assert!(cached == all && longer > all, "{cached} {longer}");
-    // It is the longer one's now, generated tokens included; the context and the memory may be others.
+    // The cache now holds the longer text, generated tokens included. Context and memory may differ.
     assert_eq!(with_cache(PROMPT, &["--context", "60", "--ram", "60K"]), (all - 1, all));
     let (cached, _) = with_cache("the cat and a mouse", &["--source", "mmap"]);
     assert!(cached > 1 && cached < all, "{cached}");
-    // Nothing in common but the token before every text.
+    // Only the beginning-of-text token is common.
     assert_eq!(with_cache("good day", &[]).0, 1);
     assert_eq!(models.names(), ["checkpoint", "model.rillm", "run.cache"]);
     assert_eq!(run(&models, PROMPT, &[])["cached_tokens"], 0);
@@ -126,7 +126,7 @@ fn a_text_that_fills_the_context_can_be_kept() {
     }
 }
 
-/// Ctrl-C in a text that would take minutes.
+/// Ctrl-C during a text that would take minutes.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_was_computed() {
@@ -143,7 +143,7 @@ fn ctrl_c_keeps_what_was_computed() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a child");
-    // A letter of the text: the prompt is computed.
+    // A first letter shows that the prompt is computed.
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     stdout.read_exact(&mut [0; PROMPT.len() + 1]).expect("the prompt and a letter");
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");

@@ -110,7 +110,7 @@ fn a_check_is_one_line_and_the_same_in_any_memory() {
         "{line}"
     );
     assert!(line.ends_with(&format!("{ids}, logits {fingerprint}")), "{line}");
-    // The same tokens of other logits: of one token fewer.
+    // The same tokens with other logits: one token fewer.
     let shorter = json(&mut models.run(&["--prompt", "hello", "--seed", "3", "-n", "11", "--check", "--json"]));
     assert_ne!(shorter["logits_fingerprint"], report["logits_fingerprint"]);
     let unchecked = json(&mut models.run(&["--prompt", "hello", "--seed", "3", "-n", "12", "--json"]));
@@ -178,7 +178,7 @@ fn prompts_in_any_script() {
     let models = Models::converted();
     for prompt in ["😀🦊", "狐狸和老虎", "žluťoučký kůň", "a\u{0}b", "\r\n\tx", "<s>", "<0x41>", "e\u{301}"]
     {
-        // On standard input, as no argument can hold a zero; the line's end is not part of it.
+        // On standard input, since no argument can contain a zero byte. The final newline is not part of the prompt.
         let stdout = stdout(models.run(&["-n", "4"]).write_stdin(format!("{prompt}\n")));
         assert!(stdout.starts_with(prompt), "{prompt:?}: {stdout:?}");
     }
@@ -236,7 +236,7 @@ fn memory_that_the_plan_does_not_use_is_not_taken() {
     assert_eq!(report["generated_tokens"], 2);
 }
 
-/// Ctrl-C in a text that would take minutes.
+/// Ctrl-C during a text that would take minutes.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_the_text_with_its_figures() {
@@ -252,7 +252,7 @@ fn ctrl_c_ends_the_text_with_its_figures() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a child");
-    // The prompt is printed after Ctrl-C is watched for.
+    // The prompt is printed after the handler for Ctrl-C is installed.
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     stdout.read_exact(&mut [0; 5]).expect("the prompt");
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
@@ -263,7 +263,7 @@ fn ctrl_c_ends_the_text_with_its_figures() {
     assert!(summary.contains(", interrupted · RAM "), "{summary}");
 }
 
-/// A reader that goes away, as `head` does, is not an error to talk about.
+/// A closed pipe, as with `head`, prints no error.
 #[test]
 fn a_closed_pipe_is_silent() {
     use std::process::Command;

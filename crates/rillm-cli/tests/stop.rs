@@ -3,7 +3,7 @@
 use crate::support::{self, error, json, rillm, stdout};
 use serde_json::Value;
 
-/// The bundled model's report of a greedy text.
+/// The bundled model's JSON report of a greedy text.
 fn story(args: &[&str]) -> Value {
     json(rillm(&["run", "--prompt", "Once upon a time", "--temperature", "0", "-n", "60", "--json"]).args(args))
 }
@@ -17,7 +17,7 @@ fn the_text_ends_before_the_string() {
         let report = story(&["--stop", stop]);
         assert_eq!(report["text"], text.split(stop).next().expect("a piece"), "{stop}");
         assert_eq!(report["stop"], "stop_string");
-        // What is thrown away was generated.
+        // Discarded tokens count as generated.
         let tokens = report["token_ids"].as_array().expect("a list");
         assert_eq!(tokens[..], whole["token_ids"].as_array().expect("a list")[..tokens.len()], "{stop}");
     }

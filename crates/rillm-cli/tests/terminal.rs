@@ -12,7 +12,7 @@ use crate::support::{Models, TEMPLATE, chatty, path};
 use nix::pty::openpty;
 use nix::sys::termios::{Termios, tcgetattr};
 
-/// A chat, and the other end of its terminal.
+/// A running chat and the other end of its terminal.
 struct Terminal {
     child: Child,
     keys: File,
@@ -49,7 +49,7 @@ impl Terminal {
         Self { child, keys, screen, seen: String::new(), slave: pty.slave, before }
     }
 
-    /// Waits until `words` are on the screen, and forgets what was there up to them.
+    /// Waits until `words` appear on the screen, and discards the output up to them.
     fn wait_for(&mut self, words: &str) {
         loop {
             if let Some((_, rest)) = self.seen.split_once(words) {
@@ -67,7 +67,7 @@ impl Terminal {
         self.keys.write_all(keys).expect("a terminal");
     }
 
-    /// How it ends: the exit code, and whether the terminal is as it was.
+    /// Waits for the end. Returns the exit code, and whether the terminal's mode was restored.
     fn end(mut self) -> (Option<i32>, bool) {
         let code = self.child.wait().expect("an end").code();
         let after = tcgetattr(&self.slave).expect("its mode");
@@ -113,7 +113,7 @@ fn a_terminal_that_goes_away_loses_nothing() {
     chat.wait_for("> ");
     chat.enter(b"hello\r");
     chat.wait_for("3 tokens at");
-    // What is said when the terminal has gone is said to nobody.
+    // Output after the terminal is gone is discarded without an error.
     let Terminal { mut child, keys, screen, slave, .. } = chat;
     drop((keys, screen, slave));
     let kill = Command::new("kill").args(["-HUP", &child.id().to_string()]).status().expect("kill");

@@ -27,7 +27,7 @@ fn tokens_and_what_they_take() {
         "{summary}"
     );
 
-    // From standard input, and the mark spelled out.
+    // From standard input, with the mark as plain text.
     for end in [&["-", "--plain"][..], &["--plain"]] {
         let plain = json(rillm(&args[..3]).args(end).arg("--json").write_stdin("the<|end|>"));
         let ids: Vec<_> =
@@ -35,7 +35,7 @@ fn tokens_and_what_they_take() {
         assert!(!ids.iter().any(|text| text.contains("<|end|>")) && ids.len() > texts.len(), "{ids:?}");
         assert_eq!(ids[1..].concat().trim_start(), "the<|end|>");
     }
-    // The end of the line that a shell puts there is not part of it.
+    // The final newline from the shell is not part of the text.
     let ids =
         |end: &str| json(rillm(&args[..3]).arg("--json").write_stdin(format!("the<|end|>{end}")))["tokens"].clone();
     assert!(ids("") == object["tokens"] && ids("\n") == ids("") && ids("\r\n") == ids("") && ids("\n\n") != ids(""));

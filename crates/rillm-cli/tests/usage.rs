@@ -1,10 +1,10 @@
-//! What is said to arguments that make no sense.
+//! Messages about invalid arguments.
 
 use std::fs;
 
 use crate::support::{self, Models, error, path, rillm, stdout};
 
-/// Options without effect, and the option or the word that says why.
+/// Options without effect, with the option that the message names and the reason.
 const USELESS: &[(&[&str], &str, &str)] = &[
     (&["run", "--card-rate", "9M"], "--card-rate", "without --source throttled"),
     (&["run", "--card-latency", "600"], "--card-latency", "without --source throttled"),
@@ -45,7 +45,7 @@ fn an_option_without_effect_is_an_error_that_names_why() {
 fn options_that_have_an_effect_together() {
     let models = Models::converted();
     for args in [
-        // Defaults are not given, and a seed is told in every report.
+        // Defaults do not count, and a seed is always allowed.
         &["--temperature", "0"][..],
         &["--temperature", "0", "--seed", "5", "--repeat-penalty", "1.2", "--stop", "x"],
         &["--temperature", "0.1", "--top-k", "1", "--top-p", "0", "--min-p", "1"],
@@ -150,7 +150,7 @@ fn one_of_a_thing_is_said_as_one() {
     }
 }
 
-/// A text of millions of tokens is not encoded to its end.
+/// A text of millions of tokens is rejected before it is encoded to its end.
 #[test]
 fn a_prompt_that_can_fit_no_context_is_refused_at_once() {
     let models = Models::converted();

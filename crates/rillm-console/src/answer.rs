@@ -1,4 +1,4 @@
-//! One text: a prompt, and what the model makes of it.
+//! One answer: a prompt and the text that the model generates after it.
 
 use core::fmt;
 
@@ -12,18 +12,18 @@ use crate::screen::Screen;
 use crate::serve::LoadedModel;
 use crate::settings::Settings;
 
-/// How often in a row a read may fail before the text is given up, the first time not counted.
+/// Number of consecutive retries after a failed read.
 const RETRIES: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The text has ended, or was refused.
+    /// The text is complete, or the prompt was rejected.
     Done,
-    /// Reading fails again and again: the source wants to be opened anew.
+    /// Reads keep failing. The source must be opened again.
     GivenUp,
 }
 
-/// Writes a text, and what it took.
+/// Generates a text and prints it with its figures.
 pub async fn answer<C, S>(
     screen: &mut Screen<C>,
     settings: &mut Settings,
@@ -48,7 +48,7 @@ where
     settings.next_text();
 
     let stop = settings.stop.as_deref();
-    // Its length was checked when it was set.
+    // `Settings::set` has checked the length.
     let stops = StopStrings::new(stop.as_slice()).unwrap_or_default();
     let mut generation =
         Generation::new(loaded.model, prompt, sampling).max_tokens(settings.max_tokens as usize).stop_strings(stops);
@@ -67,7 +67,7 @@ where
         }
         match generation.step(session).await {
             Ok(Step::Token(text)) => screen.say(format_args!("{text}"))?,
-            // Failures go on being counted: only a token shows that what was computed was right.
+            // A prefill step does not reset the count of errors: only a token shows that the data was right.
             Ok(Step::Prefill) => continue,
             Ok(Step::Done(reason)) => break reason,
             Err(error) => match failures.another(screen, error)? {
@@ -99,22 +99,22 @@ where
     Ok(Answer::Done)
 }
 
-/// Errors in a row.
+/// Number of consecutive errors.
 struct Failures(u32);
 
 impl Failures {
-    /// Says what went wrong. None if the call is to be repeated, else how the text ends.
+    /// Prints an error. Returns none if the call is to be repeated, otherwise the result of the answer.
     fn another<C, E>(&mut self, screen: &mut Screen<C>, error: Error<E>) -> Result<Option<Answer>, C::Error>
     where
         C: Read + ReadReady + Write,
         E: fmt::Display,
     {
-        // A flipped bit in a tensor's header is an error of the format, too.
+        // A flipped bit in a tensor's header appears as a format error.
         let passing = matches!(error, Error::Source(_) | Error::Format(_));
         self.0 += 1;
         Ok(match error {
             Error::ContextFull { tokens, context } => {
-                // Of a text that no plan has room for, not all tokens were counted.
+                // A prompt that no plan can hold was not counted to its end.
                 let tokens = Count(tokens as u64, "token");
                 let line = format_args!("the text has at least {tokens} and there is room for {context}; shorten it\n");
                 screen.say(line)?;
@@ -138,7 +138,7 @@ impl Failures {
     }
 }
 
-/// Ticks since the start, of a clock that wraps around.
+/// Ticks since the start, from a counter that wraps around.
 struct Elapsed {
     clock: Option<Clock>,
     last: u32,

@@ -1,4 +1,4 @@
-//! `/bench`: how fast the model file, and the memories that weights are multiplied from, can be read.
+//! `/bench`: read bandwidth of the model file and of the memories that hold weights.
 
 use core::fmt;
 use core::hint::black_box;
@@ -11,15 +11,15 @@ use crate::screen::Screen;
 use rillm_generate::Unit;
 use rillm_generate::number::{Bytes, Hundredths};
 
-/// Bytes that are read for a figure, where there are so many: a slow card takes a second for a half of them.
+/// Most bytes to read for one figure. A slow card transfers half of this in a second.
 const MOST: usize = 512 * 1024;
-/// Reads of a sector each.
+/// Number of random reads of one sector.
 const RANDOM_READS: u32 = 64;
-/// Bytes of longer reads.
+/// Lengths in bytes of the sequential reads.
 const RUNS: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 
-/// Reads `source`, the first `len` bytes of the file of which are there, through `fast`, and reads `large`. Prints a line for
-/// each figure as it comes.
+/// Reads `source`, a file of `len` bytes, through `fast`, and then reads `large`. Prints each figure as soon as it is
+/// measured.
 pub async fn measure<C, S>(
     screen: &mut Screen<C>,
     clock: Clock,
@@ -35,7 +35,7 @@ where
     if let Some(file) = source.memory() {
         screen.say(format_args!("model file, where it lies: {}\n", words(clock, file)))?;
     } else {
-        // As the engine's buffers are aligned.
+        // Aligned like the engine's buffers.
         let start = fast.as_ptr().align_offset(8).min(fast.len());
         let buffer = &mut fast[start..];
         match random(clock, source, len, buffer).await {
@@ -57,7 +57,7 @@ where
     Ok(())
 }
 
-/// Reads sectors anywhere in the file; none where there is no room for one.
+/// Reads random sectors of the file. None if `buf` has no room for a sector.
 async fn random<S: WeightSource>(
     clock: Clock,
     source: &mut S,
@@ -68,7 +68,8 @@ async fn random<S: WeightSource>(
     let (Some(buffer), 1..) = (buffer.get_mut(..SECTOR_LEN), sectors) else { return Ok(None) };
     let (mut sector, mut ticks) = (1u32, 0);
     for _ in 0..RANDOM_READS {
-        // Of a linear congruence the upper bits (Knuth, The Art of Computer Programming, 3.3.4).
+        // The upper bits of a linear congruential generator are the random ones (Knuth, The Art of Computer
+        // Programming, 3.3.4).
         sector = sector.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let place = (u64::from(sector) * u64::from(sectors)) >> 32;
         let start = (clock.ticks)();
@@ -78,7 +79,7 @@ async fn random<S: WeightSource>(
     Ok(Some(Rate { bytes: u64::from(RANDOM_READS) * SECTOR_LEN as u64, ticks, clock }))
 }
 
-/// Reads the file from its start, `run` bytes at a time; none where there is no room for a run, or the file is shorter.
+/// Reads the file from its start, `run` bytes at a time. None if `buf` or the file is shorter than `run`.
 async fn in_order<S: WeightSource>(
     clock: Clock,
     source: &mut S,
@@ -97,7 +98,7 @@ async fn in_order<S: WeightSource>(
     Ok((runs > 0).then_some(Rate { bytes: runs * run as u64, ticks, clock }))
 }
 
-/// Sums up the words of a memory.
+/// Measures reading a memory, by adding up its words.
 fn words(clock: Clock, memory: &[u8]) -> Rate {
     let (_, words, _) = bytemuck::pod_align_to::<u8, u32>(&memory[..memory.len().min(MOST)]);
     let start = (clock.ticks)();
@@ -106,7 +107,7 @@ fn words(clock: Clock, memory: &[u8]) -> Rate {
     Rate { bytes: 4 * words.len() as u64, ticks: ticks.into(), clock }
 }
 
-/// Bytes, and the ticks that reading them took.
+/// A number of bytes, and the ticks that reading them took.
 struct Rate {
     bytes: u64,
     ticks: u64,
@@ -117,7 +118,8 @@ impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes, ticks, clock } = *self;
         match clock.unit {
-            // Fewer than 2^20 bytes and 2^32 ticks a second: below 2^52. Ticks of a minute and more, at that rate, are cut.
+            // The dividend is below 2^52: at most 2^20 bytes times less than 2^32 ticks a second. The divisor is cut at
+            // 2^54.
             Unit::Time { per_second } => {
                 let by = ticks.saturating_mul(1_000_000).min(1 << 54);
                 write!(f, "{} MB/s", Hundredths { of: bytes.min(1 << 20) * u64::from(per_second), by })

@@ -1,10 +1,10 @@
-//! What a line means.
+//! Commands, parsed from an input line.
 
 use core::fmt;
 
 use crate::settings::Setting;
 
-/// What `/help` says.
+/// The text of `/help`.
 pub const HELP: &str = "\
 Type the beginning of a text; the model goes on with it.
 /temp T        above 1 bolder, below 1 safer, 0 always the likeliest token
@@ -27,35 +27,35 @@ Ctrl-C or Ctrl-X ends a text or clears the line. Left, right, Home, End, Ctrl-U
 (erase to the start) and Ctrl-W (erase a word) edit it, Up brings the last back.
 ";
 
-/// A line.
+/// A parsed input line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<'l> {
-    /// Nothing.
+    /// An empty line.
     Nothing,
-    /// A text to go on with.
+    /// A prompt to continue.
     Prompt(&'l str),
     /// Show a setting.
     Show(Setting),
-    /// Set one.
+    /// Change a setting.
     Set(Setting, &'l str),
     Stats,
-    /// The same as JSON.
+    /// The statistics as JSON.
     StatsJson,
-    /// What the board's multiplication takes.
+    /// Run the benchmarks.
     Bench,
     Reset,
     Help,
-    /// What the model is.
+    /// Show the model's dimensions.
     Model,
-    /// Open another one.
+    /// Open another model.
     Open(&'l str),
 }
 
-/// A line that begins with `/` and is no command.
+/// Why a line that begins with `/` is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown<'l> {
     Name(&'l str),
-    /// A command that takes no value, and the value.
+    /// The command, which takes no value, and the value.
     Value(&'l str, &'l str),
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Unknown<'_> {
 }
 
 impl<'l> Command<'l> {
-    /// Reads a line.
+    /// Parses a line.
     pub fn parse(line: &'l str) -> Result<Self, Unknown<'l>> {
         if line.trim().is_empty() {
             return Ok(Self::Nothing);
@@ -84,7 +84,7 @@ impl<'l> Command<'l> {
             "seed" => Setting::Seed,
             "max" => Setting::Max,
             "check" => Setting::Check,
-            // Without a value it is cleared.
+            // Without a value, the setting is cleared.
             "stop" => return Ok(Self::Set(Setting::Stop, value)),
             "model" if !value.is_empty() => return Ok(Self::Open(value)),
             "stats" if value == "--json" => return Ok(Self::StatsJson),

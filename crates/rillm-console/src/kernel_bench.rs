@@ -1,4 +1,4 @@
-//! `/bench`: whether this board's multiplication is the one that every board does, and what it takes.
+//! `/bench`: checks that this board's multiplication kernel equals the generic one, and measures both.
 
 use core::fmt;
 use core::hint::black_box;
@@ -9,25 +9,25 @@ use crate::Clock;
 use rillm_generate::number::Hundredths;
 use rillm_generate::{Unit, micros};
 
-/// Values of the longest row, and how many of such rows there are. Small, because all of it is on the stack.
+/// Length of the longest row. It is small because all matrices are on the stack.
 const COLS: usize = 1024;
 const ROWS: usize = 4;
-/// Rows that the engine multiplies at a time.
+/// Rows of one call to the kernel, as the engine uses it.
 const STRIP: usize = 16;
-/// Values that share a scale, as `rillm convert` has it.
+/// Group size: weights that share a scale, the default of `rillm convert`.
 const GROUP: usize = 32;
 const ROW_LEN: usize = (COLS + COLS / GROUP + 1).next_multiple_of(4);
-/// Random matrices that are compared.
+/// Number of random matrices for the comparison.
 const TRIALS: usize = 500;
-/// Times that a matrix is multiplied between two looks at the clock. There are more looks, up to so many, until a tick is less
-/// than a five-hundredth of what is measured: some clocks are coarse.
+/// Multiplications between two readings of the clock. For a coarse clock there are more readings, at most this many,
+/// until a tick is less than 1/500 of the measured time.
 const REPEATS: usize = 50;
 const LOOKS: usize = 64;
 const ENOUGH: u64 = 500;
-/// Row lengths that are timed: those of the bundled model and of Tiny-LLM.
+/// Row lengths to time: those of the bundled model and of Tiny-LLM.
 const TIMED: [usize; 4] = [128, 192, 352, 1024];
 
-/// What `/bench` says.
+/// The result of the kernel benchmark, as text. Without a clock nothing is timed.
 pub struct KernelBench(pub Option<Clock>);
 
 impl fmt::Display for KernelBench {
@@ -50,7 +50,7 @@ impl fmt::Display for KernelBench {
     }
 }
 
-/// As the engine's own memory is aligned.
+/// Aligned like the engine's memory.
 #[repr(align(4))]
 struct Aligned<T>(T);
 
@@ -61,7 +61,7 @@ struct Matrix {
 }
 
 impl Matrix {
-    /// Xorshift (Marsaglia 2003).
+    /// The next random number: Xorshift (Marsaglia 2003).
     fn noise(&mut self) -> u32 {
         self.noise ^= self.noise << 13;
         self.noise ^= self.noise >> 17;
@@ -82,7 +82,8 @@ impl Matrix {
         }
     }
 
-    /// Multiplies a few rows of a random length both ways. Every fourth time with extremes, whose sums are the largest.
+    /// Multiplies a few rows of random length with both kernels. Every fourth trial has extreme values, whose sums are
+    /// the largest.
     fn trial(&mut self) -> bool {
         let extreme = self.once_in_four();
         if extreme {
@@ -107,7 +108,7 @@ impl Matrix {
         native[..rows] == generic[..rows]
     }
 
-    /// Nanoseconds a weight, or what else the clock counts, natively and generically.
+    /// Time for a weight with the native and the generic kernel: nanoseconds, or the clock's unit.
     fn time(&self, clock: Clock, cols: usize) -> [Hundredths; 2] {
         let row_len = (cols + cols / GROUP + 1).next_multiple_of(4);
         let rows = STRIP.min(self.bytes.0.len() / row_len) / 4 * 4;
@@ -130,11 +131,11 @@ impl Matrix {
     }
 }
 
-/// What one of so many weights took, of which there are fewer than 2^24.
+/// The ticks, or nanoseconds, for one of `weights` weights, which are fewer than 2^24.
 fn a_weight(unit: Unit, ticks: u64, weights: u64) -> Hundredths {
     let of = match unit {
         Unit::Count(_) => ticks,
-        // Of a figure that took 2 s and more, microseconds are enough.
+        // From 2^32 ticks on, microseconds are exact enough.
         Unit::Time { per_second } if ticks >> 32 > 0 => micros(ticks, per_second).saturating_mul(1000),
         Unit::Time { per_second } => ticks * 1_000_000_000 / u64::from(per_second.max(1)),
     };
@@ -148,7 +149,7 @@ mod tests {
     use std::format;
     use std::string::ToString;
 
-    /// Goes on by so much with each look.
+    /// Ticks between two readings of the clock.
     static STEP: AtomicU32 = AtomicU32::new(0);
     static NOW: AtomicU32 = AtomicU32::new(0);
 
@@ -179,7 +180,8 @@ mod tests {
             STEP.store(step, Relaxed);
             KernelBench(Some(Clock { ticks, unit })).to_string()
         };
-        // A clock that goes on by a tick between two looks is looked at 64 times; one of 2,560 ticks once.
+        // A clock that advances one tick between two readings is read 64 times, one that advances 2,560 ticks only
+        // once.
         let coarse = report(1, Unit::Time { per_second: 1000 });
         let weights = [16 / 4 * 4 * 128, 16 / 4 * 4 * 192].map(|weights| weights * REPEATS);
         assert!(

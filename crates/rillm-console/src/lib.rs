@@ -1,8 +1,8 @@
-//! The serial console of a board that runs rillm: a prompt line in, text out as it comes, and commands.
+//! The serial console of a board that runs rillm: a prompt, streamed text, and commands.
 //!
-//! The firmware hands [`run`] a byte console, a [`Board`], a way to open a model, and memory; everything else is the same on
-//! every board. `docs/console.md` is what the user of a board reads. The text itself comes from [`rillm_generate`], as that of
-//! the `rillm` command does.
+//! The firmware passes [`run`] a byte console, a [`Board`], a function that opens a model, and memory. Everything else
+//! is the same on every board. `docs/console.md` is the manual for users of a board. [`rillm_generate`] generates the
+//! text, as it does for the `rillm` command.
 //!
 //! ```
 //! use core::fmt::Display;
@@ -34,7 +34,7 @@
 //!     open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), &'static str>,
 //!     ram: &mut [u8],
 //! ) {
-//!     // It comes back at the end of the input.
+//!     // It returns at the end of the input.
 //!     let _ = rillm_console::run(uart, &MyBoard, open, ram, &mut []).await;
 //! }
 //! ```
@@ -65,37 +65,37 @@ use rillm_generate::number::Grouped;
 
 use serve::{Console, Next};
 
-/// What the console knows of the board. Only the name has to be given.
+/// Describes the board to the console. Only [`name`](Self::name) is required.
 pub trait Board {
     /// The board's name, for the first line of the report.
     fn name(&self) -> &str;
 
-    /// A clock, if there is one.
+    /// The clock for timing, if the board has one.
     fn clock(&self) -> Option<Clock> {
         None
     }
 
-    /// How the engine's memory is planned for a model. The console fills in the candidates.
+    /// Options for the plan of a model's memory. The console sets the number of candidates.
     fn plan_options(&self, _model: &Model) -> PlanOptions {
         PlanOptions::default()
     }
 
-    /// How often weights are checked: see [`Session::set_check_every`](rillm::Session::set_check_every).
+    /// Sets how often weights are verified: see [`Session::set_check_every`](rillm::Session::set_check_every).
     fn check_every(&self) -> u32 {
         rillm::CHECK_EVERY
     }
 
-    /// How rows are multiplied, if not by the engine's own kernel: on two cores, for example.
+    /// The multiplication of rows, in place of the engine's own kernel: for example on two cores.
     fn dot(&self) -> Option<Dot> {
         None
     }
 
-    /// How much of the stack was used, if that is counted.
+    /// Stack usage, if the board measures it.
     fn stack(&self) -> Option<StackUse> {
         None
     }
 
-    /// Writes lines after the first line of the report, each with its `\n`: chip, clocks, memories.
+    /// Writes lines that follow the first line of the report: chip, clocks, memories. Each one ends in `\n`.
     ///
     /// # Errors
     /// Those of `out`.
@@ -103,7 +103,7 @@ pub trait Board {
         Ok(())
     }
 
-    /// Writes lines after the plan of a model, each with its `\n`: the speed to expect, for example.
+    /// Writes lines that follow the plan of a model, such as the expected speed. Each one ends in `\n`.
     ///
     /// # Errors
     /// Those of `out`.
@@ -111,7 +111,7 @@ pub trait Board {
         Ok(())
     }
 
-    /// Writes the last lines of `/stats`, each with its `\n`; if not overridden, that of the stack.
+    /// Writes the last lines of `/stats`, each with `\n` at its end. The default writes the stack usage.
     ///
     /// # Errors
     /// Those of `out`.
@@ -120,12 +120,12 @@ pub trait Board {
     }
 }
 
-/// How much of the stack was used.
+/// Stack usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackUse {
-    /// The most bytes that were in use.
+    /// High-water mark in bytes.
     pub peak: usize,
-    /// Bytes of the stack.
+    /// Length of the stack in bytes.
     pub len: usize,
 }
 
@@ -136,31 +136,31 @@ impl fmt::Display for StackUse {
     }
 }
 
-/// A counter that shows what a token takes.
+/// A counter to measure the time for a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// The counter. It wraps around, and must not go round once between two tokens, nor between a prompt and the first one: a
-    /// counter of 160 MHz goes round in 26 s.
+    /// Reads the counter, which may wrap around. Its period must be longer than a token, and than a prompt with its
+    /// first token: a counter at 160 MHz has a period of 26 s.
     pub ticks: rillm::Clock,
-    /// What it counts.
+    /// The unit of a tick.
     pub unit: Unit,
 }
 
 /// Serves the console until the input ends.
 ///
-/// `open` gives a source by the file's name, or the first one that there is, and a few words about it for the report:
-/// `card: 1,809,920 bytes, 1 run`. It is called again where the user names another file and after errors that stay; the source
-/// before it is dropped then. The model runs in `fast`, and in `large` besides: internal and external RAM.
+/// `open` opens the file of a name, or without a name the first model. It returns the source and a few words about it
+/// for the report: `card: 1,809,920 bytes, 1 run`. It is called again when the user names another file, and after
+/// persistent errors; the previous source is dropped first. `fast` is the engine's internal memory, `large` its
+/// external memory.
 ///
-/// With a source that blocks every future is ready at once, and a `block_on` is all the executor that is needed. Reads of `io`
-/// block in any case: the console wants a thread, or an executor, of its own. On a 32-bit chip it takes about 18 KB of stack,
-/// 22 KB for `/bench` (`/stats` on the emulated RISC-V board after each), of which 9 KB are this future.
+/// With a blocking source every future is ready at once, and `block_on` is a sufficient executor. Reads of `io` always
+/// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 18 KB of stack, and
+/// 22 KB for `/bench` (`/stats` on the emulated RISC-V board after each). The future accounts for 9 KB of this.
 ///
-/// A read of `io` waits for at least a byte. Bytes that a full buffer lost are no error of a console: `io` had better pass over
-/// them.
+/// A read of `io` waits for at least one byte. An overrun of the input buffer is not an error: `io` should ignore it.
 ///
 /// # Errors
-/// Those of `io`, at once. Whatever else fails is said on the console, which goes on.
+/// Errors of `io` end the console. It prints all other errors and continues.
 pub async fn run<C, O, S, D, E>(
     io: C,
     board: &dyn Board,
@@ -177,7 +177,7 @@ where
 {
     let mut console = Console::new(io, board)?;
     let mut name = None;
-    // The name of the model before, to go back to where another one cannot be opened.
+    // The name of the previous model, which is opened again if the next one fails to open.
     let mut before = None;
     loop {
         let opened = open(name.as_deref()).await;

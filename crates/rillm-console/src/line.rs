@@ -1,37 +1,37 @@
-//! A line editor for any terminal: it asks the terminal nothing, and knows no more of it than `\r` and "erase to the end".
+//! A line editor for any terminal. It sends no queries, and requires only `\r` and "erase to the end of the line".
 //!
-//! It shows a line rightly as long as that fits the terminal's width; the text is right in any case.
+//! The display is right as long as the line fits the width of the terminal. The text is always right.
 
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
 
 use crate::screen::{INTERRUPTS, Screen};
 
-/// Bytes of the longest line.
+/// Longest line in bytes.
 pub const LINE_LEN: usize = 512;
 
 const PROMPT: &str = "> ";
 const BELL: &str = "\x07";
 
-/// The line at hand and the one before it.
+/// The current line and the previous one.
 pub struct Line {
     keys: Keys,
     text: String<LINE_LEN>,
-    /// A place in `text`, between two characters.
+    /// Byte offset in `text`, at a character boundary.
     cursor: usize,
     before: String<LINE_LEN>,
 }
 
-/// What a key asks the terminal to show, or the caller to do.
+/// The effect of a key on the display, or for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     Nothing,
     Bell,
     /// A character was added at the end.
     Appended(char),
-    /// A character of one column was taken from the end.
+    /// A character of one column was removed from the end.
     Shortened,
-    /// Only the cursor has moved.
+    /// Only the cursor moved.
     Moved,
     Changed,
     Entered,
@@ -43,12 +43,13 @@ impl Line {
         Self { keys: Keys::new(), text: String::new(), cursor: 0, before: String::new() }
     }
 
-    /// The line as it was entered.
+    /// The entered line.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Prompts for a line. `false` at the end of the input, before which a line that was begun counts as entered.
+    /// Prompts for a line. Returns `false` at the end of the input. An unfinished line before the end counts as
+    /// entered.
     pub fn read<C: Read + ReadReady + Write>(&mut self, screen: &mut Screen<C>) -> Result<bool, C::Error> {
         if !self.text.is_empty() {
             core::mem::swap(&mut self.before, &mut self.text);
@@ -148,7 +149,7 @@ impl Line {
         Effect::Moved
     }
 
-    /// Erases what lies between `start` and the cursor.
+    /// Erases the text between `start` and the cursor.
     fn erase_from(&mut self, start: usize) -> Effect {
         if start == self.cursor {
             return Effect::Nothing;
@@ -169,7 +170,7 @@ enum Key {
     Right,
     Home,
     End,
-    /// Up and down: the line before, and back.
+    /// Up or down: switches between the current and the previous line.
     Recall,
     EraseLine,
     EraseWord,
@@ -177,12 +178,12 @@ enum Key {
     Unknown,
 }
 
-/// Bytes to keys.
+/// The parser from bytes to keys.
 struct Keys {
     state: State,
-    /// The byte before was CR: LF after it is the same line's end.
+    /// The last byte was CR. A following LF belongs to the same line end.
     after_cr: bool,
-    /// The bytes so far of a character that is not whole.
+    /// The bytes so far of an incomplete character.
     pending: [u8; 4],
     pending_len: usize,
 }
@@ -192,7 +193,7 @@ enum State {
     Plain,
     /// After ESC.
     Escape,
-    /// After ESC [ or ESC O, and the first number there.
+    /// After `ESC [` or `ESC O`, with the first number of the sequence.
     Sequence(u8),
 }
 
@@ -204,7 +205,7 @@ impl Keys {
     fn push(&mut self, byte: u8) -> Option<Key> {
         let after_cr = core::mem::replace(&mut self.after_cr, byte == b'\r');
         match (self.state, byte) {
-            // A control character ends whatever was begun.
+            // A control character ends an incomplete character or sequence.
             (_, ..0x20 | 0x7f) => {
                 self.state = State::Plain;
                 self.pending_len = 0;
@@ -219,7 +220,7 @@ impl Keys {
                 self.state = State::Sequence(number.saturating_mul(10).saturating_add(byte - b'0'));
                 None
             }
-            // Modifiers and the like.
+            // Other parameters, such as modifiers.
             (State::Sequence(_), 0x20..=0x3f) => None,
             (State::Escape, _) => {
                 self.state = State::Plain;
@@ -260,7 +261,7 @@ impl Keys {
     }
 
     fn character(&mut self, byte: u8) -> Option<Key> {
-        // A byte that cannot go on with what was begun begins anew.
+        // A byte that does not continue the character starts a new one.
         if byte & 0xc0 != 0x80 {
             self.pending_len = 0;
         }
@@ -336,7 +337,7 @@ mod tests {
         assert_eq!(enters, 6);
     }
 
-    /// A terminal of one row that is wide enough, and what is typed at it.
+    /// A terminal with one row of sufficient width, and the input typed at it.
     struct Terminal {
         typed: std::vec::IntoIter<u8>,
         row: std::vec::Vec<char>,
@@ -373,7 +374,7 @@ mod tests {
                     }
                     '\r' => self.column = 0,
                     '\x08' => self.column -= 1,
-                    // No key here ends the line; what comes at the end of the input does.
+                    // Keys do not end the line; the end of the input does.
                     '\n' | '\x07' => {}
                     c => {
                         if self.column == self.row.len() {

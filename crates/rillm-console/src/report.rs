@@ -1,4 +1,4 @@
-//! What a board says at the start, and of what it has done.
+//! The reports of a board: model, memory and statistics.
 
 use core::fmt;
 
@@ -10,7 +10,7 @@ use crate::{Board, Clock, StackUse};
 use rillm_generate::number::{Bytes, Count, Grouped, Tenths};
 use rillm_generate::{Ram, Unit, micros};
 
-/// The model's dimensions.
+/// The model's dimensions, as text.
 pub struct ModelFacts<'a>(pub &'a Header);
 
 impl fmt::Display for ModelFacts<'_> {
@@ -28,19 +28,19 @@ impl fmt::Display for ModelFacts<'_> {
     }
 }
 
-/// Where the memory goes.
+/// The memory usage of a model, as text.
 #[derive(Clone, Copy)]
 pub struct MemoryReport<'a> {
     pub model: &'a Model,
     pub plan: &'a Plan,
-    /// Bytes given.
+    /// Bytes that the engine was given.
     pub given: MemoryLen,
-    /// The source is memory itself.
+    /// Whether the source is memory-mapped, so that weights are used in place.
     pub lent: bool,
 }
 
 impl MemoryReport<'_> {
-    /// Bytes used and given.
+    /// Bytes used and given, of the internal and the external memory.
     pub fn ram(&self) -> [(usize, usize); 2] {
         let (used, given) = (self.plan.memory(), self.given);
         [(used.internal, given.internal), (used.external, given.external)]
@@ -72,14 +72,14 @@ impl fmt::Display for MemoryReport<'_> {
     }
 }
 
-/// What was done since the start, in all sessions.
+/// Statistics since the start, over all sessions.
 #[derive(Clone, Copy, Default)]
 pub struct Totals {
     done: Stats,
 }
 
 impl Totals {
-    /// These and those of another session.
+    /// Adds the statistics of another session.
     pub fn and(mut self, stats: Stats) -> Self {
         let done = &mut self.done;
         done.tokens += stats.tokens;
@@ -90,7 +90,7 @@ impl Totals {
     }
 }
 
-/// What `/stats` says.
+/// The text of `/stats`.
 #[derive(Clone, Copy)]
 pub struct StatsReport<'a> {
     pub totals: Totals,
@@ -118,7 +118,7 @@ impl fmt::Display for StatsReport<'_> {
     }
 }
 
-/// The stages that add up to the whole, in the order in which they are told.
+/// The stages that add up to the total, in the order of the report.
 const STAGES: [Stage; 10] = [
     Stage::Tokenizer,
     Stage::Embedding,
@@ -164,7 +164,7 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, times: &StageTimes, tokens: 
     Ok(())
 }
 
-/// What `/stats --json` says: the figures of `/stats` as one JSON object, which `docs/console.md` describes.
+/// The text of `/stats --json`: the figures of `/stats` as one JSON object, described in `docs/console.md`.
 pub struct StatsJson<'a>(pub StatsReport<'a>);
 
 impl fmt::Display for StatsJson<'_> {
@@ -190,7 +190,7 @@ impl fmt::Display for StatsJson<'_> {
     }
 }
 
-/// Bytes of a memory, used and given, as JSON.
+/// Bytes used and given of a memory, as JSON.
 struct Used(Option<(usize, usize)>);
 
 impl fmt::Display for Used {

@@ -1,16 +1,17 @@
-//! The byte console: what is typed, what is printed, and what was typed ahead.
+//! The byte console: output, input, and type-ahead.
 
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write, WriteFmtError};
 use heapless::Deque;
 
-/// Ctrl-C, and Ctrl-X for terminals that end on Ctrl-C themselves, as espflash's does.
+/// Ctrl-C, and Ctrl-X for terminals that use Ctrl-C themselves, such as espflash's.
 pub const INTERRUPTS: [u8; 2] = [0x03, 0x18];
-/// Bytes that may be typed while a text is being written. What is more waits where it is, and Ctrl-C behind it, too.
+/// Length in bytes of the type-ahead buffer, filled while a text is generated. Further bytes wait in `io`, Ctrl-C
+/// included.
 const AHEAD_LEN: usize = 128;
 
-/// A byte console that knows lines.
+/// A byte console with line breaks.
 pub struct Screen<C> {
     pub io: C,
     ahead: Deque<u8, AHEAD_LEN>,
@@ -22,7 +23,7 @@ impl<C: Read + ReadReady + Write> Screen<C> {
         Self { io, ahead: Deque::new(), ended: false }
     }
 
-    /// The next byte, waiting for it; none at the end of the input.
+    /// Waits for the next byte and reads it. None at the end of the input.
     pub fn read(&mut self) -> Result<Option<u8>, C::Error> {
         match self.ahead.pop_front() {
             Some(byte) => Ok(Some(byte)),
@@ -36,7 +37,7 @@ impl<C: Read + ReadReady + Write> Screen<C> {
         Ok((!self.ended).then_some(byte[0]))
     }
 
-    /// Whether Ctrl-C was typed. It takes with it what was typed before it; everything else is kept for later.
+    /// Whether Ctrl-C was typed. It discards the input before it. All other input is kept.
     pub fn interrupted(&mut self) -> Result<bool, C::Error> {
         while !self.ended && !self.ahead.is_full() && self.io.read_ready()? {
             match self.read_on()? {
@@ -44,7 +45,7 @@ impl<C: Read + ReadReady + Write> Screen<C> {
                     self.ahead.clear();
                     return Ok(true);
                 }
-                // There is room: the loop has just asked.
+                // The loop's condition guarantees room.
                 Some(byte) => _ = self.ahead.push_back(byte),
                 None => {}
             }
@@ -52,16 +53,16 @@ impl<C: Read + ReadReady + Write> Screen<C> {
         Ok(false)
     }
 
-    /// Prints, with `\r\n` for every `\n`.
+    /// Prints formatted text, with `\r\n` for every `\n`.
     pub fn say(&mut self, text: fmt::Arguments<'_>) -> Result<(), C::Error> {
         match Lines(&mut self.io).write_fmt(text) {
             Err(WriteFmtError::Other(error)) => Err(error),
-            // A `Display` of someone else's that failed: what it has printed so far has to do.
+            // A `Display` of the caller failed. Its output so far stays.
             Ok(()) | Err(WriteFmtError::FmtError) => self.io.flush(),
         }
     }
 
-    /// Prints the same text as it is.
+    /// Prints a string in the same way.
     pub fn print(&mut self, text: &str) -> Result<(), C::Error> {
         self.say(format_args!("{text}"))
     }

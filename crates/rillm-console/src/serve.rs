@@ -1,4 +1,4 @@
-//! A model, opened, and the lines that the user types while it is.
+//! An open model, and the input lines that use it.
 
 use core::fmt;
 
@@ -16,25 +16,25 @@ use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
 use crate::settings::{CANDIDATES, Settings};
 
-/// Bytes of the longest name of a file.
+/// Longest file name in bytes.
 const NAME_LEN: usize = 64;
 
-/// What a file is called.
+/// A file name.
 pub type FileName = String<NAME_LEN>;
 
-/// What comes after a model.
+/// What to do after a model.
 pub enum Next {
-    /// The same one: reading it failed.
+    /// Open the same model again: reads of it failed.
     OpenAgain,
-    /// Another one.
+    /// Open another model.
     Open(FileName),
-    /// It could not be opened.
+    /// The model could not be opened.
     Failed,
-    /// The input has ended.
+    /// End: the input has ended.
     Ended,
 }
 
-/// What stays while models come and go.
+/// The state that outlives a model.
 pub struct Console<'a, C> {
     screen: Screen<C>,
     line: Line,
@@ -43,26 +43,26 @@ pub struct Console<'a, C> {
     board: &'a dyn Board,
 }
 
-/// A model that is open, and the memory that it was given.
+/// An open model and its memory.
 #[derive(Clone, Copy)]
 pub struct LoadedModel<'a> {
     pub board: &'a dyn Board,
     pub model: &'a Model,
-    /// Bytes of the two memories.
+    /// Lengths in bytes of both memories.
     pub given: MemoryLen,
-    /// The source is memory itself.
+    /// Whether the source is memory-mapped, so that weights are used in place.
     pub lent: bool,
 }
 
 impl<'a> LoadedModel<'a> {
-    /// What of the memory is used.
+    /// The memory usage.
     pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> MemoryReport<'a> {
         MemoryReport { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
     }
 }
 
 impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
-    /// Says where the user is.
+    /// Prints the first lines of the console.
     pub fn new(io: C, board: &'a dyn Board) -> Result<Self, C::Error> {
         let mut screen = Screen::new(io);
         let start = fmt::from_fn(|f| board.describe(f));
@@ -70,7 +70,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Self { screen, line: Line::new(), settings: Settings::new(), totals: Totals::default(), board })
     }
 
-    /// Runs a model until the user wants another one, or it has to be opened again.
+    /// Runs a model until the user opens another one, or the model must be opened again.
     pub async fn visit<S, D, E>(
         &mut self,
         opened: Result<(S, D), E>,
@@ -90,7 +90,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             Ok(model) => model,
             Err(error) => return self.failed(error),
         };
-        // A file that was not copied whole is noticed here, not in the middle of a text.
+        // Reads the last sector, so that an incomplete copy of the file is noticed now and not in the middle of a text.
         let last = Sector((model.header().file_len() / SECTOR_LEN as u64) as u32 - 1);
         if let Err(error) = source.read(last, &mut [0; SECTOR_LEN]).await {
             return self.failed(error);
@@ -123,8 +123,8 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             self.totals = self.totals.and(session.stats());
             match next {
                 Some(next) => return Ok(next),
-                // The session's memory is what the source is read through, and what is timed. Between two texts there is nothing
-                // in it but weights, which the next text reads again.
+                // The session's memory becomes the buffer for reads, and is timed itself. Between two texts it holds
+                // only weights, which the next text reads again.
                 None => source = session.into_source(),
             }
             if let Some(clock) = board.clock() {
@@ -139,7 +139,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Next::Failed)
     }
 
-    /// Waits for the user where there is no model.
+    /// Waits for the user while no model is open.
     pub fn ask(&mut self) -> Result<Next, C::Error> {
         self.screen.print("Enter tries again, /model NAME another file.\n")?;
         while self.line.read(&mut self.screen)? {
@@ -151,7 +151,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Next::Ended)
     }
 
-    /// Serves lines until another model is wanted, or, which is `None`, the memory, for the rest of `/bench`.
+    /// Serves lines until the user opens another model. Returns `None` where `/bench` needs the session's memory.
     async fn serve<S>(
         &mut self,
         loaded: LoadedModel<'_>,
@@ -214,7 +214,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     }
 }
 
-/// The file of this name, unless the name is too long, which is said.
+/// The file of this name. If the name is too long, prints an error.
 fn open<C: Read + ReadReady + Write>(screen: &mut Screen<C>, name: &str) -> Result<Option<Next>, C::Error> {
     let name = FileName::try_from(name);
     if name.is_err() {

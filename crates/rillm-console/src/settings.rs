@@ -1,4 +1,4 @@
-//! What a user can set, and how it is shown.
+//! The user's settings, and how they are parsed and shown.
 
 use core::fmt;
 
@@ -8,21 +8,21 @@ use rillm::{Q16, Sampling};
 use rillm_generate::LONGEST_STOP_STRING;
 use rillm_generate::number::{Decimal, Word, probability, q16};
 
-/// Tokens that a session can choose among, and the largest top-k.
+/// Number of candidate tokens of a session, and the largest top-k.
 pub const CANDIDATES: usize = 256;
 
-/// The settings. The defaults are those of `rillm run`, save for the seed, as a board may have no clock.
+/// The settings. The defaults are those of `rillm run`, except for the seed, since a board may have no clock.
 pub struct Settings {
     sampling: Sampling,
-    /// The seed stays as it is; otherwise each text has the next one.
+    /// Whether the user has set the seed. Otherwise it grows by one with each text.
     seed_is_set: bool,
     pub max_tokens: u32,
-    /// The string that ends a text.
+    /// The stop string.
     pub stop: Option<String<LONGEST_STOP_STRING>>,
     pub check: bool,
 }
 
-/// One of them.
+/// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     Temp,
@@ -45,22 +45,22 @@ impl Settings {
         }
     }
 
-    /// How the next text chooses its tokens.
+    /// The sampling settings of the next text.
     pub fn sampling(&self) -> Sampling {
         self.sampling
     }
 
-    /// A text was begun.
+    /// Advances the seed after a text has started, unless the user has set it.
     pub fn next_text(&mut self) {
         if !self.seed_is_set {
             self.sampling.seed = self.sampling.seed.wrapping_add(1);
         }
     }
 
-    /// Sets one of them.
+    /// Changes a setting.
     ///
     /// # Errors
-    /// What was expected; nothing is changed then.
+    /// The expected value. The setting is unchanged then.
     pub fn set(&mut self, setting: Setting, value: &str) -> Result<(), &'static str> {
         let Sampling { temperature, top_k, top_p, seed, .. } = &mut self.sampling;
         match setting {
@@ -91,7 +91,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Shows one of them.
+    /// Shows a setting.
     pub fn show(&self, setting: Setting) -> impl fmt::Display {
         Shown { settings: self, setting }
     }

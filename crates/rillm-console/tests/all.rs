@@ -1,4 +1,5 @@
-//! The console, tested as a terminal. One test binary: every file is a module, which `cargo test --test all MODULE` selects.
+//! Tests of the console from outside, through a simulated terminal. One test binary: each file is a module, selected by
+//! `cargo test --test all MODULE`.
 
 mod console;
 mod support;

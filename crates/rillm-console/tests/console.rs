@@ -1,4 +1,4 @@
-//! The console, typed at by a script, with the bundled model behind it.
+//! The console, with scripted input and the bundled model.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use rillm_generate::number::{Bytes as Size, Grouped};
 use rillm_generate::{Check, Generation, Step, Unit};
 use serde_json::{Value, json};
 
-/// The text and the check line that a session gives directly.
+/// The text and the check line of a session without the console.
 fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, String) {
     let mut source = Bytes::copied(MODEL);
     let model = block_on(Model::open(&mut source)).unwrap();
@@ -43,7 +43,7 @@ fn the_text_is_what_a_session_gives() {
     let seen = converse(&format!("{GREEDY_12}Once upon a time\r"));
     assert!(seen.contains(&format!("> Once upon a time\r\n{text}\r\n12 tokens at ")), "{seen}");
     assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{seen}");
-    // What `rillm run --temperature 0 -n 12 --check` prints, and `docs/console.md`.
+    // The same check line as in `docs/console.md`, and as `rillm run --temperature 0 -n 12 --check` prints it.
     assert!(check.ends_with(" 338 432, logits e7bafaed"), "{check}");
 
     let drawn = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
@@ -95,7 +95,7 @@ fn a_board_may_plan_for_a_context() {
 fn statistics_are_in_the_words_of_the_command() {
     let seen = converse("/temp 0\r/max 5\rOnce upon a time\r");
     let line = seen.lines().find(|line| line.starts_with("5 tokens at ")).unwrap();
-    // The test's clock counts a thousand with each look.
+    // The test's clock advances by a thousand with each reading.
     assert!(line.contains(" steps a token, /max reached · RAM "), "{line}");
     assert!(line.contains(" of 128.00 KiB · ") && line.contains(" reads and "), "{line}");
     assert!(line.ends_with(" seeks a token · seed 1"), "{line}");
@@ -162,14 +162,14 @@ fn settings_are_shown_set_and_kept() {
 #[test]
 fn a_stop_string_ends_a_text_and_is_left_out() {
     let (text, _) = direct("Once upon a time", Sampling::GREEDY, 40);
-    // Over the borders of tokens, one and two words on.
+    // The stop string spans one or two token boundaries.
     let (before, _) = text.split_once("the highest").unwrap();
     let seen = converse("/temp 0\r/max 40\r/stop the highest\rOnce upon a time\r/stop\rOnce upon a time\r");
     assert!(seen.contains(&format!("\r\n{before}\r\n")), "{seen}");
     assert_eq!(seen.matches(", stop string found · RAM ").count(), 1, "{seen}");
-    // Cleared, the text is whole again.
+    // After clearing the stop string, the text is complete.
     assert!(seen.contains(&format!("> /stop\r\nstop before no string\r\n> Once upon a time\r\n{text}\r\n")), "{seen}");
-    // What could have been the beginning of a stop string comes out at the end.
+    // Held-back text that might have started a stop string is printed at the end.
     let seen = converse("/temp 0\r/max 12\r/stop of an oak\rOnce upon a time\r");
     assert!(seen.contains("branch of an\r\n12 tokens at "), "{seen}");
 }
@@ -194,7 +194,7 @@ fn statistics_since_the_start() {
 #[test]
 fn ctrl_c_ends_a_text_after_the_token_at_hand() {
     let (text, _) = direct("Once upon a time", Sampling::GREEDY, 200);
-    // Typed when the text has come to its tenth letter; what was typed before it goes with it, what comes after stays.
+    // Typed after ten letters of the text. Input before Ctrl-C is discarded, input after it is kept.
     let typed_at = text[.."Once upon a time".len() + 10].to_owned();
     let mut script = Script::new("/temp 0\rOnce upon a time\r");
     script.when(&typed_at, "lost\r\x18/max\r");
@@ -210,7 +210,7 @@ fn ctrl_c_ends_a_text_after_the_token_at_hand() {
 fn what_is_typed_ahead_is_kept() {
     let seen = converse("/temp 0\r/max 3\rOnce\rThe fox\r/max\r");
     assert!(seen.contains("> The fox\r\nThe fox") && seen.ends_with("> /max\r\nmax 3 tokens\r\n> \r\n"), "{seen}");
-    // More than there is room for while the text is written.
+    // More input than the type-ahead buffer holds.
     let many = "/temp\r".repeat(100);
     let seen = converse(&format!("/max 3\rOnce\r{many}"));
     assert_eq!(seen.matches("> /temp\r\ntemp 0.8\r\n").count(), 100);
@@ -255,7 +255,7 @@ fn marks_and_scripts_are_prompts() {
 #[test]
 fn a_read_that_fails_is_repeated_and_the_tokens_stay() {
     let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
-    // Past the reads that opening takes, to wherever it falls.
+    // Fails at every read after those of opening the model.
     let mut struck = 0;
     for reads in (9..200).step_by(13) {
         let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
@@ -266,7 +266,7 @@ fn a_read_that_fails_is_repeated_and_the_tokens_stay() {
     assert!(struck > 5, "{struck}");
 }
 
-/// Fails from some read on for good, or gives wrong bytes there once.
+/// A source that fails permanently from a certain read on, or returns wrong bytes once.
 struct Pulled {
     inner: Bytes<'static>,
     reads: u64,
@@ -308,7 +308,7 @@ fn a_card_that_was_pulled_out_is_opened_again() {
     }
     assert!(seen.contains("given up; check that the card sits firmly, then enter the text again]\r\n"), "{seen}");
     assert!(seen.contains("cannot open a model: no card answers: put one in\r\nEnter tries again"), "{seen}");
-    // The second prompt was the Enter. Settings and totals outlive the model.
+    // The second prompt follows the Enter. Settings and totals outlive the model.
     assert!(seen.ends_with("> \r\n"), "{seen}");
 }
 
@@ -351,7 +351,7 @@ fn a_bit_of_a_tensors_header_that_flips_is_read_again() {
     let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
     let header = Header::parse(MODEL.first_chunk().unwrap()).unwrap();
     let tape = header.section(SectionKind::Tape).unwrap();
-    // The kind, quantisation, layer, rows and columns of the first tensor.
+    // Fields of the first tensor: kind, quantisation, layer, rows and columns.
     for at in [0, 1, 4, 8, 12] {
         let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
         let seen = run(&mut script, async |_| {
@@ -444,7 +444,8 @@ fn errors_of_the_byte_console_end_it() {
 fn the_console_itself_is_small() {
     let mut script = Script::new("");
     let future = rillm_console::run(&mut script, &BOARD, bundled, &mut [], &mut []);
-    // With the model's tables, the session, and the engine's own futures; a board has it on its stack or in a static.
+    // Includes the model's tables, the session, and the engine's futures. On a board they are on the stack or in a
+    // static.
     assert!(size_of_val(&future) <= 8 * 1024, "{}", size_of_val(&future));
 }
 
@@ -465,14 +466,14 @@ fn the_bench_reads_the_file_and_the_memories_and_gives_them_back() {
         let seen = script.seen();
         let texts: Vec<&str> = seen.lines().filter(|line| line.starts_with("Once")).collect();
         assert!(texts.len() == 2 && texts[0] == texts[1] && texts[0].len() > 8, "{seen}");
-        // What the bench reads is no token's, and the report is printed once.
+        // The totals of tokens exclude the reads of `/bench`, and the report is printed once.
         assert!(seen.contains("\r\n6 tokens in ") || seen.contains("\r\n8 tokens in "), "{seen}");
         assert_eq!(seen.matches("weights: ").count(), 2, "{seen}");
         let lines = seen.lines().filter(|line| line.starts_with("model file, ") || line.starts_with("large memory"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let micros = Unit::Time { per_second: 1_000_000 };
-    // A thousand ticks for each read, of which there are 64, 128, 32 and 8.
+    // A thousand ticks for each of 64, 128, 32 and 8 reads.
     assert_eq!(
         bench(Bytes::copied(MODEL), 128 << 10, 0, micros),
         [

@@ -1,4 +1,4 @@
-//! A text as it is generated, one step a call.
+//! The generation of a text, step by step.
 
 use core::fmt;
 
@@ -11,33 +11,33 @@ use crate::StopStrings;
 /// Why a text ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The model ended it.
+    /// The model generated an end-of-text token.
     EndOfText,
-    /// There was a stop string in it.
+    /// The text contains a stop string.
     StopString,
-    /// It has as many tokens as were wanted.
+    /// The text has the largest number of tokens.
     MaxTokens,
     /// The context has no room for another token.
     ContextFull,
-    /// The caller interrupted it. No step says so: it is for the caller's own figures.
+    /// The caller interrupted the text. No step returns this reason: callers set it in their own figures.
     Interrupted,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Clone, Debug)]
 pub enum Step<'t> {
-    /// It computed a batch of the prompt. There is more of the prompt, or the first token comes next.
+    /// A batch of the prompt was computed. More of the prompt follows, or the first token.
     Prefill,
-    /// It generated a token. The text is what is certain by now: often a word, sometimes nothing, because a character is not
-    /// whole yet or may belong to a stop string.
+    /// A token was generated. The text is what is final by now: often a word, sometimes empty, because a character is
+    /// incomplete or may start a stop string.
     Token(Text<'t>),
-    /// It did nothing: the text has ended. [`Generation::finish`] has what was held back of it.
+    /// Nothing was computed: the text has ended. [`Generation::finish`] returns the rest of it.
     Done(StopReason),
 }
 
 /// A text that continues the tokens of a session.
 ///
-/// It holds no session, so that a caller can use its own between two steps, and only reads the model's header.
+/// It does not borrow the session, so that the caller can use it between two steps. It only borrows the model's header.
 pub struct Generation<'a> {
     model: &'a Model,
     sampling: Sampling,
@@ -51,8 +51,9 @@ pub struct Generation<'a> {
 }
 
 impl<'a> Generation<'a> {
-    /// A text that continues `prompt`, whose tokens are in the session already; without a prompt it is one of its own, and the
-    /// space that its first token may begin with is not printed. It ends where the model ends it, or the context is full.
+    /// A text that continues `prompt`, whose tokens are already in the session. With an empty prompt the text stands
+    /// alone, and a space before its first token is not printed. The text ends at the model's end-of-text token, or
+    /// when the context is full.
     pub fn new(model: &'a Model, prompt: &str, sampling: Sampling) -> Self {
         let decoder = if prompt.is_empty() { model.tokenizer().decoder() } else { Decoder::new(false) };
         Self {
@@ -68,40 +69,40 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// Ends after so many tokens.
+    /// Limits the number of tokens to generate.
     #[must_use]
     pub fn max_tokens(self, max_tokens: usize) -> Self {
         Self { max_tokens, ..self }
     }
 
-    /// Ends before the first of these strings.
+    /// Ends the text before the first of these strings.
     #[must_use]
     pub fn stop_strings(self, stops: StopStrings<'a>) -> Self {
         Self { stops, ..self }
     }
 
-    /// Adds every logit to a [`fingerprint`](Self::fingerprint).
+    /// Computes a [`fingerprint`](Self::fingerprint) of every logit.
     #[must_use]
     pub fn with_fingerprint(self) -> Self {
         Self { fingerprint: Some(Fingerprint::new()), ..self }
     }
 
-    /// Generates an answer in a chat: it ends with the chat template's mark, too, and when the context is full, the oldest turns
-    /// are forgotten.
+    /// Generates an answer in a chat. It also ends at the mark of the chat template. When the context is full, the
+    /// oldest turns are dropped.
     #[must_use]
     pub fn in_chat(self, chat: &'a mut Chat) -> Self {
         Self { chat: Some(chat), ..self }
     }
 
-    /// Continues the text after it has ended, with another limit. Tokens are counted from zero again.
+    /// Continues the text after its end, with another limit. Tokens are counted from zero again.
     pub fn resume(&mut self, sampling: Sampling, max_tokens: usize) {
         (self.sampling, self.max_tokens, self.generated) = (sampling, max_tokens, 0);
     }
 
-    /// Goes one step: a pass over the weights at most. A caller loops until it is [`Step::Done`].
+    /// Performs one step, at most one pass over the weights. The caller loops until [`Step::Done`].
     ///
     /// # Errors
-    /// As [`Session::next`]. Nothing has happened then, and the step can be repeated.
+    /// The same as [`Session::next`]. A failed step changes nothing and can be repeated.
     pub async fn step<'t, S: WeightSource>(
         &'t mut self,
         session: &'t mut Session<'_, S>,
@@ -115,7 +116,7 @@ impl<'a> Generation<'a> {
         let token = match &mut self.fingerprint {
             None => session.next(&self.sampling).await?,
             Some(fingerprint) => {
-                // What a failed call has shown does not count.
+                // The logits of a failed call must not count.
                 let mut observed = fingerprint.clone();
                 let token = session.next_observed(&self.sampling, |logit| observed.add(logit)).await?;
                 *fingerprint = observed;
@@ -127,10 +128,10 @@ impl<'a> Generation<'a> {
         Ok(Step::Token(Text::new(&mut self.stops, pieces)))
     }
 
-    /// Why the text has ended, if it has. In a chat it makes room for the next token, if it has not.
+    /// Why the text has ended, if it has. In a chat, makes room for the next token.
     ///
-    /// [`step`](Self::step) asks first thing. A caller that does something before each pass over the weights, such as looking
-    /// for Ctrl-C, asks before that.
+    /// [`step`](Self::step) calls this first. A caller that acts before each pass over the weights, for example to look
+    /// for Ctrl-C, calls it before that.
     pub fn done<S: WeightSource>(&mut self, session: &mut Session<'_, S>) -> Option<StopReason> {
         if self.stops.found() {
             return Some(StopReason::StopString);
@@ -155,38 +156,40 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// Ends the text: what was held back of it, because a character was not whole or a stop string might have come.
+    /// Ends the text and returns what was held back of it: an incomplete character, or a possible start of a stop
+    /// string.
     pub fn finish(&mut self) -> Text<'_> {
-        // An empty text ends a run of bytes.
+        // An empty piece of text ends a run of bytes.
         let pieces = self.decoder.push(TokenKind::Text, b"");
         let mut text = Text::new(&mut self.stops, pieces);
         text.tail = self.stops.finish();
         text
     }
 
-    /// Tokens generated so far.
+    /// Number of tokens generated so far.
     pub fn generated(&self) -> usize {
         self.generated
     }
 
-    /// Turns of the chat that were forgotten so far.
+    /// Number of turns of the chat dropped so far.
     pub fn forgotten_turns(&self) -> u32 {
         self.forgotten_turns
     }
 
-    /// The fingerprint of every logit of every generated token, where it was asked for.
+    /// The fingerprint of every logit of every generated token, if [`with_fingerprint`](Self::with_fingerprint) was
+    /// called.
     pub fn fingerprint(&self) -> Option<u32> {
         self.fingerprint.as_ref().map(Fingerprint::value)
     }
 }
 
-/// Text that is certain, in pieces of whole characters, none of them empty.
+/// Final text, in pieces of whole characters. No piece is empty.
 #[derive(Clone, Debug)]
 pub struct Text<'t> {
-    /// What was held back until now.
+    /// Text that was held back until now.
     held: &'t str,
     pieces: Printed<'t>,
-    /// Bytes of the pieces that are certain.
+    /// Number of final bytes of the pieces.
     len: usize,
     tail: &'t str,
 }

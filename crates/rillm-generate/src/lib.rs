@@ -1,14 +1,14 @@
-//! The generation loop of rillm, a step at a time: what the console of a board, the `rillm` command and the C interface
-//! have in common. No allocator.
+//! The generation loop of rillm, one step at a time. The console of a board, the `rillm` command and the C interface
+//! share it. It uses no allocator.
 //!
-//! A [`Generation`] takes a session from its prompt to the end of the text. The caller steps it, and decides between two steps
-//! what to do about errors, Ctrl-C and progress:
+//! A [`Generation`] takes a session from its prompt to the end of the text. The caller performs the steps, and handles
+//! errors, Ctrl-C and progress between them:
 //!
 //! ```
 //! use rillm::{Error, Model, Sampling, Session, WeightSource};
 //! use rillm_generate::{Generation, Step, StopReason, StopStrings};
 //!
-//! /// Prints what the model makes of a prompt, up to the end of its first sentence.
+//! /// Prints the continuation of a prompt, up to the end of its first sentence.
 //! async fn tell<S: WeightSource>(
 //!     model: &Model,
 //!     session: &mut Session<'_, S>,
@@ -39,8 +39,8 @@
 //! # assert_eq!(reason, StopReason::StopString);
 //! ```
 //!
-//! [`Metrics`] averages what the tokens take, [`Summary`] says it in one line, and [`Check`] is a line that is the same
-//! wherever the same was computed. [`number`] has numbers as people type and read them, in integers.
+//! [`Metrics`] averages time and traffic over the tokens, [`Summary`] formats them as one line, and [`Check`] formats a
+//! line that is equal wherever the same was computed. [`number`] parses and formats numbers for people, in integers.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]

@@ -1,8 +1,9 @@
-//! What tokens take on average: ticks of a clock, reads, bytes.
+//! Averages over the tokens of a text: ticks of a clock, reads, bytes.
 
 use rillm::Traffic;
 
-/// Counts the tokens of a text and what they take. The first one comes with the prompt and is not averaged with the others.
+/// Counts the tokens of a text and what they take. The first token belongs to the prefill, so the averages leave it
+/// out.
 #[derive(Clone, Copy, Debug)]
 pub struct Metrics {
     start: Moment,
@@ -16,27 +17,27 @@ struct Moment {
     traffic: Traffic,
 }
 
-/// What some tokens took together, and how many they were.
+/// Totals over some tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Averages {
-    /// Tokens that the other figures are of: those after the first one, or that one if it is the only one.
+    /// Number of tokens in the totals: those after the first one, or one if there is only the first.
     pub tokens: u64,
     /// Ticks of the clock.
     pub ticks: u64,
     /// Ticks from the start to the first token; 0 without one.
     pub ticks_to_first: u64,
-    /// What was read.
+    /// Reads, seeks and bytes.
     pub traffic: Traffic,
 }
 
 impl Metrics {
-    /// Starts before the first token.
+    /// Starts before the first token, at `ticks` and `traffic`.
     pub fn new(ticks: u64, traffic: Traffic) -> Self {
         let start = Moment { ticks, traffic };
         Self { start, first: start, tokens: 0 }
     }
 
-    /// Counts a token that is done.
+    /// Counts a token that ended at `ticks` and `traffic`.
     pub fn token(&mut self, ticks: u64, traffic: Traffic) {
         self.tokens += 1;
         if self.tokens == 1 {
@@ -44,7 +45,7 @@ impl Metrics {
         }
     }
 
-    /// The averages so far.
+    /// The totals so far.
     pub fn averages(&self, ticks: u64, now: Traffic) -> Averages {
         let (tokens, since) = if self.tokens > 1 { (self.tokens - 1, self.first) } else { (self.tokens, self.start) };
         let before = since.traffic;
@@ -62,23 +63,23 @@ impl Metrics {
     }
 }
 
-/// What the ticks of a clock are.
+/// The unit of a clock's ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// So many a second: the speed is given in tokens a second.
+    /// A unit of time. The speed is given in tokens a second.
     Time {
         /// Ticks a second.
         per_second: u32,
     },
-    /// Something else, in the plural: `instructions`. The speed is how many a token takes.
+    /// Another unit, in the plural: `instructions`. The speed is given in units a token.
     Count(&'static str),
 }
 
-/// Microseconds of so many ticks of a clock.
+/// Converts ticks to microseconds.
 pub fn micros(ticks: u64, per_second: u32) -> u64 {
     const MICROS: u64 = 1_000_000;
     let per_second = u64::from(per_second.max(1));
-    // The rest is below 2^32.
+    // The remainder is below 2^32.
     (ticks / per_second).saturating_mul(MICROS).saturating_add(ticks % per_second * MICROS / per_second)
 }
 

@@ -1,23 +1,23 @@
-//! Numbers as people type and read them, in integers.
+//! Numbers, parsed and formatted for people, in integers.
 
 use core::fmt::{self, Write as _};
 
 use heapless::String;
 use rillm::Q16;
 
-/// Fraction digits that count; what is below them is far below a [`Q16`]'s last bit.
+/// Number of fraction digits that are parsed. Later ones are far below the last bit of a [`Q16`].
 const FRACTION_DIGITS: usize = 14;
 const HIGHEST: Q16 = Q16(100 << 16);
 
-/// A decimal number from 0 to 100, rounded to 1/65,536.
+/// Parses a decimal number from 0 to 100, rounded to 1/65,536.
 ///
 /// # Errors
-/// What was expected instead.
+/// The expected form.
 pub fn q16(text: &str) -> Result<Q16, &'static str> {
     within(text, Q16::ZERO, HIGHEST, "it must be 0 to 100")
 }
 
-/// A decimal number from `lowest` to `highest`, at most 100; `range` is the message for one outside.
+/// Parses a decimal number from `lowest` to `highest`, at most 100. `range` is the message for a number outside.
 fn within(text: &str, lowest: Q16, highest: Q16, range: &'static str) -> Result<Q16, &'static str> {
     const NO_NUMBER: &str = "it is no number; write it as 1 or 0.8";
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
@@ -37,39 +37,39 @@ fn within(text: &str, lowest: Q16, highest: Q16, range: &'static str) -> Result<
     // 10^14 · 2^16 is below 2^63.
     let unit = 10u64.pow(FRACTION_DIGITS as u32);
     let fraction = ((value(fraction, FRACTION_DIGITS) << 16) + unit / 2) / unit;
-    // Below 1,000 · 2^16 + 2^16: it fits.
+    // Fits: it is below 1,000 · 2^16 + 2^16.
     let number = Q16((value(whole, whole.len()) << 16) as u32 + fraction as u32);
     let negative = negative && number > Q16::ZERO;
     if negative || !(lowest..=highest).contains(&number) { Err(range) } else { Ok(number) }
 }
 
-/// A probability, rounded to 1/65,536.
+/// Parses a probability, rounded to 1/65,536.
 ///
 /// # Errors
-/// What was expected instead.
+/// The expected form.
 pub fn probability(text: &str) -> Result<Q16, &'static str> {
     within(text, Q16::ZERO, Q16::ONE, "it must be 0 to 1")
 }
 
-/// A repetition penalty, 1 to 100, rounded to 1/65,536.
+/// Parses a repetition penalty, 1 to 100, rounded to 1/65,536.
 ///
 /// # Errors
-/// What was expected instead.
+/// The expected form.
 pub fn penalty(text: &str) -> Result<Q16, &'static str> {
     within(text, Q16::ONE, HIGHEST, "it must be 1 to 100; 1 is no penalty")
 }
 
-/// Shows a [`Q16`] in as few digits as [`q16`] reads back as the same number.
+/// Shows a [`Q16`] in the fewest digits that [`q16`] parses as the same number.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal(pub Q16);
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = u64::from(self.0.0);
-        // The number with so many digits, and the fraction that is read back from them.
+        // The number rounded to `digits`, and the fraction that these digits parse as.
         let rounded = |digits: u32| (bits * 10u64.pow(digits) + 32_768) >> 16;
         let read_back = |digits: u32| ((rounded(digits) << 16) + 10u64.pow(digits) / 2) / 10u64.pow(digits);
-        // Five digits tell the fractions apart: 1/65,536 is more than 0.00001.
+        // Five digits distinguish all fractions: 1/65,536 is more than 0.00001.
         let digits = (0..5).find(|&digits| read_back(digits) == bits).unwrap_or(5);
         let (number, unit, digits) = (rounded(digits), 10u64.pow(digits), digits as usize);
         write!(f, "{}", number / unit)?;
@@ -88,10 +88,10 @@ impl fmt::Display for Bytes {
         let Some(prefix) = (unit as usize).checked_sub(1).and_then(|unit| b"KMGTPE".get(unit)) else {
             return padded(f, format_args!("{bytes} B"));
         };
-        // Halves go to the even digit, as where floating-point numbers are printed.
+        // Rounds halves to even, like the formatting of floating-point numbers.
         let (scaled, shift) = (u128::from(bytes) * 100, 10 * unit);
         let (whole, rest, half) = (scaled >> shift, scaled & ((1 << shift) - 1), 1 << (shift - 1));
-        // Of a number below 1,024.
+        // `whole` is below 102,400: hundredths of a number below 1,024.
         let hundredths = whole as u32 + u32::from(rest > half || (rest == half && whole % 2 == 1));
         padded(f, format_args!("{}.{:02} {}iB", hundredths / 100, hundredths % 100, char::from(*prefix)))
     }
@@ -116,7 +116,7 @@ impl fmt::Display for Grouped {
     }
 }
 
-/// Shows a number of things: `1 token`, `2,000 tokens`, `1 pass`, `2 passes`.
+/// Shows a count with its noun: `1 token`, `2,000 tokens`, `1 pass`, `2 passes`.
 #[derive(Clone, Copy, Debug)]
 pub struct Count(pub u64, pub &'static str);
 
@@ -127,7 +127,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// Shows the word for so many things: `token`, `tokens`.
+/// Shows the noun for a count: `token`, `tokens`.
 #[derive(Clone, Copy, Debug)]
 pub struct Word(pub u64, pub &'static str);
 
@@ -143,8 +143,8 @@ impl fmt::Display for Word {
     }
 }
 
-/// Shows a quotient with one digit after the point, rounded; 0.0 where there is nothing to divide by. Both numbers are below
-/// 2^59: 128-bit division is long on a small chip, and not every compiler for one has it right.
+/// Shows a quotient rounded to one fraction digit, or 0.0 for a divisor of zero. Both numbers must be below 2^59, which
+/// avoids 128-bit division: it is long on a small chip, and not every compiler for one has it right.
 #[derive(Clone, Copy, Debug)]
 pub struct Tenths {
     /// The dividend.
@@ -161,8 +161,7 @@ impl fmt::Display for Tenths {
     }
 }
 
-/// Shows a quotient with two digits after the point, rounded; 0.00 where there is nothing to divide by. Of numbers below
-/// 2^56.
+/// Shows a quotient rounded to two fraction digits, or 0.00 for a divisor of zero. Both numbers must be below 2^56.
 #[derive(Clone, Copy, Debug)]
 pub struct Hundredths {
     /// The dividend.
@@ -178,10 +177,10 @@ impl fmt::Display for Hundredths {
     }
 }
 
-/// Characters of the longest number: 2^64 − 1 in groups of three.
+/// Length of the longest number: 2^64 − 1 in groups of three.
 const WIDEST: usize = 26;
 
-/// Writes a number as wide as it is asked for.
+/// Writes a number with the width of the formatter.
 fn padded(f: &mut fmt::Formatter<'_>, number: fmt::Arguments<'_>) -> fmt::Result {
     let mut text = String::<WIDEST>::new();
     text.write_fmt(number)?;
@@ -207,7 +206,7 @@ mod tests {
         for wrong in ["", ".", "x", "NaN", "1e3", "0,8", "1.2.3", "--1", "²"] {
             assert!(q16(wrong).unwrap_err().contains("no number"), "{wrong}");
         }
-        // Each has one range, on whichever side of it a number is.
+        // Numbers below and above a range give the same message.
         for (parse, range, inside) in [
             (q16 as fn(&str) -> _, "it must be 0 to 100", ["0", "100"]),
             (probability, "it must be 0 to 1", ["0", "1"]),

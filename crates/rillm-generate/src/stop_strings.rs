@@ -1,26 +1,26 @@
-//! Strings that end a text, found while it comes piece by piece.
+//! Stop strings, found in a text that arrives in pieces.
 
 use core::fmt;
 
-/// Stop strings that a text can have.
+/// Largest number of stop strings.
 pub const MOST_STOP_STRINGS: usize = 4;
-/// Bytes of a stop string at most.
+/// Longest stop string in bytes.
 pub const LONGEST_STOP_STRING: usize = 64;
 
-/// Why strings were refused as stop strings.
+/// Why stop strings were rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopError {
-    /// One is empty.
+    /// A string is empty.
     Empty,
-    /// One is longer than [`LONGEST_STOP_STRING`].
+    /// A string is longer than [`LONGEST_STOP_STRING`].
     TooLong {
-        /// Its bytes.
+        /// Its length in bytes.
         len: usize,
     },
-    /// There are more than [`MOST_STOP_STRINGS`].
+    /// There are more than [`MOST_STOP_STRINGS`] strings.
     TooMany {
-        /// So many.
+        /// Number of strings.
         count: usize,
     },
 }
@@ -41,23 +41,23 @@ impl fmt::Display for StopError {
 
 impl core::error::Error for StopError {}
 
-/// What stands between a text and those who print it: all of it comes through that is certain to lie before a stop string,
-/// and nothing after one was found.
+/// A filter between a text and its output. It passes on the text that certainly lies before a stop string, and nothing
+/// after one.
 ///
-/// The first that is complete ends the text; of those complete at once, the longest.
+/// The first complete stop string ends the text. If several are complete at once, the longest one counts.
 #[derive(Clone, Debug, Default)]
 pub struct StopStrings<'s> {
     strings: &'s [&'s str],
-    /// For each string, how many bytes of its beginning the text so far ends with.
+    /// For each string, the length of its longest prefix that the text so far ends with.
     matched: [usize; MOST_STOP_STRINGS],
     found: bool,
 }
 
 impl<'s> StopStrings<'s> {
-    /// For these strings. None, as the default, let everything through at once.
+    /// A filter for these strings. Without strings, the default, all text passes at once.
     ///
     /// # Errors
-    /// [`StopError`]: one of them is empty or too long, or there are too many.
+    /// A string is empty or too long, or there are too many.
     pub fn new(strings: &'s [&'s str]) -> Result<Self, StopError> {
         if strings.len() > MOST_STOP_STRINGS {
             return Err(StopError::TooMany { count: strings.len() });
@@ -72,8 +72,8 @@ impl<'s> StopStrings<'s> {
         Ok(Self { strings, ..Self::default() })
     }
 
-    /// Takes the text's next pieces. What is certain by now is the text that is returned, and then so many bytes of the
-    /// pieces.
+    /// Takes the next pieces of the text. Returns text that was held back and is final now, and the number of final
+    /// bytes of the pieces.
     pub(crate) fn push<'a>(&mut self, pieces: impl Iterator<Item = &'a str>) -> (&'s str, usize) {
         if self.found {
             return ("", 0);
@@ -93,12 +93,12 @@ impl<'s> StopStrings<'s> {
                 break;
             }
         }
-        // The text consists of whole characters, and so do the strings: all of these are places between two.
+        // Text and strings consist of whole characters, so all these offsets are character boundaries.
         let certain = certain.unwrap_or_else(|| len - self.held().len());
         (&held[..certain.min(held.len())], certain.saturating_sub(held.len()))
     }
 
-    /// Ends the text: what was held back, if no stop string was found.
+    /// Ends the text. Returns what was held back, unless a stop string was found.
     pub(crate) fn finish(&mut self) -> &'s str {
         let held = if self.found { "" } else { self.held() };
         self.matched = [0; MOST_STOP_STRINGS];
@@ -110,15 +110,15 @@ impl<'s> StopStrings<'s> {
         self.found
     }
 
-    /// The end of the text so far that may begin a stop string.
+    /// The end of the text so far that may start a stop string.
     fn held(&self) -> &'s str {
         let longest = self.strings.iter().zip(self.matched).max_by_key(|(_, matched)| *matched);
         longest.map_or("", |(string, matched)| &string[..matched])
     }
 }
 
-/// How many bytes of the beginning of `string` a text ends with after `byte`, where it ended with `matched` of them before.
-/// What follows a whole match is not asked for.
+/// The length of the longest prefix of `string` that a text ends with after `byte`, if it was `matched` before. Is not
+/// called after a complete match.
 fn advance(string: &[u8], matched: usize, byte: u8) -> usize {
     let fits = |len: &usize| string[len - 1] == byte && string[..len - 1] == string[matched + 1 - len..matched];
     (1..=matched + 1).rev().find(fits).unwrap_or(0)
@@ -131,7 +131,7 @@ mod tests {
     use std::string::String;
     use std::vec::Vec;
 
-    /// What comes through of a text in pieces, what had before the end, and whether a stop string was found.
+    /// The text that passes, the text that `finish` returns, and whether a stop string was found.
     fn through(strings: &[&str], pieces: &[&str]) -> (String, String, bool) {
         let mut stops = StopStrings::new(strings).unwrap();
         let mut text = String::new();
@@ -156,7 +156,7 @@ mod tests {
             (&["b", "abc"], &["xa", "bc"], ("xa", true)),
             (&["User:", "\nUser:"], &["Hi\n", "User:"], ("Hi", true)),
             (&["狐狸", "狸"], &["小狐", "犬狐狸"], ("小狐犬", true)),
-            // Both begin with the same byte.
+            // Both characters begin with the same byte.
             (&["è"], &["é", "è"], ("é", true)),
             (&[], &["anything"], ("anything", false)),
         ] {
@@ -185,7 +185,7 @@ mod tests {
         assert!(StopStrings::new(&[&long[1..]; MOST_STOP_STRINGS]).is_ok());
     }
 
-    /// The same by looking at every beginning of the text.
+    /// The same by definition: looks at every prefix of the text.
     fn by_definition(strings: &[&str], text: &str) -> (String, bool) {
         for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
             let complete = strings.iter().filter(|string| text[..end].ends_with(**string));
@@ -208,7 +208,7 @@ mod tests {
             let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
             let (text, before, found) = through(&strings, &pieces);
             prop_assert_eq!((text.clone(), found), by_definition(&strings, &whole));
-            // What is held back could be the beginning of a stop string, and nothing before it together with it could.
+            // The held-back text may start a stop string.
             let held = &text[before.len()..];
             prop_assert!(held.is_empty() || strings.iter().any(|string| string.starts_with(held)));
         }

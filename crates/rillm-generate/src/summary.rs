@@ -1,4 +1,4 @@
-//! The figures of a text in words: the same on a board and on a laptop.
+//! The figures of a text in words, the same on a board and on a computer.
 
 use core::fmt;
 
@@ -6,26 +6,26 @@ use crate::StopReason;
 use crate::metrics::{Averages, Unit};
 use crate::number::{Bytes, Grouped, Tenths, Word};
 
-/// One line for people.
+/// The figures as one line for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
-    /// Generated tokens.
+    /// Number of generated tokens.
     pub tokens: usize,
-    /// What they took.
+    /// Totals over the tokens.
     pub averages: Averages,
-    /// The clock's unit; if absent there is no clock, and nothing is said about speed.
+    /// The unit of the clock. Without a clock the line has no speed.
     pub unit: Option<Unit>,
     /// Why the text ended.
     pub stop: StopReason,
-    /// What the user calls the greatest number of tokens.
+    /// The user's name of the limit on tokens.
     pub max_tokens_name: &'static str,
-    /// Tokens that there is room for.
+    /// Length of the context in tokens.
     pub context: usize,
-    /// Bytes of RAM used and given; of a second memory if some of it is given.
+    /// Bytes used and given, of the internal and the external memory. The external one is shown if any of it was given.
     pub ram: [(usize, usize); 2],
-    /// Whether anything was read.
+    /// Whether anything was read from the source.
     pub has_read: bool,
-    /// The seed.
+    /// The seed of the random numbers.
     pub seed: u64,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Bytes used and given, of the internal memory and, where it has any, of the external one.
+/// Bytes used and given, of the internal memory and, if there is one, the external memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Ram(pub [(usize, usize); 2]);
 
@@ -77,10 +77,10 @@ impl fmt::Display for Ram {
     }
 }
 
-/// One line that is the same wherever the same was computed.
+/// The check line, which is equal wherever the same was computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
-    /// Every token of the text, prompt and answer.
+    /// All tokens of the text, prompt and answer.
     pub ids: &'a [u32],
     /// The fingerprint of every logit of every generated token.
     pub logits: u32,

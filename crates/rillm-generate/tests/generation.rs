@@ -1,4 +1,4 @@
-//! Texts of the bundled model, step by step.
+//! Texts of the bundled model, generated step by step.
 
 use rillm::source::Faulty;
 use rillm::{Bytes, Memory, Model, PlanOptions, Sampling, Session, WeightSource, block_on};
@@ -7,7 +7,7 @@ use rillm_generate::{Generation, Step, StopReason, StopStrings};
 static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 const PROMPT: &str = "Once upon a time";
 
-/// Has `test` generate from `prompt` in a session of `source`.
+/// Runs `test` with a session of `source` after the prompt.
 fn in_session<S: WeightSource, T>(
     source: S,
     options: PlanOptions,
@@ -28,7 +28,7 @@ fn options() -> PlanOptions {
     PlanOptions::default().batch(2)
 }
 
-/// The text to its end, and why it ended.
+/// Generates the text to its end. Returns the text and why it ended.
 fn text<S: WeightSource>(generation: &mut Generation<'_>, session: &mut Session<'_, S>) -> (String, StopReason)
 where
     S::Error: std::fmt::Debug,
@@ -65,7 +65,7 @@ fn a_prompt_comes_first_and_every_step_is_a_pass() {
         }
         assert_eq!(steps, format!("{}ttt", "p".repeat(prompt.div_ceil(2) - 1)));
         assert_eq!(generation.generated(), 3);
-        // It stays so, and goes on where it is told to.
+        // The text stays ended until it is resumed.
         assert!(matches!(block_on(generation.step(session)), Ok(Step::Done(StopReason::MaxTokens))));
         generation.resume(Sampling::GREEDY, 1);
         assert!(matches!(block_on(generation.step(session)), Ok(Step::Token(_))));

@@ -1,4 +1,4 @@
-//! Cards that are not as they should be, made of the image of one that is.
+//! Defective cards, made by changing the image of a good one.
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
@@ -7,39 +7,39 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fatfs::{Dir, FileSystem, FsOptions};
 
-/// Bytes of a piece of the file in pieces, and what the board says of so many of the bundled model.
+/// Length in bytes of an extent of the file in many extents.
 const PIECE: usize = 64 << 10;
-/// See [`PIECE`].
+/// The board's report of the number of extents of [`PIECE`] bytes, for the bundled model.
 pub const PIECES: &str = "28 runs";
-/// Where a partition table has the first partition's type and its first block.
+/// Byte offset of the first partition's type in a partition table; the number of its first block follows.
 const PARTITION_TYPE: usize = 450;
 const PARTITION_START: usize = 454;
 const TABLE: std::ops::Range<usize> = 446..510;
 const BLOCK: usize = 512;
 
-/// What is on a card.
+/// The contents of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Card {
     /// The model.
     Whole,
-    /// Its first bytes.
+    /// The model, cut off after this many bytes.
     Cut(u64),
-    /// All but its last bytes.
+    /// The model without this many bytes at its end.
     CutBy(u64),
-    /// The model in many pieces.
+    /// The model in many extents.
     InPieces,
     /// A file system with another file.
     NoModel,
-    /// A partition table with no partition.
+    /// A partition table without a partition.
     NoPartition,
-    /// A partition that starts as exFAT does.
+    /// A partition that starts with the signature of exFAT.
     ExFat,
-    /// Zeros.
+    /// Only zeros.
     Erased,
 }
 
 impl Card {
-    /// Writes the image to `path`: `whole`, the image with the file `name` on it, changed.
+    /// Writes the image to `path`. `whole` is the image of a good card with the file `name`.
     ///
     /// # Errors
     /// `whole` has no such file, or the image cannot be written.
@@ -50,10 +50,10 @@ impl Card {
         Ok(path.to_owned())
     }
 
-    /// Writes the file that takes a card's place to `path`, or writes none.
+    /// Writes the file that replaces a card to `path`, or no file.
     ///
     /// # Errors
-    /// `model` cannot be read, or the file not be written; or it cannot be such a card.
+    /// `model` cannot be read, the file cannot be written, or the case does not exist without a card.
     pub fn write_file(self, model: &Path, path: &Path) -> Result<PathBuf> {
         if self == Self::NoModel {
             return Ok(path.with_extension("missing"));
@@ -96,7 +96,7 @@ impl Card {
                 let start = partition(image)?;
                 image[PARTITION_TYPE] = 0x07;
                 let block = &mut image[start..][..BLOCK];
-                // Jump, name, and zeros where FAT has its fields; the signature stays.
+                // Jump and name, then zeros in place of FAT's fields. The signature stays.
                 block[..90].fill(0);
                 block[..11].copy_from_slice(b"\xeb\x76\x90EXFAT   ");
                 Ok(())
@@ -117,13 +117,13 @@ fn cut(root: &Root<'_, '_>, name: &str, len: u64) -> std::io::Result<()> {
     file.truncate()
 }
 
-/// The first byte of the image's partition.
+/// Byte offset of the partition in the image.
 fn partition(image: &[u8]) -> Result<usize> {
     let block = image.get(PARTITION_START..).and_then(|rest| rest.first_chunk()).context("the image is too short")?;
     Ok(u32::from_le_bytes(*block) as usize * BLOCK)
 }
 
-/// Changes the root directory of the image's file system.
+/// Changes the root directory of the file system in the image.
 fn on_partition(image: &mut [u8], change: impl FnOnce(&Root<'_, '_>) -> Result<()>) -> Result<()> {
     let start = partition(image)?;
     let bytes = image.get_mut(start..).context("the image ends before its partition")?;
@@ -132,7 +132,7 @@ fn on_partition(image: &mut [u8], change: impl FnOnce(&Root<'_, '_>) -> Result<(
     Ok(files.unmount()?)
 }
 
-/// Writes a file with holes where there are zeros.
+/// Writes a sparse file with holes for zeros.
 fn write_sparse(bytes: &[u8], path: &Path) -> std::io::Result<()> {
     const HOLE: usize = 64 << 10;
     let mut file = File::create(path)?;
@@ -151,7 +151,7 @@ mod tests {
 
     const NAME: &str = "a model.rillm";
 
-    /// A card of 40 MiB with a file of 3 pieces and a half.
+    /// A card of 40 MiB with a file of 3.5 extents.
     fn whole() -> Vec<u8> {
         let mut image = vec![0; 40 << 20];
         image[PARTITION_TYPE] = 0x0c;
@@ -166,7 +166,7 @@ mod tests {
         (0..PIECE * 7 / 2).map(|at| (at / BLOCK) as u8 | 1).collect()
     }
 
-    /// The card's bytes, and the file's.
+    /// The bytes of the changed card, and those of its file.
     fn changed(card: Card) -> (Vec<u8>, Vec<u8>) {
         let (mut image, mut bytes) = (whole(), Vec::new());
         card.change(&mut image, NAME).expect("a change");

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: cards that fail in every way, and how a board takes it.
+//! `cargo xtask faults`: injects every kind of card failure, and checks the reaction of a board.
 
 mod cards;
 mod run;
@@ -21,18 +21,19 @@ use crate::machine::{Board, Machine, Setup};
 use crate::table::table;
 use crate::{bundled_model, command, interrupt, jobs, say};
 
-/// Have the card of an emulated board fail in every way: each time the text must be that of a card without a fault, or the
-/// console must say what is wrong and go on. The bundled model runs in 64 KiB, so that its weights are read for every token.
+/// Inject every kind of card failure on an emulated board: each time the text must equal that of a card without a
+/// fault, or the console must report the error and continue. The bundled model runs in 64 KiB, so that its weights are
+/// read for every token.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask faults
-  # Those with these words in their name
+  # Only scenarios whose name contains these words
   cargo xtask faults flips
   cargo xtask faults --json | jq '.scenarios[] | select(.problems != [])'
 
 Exit code 1: a scenario did not end as it should. docs/emulation.md explains them.")]
 pub struct Args {
-    /// Only scenarios with this in their name
+    /// Only scenarios whose name contains this
     #[arg(value_name = "WORDS")]
     only: Option<String>,
     /// Print one JSON object instead of the table
@@ -40,21 +41,21 @@ pub struct Args {
     json: bool,
 }
 
-/// What came of a scenario.
+/// The result of a scenario.
 struct Outcome<'s> {
     scenario: &'s Scenario,
     seen: Result<Seen>,
     problems: Vec<String>,
-    /// Seeks of the card after the file was opened, where that is what the scenario is about.
+    /// Seeks of the card after the file was opened, for scenarios that count them.
     seeks: Option<usize>,
 }
 
-/// What scenarios have in common.
+/// The state that scenarios share.
 struct Stage {
     boards: Vec<(Board, PathBuf)>,
     directory: PathBuf,
     model: PathBuf,
-    /// The image of a card that is as it should be.
+    /// The image of a good card.
     image: Vec<u8>,
     unfaulted: Unfaulted,
     places: Places,
@@ -75,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         outcome.tell();
         outcome
     })?;
-    // Images of 64 MiB each.
+    // These images have 64 MiB each.
     fs::remove_dir_all(&stage.directory).with_context(|| format!("cannot remove {}", stage.directory.display()))?;
 
     let failed = outcomes.iter().filter(|outcome| !outcome.problems.is_empty()).count();
@@ -96,7 +97,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 impl Stage {
-    /// Builds the firmware, and plays without a fault. Scenarios of a board that cannot be emulated here are dropped.
+    /// Builds the firmware and runs it without a fault. Drops the scenarios of boards that cannot be emulated here.
     fn new(scenarios: &mut Vec<Scenario>) -> Result<Self> {
         let mut boards = vec![(Board::Rv32, Board::Rv32.build()?)];
         if scenarios.iter().any(|scenario| scenario.board == Board::Xtensa) {
@@ -159,7 +160,7 @@ impl Stage {
 }
 
 impl Outcome<'_> {
-    /// A line about it when it is done.
+    /// Prints a line about the scenario when it is done.
     fn tell(&self) {
         let well = self.problems.is_empty();
         let verdict = if well { style("ok   ").green() } else { style("WRONG").red() }.for_stderr();
@@ -169,7 +170,7 @@ impl Outcome<'_> {
         }
     }
 
-    /// The board's name, where it is not the usual one.
+    /// Name of the scenario, with the board if it is not the usual one.
     fn name(&self) -> String {
         let board = if self.scenario.board == Board::Xtensa { " (xtensa)" } else { "" };
         format!("{}{board}", self.scenario.name)
@@ -183,7 +184,7 @@ impl Outcome<'_> {
         self.seen.as_ref().map_or("", |seen| seen.said(self.scenario))
     }
 
-    /// For scripts.
+    /// The result as JSON.
     fn json(&self, expected: &str) -> Value {
         let Self { scenario, seen, problems, seeks } = self;
         let initialised = seen.as_ref().ok().and_then(Seen::initialised);
@@ -196,7 +197,7 @@ impl Outcome<'_> {
     }
 }
 
-/// The table.
+/// The results as a table.
 fn rows(outcomes: &[Outcome<'_>], expected: &str) -> String {
     let mut rows = vec![["scenario", "CRC", "check", "starts", "ends", "the console says"].map(str::to_owned).to_vec()];
     for outcome in outcomes {

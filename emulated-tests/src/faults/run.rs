@@ -1,4 +1,4 @@
-//! A scenario, played: what the console says, and how it ends.
+//! Runs a scenario: the console's output, and how it ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,38 +11,38 @@ use crate::machine::{Machine, Setup};
 
 const PROMPT: &str = "Once upon a time";
 const TOKENS: &str = "6";
-/// How often Enter is tried where there is no model.
+/// How often Enter is pressed while no model is open.
 const ENTERS: usize = 3;
-/// So little memory that the weights are read for every token.
+/// Bytes of internal memory, so few that the weights are read for every token.
 const RAM: u64 = 64 << 10;
-/// What starts the console's complaints, and what it says once a model is open.
+/// Starts of the console's error messages: in a text, and while opening a model.
 const COMPLAINTS: [&str; 2] = ["[", "cannot open a model: "];
 const OPEN: &str = "Type the beginning of a text";
 
-/// What was seen of a board from the start to the end.
+/// The output of a board from the start to the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// The line of `/check` of the first text, and of the one after a text that was given up.
+    /// The check line of the first text, and that of a text after one that was given up.
     pub texts: [Option<String>; 2],
-    /// The console's complaints, each once.
+    /// The console's error messages, each one once.
     pub complaints: Vec<String>,
-    /// Everything that it said.
+    /// All output.
     pub words: String,
-    /// What it said at the end, when the input was over.
+    /// The output after the end of the input.
     pub last_words: String,
 }
 
-/// What the setup is but for the fault.
+/// The setup of a scenario.
 pub fn setup(scenario: &Scenario) -> Setup {
     let Scenario { crc, check_every, .. } = *scenario;
     Setup { ram: Some(RAM), psram: 0, crc, check_every, timeout: 120, ..Setup::default() }
 }
 
-/// Boots the machine and asks for a text; after one that was given up, for another one. Where there is no model, Enter is tried
-/// a few times.
+/// Boots the machine and enters a prompt, and enters it again after a text that was given up. While no model is open,
+/// Enter is pressed a few times.
 ///
 /// # Errors
-/// The board hangs, traps, or ends in another way than at the end of its input.
+/// The board hangs, traps, or ends otherwise than by the end of its input.
 pub fn play(machine: &Machine, setup: &Setup) -> Result<Seen> {
     let mut seen = Seen::default();
     let mut console = machine.boot(setup, |said| seen.words += said)?;
@@ -58,7 +58,7 @@ pub fn play(machine: &Machine, setup: &Setup) -> Result<Seen> {
             seen.texts[1] = ask(&mut console, &mut seen)?.check;
         }
     }
-    // Whatever has happened, it answers.
+    // The console must answer, whatever has happened.
     let reply = console.command("/model")?;
     ensure!(
         reply.starts_with("model: ") || reply.contains(COMPLAINTS[1]),
@@ -74,7 +74,7 @@ pub fn play(machine: &Machine, setup: &Setup) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Presses Enter until there is a model. False if there is none in the end.
+/// Presses Enter until a model is open. Returns whether there is one.
 fn enter(console: &mut Dialogue, seen: &mut Seen) -> Result<bool> {
     for _ in 0..ENTERS {
         let reply = console.command("")?;
@@ -93,7 +93,7 @@ fn ask(console: &mut Dialogue, seen: &mut Seen) -> Result<Answer> {
 }
 
 impl Seen {
-    /// How it ended, where the unfaulted run has said `expected`.
+    /// How the scenario ended, given that the run without a fault printed `expected`.
     pub fn end(&self, expected: &str) -> End {
         let same = |text: &Option<String>| text.as_ref().map(|text| text == expected);
         match [same(&self.texts[0]), same(&self.texts[1])] {
@@ -104,7 +104,7 @@ impl Seen {
         }
     }
 
-    /// What is not as `scenario` has it, in words.
+    /// The deviations from what `scenario` expects, in words.
     pub fn problems(&self, scenario: &Scenario, expected: &str) -> Vec<String> {
         let mut problems = Vec::new();
         let end = self.end(expected);
@@ -128,53 +128,53 @@ impl Seen {
         problems
     }
 
-    /// What to show of it: the last line that the scenario is about, or the first complaint.
+    /// The line to show for the scenario: the last one with its expected message, or the first error message.
     pub fn said(&self, scenario: &Scenario) -> &str {
         let about = self.words.lines().rfind(|line| !scenario.says.is_empty() && line.contains(scenario.says));
         about.or(self.complaints.first().map(String::as_str)).unwrap_or("nothing")
     }
 
-    /// The board's count of how often the card was told to start anew.
+    /// The board's count of how often it initialised the card.
     pub fn initialised(&self) -> Option<u32> {
         let (_, rest) = self.last_words.split_once(", initialised ")?;
         rest.split(' ').next()?.parse().ok()
     }
 }
 
-/// The numbers of the blocks that a card has sent, in order, by the emulator's trace.
+/// The numbers of the blocks that a card has sent, in order, from the trace of the emulator.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn blocks(trace: &Path) -> Result<Vec<u64>> {
     let text = fs::read_to_string(trace).with_context(|| format!("cannot read {}", trace.display()))?;
     Ok(text.lines().filter_map(block).collect())
 }
 
-/// The block in `sdcard_read_block addr 0x4ed800 size 0x200`.
+/// The block number in `sdcard_read_block addr 0x4ed800 size 0x200`.
 fn block(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once("sdcard_read_block addr 0x")?;
     Some(u64::from_str_radix(rest.split(' ').next()?, 16).ok()? / 512)
 }
 
-/// How often a block does not follow the one before it; the first one counts.
+/// The number of blocks that do not follow the previous one. The first block counts.
 pub fn seeks(blocks: &[u64]) -> usize {
     blocks.len().min(1) + blocks.windows(2).filter(|pair| pair[0] + 1 != pair[1]).count()
 }
 
-/// The unfaulted run.
+/// The run without a fault.
 pub struct Unfaulted {
-    /// Its line of `/check`.
+    /// The check line.
     pub check: String,
-    /// The blocks that the card sent.
+    /// The numbers of the blocks that the card sent.
     pub blocks: Vec<u64>,
-    /// How many of them came before the console's first prompt.
+    /// How many of them precede the console's first prompt.
     pub opening: usize,
 }
 
-/// Plays without a fault.
+/// Runs a scenario without its fault.
 ///
 /// # Errors
-/// As [`play`], or there was no text.
+/// Those of [`play`], or there was no text.
 pub fn unfaulted(machine: &Machine, scenario: &Scenario, trace: PathBuf) -> Result<Unfaulted> {
     fs::write(&trace, "").with_context(|| format!("cannot write {}", trace.display()))?;
     let setup = Setup { trace: Some(trace.clone()), ..setup(scenario) };

@@ -1,44 +1,45 @@
-//! Every way in which a card fails, and how it is to end.
+//! The scenarios: card failures, and how each must end.
 
 use crate::faults::cards::{Card, PIECES};
 use crate::machine::Board;
 
-/// One way to fail.
+/// A card failure on a board.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// What it is called.
+    /// Name of the scenario.
     pub name: &'static str,
     /// The board.
     pub board: Board,
-    /// What is on the card, or the file that takes its place.
+    /// The contents of the card, or of the file that replaces it.
     pub card: Card,
-    /// What happens to a block that the card sends.
+    /// The fault of a block that the card sends.
     pub fault: Option<Fault>,
-    /// The card's driver compares every block's CRC.
+    /// Whether the card's driver verifies the CRC of every block.
     pub crc: bool,
-    /// Passes from one check of the weights to the next; 0 for none.
+    /// Passes between two checks of the weights; 0 for none.
     pub check_every: u32,
-    /// What the console must say; nothing at all about an error if this is empty.
+    /// The message that the console must print. If empty, it must print no error.
     pub says: &'static str,
-    /// How it is to end.
+    /// How the scenario must end.
     pub end: End,
 }
 
 /// How a scenario ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With the tokens and logits of the unfaulted run. The console has complained once at most.
+    /// The tokens and logits equal those of the run without a fault. The console prints at most one error.
     Same,
-    /// The text is given up in words; when the card is back, the same prompt brings what the unfaulted run does.
+    /// The text is given up with an error. After the card is back, the same prompt gives the text of the run without a
+    /// fault.
     SameLater,
-    /// There is no text; the console says why, and still listens.
+    /// There is no text. The console prints the reason and accepts further input.
     Words,
-    /// With other tokens or logits, and nobody says so.
+    /// Other tokens or logits, without an error.
     Unnoticed,
 }
 
 impl End {
-    /// For the table.
+    /// The words in the table.
     pub fn words(self) -> &'static str {
         match self {
             Self::Same => "as without the fault",
@@ -49,7 +50,7 @@ impl End {
     }
 }
 
-/// What happens to a block: `error@N`, `flip@N:always`.
+/// A fault of a block: `error@N`, `flip@N:always`.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     kind: &'static str,
@@ -58,7 +59,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// As the firmware is told.
+    /// The fault as the firmware's argument.
     pub fn word(self, places: &Places) -> String {
         let block = match self.at {
             Place::Opening => places.opening,
@@ -69,18 +70,18 @@ impl Fault {
     }
 }
 
-/// When a fault strikes.
+/// When a fault occurs.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// While the file is looked for on the card.
+    /// While the file is searched on the card.
     Opening,
-    /// While the prompt becomes tokens.
+    /// While the prompt is encoded.
     Tokenizer,
-    /// Among the weights of a token, after the text has begun.
+    /// During a read of weights, after the text has begun.
     Token,
 }
 
-/// The places in a certain setup, as numbers of blocks that the card sends, counted from 1.
+/// The places in a certain setup, as indices of the blocks that the card sends, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     opening: usize,
@@ -88,12 +89,12 @@ pub struct Places {
     token: usize,
 }
 
-/// Blocks on both sides of a streamed one that lie beside it on the card, too. Nothing else is read in pieces so large.
+/// Weights are streamed where this many blocks on either side are contiguous on the card. No other read is as long.
 const STREAMED: usize = 64;
 
 impl Places {
-    /// Of a run without a fault: the numbers of the blocks on the card in the order in which it sent them, the first `opening`
-    /// of them before there was a prompt. None if no weights were streamed.
+    /// The places in a run without a fault. `blocks` are the block numbers in the order in which the card sent them;
+    /// the first `opening` of them precede the prompt. None if no weights were streamed.
     pub fn of(blocks: &[u64], opening: usize) -> Option<Self> {
         let is_streamed = |at: usize| {
             let around = at.checked_sub(STREAMED).and_then(|start| blocks.get(start..=at + STREAMED));
@@ -108,7 +109,7 @@ const fn fault(kind: &'static str, at: Place, more: &'static str) -> Option<Faul
     Some(Fault { kind, at, more })
 }
 
-/// Nothing fails.
+/// The scenario without a fault.
 pub const PLAIN: Scenario = Scenario {
     name: "no fault",
     board: Board::Rv32,
@@ -120,7 +121,7 @@ pub const PLAIN: Scenario = Scenario {
     end: End::Same,
 };
 
-/// The scenarios.
+/// All scenarios.
 pub fn all() -> Vec<Scenario> {
     use Place::{Opening, Token, Tokenizer};
     let recovers = |name, fault| Scenario { name, fault, ..PLAIN };
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_places_are_before_the_prompt_right_after_it_and_among_streamed_weights() {
-        // 10 blocks to open; one and then 500 weights for each of three tokens.
+        // 10 blocks to open the file, then for each of three tokens one block and 500 blocks of weights.
         let token = std::iter::once(5000).chain(1000..1500);
         let blocks: Vec<u64> = (0..10).chain(token.clone()).chain(token.clone()).chain(token).collect();
         let places = Places::of(&blocks, 10).expect("there are weights");

@@ -1,4 +1,4 @@
-//! The emulated boards: how their firmware is built, and how they are booted.
+//! The emulated boards: how to build their firmware, and how to boot them.
 
 mod rv32;
 mod xtensa;
@@ -13,48 +13,48 @@ use crate::dialogue::Dialogue;
 use crate::emulator::{self, Emulated};
 use crate::{command, say};
 
-/// Bytes of the boards' PSRAM.
+/// Bytes of PSRAM on the boards.
 const PSRAM: u64 = 4 << 20;
-/// As the engine has it.
+/// The default of the engine.
 const CHECK_EVERY: u32 = 64;
-/// Seconds.
+/// Default timeout in seconds.
 const TIMEOUT: u64 = 600;
 
-/// How a board is booted.
+/// The options for booting a board.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Setup {
-    /// Where the model lies: on the SD card, or in memory-mapped flash
+    /// Where the model is stored: on the SD card, or in memory-mapped flash
     #[arg(long, value_enum, default_value_t = Source::Card)]
     pub source: Source,
-    /// Fast memory for the engine, at most what the board has left: 64K; all of that if absent
+    /// Internal memory for the engine, at most what the board has left: for example 64K; without it, all of that
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub ram: Option<u64>,
     /// External memory: 0 to 4M
     #[arg(long, value_name = "BYTES", default_value_t = PSRAM, value_parser = bytes)]
     pub psram: u64,
-    /// Tokens to make room for; if absent, as many as the model was made for, or as fit
+    /// Tokens to make room for; without it, as many as the model supports and the memory holds
     #[arg(long, value_name = "N")]
     pub context: Option<u32>,
-    /// Compare the weights with their checksum in every so many passes; 0 for never
+    /// Verify the checksum of the weights once in this many passes; 0 for never
     #[arg(long, value_name = "PASSES", default_value_t = CHECK_EVERY)]
     pub check_every: u32,
-    /// What goes wrong with the card: error@N, late@N:POLLS, gone@N:TRANSFERS, flip@N, flip@N:always; N counts the
-    /// blocks that the card sends, from 1 on
+    /// Fault of the card: error@N, late@N:POLLS, gone@N:TRANSFERS, flip@N, flip@N:always; N counts the blocks that the
+    /// card sends, from 1 on
     #[arg(long, value_name = "FAULT")]
     pub fault: Option<String>,
-    /// Have the card's driver check every block's CRC
+    /// Verify the CRC of every block in the card's driver
     #[arg(long)]
     pub crc: bool,
     /// Count the chip's instructions exactly; slower
     #[arg(long)]
     pub icount: bool,
-    /// Multiply as the engine's definition has it, not by the instructions that the chip has for it; the same bits
+    /// Use the engine's generic kernel, not the one with the chip's special instructions; the result is the same
     #[arg(long)]
     pub generic: bool,
-    /// Write every command that the SD card gets, and every block that it sends, into a file
+    /// Write every command that the SD card receives, and every block that it sends, to a file
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Give up on a board that says nothing for so many seconds
+    /// Give up if the board prints nothing for this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT)]
     pub timeout: u64,
 }
@@ -64,11 +64,11 @@ pub struct Setup {
 pub enum Source {
     /// An SD card with a FAT file system.
     Card,
-    /// Flash that is mapped into memory.
+    /// Memory-mapped flash.
     Flash,
 }
 
-/// A board that QEMU knows.
+/// An emulated board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Board {
     /// A 32-bit RISC-V chip with 520 KiB of SRAM, 4 MiB of PSRAM and an SD card over SPI
@@ -78,12 +78,12 @@ pub enum Board {
 }
 
 impl Board {
-    /// What it is called on the command line.
+    /// Name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Looks whether QEMU and a compiler for the board are here.
+    /// Checks that QEMU and a compiler for the board are installed.
     ///
     /// # Errors
     /// What is missing, and how to install it.
@@ -94,7 +94,7 @@ impl Board {
         }
     }
 
-    /// Builds its firmware and returns the ELF file.
+    /// Builds the firmware and returns the path of the ELF file.
     ///
     /// # Errors
     /// A compiler is missing, or the firmware does not build.
@@ -105,21 +105,21 @@ impl Board {
         }
     }
 
-    /// It reads the model from an SD card, block by block.
+    /// Whether the board reads the model from an SD card, block by block.
     pub fn has_card(self) -> bool {
         self == Self::Rv32
     }
 
-    /// It can have the model in memory-mapped flash.
+    /// Whether the board can have the model in memory-mapped flash.
     pub fn has_flash(self) -> bool {
         self == Self::Rv32
     }
 }
 
-/// The boards named, or all that can be emulated here.
+/// The named boards, or all boards that can be emulated here.
 ///
 /// # Errors
-/// Something is missing for a board that was named, or for every board.
+/// Something is missing for a named board, or for every board.
 pub fn boards(named: &[Board]) -> Result<Vec<Board>> {
     if !named.is_empty() {
         for board in named {
@@ -140,13 +140,13 @@ pub fn boards(named: &[Board]) -> Result<Vec<Board>> {
     Ok(boards)
 }
 
-/// A board with its firmware built and its card written: it can be booted again and again.
+/// A board with its firmware built and its card written. It can be booted any number of times.
 pub struct Machine {
     board: Board,
     /// The firmware, an ELF file.
     pub firmware: PathBuf,
     model: PathBuf,
-    /// Its image; empty where the board has no card.
+    /// The card image. Empty if the board has no card.
     card: PathBuf,
 }
 
@@ -159,11 +159,11 @@ impl Machine {
         Self::with_firmware(board, board.build()?, model, "card")
     }
 
-    /// With a firmware that is built already, and a card whose image is called `card`: machines with cards of different
-    /// names do not disturb each other.
+    /// Uses an existing firmware, and a card image of the name `card`. Machines with different card names do not
+    /// interfere.
     ///
     /// # Errors
-    /// The model cannot be read, or the card not be written.
+    /// The model cannot be read, or the card cannot be written.
     pub fn with_firmware(board: Board, firmware: PathBuf, model: &Path, card: &str) -> Result<Self> {
         if !model.is_file() {
             bail!("there is no model {}; `rillm convert` makes one", model.display());
@@ -172,12 +172,12 @@ impl Machine {
         Ok(Self::with_files(board, firmware, model.to_owned(), card))
     }
 
-    /// With a model and a card's image that may be anything, or not be there.
+    /// Uses a model and a card image that may be anything, or missing.
     pub fn with_files(board: Board, firmware: PathBuf, model: PathBuf, card: PathBuf) -> Self {
         Self { board, firmware, model, card }
     }
 
-    /// Switches the board on and waits for its prompt. `show` gets what it says until then.
+    /// Boots the board and waits for its prompt. `show` receives the output until then.
     ///
     /// # Errors
     /// QEMU is missing, or the board ends, hangs or traps before its prompt.
@@ -191,7 +191,7 @@ impl Machine {
 }
 
 impl Default for Setup {
-    /// What the options' defaults are.
+    /// The defaults of the options.
     fn default() -> Self {
         Self {
             source: Source::Card,
@@ -210,7 +210,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// What every board's firmware is told, as words.
+    /// The arguments that every board's firmware understands.
     fn words(&self) -> Vec<String> {
         let mut words = vec![format!("psram={}", self.psram), format!("icount={}", u8::from(self.icount))];
         words.extend(self.ram.map(|bytes| format!("ram={bytes}")));
@@ -221,7 +221,7 @@ impl Setup {
     }
 }
 
-/// Bytes: `65536`, `64K`, `4M`.
+/// Parses a number of bytes: `65536`, `64K`, `4M`.
 fn bytes(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.strip_suffix(['K', 'k']) {
         Some(digits) => (digits, 10),

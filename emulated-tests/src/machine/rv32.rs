@@ -10,27 +10,27 @@ use rillm_firmware_builder::{root, toolchain};
 use super::{Setup, Source};
 use crate::emulator;
 
-/// The emulator.
+/// Name of the emulator.
 pub const QEMU: &str = "qemu-system-riscv32";
 const TARGET: &str = "riscv32imac-unknown-none-elf";
-/// Where flash is mapped for a model, and how much of it there is.
+/// Address and length of the flash that is mapped for a model.
 const FLASH: (u64, u64) = (0x2200_0000, 224 << 20);
-/// The PSRAM that the board can have.
+/// Most bytes of PSRAM on the board.
 const PSRAM: u64 = 4 << 20;
 
-/// The cargo command that builds for it.
+/// The cargo command that builds for the board.
 pub fn compiler() -> Result<Command> {
     toolchain::cargo(TARGET)
 }
 
-/// Builds the firmware and returns its ELF file.
+/// Builds the firmware and returns the path of its ELF file.
 pub fn build() -> Result<PathBuf> {
     let mut cargo = compiler()?;
     cargo.args(["--features", "faults"]);
     toolchain::build(cargo, &root().join("firmware/qemu-rv32"))
 }
 
-/// The command that boots it, its serial line on standard input and output.
+/// The command that boots the board, with its serial line on standard input and output.
 pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result<Command> {
     if setup.psram > PSRAM {
         bail!("this board has at most {PSRAM} bytes of PSRAM");
@@ -46,7 +46,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
                 bail!("a model of {model_len} bytes does not fit the {} bytes of flash", FLASH.1);
             }
             words.push(format!("source=flash flash={model_len}"));
-            // QEMU loads no file that is larger than DRAM. The firmware sees no more of it than its PSRAM.
+            // QEMU loads no file larger than DRAM. The firmware uses only the part of DRAM that is its PSRAM.
             dram = dram.max(model_len.next_multiple_of(1 << 20));
             let file = emulator::option(model)?;
             qemu.args(["-device", &format!("loader,file={file},addr={:#x},force-raw=on", FLASH.0)]);
@@ -58,7 +58,7 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
     qemu.args(["-M", "sifive_u,start-in-flash=true", "-bios", "none", "-m", &format!("{}M", dram >> 20)]);
     qemu.args(["-display", "none", "-monitor", "none", "-no-reboot", "-chardev", "stdio,id=console,signal=off"]);
     qemu.args(["-serial", "chardev:console"]);
-    // The card can be booted from twice at a time: what is written to it is dropped.
+    // `-snapshot` discards writes to the card, so that two boards can boot from it at the same time.
     qemu.args(["-snapshot", "-drive", &format!("if=sd,format=raw,file={}", emulator::option(card)?)]);
     let words = words.join(" ").replace(',', ",,");
     qemu.args(["-semihosting-config", &format!("enable=on,target=native,arg=rillm,arg={words}")]);

@@ -9,26 +9,27 @@ use rillm_firmware_builder::{root, toolchain, xtensa_toolchain};
 use super::{Setup, Source};
 use crate::emulator;
 
-/// The emulator.
+/// Name of the emulator.
 pub const QEMU: &str = "qemu-system-xtensa";
-/// Where PSRAM begins, and all memory ends without it; and the most of it.
+/// Start address of PSRAM, where memory without PSRAM ends, and the most bytes of PSRAM.
 const PSRAM: (u64, u64) = (8 << 20, 4 << 20);
 
-/// What QEMU's core lacks of an ESP32: float unit, upper half of a product, boolean registers. As in the firmware's
-/// `.cargo/config.toml`. xtensa-lx-rt looks for `target-feature` as a word of its own.
+/// Features that the ESP32 has and QEMU's core lacks: float unit, upper half of a product, boolean registers. The same
+/// as in the firmware's `.cargo/config.toml`. xtensa-lx-rt expects `target-feature` as a separate word.
 const LACKING: &str = "-C target-feature=-fp,-mul32high,-bool";
 
-/// The compiler.
+/// The cargo command with the compiler for the board.
 pub fn compiler() -> Result<Command> {
     xtensa_toolchain::cargo(xtensa_toolchain::ESP32, LACKING, &[])
 }
 
-/// Builds the firmware and returns its ELF file.
+/// Builds the firmware and returns the path of its ELF file.
 pub fn build() -> Result<PathBuf> {
     toolchain::build(compiler()?, &root().join("firmware/qemu-xtensa"))
 }
 
-/// The command that boots it, its console on standard input and output. The model is a file of this computer's.
+/// The command that boots the board, with its console on standard input and output. The model is a file on this
+/// computer.
 pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
     let (start, most) = PSRAM;
     if setup.psram > most {
@@ -43,7 +44,7 @@ pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
 
     let mut qemu = Command::new(QEMU);
     let memory = (start + setup.psram).next_multiple_of(1 << 20) >> 20;
-    // A block of translation for every instruction: the kernel uses registers of which QEMU keeps two copies.
+    // One translation block for every instruction: the kernel uses registers of which QEMU keeps two copies.
     qemu.args(["-M", "sim", "-cpu", "dc233c", "-singlestep", "-m", &format!("{memory}M")]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
     qemu.args(["-semihosting-config", &format!("enable=on,target=native{words}")]);

@@ -1,4 +1,4 @@
-//! The texts on a board, and what it says of them.
+//! The texts on a board, and its reports.
 
 use std::fs;
 use std::path::Path;
@@ -10,46 +10,46 @@ use super::trace::{self, Traffic};
 use crate::machine::Machine;
 use crate::stats::Stats;
 
-/// What was seen of a board from the start to the end.
+/// The results of a board from the start to the end.
 pub struct Seen {
     /// The texts.
     pub texts: Vec<Text>,
-    /// SRAM and PSRAM, as the engine had them.
+    /// Use of SRAM and PSRAM.
     pub memories: [Memory; 2],
 }
 
-/// A text that was written.
+/// A generated text.
 pub struct Text {
     /// Its tokens, prompt and answer.
     pub ids: Vec<u32>,
     /// The fingerprint of every logit.
     pub logits: u32,
-    /// What the session has read so far, by the engine's counters.
+    /// Traffic of the session so far, by the engine's counters.
     pub engine: Traffic,
-    /// By the card's trace, if the board has a card.
+    /// The same by the card's trace, if the board has a card.
     pub card: Option<Traffic>,
 }
 
-/// A memory that was painted before the engine got it.
+/// A memory that was filled with a pattern before the engine received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Bytes from its start to the last one that was written to.
+    /// High-water mark: bytes from the start to the last one that was written.
     pub touched: usize,
-    /// Bytes of it.
+    /// Length of the memory in bytes.
     pub given: usize,
 }
 
-/// Boots `machine` and has it write the texts of `case`. A board with a card writes its trace to `trace`.
+/// Boots `machine` and generates the texts of `case`. A board with a card writes its trace to `trace`.
 ///
 /// # Errors
-/// The board ends, hangs or says what was not expected.
+/// The board ends, hangs or prints something unexpected.
 pub fn run(machine: &Machine, case: &Case, trace: Option<&Path>) -> Result<Seen> {
     if let Some(trace) = trace {
         fs::write(trace, "").with_context(|| format!("cannot write {}", trace.display()))?;
     }
     let mut words = String::new();
     let mut console = machine.boot(&case.layout.setup(trace.map(Path::to_owned)), |said| words += said)?;
-    // What opening the card and the model has read, which the engine does not count.
+    // Reads while the card and the model are opened, which the engine does not count.
     let opening = trace.map(card_reads).transpose()?.map_or(0, |reads| reads.len());
     if opening > 0 && !words.contains(", 1 run\n") {
         bail!("the model lies in several pieces on the card, and reads are split there:\n{words}");
@@ -89,7 +89,7 @@ fn card_reads(path: &Path) -> Result<Vec<trace::Read>> {
     trace::reads(&trace)
 }
 
-/// Tokens and fingerprint in `check: 3 tokens, ids 1 2 3, logits 0254a1de`.
+/// Tokens and fingerprint of a check line: `check: 3 tokens, ids 1 2 3, logits 0254a1de`.
 pub fn check(line: &str) -> Option<(Vec<u32>, u32)> {
     let (count, rest) = line.strip_prefix("check: ")?.split_once(" token")?;
     let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix(", ids ")?;
@@ -99,7 +99,7 @@ pub fn check(line: &str) -> Option<(Vec<u32>, u32)> {
     (ids.len() == count.parse::<usize>().ok()?).then_some((ids, logits))
 }
 
-/// A memory in a board's last words: `SRAM: 507,732 of 507,900 bytes touched`.
+/// A memory in a board's last report: `SRAM: 507,732 of 507,900 bytes touched`.
 fn memory(words: &str, name: &str) -> Option<Memory> {
     let of = |line: &str| {
         let rest = line.trim().strip_prefix(name)?.strip_prefix(": ")?.strip_suffix(" bytes touched")?;
@@ -109,13 +109,13 @@ fn memory(words: &str, name: &str) -> Option<Memory> {
     words.lines().find_map(of)
 }
 
-/// Blocks that the board has counted on the bus to the card: `card: 11278 blocks sent, initialised 1 times`.
+/// The number of blocks that the board has counted on the card's bus: `card: 11278 blocks sent, initialised 1 times`.
 fn sent(words: &str) -> Option<u64> {
     let of = |line: &str| number(line.trim().strip_prefix("card: ")?.split_once(" blocks sent")?.0);
     words.lines().find_map(of)
 }
 
-/// A number in groups of three.
+/// Parses a number in groups of three.
 fn number(text: &str) -> Option<u64> {
     text.replace(',', "").parse().ok()
 }

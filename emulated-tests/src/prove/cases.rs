@@ -1,4 +1,4 @@
-//! What is run on the boards: models, ways to lay them out in memory, and texts.
+//! The cases to run on the boards: models, memory layouts, and texts.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use rillm_generate::number::Decimal;
 use crate::machine::{Board, Setup, Source};
 use crate::{bundled_model, command, say};
 
-/// A text to write.
+/// A text to generate.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
-    /// Its beginning.
+    /// The prompt.
     pub prompt: &'static str,
     /// How its tokens are chosen.
     pub sampling: Sampling,
-    /// Tokens to write.
+    /// Number of tokens to generate.
     pub tokens: usize,
 }
 
 impl Text {
-    /// The console's commands for it.
+    /// The console commands for its settings.
     pub fn settings(&self) -> [String; 5] {
         let Sampling { temperature, top_k, top_p, seed, .. } = self.sampling;
         [
@@ -35,7 +35,7 @@ impl Text {
         ]
     }
 
-    /// How its tokens are chosen, in a word or a few.
+    /// The sampling in a few words.
     pub fn describe(&self) -> String {
         let Sampling { temperature, top_k, top_p, seed, .. } = self.sampling;
         match (temperature, top_k) {
@@ -46,49 +46,49 @@ impl Text {
     }
 }
 
-/// A board's memory, and where the model lies.
+/// The memory of a board, and where the model is stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// What it is called.
+    /// Name of the layout.
     pub name: &'static str,
-    /// Where the model lies.
+    /// Where the model is stored.
     pub source: Source,
-    /// Bytes of SRAM for the engine; all that the board has if absent.
+    /// Bytes of SRAM for the engine; without it, all that the board has.
     pub ram: Option<u64>,
     /// Bytes of PSRAM.
     pub psram: u64,
-    /// Positions to have room for; as the engine plans it if absent.
+    /// Length of the context in tokens; without it, as the engine plans it.
     pub context: Option<u32>,
 }
 
 impl Layout {
-    /// Whether the board can be laid out so.
+    /// Whether the board supports this layout.
     pub fn is_for(&self, board: Board) -> bool {
         self.source == Source::Card || board.has_flash()
     }
 
-    /// How to boot a board with it.
+    /// The options that boot a board with this layout.
     pub fn setup(&self, trace: Option<PathBuf>) -> Setup {
         let Self { source, ram, psram, context, .. } = *self;
         Setup { source, ram, psram, context, trace, ..Setup::default() }
     }
 }
 
-/// A model on a board with a certain memory, and what it writes there in one session.
+/// A memory layout, and the texts of one session in it.
 pub struct Case {
-    /// The memory.
+    /// The memory layout.
     pub layout: Layout,
     /// The texts.
     pub texts: Vec<Text>,
 }
 
-/// A model.
+/// A model and its cases.
 pub struct Model {
-    /// Its name.
+    /// Name of the model.
     pub name: &'static str,
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What is run.
+    /// The cases to run.
     pub cases: Vec<Case>,
 }
 
@@ -97,7 +97,7 @@ const TOP_K: Sampling = Sampling::GREEDY.temperature(Q16(78_643)).top_k(40).seed
 
 const WORD: &str = "Zoë";
 const SENTENCE: &str = "The little fox wanted to see the sea, but it was far away.";
-/// A paragraph, of 60 tokens and more.
+/// A paragraph of more than 60 tokens.
 pub const LONG: &str = "Once upon a time there was a boy who lived in a small house on a hill. Every morning he looked at the \
                     river and the trees, and every evening he asked his mother what was on the other side of the forest. \
                     \"There is a town,\" she said, \"and in the town there is a clock that nobody can read.\" One day he";
@@ -107,7 +107,7 @@ const PLENTY: Layout =
 const SRAM: Layout = Layout { name: "SRAM alone", psram: 0, ..PLENTY };
 const SRAM_512: Layout = Layout { name: "SRAM alone, context 512", context: Some(512), ..SRAM };
 const TINY: Layout = Layout { name: "64 KiB", ram: Some(64 << 10), ..SRAM };
-/// The cache in PSRAM, and a part of the weights.
+/// KV cache in PSRAM, with a part of the weights.
 const SPLIT: Layout = Layout { name: "64 KiB and 1 MiB of PSRAM", ram: Some(64 << 10), psram: 1 << 20, ..PLENTY };
 const FLASH: Layout = Layout { name: "flash, mapped", source: Source::Flash, ..SRAM };
 
@@ -137,7 +137,7 @@ fn tiny_llm_cases() -> Vec<Case> {
     ]
 }
 
-/// The bundled model, and those of the shared data, as far as they are here.
+/// The bundled model, and those models of the shared data that are available.
 ///
 /// # Errors
 /// A checkpoint cannot be converted.

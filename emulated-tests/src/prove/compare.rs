@@ -1,4 +1,4 @@
-//! A case on a board and on this computer, and what differs.
+//! Runs a case on a board and on this computer, and compares them.
 
 use std::fs;
 use std::path::Path;
@@ -15,45 +15,45 @@ use super::memory::{Expected, expected};
 use super::trace::Traffic;
 use crate::machine::{Machine, Source};
 
-/// What came of a case.
+/// The result of a case.
 pub struct Proof {
     /// The texts.
     pub texts: Vec<Compared>,
-    /// SRAM and PSRAM: touched, and what was expected.
+    /// SRAM and PSRAM: the use, and the expected use.
     pub memories: Vec<(board::Memory, Expected)>,
-    /// What differs, in words.
+    /// The differences, in words.
     pub differences: Vec<String>,
-    /// How long it took.
+    /// Duration of the case.
     pub time: Duration,
 }
 
-/// A text on both.
+/// A text on the board and on this computer.
 pub struct Compared {
-    /// How its tokens are chosen.
+    /// The sampling in a few words.
     pub sampling: String,
-    /// Tokens of the prompt.
+    /// Number of prompt tokens.
     pub prompt_tokens: usize,
-    /// Tokens after it, on this computer.
+    /// Number of generated tokens on this computer.
     pub tokens: usize,
     /// Fingerprints of the logits: on this computer, on the board.
     pub logits: [u32; 2],
-    /// What the board's engine has read for this text.
+    /// The engine's traffic on the board for this text.
     pub engine: Traffic,
-    /// What the card was asked for.
+    /// The card's traffic for this text.
     pub card: Option<Traffic>,
 }
 
 /// Runs a case on the board and on this computer.
 ///
 /// # Errors
-/// The board cannot be booted, or does not get to the end.
+/// The board cannot be booted, or does not reach the end.
 pub fn prove(machine: &Machine, model: &Path, case: &Case, trace: Option<&Path>) -> Result<Proof> {
     let start = Instant::now();
     let seen = board::run(machine, case, trace)?;
     let file = fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
-    // Another way through the engine, and the weights where they lie.
+    // The reference takes another path through the engine, with memory-mapped weights.
     let (reference, _) = host::write(Bytes::lent(&file), Setup::reference(), &case.texts)?;
-    // The board's own way: what it reads, and where its memory ends.
+    // The twin takes the board's path, to compare traffic and memory.
     let setup = board_setup(&case.layout, &seen);
     let (twin, plan) = match case.layout.source {
         Source::Card => host::write(Bytes::copied(&file), setup, &case.texts)?,
@@ -80,14 +80,14 @@ pub fn prove(machine: &Machine, model: &Path, case: &Case, trace: Option<&Path>)
     Ok(Proof { texts, memories, differences, time: start.elapsed() })
 }
 
-/// The console's, with the memory that the board has given.
+/// The setup of the console, with the memory that the board gave to the engine.
 fn board_setup(layout: &Layout, seen: &Seen) -> Setup {
     let [internal, external] = seen.memories.map(|memory| memory.given);
     let options = PlanOptions::default().context(layout.context.map(|n| n as usize));
     Setup { memory: MemoryLen { internal, external }, options, check_every: CHECK_EVERY }
 }
 
-/// What differs in a text.
+/// The differences of a text, in words.
 fn differences_of(reference: &Written, seen: &board::Text, twin: &Written) -> Vec<String> {
     let mut differences = Vec::new();
     if let Some(at) = (0..reference.ids.len().max(seen.ids.len())).find(|&at| reference.ids.get(at) != seen.ids.get(at))
@@ -117,7 +117,7 @@ fn differences_of(reference: &Written, seen: &board::Text, twin: &Written) -> Ve
     differences
 }
 
-/// The texts' rows; traffic is what each text adds.
+/// The rows of the texts. Traffic is the increase with each text.
 fn compared(texts: &[Text], reference: &[Written], seen: &Seen) -> Vec<Compared> {
     let mut before = (Traffic::default(), Traffic::default());
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! The same texts on this computer.
+//! The texts on this computer.
 
 use std::error::Error;
 use std::pin::pin;
@@ -11,42 +11,42 @@ use rillm_generate::{Generation, Step};
 use super::cases::Text;
 use super::trace::Traffic;
 
-/// A text that was written.
+/// A generated text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Its tokens, prompt and answer.
     pub ids: Vec<u32>,
-    /// Tokens of the prompt.
+    /// Number of prompt tokens.
     pub prompt_tokens: usize,
     /// The fingerprint of every logit.
     pub logits: u32,
-    /// What the session has read so far.
+    /// Traffic of the session so far.
     pub traffic: Traffic,
 }
 
-/// How a session is set up.
+/// The setup of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// The memory that there is.
+    /// Bytes of both memories.
     pub memory: MemoryLen,
-    /// How it is planned.
+    /// The options of the plan.
     pub options: PlanOptions,
-    /// How often weights are checked.
+    /// How often weights are verified.
     pub check_every: u32,
 }
 
 impl Setup {
-    /// Another way through the engine than a board's: more memory than any of the models has use for, one token at a time,
-    /// every checksum compared.
+    /// A path through the engine that differs from a board's: more memory than any of the models needs, one token at a
+    /// time, every checksum verified.
     pub fn reference() -> Self {
         Self { memory: MemoryLen::internal(1 << 30), options: PlanOptions::default().batch(1), check_every: 1 }
     }
 }
 
-/// Writes `texts` in one session, as a board's console does.
+/// Generates `texts` in one session, as a board's console does.
 ///
 /// # Errors
-/// The model cannot be opened, or does not fit the memory.
+/// The model cannot be opened, or does not fit into the memory.
 pub fn write<S>(mut source: S, setup: Setup, texts: &[Text]) -> Result<(Vec<Written>, Plan)>
 where
     S: WeightSource<Error: Error + Send + Sync + 'static>,
@@ -77,7 +77,7 @@ where
     Ok((all, plan))
 }
 
-/// What a future brings that never waits, as those of a source in memory.
+/// The result of a future that is ready at once, as it is with a source in memory.
 fn ready<F: Future>(future: F) -> Result<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Ok(output),

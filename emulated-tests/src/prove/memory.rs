@@ -1,41 +1,41 @@
-//! How far into a memory a session writes, by its plan.
+//! The expected high-water mark of a memory, from the plan of a session.
 
 use std::ops::RangeInclusive;
 
 use rillm::Plan;
 use rillm::plan::{Allocation, Buffer, Region};
 
-/// A memory may start at any multiple of four, and the engine uses it from the next multiple of eight on.
+/// Most bytes lost to alignment: a memory starts at any multiple of 4, and the engine uses it from the next multiple of
+/// 8 on.
 const ALIGNMENT: usize = 7;
-/// Firmware tells what was touched in whole words, and regions are whole words.
+/// Most bytes lost to whole words: the firmware reports the high-water mark in words.
 const WORD: usize = 3;
-/// Bytes that the last of the cache's arrays has for a position: a value's scale.
+/// Bytes for one position in the last array of the KV cache: the scale of a value.
 const SCALE_LEN: usize = 2;
 const TOKEN_LEN: usize = 4;
 
-/// Bytes of a memory.
+/// The expected use of a memory, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// Bytes that the plan has there, alignment included.
+    /// Planned bytes, alignment included.
     pub planned: usize,
-    /// The bytes from its start to the last one that a session writes to which comes to a history of `tokens`, the last one
-    /// of them just chosen.
+    /// Range of the high-water mark after a session whose history has `tokens`, the last one just chosen.
     pub touched: RangeInclusive<usize>,
 }
 
-/// What is to be expected of the memory `region`.
+/// The expected use of the memory `region`.
 pub fn expected(plan: &Plan, region: Region, tokens: usize) -> Expected {
     let rows = plan.allocations().into_iter().filter(|row| row.region == region && row.len > 0);
     let rows: Vec<Allocation> = rows.collect();
     let Some(last) = rows.last() else { return Expected { planned: 0, touched: 0..=0 } };
     let len: usize = rows.iter().map(|row| row.len).sum();
     let untouched = match last.buffer {
-        // Read from the source as they are, once, as a whole.
+        // Resident weights are loaded as a whole, without change.
         Buffer::ResidentWeights => 0,
         // The last token has no key and value yet.
         Buffer::KvCache => SCALE_LEN * (plan.context - (tokens - 1).min(plan.context)),
         Buffer::History => TOKEN_LEN * (plan.context - tokens.min(plan.context)),
-        // Nothing else can be the last one.
+        // No other buffer can be the last one.
         _ => len,
     };
     let end = len - untouched;
@@ -52,7 +52,7 @@ mod tests {
 
     static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/rill-tales-1m/model.rillm"));
 
-    /// What is to be expected of both memories after a text that comes to 9 tokens, and how long the plan's context is.
+    /// The expected use of both memories after a text of 9 tokens, and the planned context.
     fn after_nine(internal: usize, external: usize) -> ([Expected; 2], usize) {
         let text = Text { prompt: "Hello there", sampling: Sampling::GREEDY, tokens: 4 };
         let setup = Setup {

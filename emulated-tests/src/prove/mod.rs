@@ -1,5 +1,5 @@
-//! `cargo xtask prove`: the same tokens and logits on emulated boards as on this computer, what the card is asked for, and how
-//! much memory it takes.
+//! `cargo xtask prove`: checks that emulated boards and this computer compute the same tokens and logits, and compares
+//! the traffic of the card and the use of memory with the plan.
 
 pub(crate) mod board;
 pub(crate) mod cases;
@@ -24,32 +24,33 @@ use self::compare::prove;
 use crate::machine::{Board, Machine, boards};
 use crate::{interrupt, jobs};
 
-/// Prove on emulated boards that they compute what this computer does: every token and every logit of a few texts, with
-/// several amounts of memory; that a card is asked for what the engine counts; and that memory ends where the plan says.
+/// Prove that emulated boards compute the same as this computer: every token and every logit of a few texts, with
+/// several amounts of memory. Also check that the card's traffic equals the engine's count, and that the use of memory
+/// ends where the plan says.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  # Every board that QEMU and a compiler are here for
+  # Every board for which QEMU and a compiler are installed
   cargo xtask prove
-  # This board; it is an error if something is missing for it
+  # One board; fails if something is missing for it
   cargo xtask prove rv32
   cargo xtask prove --json | jq '.cases[] | select(.equal | not)'
 
-docs/emulation.md says what exactly is compared.")]
+docs/emulation.md describes what is compared.")]
 pub struct Args {
-    /// The boards; if absent all that can be emulated here
+    /// The boards; without one, all that can be emulated here
     boards: Vec<Board>,
     /// Print one JSON object instead of the tables
     #[arg(long)]
     json: bool,
 }
 
-/// A case to be run.
+/// A case to run.
 struct Job<'a> {
     board: String,
     machine: &'a Machine,
     model: &'a Model,
     case: &'a Case,
-    /// Where the card's trace goes.
+    /// Path of the card's trace.
     trace: Option<PathBuf>,
 }
 
@@ -76,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             jobs.push(Job { board: board.name(), machine, model, case, trace });
         }
     }
-    // The last ones come first: they are the large models', and nobody is to wait for one of those at the end.
+    // The last jobs start first: they have the large models and take longest.
     let results = jobs::run(&jobs, |_, job| {
         let Job { board, machine, model, case, trace } = job;
         let outcome = prove(machine, &model.path, case, trace.as_deref());
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A line about a case that is done.
+/// Prints a line about a finished case.
 fn tell(result: &results::Result<'_>) {
     let problems = result.problems();
     let verdict = if problems.is_empty() { style("equal  ").green() } else { style("DIFFERS").red() }.for_stderr();

@@ -1,4 +1,4 @@
-//! Results of the cases as tables, and as JSON.
+//! The results of the cases as tables and as JSON.
 
 use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
@@ -9,18 +9,18 @@ use crate::table::table;
 
 /// A case with its result.
 pub struct Result<'a> {
-    /// The board's name.
+    /// Name of the board.
     pub board: &'a str,
-    /// The model's.
+    /// Name of the model.
     pub model: &'a str,
-    /// The memory's.
+    /// Name of the memory layout.
     pub plan: &'a str,
-    /// What came of it, or why nothing did.
+    /// The result, or why there is none.
     pub outcome: anyhow::Result<Proof>,
 }
 
 impl Result<'_> {
-    /// What is wrong.
+    /// The problems found, in words.
     pub fn problems(&self) -> Vec<String> {
         match &self.outcome {
             Ok(proof) => proof.differences.clone(),
@@ -28,12 +28,12 @@ impl Result<'_> {
         }
     }
 
-    /// Board, model and memory.
+    /// Names of board, model and memory layout.
     pub fn name(&self) -> String {
         format!("{} {}, {}", self.board, self.model, self.plan)
     }
 
-    /// For scripts.
+    /// The result as JSON.
     pub fn json(&self) -> Value {
         let Self { board, model, plan, outcome } = self;
         let problems = self.problems();
@@ -62,7 +62,7 @@ impl Result<'_> {
     }
 }
 
-/// A row for every text.
+/// A table with a row for every text.
 pub fn texts(results: &[Result<'_>]) -> String {
     let mut rows =
         vec![row(["board", "model", "memory", "prompt", "sampling", "tokens", "logits", "reads", "bytes", "seeks"])];
@@ -88,7 +88,7 @@ pub fn texts(results: &[Result<'_>]) -> String {
     table(&rows, "llrlrlrrr")
 }
 
-/// A row for every case.
+/// A table with a row for every case.
 pub fn memories(results: &[Result<'_>]) -> String {
     let mut rows = vec![row(["board", "model", "memory", "SRAM touched", "planned", "PSRAM touched", "planned"])];
     for result in results {
@@ -106,7 +106,7 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
-/// The engine's count; the card's, too, where it is another one.
+/// The engine's count, followed by the card's if it differs.
 fn both(engine: u64, card: Option<u64>) -> String {
     match card.filter(|&card| card != engine) {
         None => Grouped(engine).to_string(),

@@ -1,31 +1,31 @@
-//! QEMU's own trace of what an SD card was asked for and what it sent.
+//! The trace of QEMU: the commands that an SD card received and the blocks that it sent.
 
 use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 use rillm_generate::number::Grouped;
 
-/// Bytes of a block.
+/// Length of a block in bytes.
 const BLOCK_LEN: u64 = 512;
-/// The commands that read: one block, and several until they are told to stop.
+/// Numbers of the read commands: one block, and several blocks until a stop command.
 const READ_BLOCK: u32 = 17;
 const READ_BLOCKS: u32 = 18;
 
-/// What was read: by the card's trace, or by the engine's counters.
+/// Traffic, from the card's trace or from the engine's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Commands, or calls of the engine's source.
+    /// Number of read commands, or of calls of the engine's source.
     pub reads: u64,
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: u64,
-    /// Those of the reads that did not start where the one before ended; the first one counts.
+    /// Number of reads that did not start where the previous one ended. The first read counts.
     pub seeks: u64,
 }
 
 impl Traffic {
-    /// What has been added to it since it was `before`.
+    /// The increase since `before`.
     pub fn since(self, before: Self) -> Self {
-        // Counters that went back, on a board that is wrong, are to be seen as they are.
+        // Wraps, so that counters that went backwards on a faulty board are visible.
         let since = |now: u64, before: u64| now.wrapping_sub(before);
         Self {
             reads: since(self.reads, before.reads),
@@ -42,22 +42,22 @@ impl fmt::Display for Traffic {
     }
 }
 
-/// A command that read, and the blocks that the card sent to it.
+/// A read command, and the blocks that the card sent for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The number of the first one.
+    /// Number of the first block.
     pub first: u64,
-    /// How many there are, at least 1.
+    /// Number of blocks, at least 1.
     pub blocks: u64,
 }
 
 /// All reads in order.
 ///
-/// A command's argument is a block's number, on cards of up to 2 GiB its byte; which of the two, the address of the block that
-/// follows tells.
+/// The argument of a command is a block number, or on cards of up to 2 GiB a byte address. The address of the block
+/// that follows shows which of the two it is.
 ///
 /// # Errors
-/// The trace has a line that makes no sense: a block that nobody asked for, or that does not follow the one before it.
+/// The trace is inconsistent: it has a block without a command, or one that does not follow the previous one.
 pub fn reads(trace: &str) -> Result<Vec<Read>> {
     let mut reads: Vec<Read> = Vec::new();
     let mut pending: Option<Command> = None;
@@ -96,7 +96,7 @@ pub fn reads(trace: &str) -> Result<Vec<Read>> {
     Ok(reads)
 }
 
-/// What some reads come to.
+/// The total of some reads.
 pub fn traffic(reads: &[Read]) -> Traffic {
     let mut traffic = Traffic::default();
     let mut next = None;
@@ -109,15 +109,15 @@ pub fn traffic(reads: &[Read]) -> Traffic {
     traffic
 }
 
-/// A command that is being answered.
+/// A command whose blocks are being sent.
 struct Command {
     number: u32,
     argument: u64,
-    /// Its place among the reads, once a block has come.
+    /// Index of its read, once the first block was sent.
     read: Option<usize>,
 }
 
-/// A command that reads has brought something.
+/// Checks that a finished read command has sent a block.
 fn finish(command: Option<Command>) -> Result<()> {
     match command {
         Some(Command { number, argument, read: None }) => bail!("CMD{number} for {argument:#x} has brought no block"),
@@ -125,7 +125,7 @@ fn finish(command: Option<Command>) -> Result<()> {
     }
 }
 
-/// Number and argument in `SPI    READ_SINGLE_BLOCK/ CMD17 arg 0x00400000 (state transfer)`.
+/// Number and argument of a command: `SPI    READ_SINGLE_BLOCK/ CMD17 arg 0x00400000 (state transfer)`.
 fn command_of(line: &str) -> Option<(u32, u64)> {
     let (_, rest) = line.split_once("/ CMD")?;
     let (number, rest) = rest.split_once(" arg 0x")?;
@@ -133,7 +133,7 @@ fn command_of(line: &str) -> Option<(u32, u64)> {
     Some((number.parse().ok()?, u64::from_str_radix(argument, 16).ok()?))
 }
 
-/// The address in `addr 0x4ed800 size 0x200`, of a whole block.
+/// The address of a whole block: `addr 0x4ed800 size 0x200`.
 fn block_of(line: &str) -> Option<u64> {
     let address = line.strip_prefix("addr 0x")?.strip_suffix(" size 0x200")?;
     u64::from_str_radix(address, 16).ok().filter(|address| address.is_multiple_of(BLOCK_LEN))

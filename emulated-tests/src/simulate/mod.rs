@@ -1,4 +1,5 @@
-//! `cargo xtask esp simulate`: the ESP32's own image in a simulated chip, labwired, which executes its every instruction.
+//! `cargo xtask esp simulate`: runs the ESP32 image in labwired, a simulated chip that executes every instruction of
+//! it.
 
 mod proof;
 mod rom;
@@ -18,14 +19,14 @@ use crate::emulator::Emulated;
 use crate::machine::Source;
 use crate::{bundled_model, command, interrupt, say};
 
-/// The Python that has labwired, and what installs it.
+/// Environment variable with the path of a Python that has labwired.
 const PYTHON: &str = "RILLM_LABWIRED_PYTHON";
 const INSTALL: &str = "pip install labwired==0.25.0";
-/// Seconds in which a board that computes says nothing: a simulated token takes several.
+/// Timeout without output. A simulated token takes several seconds.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Boot the ESP32-CAM's firmware in a simulated ESP32. With a prompt its text comes on standard output; without one the
-/// simulated board proves that it computes what this computer does.
+/// Boot the ESP32-CAM's firmware in a simulated ESP32. With --prompt its text is printed on standard output. Without
+/// it, the simulated board proves that it computes the same as this computer.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   # From flash and from a card, with PSRAM and without, on one core and on both
@@ -33,46 +34,46 @@ const TIMEOUT: Duration = Duration::from_secs(600);
   cargo xtask esp simulate --prompt \"Once upon a time\" -n 5
   cargo xtask esp simulate --prompt \"Once upon a time\" -n 5 --source card --psram --check
 
-The simulator is labwired, a Python package: pip install labwired==0.25.0. RILLM_LABWIRED_PYTHON names another Python than python3.
-docs/emulation.md says what it cannot do.")]
+The simulator is labwired, a Python package: pip install labwired==0.25.0. RILLM_LABWIRED_PYTHON selects a Python other than python3.
+docs/emulation.md describes its limits.")]
 pub struct Args {
-    /// Where the model lies: in memory-mapped flash, or on a card with a FAT file system
+    /// Where the model is stored: in memory-mapped flash, or on a card with a FAT file system
     #[arg(long, value_enum, default_value_t = Source::Flash)]
     source: Source,
     /// Text to continue, greedily
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// End after so many tokens
+    /// Largest number of tokens to generate
     #[arg(long, short = 'n', value_name = "N", default_value_t = 5)]
     max_tokens: u32,
     /// Use the 4 MiB of PSRAM
     #[arg(long)]
     psram: bool,
-    /// Leave the second core alone
+    /// Do not use the second core
     #[arg(long)]
     one_core: bool,
-    /// One more line that tells the tokens and what their logits add up to, to compare with `rillm run --check`
+    /// Print one more line with the tokens and a fingerprint of the logits, for comparison with `rillm run --check`
     #[arg(long)]
     check: bool,
 }
 
-/// What of the board is used.
+/// The parts of the board to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// Where the model lies.
+    /// Where the model is stored.
     pub source: Source,
-    /// The PSRAM is used.
+    /// Whether to use the PSRAM.
     pub psram: bool,
-    /// The second core is left alone.
+    /// Whether to leave the second core unused.
     pub one_core: bool,
 }
 
-/// A simulator with a firmware: it can be booted again and again.
+/// A simulator with a firmware. It can be booted any number of times.
 pub struct Simulator {
     python: OsString,
     /// The firmware, an ELF file.
     pub firmware: PathBuf,
-    /// A card's image with the bundled model.
+    /// A card image with the bundled model.
     card: PathBuf,
 }
 
@@ -110,7 +111,7 @@ impl Simulator {
         Ok(Self { python, firmware, card })
     }
 
-    /// Switches the board on and waits for its prompt. `show` gets what it says until then, which is returned, too.
+    /// Boots the board and waits for its prompt. Returns the output until then, which `show` receives, too.
     ///
     /// # Errors
     /// The board ends, hangs or traps before its prompt.
@@ -130,7 +131,7 @@ impl Simulator {
     }
 }
 
-/// The Python that has the simulator.
+/// Path of the Python that has the simulator.
 fn python() -> Result<OsString> {
     let python = env::var_os(PYTHON).unwrap_or_else(|| "python3".into());
     let mut import = Command::new(&python);
@@ -151,9 +152,9 @@ fn build() -> Result<PathBuf> {
     let scripts = format!("-Zpre-link-args=-L{}", rom::shadowed(&dir)?.display());
     let mut cargo = esp::cargo(xtensa_toolchain::ESP32, &[scripts])?;
     cargo.args(["--example", "esp32-cam", "-Zbuild-std-features=compiler-builtins-mem"]);
-    // The simulated core does not have MAC16.
+    // The simulated core lacks MAC16.
     cargo.args(["--no-default-features", "--features", "esp32,simulator"]);
-    // Not where a board's firmware is built, which is another one.
+    // A separate target directory: the firmware for a real board is built in the default one.
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| dir.join("target"), PathBuf::from);
     cargo.env("CARGO_TARGET_DIR", target.join("simulator"));
     toolchain::build(cargo, &dir)

@@ -1,5 +1,5 @@
-//! What is proven in the simulated ESP32: its tokens and logits are this computer's, from flash and from a card, with PSRAM and
-//! without, on one core and on both.
+//! The proof in the simulated ESP32: tokens and logits equal this computer's, from flash and from a card, with PSRAM
+//! and without, on one core and on both.
 
 use std::fs;
 use std::process::ExitCode;
@@ -18,20 +18,20 @@ use crate::prove::host::{self, Written};
 use crate::table::table;
 use crate::{bundled_model, jobs};
 
-/// What is written: a batch and two tokens more, because the simulation takes its time.
+/// The text: one batch and two more tokens, because the simulation is slow.
 const TEXT: Text = Text { prompt: "Once upon a time", sampling: Sampling::GREEDY, tokens: 3 };
 
-/// A way to run it.
+/// A setup to run.
 struct Case {
     name: &'static str,
     setup: Setup,
-    /// What the report has to say, so that no case is another one in truth.
+    /// Words that the report must contain, to confirm the setup.
     said: &'static [&'static str],
 }
 
 const FLASH: Setup = Setup { source: Source::Flash, psram: false, one_core: true };
 const CARD: Setup = Setup { source: Source::Card, ..FLASH };
-/// The last ones are begun first, and take longest.
+/// The last cases take longest and start first.
 const CASES: [Case; 4] = [
     Case { name: "flash, one core", setup: FLASH, said: &["one core", "flash, memory-mapped", "used where they lie"] },
     Case {
@@ -51,13 +51,13 @@ const CASES: [Case; 4] = [
     },
 ];
 
-/// What was seen of a case.
+/// The results of a case.
 struct Seen {
     to_prompt: u64,
     cycles: u64,
     summary: String,
     stack: String,
-    /// Two cores' products are one core's, by `/bench`.
+    /// The report of `/bench` that the products of two cores equal those of one.
     bench: String,
     ids: Vec<u32>,
     logits: u32,
@@ -105,7 +105,7 @@ pub fn run(simulator: &Simulator) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Boots the board and has it write the text.
+/// Boots the board and generates the text.
 fn prove(simulator: &Simulator, case: &Case, host: &Written) -> Result<Seen> {
     let (mut console, report) = simulator.boot(case.setup, |_| ())?;
     for words in case.said {
@@ -131,7 +131,7 @@ fn prove(simulator: &Simulator, case: &Case, host: &Written) -> Result<Seen> {
     Ok(Seen { to_prompt, cycles, summary, stack, bench, ids, logits })
 }
 
-/// The cycles in the simulator's last line: `simulated: 76,944,000 cycles, 1,000,000 to the prompt`.
+/// The cycles in the last line of the simulator: `simulated: 76,944,000 cycles, 1,000,000 to the prompt`.
 fn counted(words: &str) -> Option<(u64, u64)> {
     let line = words.lines().find_map(|line| line.strip_prefix("simulated: "))?;
     let (cycles, rest) = line.split_once(" cycles, ")?;

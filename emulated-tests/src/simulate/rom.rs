@@ -1,4 +1,4 @@
-//! The ESP32's ROM, which a simulator does not have: routines that the compiler's own take the place of.
+//! Replaces routines of the ESP32's ROM, which the simulator lacks, by those of the compiler.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use anyhow::{Context, Result, bail};
 use rillm_firmware_builder::root;
 use serde_json::Value;
 
-/// The crate that has the linker's scripts with the routines' addresses.
+/// The crate with the linker scripts of the routines' addresses.
 const SCRIPTS: &str = "esp-rom-sys";
-/// The routines of the compiler's library, and the script that has some others with it.
+/// The linker script of the compiler's runtime library, and one with some other routines.
 const LIBRARY: &str = "esp32.rom.libgcc.ld";
 const OTHERS: &str = "additional.ld";
-/// Those among the others that the compiler has, too.
+/// Routines of the other script that the compiler has, too.
 const OURS: [&str; 4] = ["memcmp", "memcpy", "memmove", "memset"];
 
-/// Writes scripts that stand before the crate's own, where the linker looks: without the routines that the firmware in `dir` can
-/// have from its compiler. Returns the directory for the linker.
+/// Writes copies of the crate's linker scripts without the routines that the firmware in `dir` can take from its
+/// compiler. Returns their directory, which the linker must search first.
 ///
 /// # Errors
-/// cargo does not know the crate, or its scripts are not what they were.
+/// cargo does not find the crate, or its scripts have changed.
 pub fn shadowed(dir: &Path) -> Result<PathBuf> {
     let scripts = package(dir)?.join("ld/esp32/rom");
     let read = |name: &str| {
@@ -39,7 +39,7 @@ pub fn shadowed(dir: &Path) -> Result<PathBuf> {
     Ok(shadow)
 }
 
-/// Where the crate lies that the firmware in `dir` is built with.
+/// Directory of the crate with which the firmware in `dir` is built.
 fn package(dir: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["metadata", "--format-version", "1", "--all-features"]).current_dir(dir);
@@ -56,7 +56,7 @@ fn package(dir: &Path) -> Result<PathBuf> {
     Path::new(manifest).parent().map(Path::to_owned).context("a manifest lies in a directory")
 }
 
-/// The script without the lines of our routines; none if it does not have them all.
+/// The script without the lines of our routines. None if it lacks one of them.
 fn without(script: &str) -> Option<String> {
     let is_ours = |line: &&str| OURS.iter().any(|name| line.split('=').next().is_some_and(|left| left.trim() == *name));
     (script.lines().filter(is_ours).count() == OURS.len())

@@ -1,4 +1,4 @@
-//! What a firmware takes of a chip's memories.
+//! The use of a chip's memories by a firmware.
 
 use std::fmt;
 use std::fs;
@@ -7,24 +7,24 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection};
 
-/// Bytes of a program's sections.
+/// Lengths in bytes of a program's sections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sections {
     /// Instructions.
     pub text: u64,
     /// Constants.
     pub rodata: u64,
-    /// Variables that start with a value, which lies in flash as well.
+    /// Initialised variables, whose values are in flash as well.
     pub data: u64,
     /// Variables that start as zero.
     pub bss: u64,
 }
 
 impl Sections {
-    /// Those of the ELF file at `path`.
+    /// Reads the sections of the ELF file at `path`.
     ///
     /// # Errors
-    /// It cannot be read or is no ELF file.
+    /// It cannot be read, or is not an ELF file.
     pub fn of(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let file = object::File::parse(&*bytes).with_context(|| format!("{} is no ELF file", path.display()))?;

@@ -7,15 +7,16 @@ use anyhow::Result;
 
 use crate::{root, toolchain, xtensa_toolchain};
 
-/// The flags for rustc that the firmware's `.cargo/config.toml` has, as far as a compiler that is not espup's takes them.
+/// The rustc flags of the firmware's `.cargo/config.toml` that compilers other than espup's accept.
 const FLAGS: &str = "-C link-arg=-Tlinkall.x";
 
-/// Its package's directory.
+/// Directory of the package.
 pub fn dir() -> PathBuf {
     root().join("firmware/esp")
 }
 
-/// The cargo command that builds it for `target`. `more` are flags for rustc beside the package's own; Xtensa targets take them.
+/// The cargo command that builds the firmware for `target`. `more` are rustc flags besides those of the package; only
+/// Xtensa targets use them.
 ///
 /// # Errors
 /// There is no compiler for the target.

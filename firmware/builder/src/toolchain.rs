@@ -1,4 +1,4 @@
-//! Finding a compiler for a board's instruction set, and building the firmware with it.
+//! Finds a compiler for a board's instruction set, and builds the firmware with it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The oldest of Debian's compilers that the firmware builds with: the workspace's `rust-version` may not be younger.
+/// Minor version of the oldest Debian compiler that builds the firmware. The workspace's `rust-version` must not be
+/// newer.
 const DEBIAN_MINOR: u32 = 95;
 
-/// The cargo command that builds for `target`: rustup's where that target is installed, else Debian's compiler, which
+/// The cargo command that builds for `target`: rustup's if the target is installed, otherwise Debian's compiler, which
 /// builds `core` itself.
 ///
 /// # Errors
-/// There is neither; the error says what to install.
+/// Both are missing. The error says what to install.
 pub fn cargo(target: &str) -> Result<Command> {
     if rustup_has(target) {
         let mut cargo = Command::new("cargo");
@@ -24,11 +25,11 @@ pub fn cargo(target: &str) -> Result<Command> {
         let mut cargo = Command::new("/usr/bin/cargo");
         cargo.args(["build", "--release", "--target", target, "-Zbuild-std=core"]);
         cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
-        // Debian's cargo is not to meet rustup's tools.
+        // Keeps Debian's cargo from finding rustup's tools.
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([PathBuf::from("/usr/bin")].into_iter().chain(env::split_paths(&path)))?;
         cargo.env("PATH", path);
-        // Its rustc comes without the linker that the target names.
+        // Debian's rustc does not include the linker that the target names.
         let linker = debian_linker().context("there is no linker; install Debian's with `apt install lld-22`")?;
         cargo.env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), linker);
         return Ok(cargo);
@@ -39,10 +40,10 @@ pub fn cargo(target: &str) -> Result<Command> {
     )
 }
 
-/// Builds the firmware in `dir` with `cargo` (a `cargo build` for its target) and returns the program.
+/// Builds the firmware in `dir` with `cargo` (a `cargo build` for its target) and returns the path of the program.
 ///
 /// # Errors
-/// The build fails; what cargo says goes to standard error.
+/// The build fails. cargo's messages go to standard error.
 pub fn build(mut cargo: Command, dir: &Path) -> Result<PathBuf> {
     let output = cargo
         .args(["--message-format", "json-render-diagnostics"])
@@ -66,20 +67,20 @@ fn rustup_has(target: &str) -> bool {
     output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|line| line == target))
 }
 
-/// Debian's rustc is new enough and the source of `core` lies beside it.
+/// Whether Debian's rustc is new enough and has the source of `core`.
 fn debian_has_core() -> bool {
     let print = |argument: &[&str]| {
         let output = Command::new("/usr/bin/rustc").args(argument).env_remove("RUSTUP_TOOLCHAIN").output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    // As in "rustc 1.96.0 (ac68faa20 2026-05-25)".
+    // For example "rustc 1.96.0 (ac68faa20 2026-05-25)".
     let minor = |version: String| version.strip_prefix("rustc 1.")?.split('.').next()?.parse::<u32>().ok();
     print(&["--version"]).and_then(minor).is_some_and(|minor| minor >= DEBIAN_MINOR)
         && print(&["--print", "sysroot"])
             .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").exists())
 }
 
-/// LLVM's linker, the newest of those that are installed: `ld.lld-22`.
+/// The newest installed version of LLVM's linker, for example `ld.lld-22`.
 fn debian_linker() -> Option<PathBuf> {
     let version = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("ld.lld-")?.parse::<u32>().ok();
     let programs = Path::new("/usr/bin").read_dir().ok()?.flatten().map(|entry| entry.path());

@@ -1,4 +1,4 @@
-//! Finding a compiler for the ESP32's instruction set, which neither rustup nor Debian has.
+//! Finds a compiler for the ESP32's instruction set, which neither rustup nor Debian provides.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,21 +8,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::root;
 
-/// Where a prepared compiler lies: a directory with `rustc/bin/rustc` and `patched/`.
+/// Environment variable with the directory of a prepared compiler, which contains `rustc/bin/rustc` and `patched/`.
 const PREPARED: &str = "RILLM_XTENSA_TOOLCHAIN";
 
-/// rustc's name of an ESP32.
+/// The target of an ESP32, as rustc names it.
 pub const ESP32: &str = "xtensa-esp32-none-elf";
 
-/// The cargo command that builds for `target`, an ESP32 or one of its kin: that of espup's toolchain `esp`, else that of a compiler
-/// prepared from Debian's. `flags` are those that the firmware's `.cargo/config.toml` has for rustc: the prepared compiler,
-/// which needs others besides, is told them here. `more` are those that it does not have.
+/// The cargo command that builds for `target`, an ESP32 or a related chip: espup's toolchain `esp`, otherwise a
+/// compiler prepared from Debian's. `flags` are the rustc flags of the firmware's `.cargo/config.toml`: the prepared
+/// compiler needs additional ones, which replace those, so they are repeated. `more` are flags that are not in that
+/// file.
 ///
 /// # Errors
-/// There is neither; the error says what to install.
+/// Both are missing. The error says what to install.
 pub fn cargo(target: &str, flags: &str, more: &[String]) -> Result<Command> {
     if espup_was_here() {
-        // Not `cargo +esp`: this program may run under a cargo that is not rustup's.
+        // Not `cargo +esp`, since this program may run under a cargo that is not rustup's.
         let mut cargo = Command::new("rustup");
         cargo.args(["run", "esp", "cargo", "build", "--release", "--target", target]);
         cargo.env_remove("RUSTC");
@@ -43,14 +44,14 @@ pub fn cargo(target: &str, flags: &str, more: &[String]) -> Result<Command> {
     }
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.args(["build", "--release", "--target", target]);
-    // Its linker is an older chip's, and needs changes in two crates; it does not know the names of an ESP32's options,
-    // which it would say for every crate.
+    // The prepared compiler's linker is made for an older chip and needs changes in two crates. The compiler does not
+    // know the names of the ESP32's options, and would warn about them for every crate.
     let crates = [dir.join("patched/xtensa-lx"), dir.join("patched/xtensa-lx-rt")];
     cargo.args(["--config", &format!("paths={crates:?}")]);
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTUP_TOOLCHAIN");
     let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
     cargo.env(linker, "xtensa-lx106-elf-ld");
-    // It knows no other processor than the ESP32's, whose instructions the others have, too.
+    // The prepared compiler knows only the ESP32, whose instructions the other chips have as well.
     let cpu = if target == ESP32 { "" } else { "-C target-cpu=esp32" };
     cargo.env("RUSTFLAGS", format!("-Awarnings -C linker-flavor=ld {cpu} {flags} {}", more.join(" ")));
     Ok(cargo)
@@ -62,7 +63,7 @@ fn espup_was_here() -> bool {
     output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(is_esp))
 }
 
-/// The directory that the environment names, or one made by the shared data's script, once.
+/// The directory from the environment variable, or one that the script of the shared data makes once.
 fn prepared() -> Result<Option<PathBuf>> {
     if let Some(dir) = env::var_os(PREPARED) {
         return Ok(Some(dir.into()));
@@ -79,10 +80,10 @@ fn prepared() -> Result<Option<PathBuf>> {
     Ok(Some(dir))
 }
 
-/// Has `script` lay a compiler out in `dir`. `env.sh` is the last thing that it writes.
+/// Runs `script` to prepare a compiler in `dir`. `env.sh` is the last file that it writes.
 fn prepare(script: &Path, dir: &Path) -> Result<()> {
     let mut bash = Command::new("bash");
-    // Standard output is the model's.
+    // Standard output is reserved for the text of the model.
     bash.arg(script).arg(dir).stdout(Stdio::null());
     let status = bash.status().context("cannot start bash")?;
     if !status.success() {

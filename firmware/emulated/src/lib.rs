@@ -1,5 +1,5 @@
-//! What the firmware of every emulated board does alike: it reads words at its start, paints its memory, serves the console,
-//! and says at its end how much memory was touched.
+//! The common part of the emulated boards' firmware: parses the options, fills memory with a pattern, serves the
+//! console, and reports the use of memory at the end.
 #![no_std]
 
 #[cfg(test)]
@@ -19,19 +19,19 @@ use rillm_generate::number::Grouped;
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
 pub use rillm_watermark::{Arena, Stack, Watermark};
 
-/// A board, switched on.
+/// A board after its start.
 pub struct Emulated {
-    /// Its name, for the console.
+    /// Name of the board, for the console.
     pub name: &'static str,
     /// Instructions executed so far, modulo 2^32.
     pub instructions: fn() -> u32,
-    /// What it was told.
+    /// The options that it was started with.
     pub options: Options,
     /// The stack.
     pub stack: Stack,
 }
 
-/// What was really used, for comparison with the plan: a line for each memory.
+/// The actual use of memory, for comparison with the plan. One line for each memory.
 pub struct MemoryUse {
     lines: [(&'static str, usize, usize); 3],
 }
@@ -72,8 +72,8 @@ impl Board for Emulated {
 }
 
 impl Emulated {
-    /// Serves the console until its input ends, and tells what was used. The engine gets what the options allow of `sram`, which
-    /// is all that is left of it, and `psram`.
+    /// Serves the console until its input ends, and returns the use of memory. The engine receives `sram`, which is all
+    /// that is left of it, up to the limit of the options, and `psram`.
     pub fn serve<C, O, S, D, E>(&self, io: C, open: O, [sram, psram]: [Arena; 2]) -> (Result<(), C::Error>, MemoryUse)
     where
         C: Read + ReadReady + Write,
@@ -84,7 +84,7 @@ impl Emulated {
     {
         let ram = self.options.ram.min(sram.bytes.len());
         let served = block_on(run(io, self, open, &mut sram.bytes[..ram], psram.bytes));
-        // The engine no longer has its memory.
+        // The engine's borrow of its memory has ended.
         let lines = [
             ("stack", self.stack.peak(), self.stack.len()),
             ("SRAM", sram.watermark.touched_from_start(), ram),

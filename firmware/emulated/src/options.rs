@@ -1,31 +1,31 @@
-//! The words at the start that every board knows: `key=value`, on the emulator's command line.
+//! The options that every board understands: `key=value` on the emulator's command line.
 
 use core::fmt;
 
 use rillm::PlanOptions;
 
-/// Bytes of PSRAM that a board can have.
+/// Most bytes of PSRAM on a board.
 pub const PSRAM_MAX: usize = 4 << 20;
 
-/// The words, read.
+/// The parsed options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// `ram=BYTES`: the most SRAM that the engine may use.
+    /// `ram=BYTES`: limit of the engine's SRAM.
     pub ram: usize,
-    /// `psram=BYTES`: the PSRAM that the board has, 0 to 4 MiB.
+    /// `psram=BYTES`: length of the board's PSRAM, 0 to 4 MiB.
     pub psram: usize,
-    /// `context=N`: positions to have room for.
+    /// `context=N`: length of the context in tokens.
     pub plan: PlanOptions,
-    /// `check_every=N`: passes from one check of the weights to the next.
+    /// `check_every=N`: passes between two checks of the weights.
     pub check_every: u32,
-    /// `icount=1`: QEMU counts instructions.
+    /// `icount=1`: whether QEMU counts instructions.
     pub icount: bool,
-    /// `generic=1`: rows are multiplied by means that every processor has.
+    /// `generic=1`: whether to use the generic kernel.
     pub generic: bool,
 }
 
 impl Default for Options {
-    /// All the memory that there is.
+    /// All memory that the board has.
     fn default() -> Self {
         Self {
             ram: usize::MAX,
@@ -39,7 +39,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Takes a word in. None if it is none of these, or makes no sense.
+    /// Sets an option. None if the key is unknown or the value invalid.
     pub fn take(&mut self, key: &str, value: &str) -> Option<()> {
         match key {
             "ram" => self.ram = value.parse().ok()?,
@@ -54,17 +54,17 @@ impl Options {
     }
 }
 
-/// `0` or `1`.
+/// Parses `0` or `1`.
 pub fn flag(value: &str) -> Option<bool> {
     matches!(value, "0" | "1").then_some(value == "1")
 }
 
-/// A word that makes no sense.
+/// An invalid option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadWord<'w> {
-    /// The word.
+    /// The option.
     pub word: &'w str,
-    /// The board's own words, as its user is told of them.
+    /// The usage text of the board's own options.
     pub own: &'static str,
 }
 

@@ -1,4 +1,5 @@
-//! Any board with an ESP32-C3, and a card over SPI. There is no PSRAM: what does not fit the chip's 400 KiB is read for each token.
+//! Any board with an ESP32-C3 and a card over SPI. The chip has no PSRAM: weights that do not fit into its 400 KiB are
+//! read for each token.
 //!
 //! | line of the card, SPI | line of the card, SD | pin |
 //! | --- | --- | --- |
@@ -8,11 +9,11 @@
 //! | CS | DATA3 | 7 |
 //! | 3.3 V, GND | VDD, VSS | 3V3, GND |
 //!
-//! These four lie side by side on most boards. Others would do but 2, 8 and 9, which tell the chip how to start, 11 to 17, which are the
-//! flash's, and 18 and 19 (USB).
-//! A breakout for 3.3 V needs no parts; 10 µF between its 3.3 V and GND help where wires are long.
+//! These four pins are adjacent on most boards. Other pins work too, except the strapping pins 2, 8 and 9, the flash
+//! pins 11 to 17, and the USB pins 18 and 19. A 3.3 V breakout needs no other parts. With long wires, 10 µF between its
+//! 3.3 V and GND help.
 //!
-//! The console is in the USB port, and on pins 21 (TX) and 20 (RX) at 115,200 baud.
+//! The console is on the USB port, and on pins 21 (TX) and 20 (RX) at 115,200 baud.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any board with an ESP32-C6, and a card over SPI. There is no PSRAM: what does not fit the chip's 512 KiB is read for each token.
+//! Any board with an ESP32-C6 and a card over SPI. The chip has no PSRAM: weights that do not fit into its 512 KiB are
+//! read for each token.
 //!
 //! | line of the card, SPI | line of the card, SD | pin |
 //! | --- | --- | --- |
@@ -8,10 +9,10 @@
 //! | CS | DATA3 | 3 |
 //! | 3.3 V, GND | VDD, VSS | 3V3, GND |
 //!
-//! Others would do but 4, 5, 8, 9 and 15, which tell the chip how to start, 24 to 30, which are the flash's, and 12 and 13 (USB).
-//! A breakout for 3.3 V needs no parts; 10 µF between its 3.3 V and GND help where wires are long.
+//! Other pins work too, except the strapping pins 4, 5, 8, 9 and 15, the flash pins 24 to 30, and the USB pins 12 and
+//! 13. A 3.3 V breakout needs no other parts. With long wires, 10 µF between its 3.3 V and GND help.
 //!
-//! The console is in the USB port, and on pins 16 (TX) and 17 (RX) at 115,200 baud.
+//! The console is on the USB port, and on pins 16 (TX) and 17 (RX) at 115,200 baud.
 #![no_std]
 #![no_main]
 

@@ -1,16 +1,23 @@
-//! AI-Thinker's ESP32-CAM: an ESP32 with 4 MiB of PSRAM and a slot for an SD card.
+//! AI-Thinker's ESP32-CAM: an ESP32 with 4 MiB of PSRAM and an SD card slot.
 //!
-//! | line of the slot | pin | besides |
+//! | line of the slot
+//! pin
+//! notes |
 //! | --- | --- | --- |
 //! | CLK | 14 | |
 //! | CMD | 15 | |
 //! | DATA0 | 2 | |
-//! | DATA1 | 4 | the white flash LED: it glimmers while the card is read with 4 bits |
-//! | DATA2 | 12 | low while the chip starts, or it takes its flash for one of 1.8 V: nothing else on this pin |
+//! | DATA1
+//! 4
+//! also the white flash LED, which glows while the card is read with 4 bits |
+//! | DATA2
+//! 12
+//! strapping pin: must be low at reset, or the chip assumes 1.8 V flash. Connect nothing else |
 //! | DATA3 | 13 | |
 //!
-//! The slot is on the board, at 3.3 V; no parts are needed. Leave out the lines of DATA1 to DATA3, but not the pull-up of pin 13, to
-//! read with 1 bit: the LED stays dark, and the card is half as fast or less.
+//! The slot is on the board and runs at 3.3 V; it needs no other parts. To read with 1 bit, leave out the lines of
+//! DATA1 to DATA3 but keep the pull-up of pin 13. The LED then stays dark, and the card reads at half the speed or
+//! less.
 #![no_std]
 #![no_main]
 

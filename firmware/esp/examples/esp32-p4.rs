@@ -1,4 +1,4 @@
-//! Espressif's ESP32-P4-Function-EV-Board: an ESP32-P4 with 32 MiB of PSRAM and a slot for a microSD card.
+//! Espressif's ESP32-P4-Function-EV-Board: an ESP32-P4 with 32 MiB of PSRAM and a microSD slot.
 //!
 //! | line of the slot | pin |
 //! | --- | --- |
@@ -6,8 +6,8 @@
 //! | CMD | 44 |
 //! | DATA0 to DATA3 | 39 to 42 |
 //!
-//! The slot is on the board; the chip itself gives these pins their 3.3 V. The console is in the USB port that is called UART: pins
-//! 37 (TX) and 38 (RX). The chip's second core is left alone.
+//! The slot is on the board; the chip itself supplies these pins with 3.3 V. The console is on the USB port labelled
+//! UART: pins 37 (TX) and 38 (RX). The chip's second core is not used.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Espressif's ESP32-S3-DevKitC-1 with 16 MB of flash and 8 MiB of PSRAM (N16R8), and a socket for a microSD card on six wires.
+//! Espressif's ESP32-S3-DevKitC-1 with 16 MB of flash and 8 MiB of PSRAM (N16R8), and a microSD socket on six wires.
 //!
 //! | pin of the socket | line | pin of the board |
 //! | --- | --- | --- |
@@ -11,12 +11,12 @@
 //! | 7 | DATA0 | 13 |
 //! | 8 | DATA1 | 14 |
 //!
-//! The pins lie side by side, in the socket's order; any others would do but 35 to 37, which are the PSRAM's, 19 and 20 (USB), and 0,
-//! 3, 45 and 46, which tell the chip how to start. Wires of 10 cm at most. The chip's own resistors pull the lines up; 10 kOhm
-//! from CMD and each DATA line to 3V3 do it better. The card runs on 3.3 V, without level shifters. Leave out the lines of DATA1 to
-//! DATA3 to read with 1 bit, on three wires.
+//! The pins are adjacent, in the order of the socket. Other pins work too, except the PSRAM pins 35 to 37, the USB pins
+//! 19 and 20, and the strapping pins 0, 3, 45 and 46. Wires may be 10 cm long at most. The chip's internal pull-ups
+//! suffice; 10 kOhm from CMD and each DATA line to 3V3 are better. The card runs at 3.3 V, without level shifters. To
+//! read with 1 bit on three wires, leave out the lines of DATA1 to DATA3.
 //!
-//! The console is in both USB ports: the one called UART, and the one called USB.
+//! The console is on both USB ports, labelled UART and USB.
 #![no_std]
 #![no_main]
 

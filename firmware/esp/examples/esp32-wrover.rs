@@ -1,5 +1,5 @@
-//! A board with an ESP32-WROVER module (8 MiB of PSRAM or 4, of which 4 are used) and a card over SPI, on the pins that most
-//! boards and tutorials call VSPI.
+//! A board with an ESP32-WROVER module (4 or 8 MiB of PSRAM, of which 4 MiB are used) and a card over SPI, on the pins
+//! that most boards and tutorials call VSPI.
 //!
 //! | line of the card, SPI | line of the card, SD | pin |
 //! | --- | --- | --- |
@@ -9,9 +9,9 @@
 //! | CS | DATA3 | 5 |
 //! | 3.3 V, GND | VDD, VSS | 3V3, GND |
 //!
-//! A breakout for 3.3 V needs no parts; 10 µF between its 3.3 V and GND help where wires are long. Pins 16 and 17 are the PSRAM's.
-//! A board whose slot is wired to the chip's SD host (pins 14, 15, 2, 4, 12 and 13: ESP32-WROVER-KIT) has its lines like the
-//! ESP32-CAM: the card is then read several times as fast.
+//! A 3.3 V breakout needs no other parts. With long wires, 10 µF between its 3.3 V and GND help. Pins 16 and 17 belong
+//! to the PSRAM. If the slot is wired to the chip's SD host (pins 14, 15, 2, 4, 12 and 13: ESP32-WROVER-KIT), use the
+//! lines of the ESP32-CAM example: the card then reads several times as fast.
 #![no_std]
 #![no_main]
 

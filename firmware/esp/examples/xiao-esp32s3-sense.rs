@@ -1,14 +1,15 @@
-//! Seeed's XIAO ESP32S3 Sense: an ESP32-S3 with 8 MiB of PSRAM, and a slot for a microSD card on the small board with the camera.
+//! Seeed's XIAO ESP32S3 Sense: an ESP32-S3 with 8 MiB of PSRAM, and a microSD slot on its camera board.
 //!
 //! | line of the slot | pin |
 //! | --- | --- |
-//! | CS | 21, the orange LED's, too: it glimmers while the card is read |
+//! | CS
+//! 21, also the orange LED, which glows while the card is read |
 //! | SCK | 7 (D8) |
 //! | MISO | 8 (D9) |
 //! | MOSI | 9 (D10) |
 //!
-//! No parts are needed: the slot is wired, at 3.3 V, as long as the pads J3 under the small board are whole. The console is in the
-//! USB port, and on pins 43 (D6, TX) and 44 (D7, RX) at 115,200 baud.
+//! The slot is wired at 3.3 V and needs no other parts, as long as the pads J3 under the camera board are not cut. The
+//! console is on the USB port, and on pins 43 (D6, TX) and 44 (D7, RX) at 115,200 baud.
 #![no_std]
 #![no_main]
 

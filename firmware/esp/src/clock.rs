@@ -1,4 +1,4 @@
-//! What time is measured with.
+//! The clock for measurements.
 
 use esp_hal::clock::cpu_clock;
 use rillm_console::Clock;
@@ -6,7 +6,7 @@ use rillm_generate::Unit;
 
 use crate::platform;
 
-/// Cycles of a tick are two to the power of so many: a counter of 32 bits then goes round in an hour and a quarter at 240 MHz.
+/// Binary logarithm of the cycles of a tick. At 240 MHz, a counter of 32 bits then wraps after 75 minutes.
 const CYCLES_LOG2: u32 = 8;
 
 /// The clock for the console.
@@ -19,7 +19,7 @@ fn ticks() -> u32 {
     (cycles() >> CYCLES_LOG2) as u32
 }
 
-/// Cycles of this core's since its reset; while nobody asks for them, rounds of 2^32 are lost. One core asks.
+/// Cycles of this core since reset. Must be called at least once in 2^32 cycles, and on one core only.
 #[cfg(target_arch = "xtensa")]
 pub fn cycles() -> u64 {
     use core::arch::asm;
@@ -40,7 +40,7 @@ pub fn cycles() -> u64 {
     u64::from(rounds) << u32::BITS | u64::from(low)
 }
 
-/// Cycles of this core's since its reset, by a timer of microseconds: these cores count none where a program may look.
+/// Cycles of this core since reset, from a timer in microseconds: programs on these cores cannot read a cycle counter.
 #[cfg(target_arch = "riscv32")]
 pub fn cycles() -> u64 {
     esp_hal::time::Instant::now().duration_since_epoch().as_micros() * u64::from(cpu_clock().as_mhz())

@@ -1,4 +1,4 @@
-//! The console: a serial line at 115,200 baud.
+//! The console on a UART at 115,200 baud.
 
 use core::convert::Infallible;
 
@@ -9,14 +9,14 @@ use esp_hal::uart::{Config, Instance, Uart};
 
 use crate::platform::{self, BAUD, Input};
 
-/// The serial line. A byte that is lost, because the line was noisy or its buffer full, is passed over.
+/// The serial line. Bytes lost to noise or to a full buffer are ignored.
 pub struct Console {
     uart: Uart<'static, Blocking>,
     input: Input,
 }
 
 impl Console {
-    /// That of a UART and its two pins.
+    /// The console on a UART and two pins.
     pub fn new(
         uart: impl Instance + 'static,
         rx: impl PeripheralInput<'static>,
@@ -47,7 +47,7 @@ impl ReadReady for Console {
 impl Write for Console {
     fn write(&mut self, buf: &[u8]) -> Result<usize, Infallible> {
         platform::enter();
-        // There is no flow control: room comes by the chip's own clock, whoever listens.
+        // Without flow control, the FIFO always drains at the chip's own clock.
         loop {
             if let Ok(len) = self.uart.write(buf) {
                 return Ok(len);
@@ -56,7 +56,7 @@ impl Write for Console {
     }
 
     fn flush(&mut self) -> Result<(), Infallible> {
-        // What it could fail of, a line that is held low, concerns what was sent, not this chip.
+        // The only possible error, a break on the line, concerns the sender and not this chip.
         let _ = self.uart.flush();
         Ok(())
     }

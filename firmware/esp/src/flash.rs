@@ -1,8 +1,8 @@
-//! The model in flash, which is mapped into memory and used where it lies.
+//! The model in memory-mapped flash, used in place.
 
 use rillm::Bytes;
 
-/// As the multiplication wants it.
+/// Aligned for the multiplication kernel.
 #[repr(C, align(4))]
 struct Aligned<T: ?Sized>(T);
 

@@ -1,4 +1,4 @@
-//! rillm on ESP32 boards, on esp-hal: what an example of a board hands its peripherals to.
+//! rillm on ESP32 boards, on top of esp-hal. An example for a board passes its peripherals to [`Firmware`].
 //!
 //! ```ignore
 //! #[esp_hal::main]
@@ -65,30 +65,31 @@ pub use usb_console::{Both, UsbConsole};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// The function that some compilers call at code that cannot be reached. The ROM of the ESP32 has one.
+/// Some compilers call `abort` where code is unreachable. The ESP32 has one in ROM.
 #[cfg(feature = "esp32s3")]
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {
     panic!("the program came to where it cannot go on")
 }
 
-/// Starts the chip at its full clock.
+/// Initialises the chip at its full clock.
 pub fn init() -> Peripherals {
     esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()))
 }
 
-/// A board, as an example wires it.
+/// A board with its peripherals.
 pub struct Firmware<C, S> {
-    /// What it is. One that nobody has described is the nearest of them, with another name: `BoardSpec { name: "my board", ..ESP32_CAM }`.
+    /// The specification of the board. For an unknown board, take the nearest one and rename it: `BoardSpec { name: "my
+    /// board", ..ESP32_CAM }`.
     pub board: &'static BoardSpec,
-    /// The serial line.
+    /// The serial console.
     pub console: C,
-    /// The slot for a card.
+    /// The card slot.
     pub card: S,
-    /// External memory, if the board has some.
+    /// The PSRAM, if the board has any.
     #[cfg(feature = "psram")]
     pub psram: Option<PSRAM<'static>>,
-    /// The second core, to share the multiplications with. The feature `one-core` leaves it alone.
+    /// The second core, which shares the multiplications. The feature `one-core` leaves it unused.
     #[cfg(feature = "second-core")]
     pub second_core: Option<CPU_CTRL<'static>>,
 }
@@ -98,7 +99,7 @@ where
     C: Read + ReadReady + Write<Error = Infallible>,
     S: Slot<Error: fmt::Display>,
 {
-    /// Serves the console for good.
+    /// Serves the console forever.
     pub fn run(self) -> ! {
         platform::enter();
         let stack = memory::stack();
@@ -119,7 +120,8 @@ where
         let psram = psram.filter(|_| parts.psram);
         let second_core = second_core.filter(|_| parts.second_core && !cfg!(feature = "one-core"));
 
-        // The two cores' caches are one to the PSRAM: it is mapped before the second core starts, and looked at after it.
+        // Both cores share a cache for the PSRAM. It must be mapped before the second core starts, and tested
+        // afterwards.
         let (spare, core_stack) = memory::spare();
         let mapped = psram::map(psram, second_core.is_some());
         let dot = second_core::start(second_core, core_stack);

@@ -1,4 +1,4 @@
-//! The chip's own memory: what is the engine's, what is the second core's, and the stack.
+//! The internal memory: the engine's part, the second core's part, and the stack.
 
 use core::arch::asm;
 use core::mem::MaybeUninit;
@@ -21,16 +21,16 @@ const CHIP: Chip = boards::ESP32_C3;
 const CHIP: Chip = boards::ESP32_C6;
 #[cfg(feature = "esp32p4")]
 const CHIP: Chip = boards::ESP32_P4;
-/// Bytes for the engine, in one piece that DMA reaches. The linker refuses what leaves the stack too little.
+/// Bytes for the engine, in one block that DMA can access. The linker rejects a value that leaves too little stack.
 const FAST_LEN: usize = CHIP.sram;
-/// Bytes of the block of memory that the bootloader has had, but for that stack.
+/// Bytes of the bootloader's former memory, without the second core's stack.
 const SPARE_LEN: usize = CHIP.spare;
 
-/// As DMA and caches like it.
+/// Aligned for DMA and caches.
 #[repr(C, align(64))]
 struct Aligned<T>(T);
 
-/// What lies in the memory that the bootloader has had.
+/// The contents of the bootloader's former memory.
 #[repr(C, align(16))]
 struct Reclaimed {
     stack: second_core::Stack,
@@ -43,22 +43,22 @@ static FAST: ConstStaticCell<Aligned<[u8; FAST_LEN]>> = ConstStaticCell::new(Ali
 static mut RECLAIMED: MaybeUninit<Reclaimed> = MaybeUninit::uninit();
 
 unsafe extern "C" {
-    /// Who writes to this word is stopped.
+    /// The stack guard. A write to this word stops the program.
     static mut __stack_chk_guard: u32;
     static mut _stack_start: u32;
 }
 
-/// The engine's memory. To be called once.
+/// The engine's memory. Must be called only once.
 pub fn fast() -> &'static mut [u8] {
     &mut FAST.take().0
 }
 
-/// Memory that is not next to the engine's, where there is no PSRAM in its place; and the second core's stack. To be called
+/// The memory outside the engine's block, used if there is no PSRAM, and the second core's stack. Must be called only
 /// once.
 pub fn spare() -> (&'static mut [u8], &'static mut second_core::Stack) {
     let start = (&raw mut RECLAIMED).cast::<u8>();
-    // SAFETY: nobody else uses it, as this is called once; all bytes of it are written before it is lent, and those of a stack
-    // need not be.
+    // SAFETY: this is called only once, so nobody else uses the memory. All its bytes are written before it is lent; a
+    // stack may be uninitialised.
     unsafe {
         start.write_bytes(0, size_of::<Reclaimed>());
         let reclaimed = (&raw mut RECLAIMED).cast::<Reclaimed>();
@@ -67,7 +67,7 @@ pub fn spare() -> (&'static mut [u8], &'static mut second_core::Stack) {
     }
 }
 
-/// The stack, of which what is not in use is painted.
+/// The stack, with its unused part filled with a pattern.
 pub fn stack() -> Stack {
     let pointer: usize;
     // SAFETY: reads a register.
@@ -81,6 +81,6 @@ pub fn stack() -> Stack {
         asm!("mv {}, sp", out(reg) pointer, options(nomem, nostack))
     };
     let bottom = (&raw mut __stack_chk_guard).wrapping_add(1);
-    // SAFETY: the linker has the stack there, above its guard.
+    // SAFETY: the linker places the stack there, above its guard.
     unsafe { Stack::paint(bottom, &raw const _stack_start, pointer) }
 }

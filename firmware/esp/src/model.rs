@@ -1,4 +1,4 @@
-//! The model's file, wherever it lies: one type, so that the program has the engine once.
+//! The model's file on the card or in flash. One type for both keeps a single copy of the engine in the program.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -11,28 +11,28 @@ use rillm_card::{Blocks, Error as CardError, Slot};
 
 use crate::{card, flash, platform};
 
-/// What the model in flash is called.
+/// Name of the model in flash.
 const FLASH: &str = "flash";
 
-/// The file.
+/// A model's file.
 #[expect(clippy::large_enum_variant, reason = "there is one of it, and no allocator")]
 pub enum Model<'s, S: Blocks> {
-    /// On the card.
+    /// A file on the card.
     Card(card::File<'s, S>),
-    /// In flash.
+    /// The model in flash.
     Flash(Bytes<'static>),
 }
 
-/// What the console says of it.
+/// The description of a model for the console.
 pub enum About<E> {
-    /// On the card.
+    /// A file on the card.
     Card(card::About<E>),
-    /// In flash, with what is wrong with the card, if that was looked at.
+    /// The model in flash, with the card's error if there was one.
     Flash(Option<CardError<E>>),
 }
 
 impl<E> About<E> {
-    /// Where the weights are; and bytes a second of the card, if they are there.
+    /// Where the weights are stored, and the card's transfer rate in bytes a second if it is known.
     pub fn pace(&self) -> (Weights, Option<u64>) {
         match self {
             Self::Card(about) => (Weights::Card, Some(about.bytes_per_second())),
@@ -55,11 +55,11 @@ impl<E: fmt::Display> fmt::Display for About<E> {
     }
 }
 
-/// Why it cannot be read.
+/// Why a model cannot be read.
 pub enum Error<E> {
-    /// The card's error.
+    /// An error of the card.
     Card(CardError<E>),
-    /// Flash has less of it than its header says.
+    /// The flash ends before the model does.
     Flash(PastTheEnd),
 }
 
@@ -72,11 +72,11 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     }
 }
 
-/// Opens the file of that name on the card. Without a name it is the card's first model, and where the card has none, or there
-/// is no card, the one in flash, whose own name is `flash`.
+/// Opens the file of that name on the card. Without a name, opens the card's first model; if there is no card or no
+/// model on it, opens the model in flash. The name `flash` stands for that one.
 ///
 /// # Errors
-/// The card's, for a file that was named.
+/// The card's error, if the file was named.
 pub async fn open<'s, S: Slot>(
     slot: &'s RefCell<S>,
     name: Option<&str>,

@@ -2,20 +2,20 @@
 
 use core::convert::Infallible;
 
-/// There is no reason that there is none.
+/// Never happens.
 pub type Error = Infallible;
 
-/// Nothing is mapped.
+/// There is no memory to map.
 pub fn map(_: Option<Infallible>, _: bool) -> Result<Option<Infallible>, Error> {
     Ok(None)
 }
 
-/// Nothing is memory.
+/// There is no memory to test.
 pub fn memory(mapped: Infallible) -> Result<&'static mut [u8], Error> {
     match mapped {}
 }
 
-/// Whether nothing but weights may lie in it.
+/// Whether the memory can hold only weights.
 pub fn for_weights_alone() -> bool {
     false
 }

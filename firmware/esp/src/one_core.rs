@@ -7,7 +7,7 @@ use rillm::kernels::Dot;
 /// No second core needs a stack.
 pub type Stack = ();
 
-/// Nothing is started.
+/// There is no core to start.
 pub fn start(_: Option<Infallible>, _: &'static mut Stack) -> Option<Dot> {
     None
 }

@@ -1,4 +1,4 @@
-//! What the board says of itself.
+//! The board's report of itself.
 
 use core::fmt::{Result, Write};
 
@@ -10,18 +10,18 @@ use rillm_watermark::Stack;
 
 use crate::{clock, psram};
 
-/// What was found at the start.
+/// Results of the start.
 pub struct Report {
     /// Bytes of PSRAM, if the board has any, or why it is not used.
     pub psram: core::result::Result<Option<usize>, psram::Error>,
-    /// The second core multiplies.
+    /// Whether the second core multiplies.
     pub two_cores: bool,
     /// The stack.
     pub stack: Stack,
 }
 
 impl Report {
-    /// The chip and its memory.
+    /// Writes chip and memory.
     pub fn start(&self, out: &mut dyn Write) -> Result {
         let (revision, cores) = (chip_revision(), if self.two_cores { "two cores" } else { "one core" });
         let (chip, mhz) = (esp_hal::chip!(), cpu_clock().as_mhz());
@@ -43,29 +43,29 @@ impl Report {
         }
     }
 
-    /// How long it took to here.
+    /// Writes the time since the start.
     pub fn ready(&self, out: &mut dyn Write) -> Result {
         let cycles = clock::cycles();
         writeln!(out, "ready {} ms after the start", cycles / u64::from(cpu_clock().as_hz() / 1000))
     }
 
-    /// The stack's use.
+    /// The stack usage.
     pub fn stack(&self) -> StackUse {
         StackUse { peak: self.stack.peak(), len: self.stack.len() }
     }
 }
 
-/// The clock at which flash is read, as the bootloader has set it.
+/// The clock of flash in MHz, as the bootloader has set it.
 #[cfg(feature = "esp32")]
 fn flash_mhz() -> Option<u32> {
-    /// That of the bus, of which flash has a part.
+    /// Clock of the bus, which is divided for flash.
     const BUS_MHZ: u32 = 80;
     let clock = esp_hal::peripherals::SPI0::regs().clock().read();
     let divisor = (u32::from(clock.clkdiv_pre().bits()) + 1) * (u32::from(clock.clkcnt_n().bits()) + 1);
     Some(if clock.clk_equ_sysclk().bit() { BUS_MHZ } else { BUS_MHZ / divisor })
 }
 
-/// Other chips have it elsewhere.
+/// Unknown: other chips have another register for it.
 #[cfg(not(feature = "esp32"))]
 fn flash_mhz() -> Option<u32> {
     None

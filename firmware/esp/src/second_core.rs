@@ -12,34 +12,35 @@ use rillm::kernels::{Dot, Rows};
 use crate::clock::cycles;
 use crate::platform;
 
-/// Rows, a vector, and a sum for each row.
+/// Rows, a vector, and the sums to compute.
 struct Job<'a> {
     rows: Rows<'a>,
     x: &'a [i16],
     sums: &'a mut [i64],
 }
 
-/// Cycles that the second core may take longer than the first one: more than 5 s, where half of the rows takes less than 1 ms.
+/// Timeout in cycles for the second core after the first one has finished. It is more than 5 s; half of the rows takes
+/// less than 1 ms.
 const PATIENCE: u64 = 1 << 31;
 
-/// What the second core is to do; null where it has nothing to.
+/// The second core's current job, or null.
 static JOB: AtomicPtr<Job<'static>> = AtomicPtr::new(ptr::null_mut());
 
-/// The second core's stack, on which it multiplies, and nothing else.
+/// The stack of the second core, which only multiplies.
 pub type Stack = esp_hal::system::Stack<{ 8 << 10 }>;
 
-/// Starts the second core, if it is to be used, and returns what multiplies with both.
+/// Starts the second core, if it is to be used. Returns the multiplication on both cores.
 pub fn start(core: Option<CPU_CTRL<'static>>, stack: &'static mut Stack) -> Option<Dot> {
     let core = core?;
     platform::before_second_core();
     let guard = CpuControl::new(core).start_app_core(stack, work);
-    // Dropping the guard would stop it.
+    // Dropping the guard would stop the core.
     mem::forget(guard.expect("a core that a reset has stopped; switch the power off and on"));
     platform::after_second_core();
     Some(dot)
 }
 
-/// The second core's program.
+/// The program of the second core.
 fn work() {
     loop {
         let job = JOB.load(Ordering::Acquire);
@@ -47,8 +48,8 @@ fn work() {
             spin_loop();
             continue;
         }
-        // SAFETY: the first core has given it a job that is there, with all that it borrows, until it is null again; and that
-        // core uses none of it meanwhile but what it shares.
+        // SAFETY: the job and all that it borrows are valid until the first core sees null again. Until then, that core
+        // uses only what is shared.
         let Job { rows, x, sums } = unsafe { &mut *job };
         platform::enter();
         rows.dot(x, sums);
@@ -56,8 +57,8 @@ fn work() {
     }
 }
 
-/// Multiplies the first half of the rows while the second core multiplies the others. Each row's sum is computed by one core,
-/// from beginning to end: the bits are those of one core.
+/// Multiplies the first half of the rows while the second core multiplies the other half. Each row is summed up on one
+/// core, so the result is the same as on one core.
 fn dot(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     platform::enter();
     let half = rows.len().div_ceil(2);
@@ -69,7 +70,7 @@ fn dot(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let start = cycles();
     while !JOB.load(Ordering::Acquire).is_null() {
         spin_loop();
-        // What it was lent cannot be taken back.
+        // The second core still uses the borrowed data, so this cannot return.
         assert!(cycles() - start < PATIENCE, "the second core does not end its rows; reset the board");
     }
 }

@@ -1,4 +1,4 @@
-//! The console on the started hardware.
+//! Serves the console on the started hardware.
 
 use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
@@ -15,21 +15,21 @@ use rillm_watermark::Stack;
 use crate::report::Report;
 use crate::{clock, model, psram};
 
-/// What the engine runs on.
+/// The hardware for the engine.
 pub struct Hardware {
     /// The engine's internal memory.
     pub internal: &'static mut [u8],
-    /// Internal memory that is not next to it, for boards without PSRAM.
+    /// Internal memory outside that block, for boards without PSRAM.
     pub spare: &'static mut [u8],
-    /// The PSRAM, if the board has one, or why it is not used.
+    /// The PSRAM, if the board has any, or why it is not used.
     pub psram: Result<Option<&'static mut [u8]>, psram::Error>,
-    /// What multiplies with both cores, if both are used.
+    /// The multiplication on both cores, if both are used.
     pub dot: Option<Dot>,
     /// The stack.
     pub stack: Stack,
 }
 
-/// Serves the console for good, on a board that is as `spec` describes it.
+/// Serves the console forever, on a board with the specification `spec`.
 pub fn serve<C, S>(spec: &BoardSpec, mut console: C, card: S, hardware: Hardware) -> !
 where
     C: Read + ReadReady + Write<Error = Infallible>,
@@ -52,7 +52,7 @@ where
         let opened = model::open(&card, name).await;
         if let Ok((_, about)) = &opened {
             let (weights, rate) = about.pace();
-            // What a command takes is in what was measured.
+            // The measured rate includes the overhead of each read.
             let card = rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
             board.opened.set((weights, card.unwrap_or(published)));
         }
@@ -60,18 +60,18 @@ where
     };
     let external = external.unwrap_or(spare);
     loop {
-        // A serial line has no end, and what goes wrong on it is passed over.
+        // Serial input never ends, and its errors are ignored.
         let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, internal, external));
     }
 }
 
-/// What the console knows of the board.
+/// The board for the console.
 struct EspBoard {
-    /// As it is described, but without a PSRAM that is not used.
+    /// The specification, without a PSRAM that is not used.
     spec: BoardSpec,
     report: Report,
     dot: Option<Dot>,
-    /// Where the weights of the model are that was opened last, and how fast the board is with them.
+    /// Where the weights of the open model are stored, and the speed of the board with them.
     opened: Cell<(Weights, Pace)>,
 }
 

@@ -1,4 +1,4 @@
-//! The console in the chip's USB port: a serial line and a debugger for the computer at its other end.
+//! The console on the chip's USB port, which provides a serial line and a debugger.
 
 use core::convert::Infallible;
 
@@ -8,21 +8,21 @@ use esp_hal::peripherals::USB_DEVICE;
 use esp_hal::time::{Duration, Instant};
 use esp_hal::usb::usb_serial_jtag::UsbSerialJtag;
 
-/// How long a computer may take to fetch 64 bytes; it does so every millisecond.
+/// Longest wait for a computer to fetch 64 bytes. It normally does so every millisecond.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The serial line in the USB port. What nobody fetches, because no computer is there or no terminal open, is lost: the board
-/// goes on without one.
+/// The serial line on the USB port. Without a computer or an open terminal, output is discarded and the board
+/// continues.
 pub struct UsbConsole {
     usb: UsbSerialJtag<'static, Blocking>,
-    /// A byte that has come.
+    /// A received byte.
     next: Option<u8>,
-    /// Somebody fetched what was written last.
+    /// Whether the last output was fetched.
     heard: bool,
 }
 
 impl UsbConsole {
-    /// The chip's only one.
+    /// The chip's only USB serial port.
     pub fn new(usb: USB_DEVICE<'static>) -> Self {
         Self { usb: UsbSerialJtag::new(usb), next: None, heard: true }
     }
@@ -33,7 +33,7 @@ impl UsbConsole {
         }
     }
 
-    /// Tries for as long as a computer may take, and once where none did the last time.
+    /// Repeats `attempt` until it succeeds or the wait is over. Tries only once if the last output was not fetched.
     fn try_for_long(&mut self, mut attempt: impl FnMut(&mut UsbSerialJtag<'static, Blocking>) -> bool) {
         let start = Instant::now();
         loop {
@@ -83,14 +83,14 @@ impl Write for UsbConsole {
     }
 
     fn flush(&mut self) -> Result<(), Infallible> {
-        // Once: again, after the computer has fetched the bytes, it would send an empty packet and wait for that.
+        // Only once: a second flush would send an empty packet and wait until the computer has fetched it.
         let _ = self.usb.flush_tx_nb();
         self.try_for_long(|_| USB_DEVICE::regs().ep1_conf().read().serial_in_ep_data_free().bit_is_set());
         Ok(())
     }
 }
 
-/// Two serial lines as one: what is written goes to both, what is read comes from either.
+/// Two serial lines as one: output goes to both, input comes from either.
 pub struct Both<A, B>(pub A, pub B);
 
 impl<A, B> ErrorType for Both<A, B> {
@@ -122,7 +122,7 @@ impl<A: ReadReady<Error = Infallible>, B: ReadReady<Error = Infallible>> ReadRea
 
 impl<A: Write<Error = Infallible>, B: Write<Error = Infallible>> Write for Both<A, B> {
     fn write(&mut self, buf: &[u8]) -> Result<usize, Infallible> {
-        // Either takes at least a byte.
+        // Either line accepts at least one byte.
         self.0.write_all(buf)?;
         self.1.write_all(buf)?;
         Ok(buf.len())

@@ -10,17 +10,17 @@ use rillm_card::{Blocking, CardFile, Error, stop_sending};
 use crate::options::Options;
 use crate::spi::{ChipSelect, NoDelay, Spi};
 
-/// How often the driver tries to wake a card before it says that there is none.
+/// Number of attempts of the driver to wake a card.
 const ACQUIRE_RETRIES: u32 = 50;
 
-/// The bus, with the card's fault if it has one.
+/// The bus, with the fault of the card if there is one.
 #[cfg(feature = "faults")]
 pub type Bus = crate::faults::Faulty<Spi>;
 #[cfg(not(feature = "faults"))]
 pub type Bus = Spi;
 
 type Driver<'b> = SdCard<RefCellDevice<'b, Bus, ChipSelect, NoDelay>, NoDelay>;
-/// The card, with what brings it back after an error.
+/// The card, with the function that recovers it after an error.
 pub type Card<'b> = Blocking<Driver<'b>, fn(&Driver<'b>)>;
 
 /// The bus to the card.
@@ -32,11 +32,11 @@ pub fn bus(options: &Options<'_>) -> RefCell<Bus> {
     RefCell::new(spi)
 }
 
-/// Finds the file of that name, of the name that the options have, or the first model that there is. The card is initialised
-/// anew.
+/// Initialises the card and opens a file: the one of that name, without a name the one of the options, otherwise the
+/// first model.
 ///
 /// # Errors
-/// The card's.
+/// The card's error.
 pub async fn open<'b>(
     bus: &'b RefCell<Bus>,
     options: &Options<'_>,
@@ -48,13 +48,13 @@ pub async fn open<'b>(
     CardFile::open(Blocking::new(driver, recover as fn(&Driver<'b>)), name.or(options.file)).await
 }
 
-/// Has the driver initialise the card anew.
+/// Makes the driver initialise the card again.
 fn recover(driver: &Driver<'_>) {
     driver.spi(stop_sending);
     driver.mark_card_uninit();
 }
 
-/// Says what the card was asked for, and whether its fault came to pass: a proof that nothing could go wrong is none.
+/// Reports the card's traffic, and whether its fault has occurred: without the fault a test proves nothing.
 #[cfg(feature = "faults")]
 pub fn report(bus: &Bus, out: &mut crate::uart::Uart) {
     use core::fmt::Write;
@@ -65,6 +65,6 @@ pub fn report(bus: &Bus, out: &mut crate::uart::Uart) {
         Some(true) => ", the fault has struck",
         Some(false) => ", the fault has not struck",
     };
-    // There is nobody left to tell about a line that fails.
+    // A failed write of the last line cannot be reported.
     let _ = write!(out, "card: {blocks} blocks sent, initialised {initialised} times{fault}\r\n");
 }

@@ -1,55 +1,55 @@
-//! A card that fails on demand: what goes over the bus is changed, so that the driver meets what a real card would do to it.
+//! Fault injection on the bus to the card: changes the transferred bytes as a failing card would.
 
 use core::str::FromStr;
 
 use embedded_hal::spi::{ErrorType, SpiBus};
 
-/// Commands of a card: the first byte of six.
+/// Commands to a card, of six bytes each or their first byte.
 const GO_IDLE: [u8; 6] = [0x40, 0, 0, 0, 0, 0x95];
 const STOP: [u8; 6] = [0x40 | 12, 0, 0, 0, 0, 0x61];
 const READ_BLOCK: u8 = 0x40 | 17;
 const READ_BLOCKS: u8 = 0x40 | 18;
 const READ_OCR: u8 = 0x40 | 58;
 
-/// What comes before a block's bytes, or instead of them: the card could not correct what it read.
+/// Tokens before a block's bytes, or in their place: a block follows, or the card could not correct what it read.
 const BLOCK: u8 = 0xfe;
 const ERROR: u8 = 0x04;
-/// What the line carries when nobody drives it.
+/// The value of an idle line.
 const NOTHING: u8 = 0xff;
 
 const BLOCK_LEN: usize = 512;
 const CRC_LEN: usize = 2;
-/// More than the bytes in which a card answers a command.
+/// More bytes than a card needs to answer a command.
 const ANSWER_LEN: usize = 16;
-/// The byte of a block that gets a flipped bit, and the bit.
+/// The byte of a block to flip, and its bit.
 const FLIPPED: (usize, u8) = (100, 1 << 3);
 
-/// What goes wrong at one of the blocks that the card sends.
+/// A fault at one of the blocks that the card sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which one, counted from 1.
+    /// Index of the block, counted from 1.
     block: u32,
     kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// There is an error token instead of it.
+    /// An error token replaces the block.
     Error,
-    /// It comes after so many more bytes of nothing.
+    /// The block comes after this many additional idle bytes.
     Late(u32),
-    /// The card is gone for so many transfers, then there again, switched on anew.
+    /// The card is missing for this many transfers, then returns after power-on.
     Gone(u32),
-    /// A bit of it is flipped, once.
+    /// One bit of the block is flipped once.
     Flip,
-    /// A bit of it is flipped whenever it is read.
+    /// One bit of the block is flipped at every read.
     FlipAlways,
 }
 
 impl FromStr for Fault {
     type Err = ();
 
-    /// `error@N`, `late@N:POLLS`, `gone@N:TRANSFERS`, `flip@N` or `flip@N:always`.
+    /// Parses `error@N`, `late@N:POLLS`, `gone@N:TRANSFERS`, `flip@N` or `flip@N:always`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (kind, place) = text.split_once('@').ok_or(())?;
         let (block, more) = place.split_once(':').map_or((place, None), |(block, more)| (block, Some(more)));
@@ -67,30 +67,30 @@ impl FromStr for Fault {
     }
 }
 
-/// A bus with a card that has a fault, or none.
+/// A bus with a card that may have a fault.
 pub struct Faulty<B> {
     bus: B,
     fault: Option<Fault>,
-    /// The last command, and its argument.
+    /// The last command and its argument.
     command: (u8, u32),
-    /// Blocks that it has brought, and all have.
+    /// Number of blocks sent for this command, and for all commands.
     of_command: u32,
     blocks: u32,
-    /// What the card's addresses count by: blocks or bytes.
+    /// The unit of the card's addresses: 1 for blocks, otherwise the length of a block.
     step: u32,
-    /// Polls until a block begins that is late.
+    /// Remaining polls before a late block begins.
     late: u32,
-    /// Transfers until the card is back.
+    /// Remaining transfers until the card returns.
     gone: u32,
-    /// The block on the line gets a flipped bit.
+    /// Whether a bit of the current block is flipped.
     flips: bool,
-    /// The card's block that gets one whenever it is read.
+    /// Address of the block that is flipped at every read.
     bad_block: Option<u32>,
     initialised: u32,
 }
 
 impl<B: SpiBus> Faulty<B> {
-    /// The card on `bus`, with a fault.
+    /// The card on `bus`, with a fault or without.
     pub fn new(bus: B, fault: Option<Fault>) -> Self {
         Self {
             bus,
@@ -107,12 +107,12 @@ impl<B: SpiBus> Faulty<B> {
         }
     }
 
-    /// Blocks that the card has sent, and how often it was told to start anew.
+    /// Number of blocks that the card has sent, and of its initialisations.
     pub fn traffic(&self) -> (u32, u32) {
         (self.blocks, self.initialised)
     }
 
-    /// The fault has come to pass, if there is one.
+    /// Whether the fault has occurred. None without a fault.
     pub fn has_struck(&self) -> Option<bool> {
         self.fault.map(|fault| fault.block <= self.blocks)
     }
@@ -121,14 +121,14 @@ impl<B: SpiBus> Faulty<B> {
         [READ_BLOCK, READ_BLOCKS].contains(&self.command.0)
     }
 
-    /// The card is not there in this transfer.
+    /// Whether the card is missing in this transfer.
     fn is_gone(&mut self) -> bool {
         let gone = self.gone > 0;
         self.gone = self.gone.saturating_sub(1);
         gone
     }
 
-    /// A block begins; returns what the line carries instead of its mark.
+    /// Handles the start of a block. Returns the token to send in its place.
     fn begin_block(&mut self) -> Result<u8, B::Error> {
         let address = self.command.1 / self.step + self.of_command;
         self.of_command += 1;
@@ -155,7 +155,7 @@ impl<B: SpiBus> Faulty<B> {
         Ok(NOTHING)
     }
 
-    /// Has the card send what it is about to send to nobody, and no more after that.
+    /// Discards the block that the card is sending, and stops the transfer.
     fn stop_card(&mut self) -> Result<(), B::Error> {
         for _ in 0..BLOCK_LEN + CRC_LEN {
             self.bus.read(&mut [0])?;
@@ -187,7 +187,7 @@ impl<B: SpiBus> SpiBus for Faulty<B> {
         if self.is_gone() {
             return Ok(());
         }
-        // Who is told something no longer waits for a block; the card still has it to send.
+        // A new command ends the wait for a late block, which the card still has to send.
         self.late = 0;
         if let &[command, a, b, c, d, _] = bytes {
             self.command = (command, u32::from_be_bytes([a, b, c, d]));
@@ -221,7 +221,7 @@ impl<B: SpiBus> SpiBus for Faulty<B> {
         }
         self.bus.transfer_in_place(bytes)?;
         if self.command.0 == READ_OCR && bytes.len() == 4 {
-            // The register tells what addresses count by.
+            // The register shows the unit of addresses.
             self.step = if bytes[0] & 0x40 != 0 { 1 } else { BLOCK_LEN as u32 };
         }
         if self.flips && bytes.len() == BLOCK_LEN {

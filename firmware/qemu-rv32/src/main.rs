@@ -1,7 +1,7 @@
 //! rillm on an emulated 32-bit RISC-V chip: 520 KiB of SRAM, up to 4 MiB of PSRAM, an SD card over SPI, a serial console.
 //!
-//! The chip is QEMU's `sifive_u` cut down to the size of an ESP32; `cargo xtask emulate rv32` builds and boots it. The console
-//! ends with Ctrl-D, and the emulator with it.
+//! The chip is QEMU's `sifive_u`, reduced to the memories of an ESP32. `cargo xtask emulate rv32` builds and boots it.
+//! Ctrl-D ends the console and the emulator.
 #![no_std]
 #![no_main]
 
@@ -28,7 +28,7 @@ use crate::options::{Options, Source};
 use crate::semihosting::{WORDS_LEN, exit, words};
 use crate::uart::Uart;
 
-/// The exit code where the words at the start make no sense.
+/// Exit code for an invalid option.
 const BAD_WORD: u8 = 2;
 
 #[riscv_rt::entry]
@@ -38,7 +38,7 @@ fn main() -> ! {
     let options = match Options::parse(words(&mut buf).split_whitespace().skip(1)) {
         Ok(options) => options,
         Err(bad) => {
-            // There is nobody left to tell about a line that fails.
+            // A failed write of the last line cannot be reported.
             let _ = write!(Uart::new(), "{bad}\r\n");
             exit(BAD_WORD);
         }

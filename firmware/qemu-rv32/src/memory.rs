@@ -1,4 +1,4 @@
-//! The chip's memories: what may be touched, and what is the engine's.
+//! The chip's memories: access protection, and the engine's part.
 
 use core::arch::asm;
 use core::ptr;
@@ -9,14 +9,14 @@ use riscv::register::{
     pmpcfg0, pmpcfg1, pmpcfg2,
 };
 
-/// Flash as the chip sees it, program and model.
+/// Addresses of flash: program and model.
 const FLASH: (usize, usize) = (0x2000_0000, 0x3000_0000);
 const SRAM: (usize, usize) = (0x0800_0000, 0x0808_2000);
 const PSRAM: usize = 0x8000_0000;
-/// The UART, and the SPI controller of the card.
+/// Addresses of the devices: the UART, and the card's SPI controller.
 const DEVICES: (usize, usize) = (0x1001_0000, 0x1005_1000);
 
-/// More bytes than a function has on the stack.
+/// More bytes than any stack frame has.
 const FRAME_MAX: usize = 64 << 10;
 
 unsafe extern "C" {
@@ -26,13 +26,13 @@ unsafe extern "C" {
     static _sram_end: u32;
 }
 
-/// Makes everything but flash (not writable), the SRAM, `psram` bytes of PSRAM and the devices unreachable until the next
-/// reset: any other access traps.
+/// Makes everything unreachable until the next reset, except flash (read-only), SRAM, `psram` bytes of PSRAM and the
+/// devices. Any other access traps.
 pub fn protect(psram: usize) {
-    // SAFETY: each range is used by the program as its permission says; the entries are locked so that they bind machine
-    // mode, in which we run.
+    // SAFETY: the program uses each range as its permission allows. The entries are locked, so that they apply to
+    // machine mode, in which it runs.
     unsafe {
-        // A top-of-range entry reaches from the address of the entry before it.
+        // A top-of-range entry starts at the address of the previous entry.
         pmpaddr0::write(SRAM.0 >> 2);
         pmpaddr1::write(SRAM.1 >> 2);
         pmpcfg0::set_pmp(1, Range::TOR, Permission::RW, true);
@@ -45,35 +45,35 @@ pub fn protect(psram: usize) {
         pmpaddr6::write(PSRAM >> 2);
         pmpaddr7::write((PSRAM + psram) >> 2);
         pmpcfg1::set_pmp(3, Range::TOR, Permission::RW, true);
-        // All addresses: what no entry above admits.
+        // All addresses that no entry above allows.
         pmpaddr8::write(usize::MAX);
         pmpcfg2::set_pmp(0, Range::NAPOT, Permission::NONE, true);
     }
 }
 
-/// The stack, of which what is not in use is painted.
+/// The stack, with its unused part filled with a pattern.
 pub fn stack() -> Stack {
     let pointer: usize;
     // SAFETY: reads a register.
     unsafe { asm!("mv {}, sp", out(reg) pointer, options(nomem, nostack)) };
-    // SAFETY: the linker has the stack there, and there are no interrupts.
+    // SAFETY: the linker places the stack there, and there are no interrupts.
     unsafe { Stack::paint((&raw const __estack).cast_mut(), &raw const __sstack, pointer) }
 }
 
-/// Whether an address is one that a stack frame has which does not fit.
+/// Whether an address is just below the stack, where a frame that overflows it lies.
 pub fn is_below_stack(address: usize) -> bool {
     (SRAM.0 - FRAME_MAX..SRAM.0).contains(&address)
 }
 
-/// The SRAM that the stack and the variables leave. To be called once.
+/// The SRAM beside stack and variables. Must be called only once.
 pub fn sram() -> Arena {
     let start = (&raw const __sheap).cast_mut();
-    // SAFETY: the linker puts nothing there, and it is lent once.
+    // SAFETY: the linker places nothing there, and it is lent once.
     unsafe { Arena::paint(start, (&raw const _sram_end).addr() - start.addr()) }
 }
 
-/// `len` bytes of PSRAM. To be called once.
+/// `len` bytes of PSRAM. Must be called only once.
 pub fn psram(len: usize) -> Arena {
-    // SAFETY: the linker puts nothing there, and it is lent once. What QEMU leaves there at reset is not needed.
+    // SAFETY: the linker places nothing there, and it is lent once. Data that QEMU places there at reset is not needed.
     unsafe { Arena::paint(ptr::with_exposed_provenance_mut(PSRAM), len) }
 }

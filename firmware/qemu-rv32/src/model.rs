@@ -1,4 +1,4 @@
-//! The model's file, wherever it lies: one type, so that the program has the engine once.
+//! The model's file on the card or in flash. One type for both keeps a single copy of the engine in the program.
 
 use core::fmt;
 
@@ -10,20 +10,20 @@ use rillm_generate::number::Grouped;
 
 use crate::card::Card;
 
-/// The file.
+/// A model's file.
 #[expect(clippy::large_enum_variant, reason = "there is one of it, and no allocator")]
 pub enum Model<'b> {
-    /// On the card.
+    /// A file on the card.
     Card(CardFile<Card<'b>>),
-    /// In flash.
+    /// The model in flash.
     Flash(Bytes<'static>),
 }
 
-/// What the console says of it.
+/// The description of a model for the console.
 pub enum About {
-    /// So many bytes on the card, in so many pieces.
+    /// A file on the card: its length in bytes and number of extents.
     Card { len: u32, runs: usize },
-    /// In flash.
+    /// The model in flash.
     Flash,
 }
 
@@ -38,11 +38,11 @@ impl fmt::Display for About {
     }
 }
 
-/// Why it cannot be read.
+/// Why a model cannot be read.
 pub enum Error {
-    /// The card's error.
+    /// An error of the card.
     Card(rillm_card::Error<SdCardError>),
-    /// Flash has less of it than its header says.
+    /// The flash ends before the model does.
     Flash(PastTheEnd),
 }
 

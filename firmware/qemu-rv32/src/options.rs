@@ -1,36 +1,36 @@
-//! What the board is told at its start: `key=value` words on the emulator's command line.
+//! The options of this board: `key=value` on the emulator's command line.
 
 use rillm_emulated::{BadWord, flag};
 
 #[cfg(feature = "faults")]
 use crate::faults::Fault;
 
-/// Where the model lies.
+/// Where the model is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// In a file on the SD card.
     Card,
-    /// In flash, so many bytes.
+    /// In flash, with its length in bytes.
     Flash(usize),
 }
 
-/// The words, read.
+/// The parsed options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options<'w> {
-    /// Those that every board knows.
+    /// The options that every board understands.
     pub common: rillm_emulated::Options,
     /// `source=card`, or `source=flash` with `flash=BYTES`.
     pub source: Source,
-    /// `file=NAME`: the model's name on the card; the first *.rillm if absent.
+    /// `file=NAME`: name of the model on the card; without it, the first *.rillm.
     pub file: Option<&'w str>,
-    /// `crc=1`: the card's driver checks every block.
+    /// `crc=1`: whether the card's driver verifies the CRC of every block.
     pub crc: bool,
     /// `fault=…`: see [`Fault`].
     #[cfg(feature = "faults")]
     pub fault: Option<Fault>,
 }
 
-/// This board's own words.
+/// Usage of this board's own options.
 const OWN: &str = if cfg!(feature = "faults") {
     "source=card, source=flash with flash=BYTES, file=NAME, crc=0, crc=1, fault=error@N, fault=late@N:POLLS, \
      fault=gone@N:TRANSFERS, fault=flip@N and fault=flip@N:always"
@@ -39,10 +39,10 @@ const OWN: &str = if cfg!(feature = "faults") {
 };
 
 impl<'w> Options<'w> {
-    /// Reads the words; what they do not say is the model of the card, and all the memory that there is.
+    /// Parses the options. The defaults are the model on the card, and all memory that there is.
     ///
     /// # Errors
-    /// The first word that makes no sense.
+    /// The first invalid option.
     pub fn parse(words: impl Iterator<Item = &'w str>) -> Result<Self, BadWord<'w>> {
         let mut options = Self {
             common: rillm_emulated::Options::default(),

@@ -1,17 +1,17 @@
-//! What the board asks of the emulator: the words it was started with, and to end.
+//! Semihosting calls: the command line, and the end of the emulator.
 
 use core::arch::{asm, global_asm};
 
 /// `SYS_GET_CMDLINE` and `SYS_EXIT_EXTENDED`.
 const GET_CMDLINE: usize = 0x15;
 const EXIT_EXTENDED: usize = 0x20;
-/// `ADP_Stopped_ApplicationExit`: the word after it is the exit code.
+/// `ADP_Stopped_ApplicationExit`: the next word is the exit code.
 const APPLICATION_EXIT: usize = 0x20026;
 
-/// The most bytes of words that are looked at.
+/// Longest command line in bytes.
 pub const WORDS_LEN: usize = 256;
 
-// The emulator knows a call by the three instructions, uncompressed and in one page.
+// The emulator recognises a call by three uncompressed instructions in one page.
 global_asm!(
     ".section .text.semihosting, \"ax\"",
     ".option push",
@@ -25,11 +25,11 @@ global_asm!(
     ".option pop",
 );
 
-/// Calls the emulator's `operation` with a block of arguments.
+/// Calls an `operation` of the emulator with a block of arguments.
 fn call(operation: usize, block: &mut [usize]) -> usize {
     let result;
-    // SAFETY: the call is answered by the emulator, which reads and writes the block and what its words point to: all of it
-    // is borrowed by our callers for as long as the call takes.
+    // SAFETY: the emulator executes the call. It reads and writes the block and what its words point to, which our
+    // callers borrow for the duration of the call.
     unsafe {
         asm!("call semihosting_call", inlateout("a0") operation => result, in("a1") block.as_mut_ptr(), out("ra") _);
     }
@@ -44,8 +44,7 @@ pub fn exit(code: u8) -> ! {
     }
 }
 
-/// The words that the emulator was started with, the program's name first; none if they are longer than the buffer, or no
-/// text.
+/// The emulator's command line, the program's name first. Empty if it is longer than the buffer or not text.
 pub fn words(buf: &mut [u8; WORDS_LEN]) -> &str {
     let refused = call(GET_CMDLINE, &mut [buf.as_mut_ptr() as usize, buf.len()]) != 0;
     let len = if refused { 0 } else { buf.iter().position(|&byte| byte == 0).unwrap_or(0) };

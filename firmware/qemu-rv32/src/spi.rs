@@ -1,4 +1,4 @@
-//! The SPI bus to the SD card: the chip's QSPI2, one lane, and its chip select.
+//! The SPI bus to the SD card: the chip's QSPI2 with one lane, and its chip select.
 
 use core::convert::Infallible;
 
@@ -13,36 +13,36 @@ const FMT: *mut u32 = (BASE + 0x40) as *mut u32;
 const TXDATA: *mut u32 = (BASE + 0x48) as *mut u32;
 const RXDATA: *mut u32 = (BASE + 0x4c) as *mut u32;
 
-/// Bytes that the controller takes before one of them has come back.
+/// Length of the controller's FIFO in bytes.
 const FIFO_LEN: usize = 8;
-/// In RXDATA: nothing there.
+/// Flag of RXDATA: no byte received.
 const EMPTY: u32 = 1 << 31;
-/// Eight bits, one lane, the highest bit first.
+/// Frame format: eight bits, one lane, most significant bit first.
 const EIGHT_BITS: u32 = 8 << 16;
 /// Chip select stays low.
 const CSMODE_HOLD: u32 = 2;
-/// Chip select is low while bytes go: in QEMU, high.
+/// Chip select is low during a transfer; in QEMU it is high.
 const CSMODE_AUTO: u32 = 0;
 
-/// The first byte of the command `READ_OCR`.
+/// First byte of the command `READ_OCR`.
 const READ_OCR: u8 = 0x40 | 58;
-/// In a card's answer: it is not initialised.
+/// Flag of a card's answer: not initialised.
 const IDLE: u8 = 1;
-/// In what is no answer yet.
+/// Flag of a byte that is not an answer yet.
 const BUSY: u8 = 1 << 7;
-/// What the line carries when nobody drives it.
+/// The value of an idle line.
 const NOTHING: u8 = 0xff;
 
 /// The bus.
 pub struct Spi {
-    /// QEMU 7.2's card answers `READ_OCR` as if it were idle, whatever it is; the next answer is corrected.
+    /// QEMU 7.2's card always reports the idle state to `READ_OCR`. The next answer is corrected.
     corrects_answer: bool,
 }
 
 impl Spi {
-    /// Switches it on and gives the card the clocks it needs after power-on.
+    /// Switches the bus on and sends the card the clocks that it needs after power-on.
     pub fn new() -> Self {
-        // SAFETY: these are the controller's registers, and nobody else drives it.
+        // SAFETY: these are the registers of the controller, and nobody else uses it.
         unsafe {
             CSDEF.write_volatile(1);
             CSMODE.write_volatile(CSMODE_AUTO);
@@ -59,7 +59,7 @@ impl Spi {
         unsafe { TXDATA.write_volatile(byte.into()) }
     }
 
-    /// Waits for the byte that came back for one sent.
+    /// Waits for the received byte of one that was sent.
     fn receive() -> u8 {
         loop {
             // SAFETY: a register of the controller.
@@ -106,7 +106,7 @@ impl SpiBus for Spi {
     }
 
     fn transfer_in_place(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        // Whole FIFOs are unrolled: a block's 512 bytes come this way.
+        // Whole FIFOs are unrolled, for the 512 bytes of a block.
         let (fulls, rest) = bytes.as_chunks_mut::<FIFO_LEN>();
         for full in fulls {
             full.iter().for_each(|&byte| Self::send(byte));
@@ -124,7 +124,7 @@ impl SpiBus for Spi {
     }
 }
 
-/// The card's chip select, which the controller has.
+/// The card's chip select, driven by the controller.
 pub struct ChipSelect;
 
 impl digital::ErrorType for ChipSelect {
@@ -145,8 +145,8 @@ impl OutputPin for ChipSelect {
     }
 }
 
-/// The card driver's pauses of 10 microseconds between looks at the card. QEMU's card is always ready, and with counted
-/// instructions a real pause would be counted as ten thousand of them: they take no time.
+/// The card driver's pauses of 10 microseconds between polls take no time. QEMU's card is always ready, and a real
+/// pause would count as ten thousand instructions.
 pub struct NoDelay;
 
 impl DelayNs for NoDelay {

@@ -1,4 +1,4 @@
-//! The program's unplanned ends: a trap, a panic. Both are told in words, and neither hangs.
+//! Traps and panics: each one prints a message and ends the emulator.
 
 use core::arch::global_asm;
 use core::fmt::Write;
@@ -11,13 +11,13 @@ use crate::memory::is_below_stack;
 use crate::semihosting::exit;
 use crate::uart::Uart;
 
-/// The exit codes.
+/// Exit codes.
 const PANIC: u8 = 101;
 const TRAP: u8 = 102;
 const TRAP_IN_TRAP: u8 = 103;
 
-// Nothing is saved, for nothing returns; and as the stack may be what overflowed, the trap starts with an empty one. A second
-// hart, which QEMU insists on, sleeps.
+// A trap saves nothing, since it never returns. It starts with an empty stack, since the stack may have overflowed. The
+// second hart, which QEMU requires, sleeps.
 global_asm!(
     ".section .trap.start, \"ax\"",
     ".balign 4",
@@ -33,7 +33,7 @@ global_asm!(
     "j 1b",
 );
 
-/// What the processor met that it cannot go on from.
+/// Prints the cause of a trap and ends the emulator.
 #[unsafe(no_mangle)]
 extern "C" fn trapped() -> ! {
     static AGAIN: AtomicBool = AtomicBool::new(false);
@@ -51,7 +51,7 @@ extern "C" fn trapped() -> ! {
         7 => "a write where nothing may be written",
         _ => "an unexpected exception",
     };
-    // There is nobody left to tell about a line that fails.
+    // A failed write of the last line cannot be reported.
     let _ = write!(Uart::new(), "\r\ntrap: {what} (mcause {cause}) at {at:#010x}, address {address:#010x}\r\n");
     exit(TRAP)
 }

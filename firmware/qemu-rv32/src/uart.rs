@@ -11,21 +11,21 @@ const TXCTRL: *mut u32 = (BASE + 0x08) as *mut u32;
 const RXCTRL: *mut u32 = (BASE + 0x0c) as *mut u32;
 const PENDING: *mut u32 = (BASE + 0x14) as *mut u32;
 
-/// In TXDATA: no room. In RXDATA: nothing there.
+/// Flag of TXDATA: no room. Flag of RXDATA: no byte received.
 const NOT_NOW: u32 = 1 << 31;
 const ENABLE: u32 = 1;
-/// More bytes have come than the mark in RXCTRL, which is 0.
+/// Flag of pending input: more bytes than the watermark of RXCTRL, which is 0.
 const RECEIVED: u32 = 1 << 1;
 
 const CTRL_D: u8 = 0x04;
 
-/// The serial line. QEMU has no baud rate: bytes go as fast as they can.
+/// The serial line. QEMU does not simulate a baud rate.
 pub struct Uart(());
 
 impl Uart {
-    /// Switches it on.
+    /// Switches the UART on.
     pub fn new() -> Self {
-        // SAFETY: these are the UART's registers, and nobody else drives it: a trap that also writes never returns.
+        // SAFETY: these are the UART's registers. Nobody else uses it: a trap that also writes never returns.
         unsafe {
             TXCTRL.write_volatile(ENABLE);
             RXCTRL.write_volatile(ENABLE);
@@ -39,7 +39,7 @@ impl ErrorType for Uart {
 }
 
 impl Read for Uart {
-    /// Waits for a byte. Ctrl-D is the end of the input.
+    /// Waits for a byte. Ctrl-D ends the input.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
         let Some(slot) = buf.first_mut() else { return Ok(0) };
         loop {

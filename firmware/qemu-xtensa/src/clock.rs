@@ -1,13 +1,13 @@
-//! Instructions as the measure of time: QEMU has no cycles.
+//! Instructions as the unit of time, since QEMU does not count cycles.
 
 use core::arch::asm;
 
-/// Where QEMU counts an instruction as a nanosecond (`-icount shift=0`), the counter's 10 MHz are one tick in so many.
+/// Instructions for each tick of the 10 MHz counter, if QEMU counts an instruction as a nanosecond (`-icount shift=0`).
 const INSTRUCTIONS_A_TICK: u32 = 100;
 
-/// Instructions executed so far, in hundreds, modulo 2^32.
+/// Instructions executed so far, in multiples of 100, modulo 2^32.
 ///
-/// They are repeatable where QEMU counts; elsewhere this is the host's time.
+/// They are repeatable if QEMU counts instructions. Otherwise this is the host's time.
 pub fn instructions() -> u32 {
     let ticks: u32;
     // SAFETY: reads a register.

@@ -1,4 +1,4 @@
-//! The console: the emulator's standard input and output.
+//! The console on the emulator's standard input and output.
 
 use embedded_io::{ErrorType, Read, ReadReady, Write};
 
@@ -6,7 +6,7 @@ use crate::simcall::{self, Refused, STDIN, STDOUT};
 
 const CTRL_D: u8 = 0x04;
 
-/// The console. Bytes go as fast as the host takes them.
+/// The console. Its speed is that of the host.
 pub struct ConsoleIo;
 
 impl ErrorType for ConsoleIo {
@@ -14,9 +14,9 @@ impl ErrorType for ConsoleIo {
 }
 
 impl Read for ConsoleIo {
-    /// Waits for a byte, and the emulator with it. Ctrl-D is the end of the input, as the host's own end is.
+    /// Waits for a byte; the emulator stops meanwhile. Ctrl-D or the end of the host's input ends the input.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Refused> {
-        // One byte, not more: the emulator waits until a buffer that crosses one of its pages is full.
+        // Only one byte: if a buffer crosses a page of the emulator, a read waits until it is full.
         let Some(slot) = buf.first_mut() else { return Ok(0) };
         let len = simcall::read(STDIN, core::slice::from_mut(slot))?;
         Ok(if *slot == CTRL_D { 0 } else { len })

@@ -1,4 +1,4 @@
-//! The model: a file of the host's, in place of a card.
+//! The model: a file on the host, in place of a card.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -7,17 +7,17 @@ use rillm::{SECTOR_LEN, Sector, WeightSource};
 
 use crate::simcall::{self, Descriptor, Refused};
 
-/// Bytes of the longest path, its NUL included: the emulator's bound.
+/// Longest path in bytes, its NUL included: the limit of the emulator.
 const PATH_LEN: usize = 1024;
 
 /// Why a file cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// Nobody has said which.
+    /// No path was given.
     NoName,
-    /// So many bytes.
+    /// The path has this many bytes.
     NameTooLong(usize),
-    /// The host's reason.
+    /// An error of the host.
     Refused(Refused),
 }
 
@@ -36,21 +36,21 @@ impl fmt::Display for OpenError {
 /// Why a file cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {
-    /// It ends too early.
+    /// The file ends too early.
     TooShort {
-        /// Where the read began.
+        /// Offset of the read.
         offset: u64,
-        /// Bytes asked for.
+        /// Number of bytes to read.
         len: usize,
-        /// Bytes that there were.
+        /// Number of bytes that were read.
         got: usize,
     },
-    /// The emulator's calls do not reach so far into a file.
+    /// The offset is beyond the range of the emulator's calls.
     TooFar {
-        /// Where the read should have begun.
+        /// Offset of the read.
         offset: u64,
     },
-    /// The host's reason.
+    /// An error of the host.
     Refused(Refused),
 }
 
@@ -77,20 +77,20 @@ impl From<Refused> for ReadError {
     }
 }
 
-/// An open file, closed when it is dropped.
+/// An open file. Dropping it closes the file.
 pub struct HostFile(Descriptor);
 
-/// Opens the file at a path of the host's, and says what it is.
+/// Opens a file at a path of the host. Also returns its description.
 ///
 /// # Errors
-/// [`OpenError`].
+/// See [`OpenError`].
 pub fn open(path: Option<&str>) -> Result<(HostFile, &'static str), OpenError> {
     let path = path.ok_or(OpenError::NoName)?.as_bytes();
     let mut buf = [0; PATH_LEN];
-    // Its last byte stays a NUL.
+    // The last byte stays a NUL.
     let place = buf[..PATH_LEN - 1].get_mut(..path.len()).ok_or(OpenError::NameTooLong(path.len()))?;
     place.copy_from_slice(path);
-    // A word has no NUL in it; what is typed may, and the path ends there.
+    // An option cannot contain a NUL. A typed path can, and ends there.
     let path = CStr::from_bytes_until_nul(&buf).unwrap_or_default();
     let descriptor = simcall::open(path).map_err(OpenError::Refused)?;
     Ok((HostFile(descriptor), "a file of the host's, in place of a card"))

@@ -1,7 +1,7 @@
 //! rillm on an emulated chip with the ESP32's instruction set: 520 KiB of SRAM, up to 4 MiB of PSRAM, a console.
 //!
-//! The chip is QEMU's Xtensa simulator, which has no card: the model is a file of the host's. `cargo xtask emulate xtensa`
-//! builds and boots it. The console ends with Ctrl-D or its input, and the emulator with it.
+//! The chip is QEMU's Xtensa simulator. It has no card, so the model is a file on the host. `cargo xtask emulate
+//! xtensa` builds and boots it. Ctrl-D or the end of the input ends the console and the emulator.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -23,7 +23,7 @@ use crate::console_io::ConsoleIo;
 use crate::options::Options;
 use crate::simcall::{WORDS_LEN, exit};
 
-/// The exit codes where the words at the start make no sense, and where the host takes no more output.
+/// Exit codes for an invalid option, and for output that the host does not accept.
 const BAD_WORD: u8 = 2;
 const CONSOLE_LOST: u8 = 3;
 
@@ -34,7 +34,7 @@ extern "C" fn main() -> ! {
     let options = match Options::parse(simcall::words(&mut buf).skip(1)) {
         Ok(options) => options,
         Err(bad) => {
-            // There is nobody left to tell about a line that fails.
+            // A failed write of the last line cannot be reported.
             let _ = write!(ConsoleIo, "{bad}\r\n");
             exit(BAD_WORD);
         }

@@ -1,21 +1,21 @@
-//! What the board is told at its start: `key=value` words on the emulator's command line.
+//! The options of this board: `key=value` on the emulator's command line.
 
 use rillm_emulated::BadWord;
 
-/// The words, read.
+/// The parsed options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options<'w> {
-    /// Those that every board knows.
+    /// The options that every board understands.
     pub common: rillm_emulated::Options,
     /// `model=PATH`: the model's file on the host.
     pub model: Option<&'w str>,
 }
 
 impl<'w> Options<'w> {
-    /// Reads the words; what they do not say is no model, and all the memory that there is.
+    /// Parses the options. The defaults are no model, and all memory that there is.
     ///
     /// # Errors
-    /// The first word that makes no sense.
+    /// The first invalid option.
     pub fn parse(words: impl Iterator<Item = &'w str>) -> Result<Self, BadWord<'w>> {
         let mut options = Self::default();
         for word in words {

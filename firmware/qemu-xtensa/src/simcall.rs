@@ -1,4 +1,4 @@
-//! What the board asks of the emulator: files and standard streams of the host, the words it was started with, and to end.
+//! Calls of the emulator: files and standard streams of the host, the command line, and the end of the emulator.
 
 use core::arch::asm;
 use core::ffi::CStr;
@@ -14,15 +14,15 @@ const SELECT_ONE: u32 = 29;
 const ARGV_SIZE: u32 = 1001;
 const ARGV: u32 = 1002;
 
-/// Of `OPEN`, `LSEEK` and `SELECT_ONE`.
+/// Arguments of `OPEN`, `LSEEK` and `SELECT_ONE`.
 const READ_ONLY: u32 = 0;
 const FROM_START: u32 = 0;
 const READABLE: u32 = 1;
 
-/// The most bytes of words, with their addresses, that are looked at.
+/// Longest command line in bytes, with the addresses of its words.
 pub const WORDS_LEN: usize = 1536;
 
-/// An open file of the host's.
+/// An open file of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor(u32);
 
@@ -31,7 +31,7 @@ pub const STDIN: Descriptor = Descriptor(0);
 /// Standard output.
 pub const STDOUT: Descriptor = Descriptor(1);
 
-/// Why the host refused: its `errno`.
+/// An error of the host: its `errno`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused(u32);
 
@@ -54,17 +54,17 @@ impl embedded_io::Error for Refused {
     }
 }
 
-/// A call that was interrupted: `EINTR`.
+/// The call was interrupted: `EINTR`.
 const INTERRUPTED: u32 = 4;
 
-/// Calls the emulator. −1 is a refusal.
+/// Calls the emulator. A result of −1 is an error.
 ///
 /// # Safety
-/// What the arguments point to is the operation's to read or write.
+/// The operation may read or write what the arguments point to.
 unsafe fn call(operation: u32, arguments: [u32; 3]) -> Result<u32, Refused> {
     loop {
         let (result, errno): (u32, u32);
-        // SAFETY: `simcall`, which the emulator answers; memory is the caller's concern.
+        // SAFETY: the emulator executes `simcall`; our caller is responsible for the memory.
         unsafe {
             asm!(
                 ".byte 0x00, 0x51, 0x00",
@@ -90,28 +90,28 @@ pub fn exit(code: u8) -> ! {
     }
 }
 
-/// Reads what there is, at most the buffer's length, waiting for at least a byte. 0 is the end.
+/// Reads at most the buffer's length, waiting for at least one byte. Returns 0 at the end.
 ///
 /// # Errors
-/// The host's.
+/// An error of the host.
 pub fn read(file: Descriptor, buf: &mut [u8]) -> Result<usize, Refused> {
     // SAFETY: the emulator writes to the buffer.
     unsafe { call(READ, [file.0, buf.as_mut_ptr() as u32, buf.len() as u32]) }.map(|len| len as usize)
 }
 
-/// Writes, and returns how much was taken.
+/// Writes, and returns the number of bytes written.
 ///
 /// # Errors
-/// The host's.
+/// An error of the host.
 pub fn write(file: Descriptor, buf: &[u8]) -> Result<usize, Refused> {
     // SAFETY: the emulator reads the buffer.
     unsafe { call(WRITE, [file.0, buf.as_ptr() as u32, buf.len() as u32]) }.map(|len| len as usize)
 }
 
-/// Opens a file to read.
+/// Opens a file for reading.
 ///
 /// # Errors
-/// The host's.
+/// An error of the host.
 pub fn open(path: &CStr) -> Result<Descriptor, Refused> {
     // SAFETY: the emulator reads the text up to its NUL.
     unsafe { call(OPEN, [path.as_ptr() as u32, READ_ONLY, 0]) }.map(Descriptor)
@@ -119,14 +119,14 @@ pub fn open(path: &CStr) -> Result<Descriptor, Refused> {
 
 /// Closes a file.
 pub fn close(file: Descriptor) {
-    // SAFETY: no pointers. Of a file that was only read nothing can be lost.
+    // SAFETY: no pointers. Closing a file that was only read loses nothing.
     let _ = unsafe { call(CLOSE, [file.0, 0, 0]) };
 }
 
-/// Sets where the next read begins; the call has no more than 31 bits for it.
+/// Sets the offset of the next read. The call supports only 31 bits.
 ///
 /// # Errors
-/// The host's.
+/// An error of the host.
 pub fn seek(file: Descriptor, offset: i32) -> Result<(), Refused> {
     // SAFETY: no pointers.
     unsafe { call(LSEEK, [file.0, offset as u32, FROM_START]) }.map(|_| ())
@@ -135,25 +135,25 @@ pub fn seek(file: Descriptor, offset: i32) -> Result<(), Refused> {
 /// Whether a read would return at once.
 ///
 /// # Errors
-/// The host's.
+/// An error of the host.
 pub fn readable(file: Descriptor) -> Result<bool, Refused> {
-    // Seconds and microseconds to wait.
+    // The timeout in seconds and microseconds.
     let at_once = [0u32; 2];
     // SAFETY: the emulator reads the two words.
     unsafe { call(SELECT_ONE, [file.0, READABLE, at_once.as_ptr() as u32]) }.map(|ready| ready != 0)
 }
 
-/// The words that the emulator was started with, the program's name first; none if they are longer than the buffer. A word
-/// that is no text is empty.
+/// The emulator's command line, the program's name first. Empty if it is longer than the buffer. A word that is not
+/// text is empty.
 pub fn words(buf: &mut [u8; WORDS_LEN]) -> impl Iterator<Item = &str> {
     // SAFETY: no pointers.
     let len = unsafe { call(ARGV_SIZE, [0; 3]) }.map_or(0, |len| len as usize);
     let len = if len <= buf.len() { len } else { 0 };
     if len > 0 {
-        // SAFETY: the emulator writes so many bytes to the buffer as it has just said.
+        // SAFETY: the emulator writes as many bytes to the buffer as `ARGV_SIZE` has reported.
         let _ = unsafe { call(ARGV, [buf.as_mut_ptr() as u32, 0, 0]) };
     }
-    // The addresses of the words, up to a zero; then the words, each up to a NUL.
+    // The addresses of the words, terminated by zero, then the words, each terminated by a NUL.
     let addresses = buf[..len].chunks_exact(4).position(|address| address == [0; 4]).map_or(len, |count| 4 * count + 4);
     let words = buf[addresses..len].strip_suffix(&[0]).unwrap_or_default();
     words.split(|&byte| byte == 0).map(|word| core::str::from_utf8(word).unwrap_or_default())

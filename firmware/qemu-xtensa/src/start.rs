@@ -1,12 +1,13 @@
-//! From the core's reset, or from a trap, to a program with a stack.
+//! Startup code, from reset or a trap to a program with a stack.
 
 use core::arch::global_asm;
 
 use crate::trap::trapped;
 
-// An exception saves nothing, for nothing returns from it; and as the stack may be what overflowed, or the register windows
-// what cannot be saved to it, the trap starts with empty ones, as the program does after reset. Where to go is kept in
-// EXCSAVE1 while the registers change their names. (Window overflows and alloca, which do return, are xtensa-lx-rt's.)
+// An exception saves nothing, since it never returns. It starts with an empty stack and empty register windows, like
+// the program after reset, since the stack may have overflowed and there may be no room to save the windows. EXCSAVE1
+// holds the destination while the register windows change. (xtensa-lx-rt handles window overflows and alloca, which do
+// return.)
 global_asm!(
     ".section .reset, \"ax\", @progbits",
     "j 1f",

@@ -1,24 +1,24 @@
-//! The program's unplanned ends: a trap, a panic. Both are told in words, and neither hangs.
+//! Traps and panics: each one prints a message and ends the emulator.
 
 use core::arch::asm;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-// Its vectors and the way to main() are linked in, nothing else of it is used.
+// Links in the vectors and the startup of main(). Nothing else of the crate is used.
 use xtensa_lx_rt as _;
 
 use crate::console_io::ConsoleIo;
 use crate::memory::is_below_stack;
 use crate::simcall::exit;
 
-/// The exit codes.
+/// Exit codes.
 const PANIC: u8 = 101;
 const TRAP: u8 = 102;
 const TRAP_IN_TRAP: u8 = 103;
 const ABORT: u8 = 104;
 
-/// What the processor met that it cannot go on from. It comes here with an empty stack.
+/// Prints the cause of a trap and ends the emulator. It is called with an empty stack.
 pub extern "C" fn trapped() -> ! {
     static AGAIN: AtomicBool = AtomicBool::new(false);
     if AGAIN.swap(true, Ordering::Relaxed) {
@@ -46,7 +46,7 @@ pub extern "C" fn trapped() -> ! {
         9 => "an access that is not aligned",
         _ => "an unexpected exception",
     };
-    // There is nobody left to tell about a line that fails.
+    // A failed write of the last line cannot be reported.
     let _ = write!(ConsoleIo, "\r\ntrap: {what} (exccause {cause}) at {at:#010x}, address {address:#010x}\r\n");
     exit(TRAP)
 }
@@ -57,7 +57,7 @@ fn panicked(info: &PanicInfo) -> ! {
     exit(PANIC)
 }
 
-/// Where the compiler goes when there is nowhere to go.
+/// Compilers call `abort` where code is unreachable.
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {
     let _ = write!(ConsoleIo, "\r\nthe program gave up\r\n");

@@ -1,4 +1,4 @@
-//! Memory painted so that its high-water mark shows: how much of it was ever written to.
+//! Measures the high-water mark of memory: fills it with a pattern, and finds out later how much was overwritten.
 #![no_std]
 
 #[cfg(test)]
@@ -6,16 +6,16 @@ extern crate std;
 
 use core::slice;
 
-/// What memory holds that nobody has written to.
+/// The pattern in unused memory.
 const PAINT: u32 = 0xa5c3_965a;
 
-/// Bytes that are painted together.
+/// Length of the pattern in bytes.
 const PAINT_LEN: usize = size_of::<u32>();
 
-/// More words than the painting of a stack takes of it: the loop, and register windows that it may push out.
+/// More words of the stack than filling it uses: the loop, and register windows that it may spill.
 const FRAME: usize = 128;
 
-/// The high-water mark of memory that was painted.
+/// The high-water mark of memory that was filled with the pattern.
 #[derive(Clone, Copy, Debug)]
 pub struct Watermark {
     start: *const u32,
@@ -23,90 +23,91 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// Paints the first `painted` of the `words` words from `start` on; the others count as written to.
+    /// Fills the first `painted` of the `words` words at `start` with the pattern. The others count as used.
     ///
     /// # Safety
-    /// They are memory that is there for as long as the program runs, and nothing uses those that are painted.
+    /// The memory exists for the whole program, and nothing uses the part to fill.
     unsafe fn new(start: *mut u32, words: usize, painted: usize) -> Self {
         for word in 0..painted {
-            // SAFETY: the caller's.
+            // SAFETY: as our caller promises.
             unsafe { start.add(word).write_volatile(PAINT) };
         }
         Self { start, words }
     }
 
-    /// Bytes of it.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         self.words * PAINT_LEN
     }
 
-    /// Whether it has no bytes.
+    /// Whether the length is zero.
     pub fn is_empty(&self) -> bool {
         self.words == 0
     }
 
-    /// Bytes from its start to the last one that was written to.
+    /// Bytes from the start to the last one that was overwritten.
     pub fn touched_from_start(&self) -> usize {
         (0..self.words).rev().find(|&i| self.is_touched(i)).map_or(0, |i| (i + 1) * PAINT_LEN)
     }
 
-    /// Bytes from the first one that was written to, to its end.
+    /// Bytes from the first one that was overwritten to the end.
     fn touched_from_end(&self) -> usize {
         (0..self.words).find(|&i| self.is_touched(i)).map_or(0, |i| (self.words - i) * PAINT_LEN)
     }
 
     fn is_touched(&self, word: usize) -> bool {
-        // SAFETY: the word lies in memory that is there for as long as the program runs; what it holds is only looked at.
+        // SAFETY: the word is in memory that exists for the whole program, and is only read.
         unsafe { self.start.add(word).read_volatile() != PAINT }
     }
 }
 
-/// The stack, of which what was not in use is painted.
+/// The stack, with its unused part filled with the pattern.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack(Watermark);
 
 impl Stack {
-    /// Paints what lies from `bottom` to `pointer`, but for a margin that the painting itself may use.
+    /// Fills the stack from `bottom` to `pointer`, except for a margin that this function itself may use.
     ///
     /// # Safety
-    /// The stack lies from `bottom` up to `top`, both aligned to four bytes, for as long as the program runs; `pointer` is its
-    /// pointer now or a lower address within it, and nothing uses what lies below but interrupts, which leave nothing there.
+    /// The stack is between `bottom` and `top`, both aligned to four bytes, for the whole program. `pointer` is the
+    /// current stack pointer or a lower address in the stack. Nothing uses the memory below it except interrupts, which
+    /// leave no data there.
     pub unsafe fn paint(bottom: *mut u32, top: *const u32, pointer: usize) -> Self {
         let words = (top.addr() - bottom.addr()) / PAINT_LEN;
         let free = (pointer - bottom.addr()) / PAINT_LEN;
-        // SAFETY: the caller's.
+        // SAFETY: as our caller promises.
         Self(unsafe { Watermark::new(bottom, words, free.saturating_sub(FRAME)) })
     }
 
-    /// Bytes of it.
+    /// Length of the stack in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a program has a stack")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The most bytes that were in use.
+    /// High-water mark in bytes.
     pub fn peak(&self) -> usize {
         self.0.touched_from_end()
     }
 }
 
-/// Memory for the engine, and its high-water mark.
+/// Memory for the engine, with its high-water mark.
 #[derive(Debug)]
 pub struct Arena {
     /// The memory.
     pub bytes: &'static mut [u8],
-    /// How far it was written to.
+    /// Its high-water mark, counted from the start.
     pub watermark: Watermark,
 }
 
 impl Arena {
-    /// Paints `len` bytes, rounded down to whole words.
+    /// Fills `len` bytes, rounded down to whole words, with the pattern.
     ///
     /// # Safety
-    /// They are memory that is there for as long as the program runs, aligned to four bytes, and nothing else ever uses them.
+    /// The bytes exist for the whole program, are aligned to four bytes, and nothing else ever uses them.
     pub unsafe fn paint(start: *mut u32, len: usize) -> Self {
         let words = len / PAINT_LEN;
-        // SAFETY: the caller's; the bytes were just written.
+        // SAFETY: as our caller promises; the bytes were just written.
         unsafe {
             let watermark = Watermark::new(start, words, words);
             Self { bytes: slice::from_raw_parts_mut(start.cast(), words * PAINT_LEN), watermark }
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn an_arena_shows_what_was_written_to() {
         let words = Box::leak(Box::new([0_u32; 8]));
-        // SAFETY: leaked memory, whole words of it, which nothing else uses.
+        // SAFETY: leaked memory of whole words, which nothing else uses.
         let arena = unsafe { Arena::paint(words.as_mut_ptr(), 31) };
         assert_eq!((arena.bytes.len(), arena.watermark.len(), arena.watermark.touched_from_start()), (28, 28, 0));
         arena.bytes[9] = 1;

@@ -1,4 +1,4 @@
-//! Images, flashing and the serial monitor: espflash's work.
+//! Images, flashing and the serial monitor, by espflash.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -8,31 +8,32 @@ use rillm_boards::BoardSpec;
 
 use super::firmware::chip;
 
-/// The program.
+/// Name of the program.
 const ESPFLASH: &str = "espflash";
-/// esptool's usual speed, which the USB bridges of all these boards do: the default of espflash takes four times as long.
+/// The default of esptool, which the USB bridges of all these boards support. espflash's default takes four times as
+/// long.
 const BAUD: u32 = 460_800;
 
 /// The serial port.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Line {
-    /// The serial port: /dev/ttyUSB0, COM3; if absent, espflash finds it or asks
+    /// The serial port, such as /dev/ttyUSB0 or COM3; without it, espflash finds it or asks
     #[arg(long, value_name = "PORT")]
     port: Option<String>,
 }
 
-/// How the flash is written.
+/// The speed of writing the flash.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Speed {
-    /// Bits a second while the flash is written; lower it where that fails
+    /// Baud rate for writing the flash; lower it if writing fails
     #[arg(long, value_name = "N", default_value_t = BAUD)]
     baud: u32,
 }
 
-/// Looks whether espflash is here.
+/// Checks that espflash is installed.
 ///
 /// # Errors
-/// It is not; the error says how to install it.
+/// It is missing. The error says how to install it.
 pub fn look() -> Result<()> {
     let mut espflash = Command::new(ESPFLASH);
     if espflash.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
@@ -41,10 +42,10 @@ pub fn look() -> Result<()> {
     bail!("espflash is not installed; `cargo install espflash --locked` does that, in a few minutes")
 }
 
-/// Writes `elf` with bootloader and partition table into `image`, which belongs at address 0 of the flash.
+/// Writes `elf` with bootloader and partition table to `image`, which belongs at address 0 of the flash.
 ///
 /// # Errors
-/// espflash is missing or refuses.
+/// espflash is missing or fails.
 pub fn save_image(board: &BoardSpec, elf: &Path, image: &Path) -> Result<()> {
     look()?;
     let mut espflash = command("save-image", board);
@@ -56,7 +57,7 @@ pub fn save_image(board: &BoardSpec, elf: &Path, image: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes `elf` into the board's flash.
+/// Writes `elf` to the board's flash.
 ///
 /// # Errors
 /// espflash cannot be started.
@@ -69,7 +70,7 @@ pub fn flash(board: &BoardSpec, line: &Line, speed: Speed, elf: &Path, monitor: 
     hand_over(espflash, line, Some(elf))
 }
 
-/// Shows what the board says, and sends what is typed.
+/// Shows the board's output and sends typed input.
 ///
 /// # Errors
 /// espflash cannot be started.
@@ -88,7 +89,7 @@ fn flash_size(board: &BoardSpec) -> [String; 2] {
     ["--flash-size".to_owned(), format!("{}mb", board.flash >> 20)]
 }
 
-/// The terminal is espflash's until it ends.
+/// Runs espflash with the terminal until it ends.
 fn hand_over(mut espflash: Command, line: &Line, file: Option<&Path>) -> Result<ExitCode> {
     if let Some(port) = &line.port {
         espflash.args(["--port", port]);

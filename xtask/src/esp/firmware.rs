@@ -1,4 +1,4 @@
-//! Building a board's firmware: which compiler, which example, which model.
+//! Builds a board's firmware: selects compiler, example and model.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,25 +12,25 @@ use clap::error::ErrorKind;
 use rillm_boards::{ALL, BoardSpec};
 use rillm_firmware_builder::{esp, toolchain};
 
-/// A board, and what its firmware has.
+/// A board and the options of its firmware.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Firmware {
-    /// The board: esp32-cam, for example; `list` names them all
+    /// The board, for example esp32-cam; `list` prints all boards
     #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
     pub board: &'static BoardSpec,
     /// A .rillm file for the flash, in place of the bundled model
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Leave the second core to a program of your own
+    /// Leave the second core free for your own program
     #[arg(long)]
     pub one_core: bool,
 }
 
 impl Firmware {
-    /// Builds it and returns the ELF file.
+    /// Builds the firmware and returns the path of its ELF file.
     ///
     /// # Errors
-    /// A compiler is missing, the model is none or too long for the board's flash, or the firmware does not build.
+    /// A compiler is missing, the model is invalid or too long for the board's flash, or the firmware does not build.
     pub fn build(&self) -> Result<PathBuf> {
         let features = if self.one_core { &["one-core"][..] } else { &[] };
         let mut cargo = self.cargo(features)?;
@@ -41,13 +41,13 @@ impl Firmware {
         toolchain::build(cargo, &esp::dir())
     }
 
-    /// The cargo command that builds it with more of the package's features.
+    /// The cargo command that builds the firmware, with additional features of the package.
     fn cargo(&self, features: &[&str]) -> Result<Command> {
         let chip = chip(self.board);
         let mut cargo = esp::cargo(target(&chip), &[])?;
         let features: Vec<&str> = [chip.as_str()].into_iter().chain(features.iter().copied()).collect();
         cargo.args(["--example", self.board.id, "--features", &features.join(",")]);
-        // What only this chip can be built with.
+        // Configuration for this chip only.
         let own = format!(".cargo/{chip}.toml");
         if esp::dir().join(&own).is_file() {
             cargo.args(["--config", &own]);
@@ -55,7 +55,7 @@ impl Firmware {
         Ok(cargo)
     }
 
-    /// The model's absolute path.
+    /// The absolute path of the model, after a check.
     fn checked_model(&self) -> Result<Option<PathBuf>> {
         let Some(model) = &self.model else { return Ok(None) };
         let path = model.display();
@@ -69,7 +69,7 @@ impl Firmware {
     }
 }
 
-/// Takes a board's name. `list` prints the names that there are, and ends the program.
+/// Parses the name of a board. `list` prints all names and ends the program.
 #[derive(Clone)]
 pub struct BoardParser;
 
@@ -87,7 +87,7 @@ impl TypedValueParser for BoardParser {
             return Ok(board);
         }
         if id == "list" {
-            // clap would call it an error. That nobody reads it is none.
+            // clap would treat it as an error. A closed pipe is not an error.
             let _ = write!(stdout(), "{}", boards());
             exit(0);
         }
@@ -96,17 +96,17 @@ impl TypedValueParser for BoardParser {
     }
 }
 
-/// The boards, a line each.
+/// The list of boards, one in each line.
 fn boards() -> String {
     ALL.iter().map(|board| format!("  {:<20} {}\n", board.id, board.name)).collect()
 }
 
-/// What a board's chip is called by espflash, and by the package's features: `esp32s3`.
+/// The chip of a board, as espflash and the features of the package name it: `esp32s3`.
 pub fn chip(board: &BoardSpec) -> String {
     board.chip.name.to_lowercase().replace('-', "")
 }
 
-/// rustc's name of a chip's instructions.
+/// The target of a chip, as rustc names it.
 fn target(chip: &str) -> &'static str {
     match chip {
         "esp32" => "xtensa-esp32-none-elf",

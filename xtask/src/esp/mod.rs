@@ -19,32 +19,32 @@ use self::espflash::{Line, Speed};
 use self::firmware::{BoardParser, Firmware};
 use self::size::Size;
 
-/// What can be done with it.
+/// The tasks for ESP32 boards.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Task {
     /// Build a board's firmware: an ELF file, and the image for the flash
     #[command(after_help = "Examples:
   cargo xtask esp build --board esp32-cam
-  # With a model of your own in flash
+  # With your own model in flash
   cargo xtask esp build --board esp32-s3-devkitc --model my-model.rillm")]
     Build(Firmware),
-    /// Build it and write it into a board's flash
+    /// Build the firmware and write it to a board's flash
     #[command(after_help = "Examples:
   cargo xtask esp flash --board esp32-cam --monitor
   cargo xtask esp flash --board esp32-cam --port /dev/ttyUSB0 --baud 115200
 
-An ESP32-CAM has no USB: with a USB-serial adapter, GPIO0 has to be at GND while the board is switched on or reset, and free
+An ESP32-CAM has no USB. With a USB-serial adapter, connect GPIO0 to GND while the board is switched on or reset, and disconnect it
 afterwards. docs/boards has the wiring.")]
     Flash(Flash),
-    /// Show what a board says, and send what you type; Ctrl-X ends a text, Ctrl-R resets the board, Ctrl-C ends the monitor
+    /// Show a board's output and send typed input; Ctrl-X ends a text, Ctrl-R resets the board, Ctrl-C ends the monitor
     Monitor(Monitor),
-    /// Build it and tell what it takes of flash and RAM
+    /// Build the firmware and report its use of flash and RAM
     Size(SizeArgs),
-    /// Boot it in a simulated ESP32, and prove that it computes what this computer does
+    /// Boot the firmware in a simulated ESP32, and prove that it computes the same as this computer
     Simulate(simulate::Args),
 }
 
-/// What is written, and through which port.
+/// The options of `flash`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flash {
     #[command(flatten)]
@@ -53,27 +53,27 @@ pub struct Flash {
     line: Line,
     #[command(flatten)]
     speed: Speed,
-    /// Show what the board says afterwards
+    /// Show the board's output afterwards
     #[arg(long)]
     monitor: bool,
 }
 
-/// Whose words are shown.
+/// The options of `monitor`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Monitor {
-    /// The board: esp32-cam, for example; `list` names them all
+    /// The board, for example esp32-cam; `list` prints all boards
     #[arg(long, value_name = "BOARD", value_parser = BoardParser)]
     board: &'static BoardSpec,
     #[command(flatten)]
     line: Line,
 }
 
-/// What is told.
+/// The options of `size`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SizeArgs {
     #[command(flatten)]
     firmware: Firmware,
-    /// Print a JSON object
+    /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
 }
@@ -81,7 +81,7 @@ pub struct SizeArgs {
 /// Runs the task.
 ///
 /// # Errors
-/// Something to build or to flash with is missing, or does not work.
+/// A tool to build or flash with is missing or fails.
 pub fn run(task: &Task) -> Result<ExitCode> {
     match task {
         Task::Build(firmware) => build(firmware),
@@ -121,7 +121,7 @@ fn tell_size(args: &SizeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the image for the flash.
+/// Writes the image for the flash.
 fn image(firmware: &Firmware, elf: &Path) -> Result<PathBuf> {
     let dir = root().join("target/esp");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;

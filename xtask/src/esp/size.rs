@@ -1,4 +1,4 @@
-//! What a firmware takes of a chip's flash and internal RAM.
+//! The use of flash and internal RAM by a firmware.
 
 use std::fmt;
 use std::fs;
@@ -9,38 +9,39 @@ use object::{Object, ObjectSection, SectionFlags};
 use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
 
-/// How the names begin of sections that the chip has in flash, and maps. All others that it has anywhere are in internal RAM.
+/// Prefixes of the names of sections in mapped flash. All other loaded sections are in internal RAM.
 const IN_FLASH: [&str; 3] = [".text", ".rodata", ".flash"];
-/// How those end that only keep addresses free: of memory that two buses show, or up to a page's end.
+/// Suffixes of the names of sections that only reserve addresses: of memory that appears on two buses, or up to the end
+/// of a page.
 const PLACEHOLDERS: [&str; 2] = ["dummy", "gap"];
 const STACK: &str = ".stack";
-/// Of ELF: the section is there while the program runs.
+/// ELF flag of a section that occupies memory while the program runs.
 const SHF_ALLOC: u64 = 2;
 
-/// Bytes, by where they are.
+/// Lengths in bytes by kind of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// Instructions in flash.
     pub flash_code: u64,
-    /// Constants in flash, the model among them.
+    /// Constants in flash, model included.
     pub flash_constants: u64,
     /// Instructions in RAM.
     pub ram_code: u64,
-    /// Variables that start with a value.
+    /// Initialised variables.
     pub data: u64,
-    /// Variables that start as zero, or as anything; the engine's memory among them.
+    /// Variables that start as zero or uninitialised, the engine's memory included.
     pub bss: u64,
-    /// What is left of the RAM in which the variables lie.
+    /// RAM that is left beside the variables.
     pub stack: u64,
-    /// The file for the flash, with bootloader and partition table.
+    /// The image for the flash, with bootloader and partition table.
     pub image: Option<u64>,
 }
 
 impl Size {
-    /// That of the ELF file at `path`.
+    /// The use by the ELF file at `path`.
     ///
     /// # Errors
-    /// It cannot be read or is no ELF file.
+    /// It cannot be read, or is not an ELF file.
     pub fn of(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let file = object::File::parse(&*bytes).with_context(|| format!("{} is no ELF file", path.display()))?;
@@ -68,12 +69,12 @@ impl Size {
         }
     }
 
-    /// Bytes of RAM that nobody can have back: code, variables and the engine's memory.
+    /// Bytes of RAM in permanent use: code, variables and the engine's memory.
     pub fn static_ram(&self) -> u64 {
         self.ram_code + self.data + self.bss
     }
 
-    /// As JSON.
+    /// The figures as JSON.
     pub fn json(&self) -> Value {
         json!({
             "flash_code": self.flash_code,

@@ -1,14 +1,14 @@
-//! What the C interface should give: the engine's own text.
+//! The expected text of the C interface: the engine's own.
 
 use rillm::{Bytes, Decoder, Memory, Model, PlanOptions, Sampling, Session, block_on};
 
-/// The bundled model, or one small enough for an interpreter.
+/// The bundled model, or a smaller one for Miri.
 #[cfg(not(miri))]
 pub const MODEL: &[u8] = include_bytes!("../../../../models/rill-tales-1m/model.rillm");
 #[cfg(miri)]
 pub const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/llama");
 
-/// What the engine says after a prompt, in memory of its own choice, and all tokens.
+/// The engine's text after a prompt, in memory of its own choice, and all tokens.
 pub fn expected(prompt: &str, tokens: usize, sampling: &Sampling) -> (String, Vec<u32>) {
     let mut source = Bytes::lent(MODEL);
     let model = block_on(Model::open(&mut source)).expect("a model");

@@ -1,4 +1,4 @@
-//! The command, and a small random model to use it on.
+//! The command, and a small random model to run it on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use tempfile::TempDir;
 pub const CONTEXT: u32 = 96;
 pub const VOCAB_SIZE: u32 = 403;
 
-/// The command with nothing on standard input.
+/// The command with empty standard input.
 pub fn rillm(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("rillm").expect("the command is built");
     command.args(args);
     command
 }
 
-/// What a command that succeeds prints.
+/// Runs a command that must succeed. Returns its standard output.
 pub fn stdout(command: &mut Command) -> String {
     text(command.assert().success().get_output().stdout.clone())
 }
 
-/// What a command that exits with `code` says, which is one line that begins with `error: `.
+/// Runs a command that must exit with `code`. Returns its message, one line that starts with `error: `.
 pub fn error(command: &mut Command, code: i32) -> String {
     let stderr = text(command.assert().code(code).get_output().stderr.clone());
     assert!(stderr.starts_with("error: "), "{stderr}");
@@ -33,14 +33,14 @@ pub fn error(command: &mut Command, code: i32) -> String {
     stderr
 }
 
-/// The JSON object in the last line of standard output.
+/// The JSON object in the last line of a command's standard output.
 pub fn json(command: &mut Command) -> Value {
     let stdout = stdout(command);
     let line = stdout.lines().last().expect("a line");
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }
 
-/// What stands between `before` and `after` in a message.
+/// The part of a message between `before` and `after`.
 pub fn words(message: &str, before: &str, after: &str) -> String {
     let rest = message.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {message}")).1;
     rest.split_once(after).unwrap_or_else(|| panic!("no {after:?} in {message}")).0.to_owned()
@@ -50,7 +50,7 @@ pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-/// The configuration of the random checkpoint.
+/// The configuration of the random model.
 pub fn config() -> LlamaConfig {
     LlamaConfig {
         hidden_size: 48,
@@ -67,12 +67,12 @@ pub fn config() -> LlamaConfig {
         norm_eps: 1e-5,
         tied_embeddings: true,
         bos: Some(1),
-        // So that no text ends early.
+        // Without an end-of-text token no text ends early.
         eos: vec![],
     }
 }
 
-/// A directory with the random checkpoint in `checkpoint/`, and places beside it.
+/// A directory with the random checkpoint in `checkpoint/`.
 pub struct Models {
     directory: TempDir,
 }
@@ -88,7 +88,7 @@ impl Models {
         models
     }
 
-    /// The checkpoint, and a file made of it.
+    /// The checkpoint and a model file made of it.
     pub fn converted() -> Self {
         let models = Self::new();
         models.convert(&[]).assert().success();
@@ -107,21 +107,21 @@ impl Models {
         self.directory.path().join(name)
     }
 
-    /// `rillm convert` of the checkpoint to the file, with `args`.
+    /// `rillm convert` from the checkpoint to the model file, with `args`.
     pub fn convert(&self, args: &[&str]) -> Command {
         let mut command = rillm(&["convert", path(&self.checkpoint()), path(&self.file())]);
         command.args(args);
         command
     }
 
-    /// `rillm run` with the file made of the checkpoint, and `args`.
+    /// `rillm run` with the model file and `args`.
     pub fn run(&self, args: &[&str]) -> Command {
         let mut command = rillm(&["run", "--model", path(&self.file())]);
         command.args(args);
         command
     }
 
-    /// Names in the directory, for what should not be left there.
+    /// Names of the files in the directory, to find leftovers.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path()).expect("a directory");
         let mut names: Vec<_> =
@@ -143,9 +143,10 @@ pub fn path(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// The bytes of a llama2.c checkpoint, and of its tokenizer of 259 tokens.
+/// The bytes of a llama2.c checkpoint and of its tokenizer with 259 tokens.
 pub fn llama2c() -> (Vec<u8>, Vec<u8>) {
-    // Hidden size, feed-forward, layers, heads, KV heads, vocabulary, context; the weights and two tables of angles.
+    // Hidden size, feed-forward size, layers, heads, KV heads, vocabulary and context, then the weights and two tables
+    // of angles.
     let (hidden, intermediate, heads, vocab, context) = (8, 12, 2, 259, 16);
     let header = [hidden, intermediate, 1, heads, heads, vocab, context];
     let weights =
@@ -171,6 +172,6 @@ pub fn chatty(template: &str) -> Models {
     models
 }
 
-/// A template of few tokens.
+/// A chat template of few tokens.
 pub const TEMPLATE: &str =
     "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content | trim + '<|end|>' }}{% endfor %}assistant:";

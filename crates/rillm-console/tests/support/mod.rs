@@ -1,4 +1,4 @@
-//! A byte console that types a script, and a board.
+//! A scripted byte console and a test board.
 
 use core::fmt::Display;
 use std::cell::Cell;
@@ -13,11 +13,11 @@ pub static MODEL: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 pub const RAM: usize = 128 * 1024;
 
-/// What is typed, and what was printed.
+/// Scripted input, and the captured output.
 pub struct Script {
     typed: VecDeque<u8>,
     printed: Vec<u8>,
-    /// What is typed once something was printed.
+    /// Output to wait for, and the input that follows it.
     later: Option<(String, String)>,
     pub broken: bool,
 }
@@ -27,7 +27,7 @@ impl Script {
         Self { typed: typed.bytes().collect(), printed: Vec::new(), later: None, broken: false }
     }
 
-    /// Types something as soon as `printed` was.
+    /// Types `typed` as soon as `printed` was printed.
     pub fn when(&mut self, printed: &str, typed: &str) {
         self.later = Some((printed.to_owned(), typed.to_owned()));
     }
@@ -51,7 +51,7 @@ impl Read for Script {
 
 impl ReadReady for Script {
     fn read_ready(&mut self) -> Result<bool, ErrorKind> {
-        // The end of the input can be read, too, unless there is more to come.
+        // At the end of the input a read is ready too, unless more input is to come.
         Ok(!self.typed.is_empty() || self.later.is_none())
     }
 }
@@ -79,7 +79,7 @@ impl Script {
     }
 }
 
-/// Every line break is `\r\n`.
+/// Checks that every line break is `\r\n`.
 fn line_ends_are_whole(seen: &str) {
     assert_eq!(seen.matches('\n').count(), seen.matches("\r\n").count(), "{seen:?}");
 }
@@ -88,13 +88,13 @@ thread_local! {
     static TICKS: Cell<u32> = const { Cell::new(u32::MAX - 5_500) };
 }
 
-/// A thousand steps a look, soon to wrap around.
+/// A clock that advances by a thousand with each reading and soon wraps around.
 fn ticks() -> u32 {
     TICKS.set(TICKS.get().wrapping_add(1000));
     TICKS.get()
 }
 
-/// A board with a clock of this unit, or without one.
+/// A board with a clock of this unit, or without a clock.
 pub struct TestBoard(pub Option<Unit>);
 
 pub const BOARD: TestBoard = TestBoard(Some(Unit::Count("steps")));
@@ -117,7 +117,7 @@ pub async fn bundled(_: Option<&str>) -> Result<(Bytes<'static>, &'static str), 
     Ok((Bytes::copied(MODEL), "a file in memory"))
 }
 
-/// What is seen of a whole session.
+/// The output of a whole session.
 pub fn run<S: WeightSource<Error: Display>, E: Display>(
     script: &mut Script,
     open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), E>,
@@ -128,7 +128,7 @@ pub fn run<S: WeightSource<Error: Display>, E: Display>(
     script.seen()
 }
 
-/// What is seen where the bundled model is typed at.
+/// The output of a session with the bundled model.
 pub fn converse(typed: &str) -> String {
     run(&mut Script::new(typed), bundled)
 }

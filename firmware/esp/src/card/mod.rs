@@ -1,4 +1,4 @@
-//! The card: from its slot to the model's file.
+//! The card: from the slot to the model's file.
 
 #[cfg(feature = "sdmmc")]
 mod sdmmc;
@@ -15,7 +15,7 @@ use rillm_generate::number::Count;
 pub use sdmmc::{SdHost, SdmmcCard, pull_up, sdmmc};
 pub use spi::{SpiSlot, spi};
 
-/// A slot whose card has a file open, until this is dropped.
+/// A slot in use by an open file, until it is dropped.
 pub struct InUse<'s, S>(RefMut<'s, S>);
 
 impl<S: Blocks> Blocks for InUse<'_, S> {
@@ -37,7 +37,7 @@ impl<S: Blocks> Blocks for InUse<'_, S> {
 /// A model's file on a card.
 pub type File<'s, S> = CardFile<InUse<'s, S>>;
 
-/// What the console says of it.
+/// The description of a file for the console.
 pub struct About<E> {
     len: u32,
     runs: usize,
@@ -45,7 +45,7 @@ pub struct About<E> {
 }
 
 impl<E> About<E> {
-    /// What was measured of the card.
+    /// The measured transfer rate of the card, in bytes a second.
     pub fn bytes_per_second(&self) -> u64 {
         self.facts.bytes_per_second()
     }
@@ -58,11 +58,11 @@ impl<E: fmt::Display> fmt::Display for About<E> {
     }
 }
 
-/// Initialises the card anew, whichever it is by now, and finds the file of that name on it, or the first model. No file of it
-/// is open.
+/// Initialises the card, which may have been exchanged, and finds the file of that name, or without a name the first
+/// model. No other file of the card may be open.
 ///
 /// # Errors
-/// What is wrong with the card.
+/// The card's error.
 pub async fn open<'s, S: Slot>(
     slot: &'s RefCell<S>,
     name: Option<&str>,

@@ -1,4 +1,4 @@
-//! The chip's SD host, below rillm-card's driver: its registers, and the memory that its DMA reaches.
+//! The chip's SD host as a bus for rillm-card's driver: its registers, and the memory that its DMA can access.
 
 use core::ops::Range;
 
@@ -16,25 +16,27 @@ use static_cell::ConstStaticCell;
 use super::micros;
 
 const BLOCK_LEN: usize = 512;
-/// The memory that DMA reaches: the chip's own. As esp-hal has it.
+/// Internal memory that DMA can access, as in esp-hal.
 #[cfg(feature = "esp32")]
 const DMA: Range<usize> = 0x3ffa_e000..0x4000_0000;
 #[cfg(feature = "esp32s3")]
 const DMA: Range<usize> = 0x3fc8_8000..0x3fd0_0000;
 #[cfg(feature = "esp32p4")]
 const DMA: Range<usize> = 0x4ff4_0000..0x4ffa_dfc0;
-/// Bytes to which a buffer's start is aligned: one that shares a line of the ESP32-P4's cache with something else is read in three
-/// pieces, each with a descriptor of its own at least.
+/// Alignment of buffers in bytes. A buffer that shares a cache line of the ESP32-P4 with other data is read in three
+/// pieces, with at least one descriptor for each.
 const ALIGNMENT: usize = if cfg!(feature = "esp32p4") { 64 } else { 4 };
-/// Descriptors of esp-hal's DMA, and bytes of each. A read that they hold at once, 16 KiB, is done without an interrupt but the
-/// last; a longer one fails where an interrupt that fills them again is too late. The engine's reads are no longer.
+/// Number of DMA descriptors of esp-hal, and bytes of each. A read within these, 16 KiB, needs only one interrupt, at
+/// its end. A longer read fails if the interrupt that refills the descriptors is late, so the engine's reads are
+/// limited to this length.
 const DESCRIPTORS: usize = 4;
 const DESCRIPTOR_LEN: usize = 4096;
 const LONGEST: usize = DESCRIPTORS * DESCRIPTOR_LEN / BLOCK_LEN;
-/// Blocks of a read into memory that DMA does not reach. Of the ESP32-P4 that is most of the engine's.
+/// Blocks of the bounce buffer, for reads into memory that DMA cannot access. On the ESP32-P4 these are most reads of
+/// the engine.
 const BOUNCE: usize = if cfg!(feature = "esp32p4") { LONGEST } else { 16 };
 
-/// A card sends the first byte of a block within 100 ms; the host counts clocks, a part of a second of them.
+/// Divisor of the clock for the data timeout. A card sends the first byte of a block within 100 ms.
 const DATA_PART: u32 = 4;
 
 #[repr(C, align(64))]
@@ -43,22 +45,23 @@ struct Bounce([AlignedBlock; BOUNCE]);
 static BOUNCE_BLOCKS: ConstStaticCell<Bounce> =
     ConstStaticCell::new(Bounce([const { aligned::Aligned([0; BLOCK_LEN]) }; BOUNCE]));
 
-/// A card on the SD host's slot of that number.
+/// A card on the SD host's slot of this number.
 pub type SdmmcCard<'d, const SLOT: u8> = Sdmmc<'static, SdHost<'d, SLOT>>;
 
-/// The card on the slot, which has its pins. With fewer than four data lines one is used. To be called once.
+/// The card on a slot with its pins. With fewer than four data lines, one is used. Must be called only once.
 pub fn sdmmc<const SLOT: u8>(slot: HostSlot<'_, SLOT, esp_hal::Blocking>) -> SdmmcCard<'_, SLOT> {
     Sdmmc::new(SdHost(slot.into_async()), &mut BOUNCE_BLOCKS.take().0)
 }
 
-/// Has the chip's own resistor pull a line up, before the slot gets its pin: CMD and each data line need one, the fourth data line
-/// where one is used, too. The SD host of the ESP32 switches on none where the pad has them elsewhere, as all of these have.
+/// Enables the chip's internal pull-up of a line, before the slot takes the pin. CMD and each data line need one, DATA3
+/// even with one data line. The ESP32's SD host does not enable the pull-up of a pad that has it elsewhere, as all of
+/// these pads do.
 pub fn pull_up(pin: impl InputPin) {
     Input::new(pin, InputConfig::default().with_pull(Pull::Up));
 }
 
-/// The host's slot. esp-hal's interrupt leaves a transfer's result where the next poll finds it, and a drop before that
-/// switches DMA off and empties the host.
+/// A slot of the host. esp-hal's interrupt stores the result of a transfer for the next poll. Dropping the future
+/// earlier stops DMA and empties the FIFO.
 pub struct SdHost<'d, const SLOT: u8>(HostSlot<'d, SLOT, Async>);
 
 impl<const SLOT: u8> Host for SdHost<'_, SLOT> {
@@ -78,7 +81,8 @@ impl<const SLOT: u8> Host for SdHost<'_, SLOT> {
     }
 
     fn set_data_timeout(&mut self, hz: u32) {
-        // SAFETY: any number of 24 bits is one of clocks, and of 8 bits, too: those until the answer to a command.
+        // SAFETY: the fields hold any 24-bit and 8-bit numbers of clocks; the second one is the timeout of a command's
+        // response.
         SDHOST::regs()
             .tmout()
             .write(|w| unsafe { w.response_timeout().bits(0xff).data_timeout().bits(hz / DATA_PART) });
@@ -94,7 +98,7 @@ impl<const SLOT: u8> Host for SdHost<'_, SLOT> {
     }
 }
 
-/// esp-hal's own.
+/// Forwards to esp-hal.
 impl<const SLOT: u8> MmcBus for SdHost<'_, SLOT> {
     async fn send_command<'a, C: ControlCommand + 'a>(&mut self, command: C) -> Result<C::Resp<'a>, MmcError> {
         self.0.send_command(command).await

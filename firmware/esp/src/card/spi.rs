@@ -1,7 +1,7 @@
-//! An SPI bus of the chip's, below rillm-card's driver.
+//! An SPI bus of the chip for rillm-card's driver.
 //!
-//! It has no DMA: what that would save of a block is what it costs for the bytes by which a card is asked whether the next block
-//! begins. The bus makes its clock itself, so that every transaction has an end, whatever the card does.
+//! It does not use DMA: the time saved on a block would be lost on the single bytes that poll for the start of the next
+//! block. The chip generates the clock, so every transaction ends, whatever the card does.
 
 use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 use embedded_hal_bus::spi::ExclusiveDevice;
@@ -14,14 +14,14 @@ use rillm_card::{SpiCard, SpiHost};
 
 use super::micros;
 
-/// Until the card says otherwise.
+/// Clock in Hz until the card is initialised.
 const SLOW: u32 = 400_000;
-/// Bytes of 80 clocks.
+/// 80 clocks with the line high.
 const WAKE: [u8; 10] = [0xff; 10];
 
 type Device<'d> = ExclusiveDevice<Spi<'d, esp_hal::Blocking>, Output<'d>, Delay>;
 
-/// The card on these pins. The chip's own resistor pulls MISO up, which an empty slot leaves alone.
+/// The card on these pins. An internal pull-up keeps MISO high when the slot is empty.
 pub fn spi<'d>(
     spi: impl Instance + 'd,
     sck: impl PeripheralOutput<'d>,
@@ -36,12 +36,12 @@ pub fn spi<'d>(
     SpiCard::new(SpiSlot(device))
 }
 
-/// 80 MHz, which the bus divides, has nothing between 20 MHz and 26.7.
+/// The bus divides 80 MHz; there is no step between 20 MHz and 26.7.
 fn config(hz: u32) -> Config {
     Config::default().with_frequency(Rate::from_hz(hz))
 }
 
-/// A slot's bus and chip select.
+/// The bus and the chip select of a slot.
 pub struct SpiSlot<'d>(Device<'d>);
 
 impl ErrorType for SpiSlot<'_> {

@@ -1,5 +1,5 @@
-//! What is one thing on a board and another one in the simulated chip of `cargo xtask esp simulate`. The feature `simulator` chooses
-//! between two modules with the same items.
+//! The differences between a board and the simulated chip of `cargo xtask esp simulate`. The feature `simulator`
+//! selects one of two modules with the same items.
 
 #[cfg(not(feature = "simulator"))]
 mod chip;
@@ -11,11 +11,11 @@ pub use chip::*;
 #[cfg(feature = "simulator")]
 pub use simulator::*;
 
-/// Which of the board's parts are used.
+/// The parts of the board to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
-    /// The PSRAM.
+    /// Whether to use the PSRAM.
     pub psram: bool,
-    /// The second core.
+    /// Whether to use the second core.
     pub second_core: bool,
 }

@@ -1,7 +1,7 @@
-//! What `cargo xtask esp simulate` has in place of what the simulated chip lacks: the serial line's input and the card's blocks
-//! come through words of memory, and the second core starts. No board has this.
+//! The platform of `cargo xtask esp simulate`. It replaces what the simulated chip lacks: serial input and card blocks
+//! come through a mailbox in memory, and the second core starts in another way. It is not for real boards.
 //!
-//! The runner, `emulated-tests/src/simulate/simulator.py`, knows the words by their order.
+//! The runner, `emulated-tests/src/simulate/simulator.py`, relies on the order of the mailbox's words.
 
 use core::convert::Infallible;
 use core::hint::spin_loop;
@@ -14,38 +14,38 @@ use rillm_card::{Blocks, Found, Mode, Slot};
 
 use super::Parts;
 
-/// Bits a second of the serial line's output: a simulated line is as slow as a real one.
+/// Baud rate of serial output: a simulated line is as slow as a real one, so a fast one is set.
 pub const BAUD: u32 = 5_000_000;
 
-/// Bytes of input that are kept, and words of a transfer: 1 KiB.
+/// Bytes of the input buffer, and words of a transfer: 1 KiB.
 const INPUT_LEN: usize = 64;
 const TRANSFER_LEN: usize = 256;
 
-/// What is asked of the runner. It answers with 0.
+/// Requests to the runner. `DONE` is its answer.
 const DONE: u32 = 0;
 const OPTIONS: u32 = 1;
 const COUNT: u32 = 2;
 const READ: u32 = 3;
 
-/// What the runner wants left out.
+/// Bits of the answer to `OPTIONS`: parts not to use.
 const NO_PSRAM: u32 = 1;
 const ONE_CORE: u32 = 2;
 
-/// The words.
+/// The mailbox.
 #[repr(C)]
 struct Mailbox {
-    /// What is asked.
+    /// The current request.
     request: AtomicU32,
-    /// The first block, and how many; the runner's answer where that is a number.
+    /// The first block and the number of blocks of a request. The runner writes a number here as its answer.
     argument: [AtomicU32; 2],
-    /// Bytes that were typed and that were read, since the start.
+    /// Number of bytes typed and read since the start.
     typed: AtomicU32,
     read: AtomicU32,
-    /// 1 while nothing goes on until a byte is typed.
+    /// 1 while the firmware waits for input.
     waits: AtomicU32,
-    /// Bytes that were typed, a word each.
+    /// The typed bytes, one in each word.
     input: [AtomicU32; INPUT_LEN],
-    /// Blocks.
+    /// The blocks of a transfer.
     transfer: [AtomicU32; TRANSFER_LEN],
 }
 
@@ -60,7 +60,7 @@ static RILLM_SIMULATOR: Mailbox = Mailbox {
     transfer: [const { AtomicU32::new(0) }; TRANSFER_LEN],
 };
 
-/// Asks the runner and waits for its answer.
+/// Sends a request to the runner and waits for its answer.
 fn ask(request: u32, argument: [u32; 2]) -> u32 {
     enter();
     let mailbox = &RILLM_SIMULATOR;
@@ -73,29 +73,29 @@ fn ask(request: u32, argument: [u32; 2]) -> u32 {
     mailbox.argument[0].load(Ordering::Relaxed)
 }
 
-/// What the runner wants used.
+/// The parts that the runner wants used.
 pub fn parts() -> Parts {
     let without = ask(OPTIONS, [0; 2]);
     Parts { psram: without & NO_PSRAM == 0, second_core: without & ONE_CORE == 0 }
 }
 
-/// The card's blocks in place of the board's slot.
+/// Replaces the board's slot by the card of the runner.
 pub fn slot<S>(_: S) -> Card {
     Card
 }
 
-/// The mailbox's input in place of the serial line's.
+/// Serial input from the mailbox.
 #[derive(Default)]
 pub struct Input;
 
 impl Input {
-    /// Whether there is a byte.
+    /// Whether a byte has been typed.
     pub fn is_ready(&mut self, _: &mut Uart<'static, Blocking>) -> bool {
         enter();
         RILLM_SIMULATOR.typed.load(Ordering::Acquire) != RILLM_SIMULATOR.read.load(Ordering::Relaxed)
     }
 
-    /// Takes at least a byte of what was typed.
+    /// Returns at least one typed byte.
     pub fn read(&mut self, uart: &mut Uart<'static, Blocking>, buf: &mut [u8]) -> usize {
         let mailbox = &RILLM_SIMULATOR;
         if !self.is_ready(uart) {
@@ -116,17 +116,17 @@ impl Input {
     }
 }
 
-/// A revision that may use PSRAM for anything; the simulated chip is of revision 0.
+/// A revision that may use PSRAM for everything. The simulated chip has revision 0.
 pub fn revision() -> u8 {
     u8::MAX
 }
 
-/// The simulated chip's package has no name, and the PSRAM needs no pins.
+/// The simulated package is unknown, but its PSRAM needs no pins.
 pub fn has_known_package() -> bool {
     true
 }
 
-/// The card's blocks.
+/// The card of the runner.
 #[derive(Clone, Copy, Debug)]
 pub struct Card;
 
@@ -168,42 +168,42 @@ impl Slot for Card {
     }
 }
 
-/// Called where the engine and the console come to the firmware's code: tells the simulated core that no window of registers is
-/// taken but the one in use.
+/// Called where the engine and the console call the firmware. Marks all register windows of the simulated core as free,
+/// except the current one.
 ///
-/// labwired 0.25.0 has no exceptions of windows here: it keeps callers' registers beside the chip. Where a call comes to windows
-/// that are marked as taken, as it does once all 64 registers are, it keeps those, too, and puts them back at the `retw`, over
-/// what the function has returned: of that only the first word is spared (`exec_retw` in `call_window.rs`). The second word of a
-/// u64 is lost once eight calls of eight registers are nested. Where nothing is marked nothing is put back, and the callers' own
-/// registers come back all the same. So this is called wherever the engine and the console come to the firmware's code, deep in
-/// their calls. A chip would lose the callers' registers here.
+/// labwired 0.25.0 does not raise window exceptions here: it saves the callers' registers outside the chip. If a call
+/// reaches windows marked as used, which happens once all 64 registers are, labwired saves those as well and restores
+/// them at the `retw`. This overwrites the function's result except for its first word (`exec_retw` in
+/// `call_window.rs`), so the second word of a u64 is lost once eight calls of eight registers are nested. If no window
+/// is marked, nothing is overwritten, and the callers' own registers are restored all the same. A real chip would lose
+/// the callers' registers here.
 #[inline(always)]
 pub fn enter() {
     use core::arch::asm;
 
     let base: u32;
-    // SAFETY: the simulated chip has what this forgets a second time.
+    // SAFETY: the simulated chip has a second copy of everything that this marks as free.
     unsafe {
         asm!("rsr {}, windowbase", out(reg) base, options(nostack));
         asm!("wsr {}, windowstart", "rsync", in(reg) 1u32 << base, options(nostack));
     }
 }
 
-/// Where the simulated chip keeps what the second core is to run, and lets it.
+/// Registers of the simulated chip that start the second core: clock and entry.
 const APP_CPU_CLOCK: *mut u32 = 0x3ff0_0058 as *mut u32;
 const APP_CPU_ENTRY: *const u32 = 0x3ff0_0038 as *const u32;
-/// The ROM's routine that has the second core jump there.
+/// The ROM routine that sets the entry of the second core.
 const ROM_BOOT_APP_CPU: usize = 0x4000_689c;
 
-/// What the simulated chip wants before its second core is started.
+/// Resets the second core, as the simulated chip requires before its start.
 pub fn before_second_core() {
-    // SAFETY: a register of the simulated chip, a bit of which says that the core has been reset.
+    // SAFETY: a register of the simulated chip; this bit marks the core as reset.
     unsafe { APP_CPU_CLOCK.write_volatile(APP_CPU_CLOCK.read_volatile() | 1 << 5) };
 }
 
-/// What it wants after that: on a chip the second core's own ROM reads the entry.
+/// Sets the entry of the second core. On a real chip, the ROM on that core reads it.
 pub fn after_second_core() {
-    // SAFETY: the simulator has this routine of the ROM, which takes an address.
+    // SAFETY: the simulator implements this ROM routine, which takes an address.
     unsafe {
         let boot: extern "C" fn(u32) = core::mem::transmute(ROM_BOOT_APP_CPU);
         boot(APP_CPU_ENTRY.read_volatile());
