@@ -1,13 +1,70 @@
-//! The C interface of rillm. `include/rillm.h` is its header, and `docs/c-api.md` its manual.
+//! A C interface to rillm: a static library, and `include/rillm.h`, which has the same items under C's names.
+//!
+//! A program fills a [`Setup`] with its memory and with the model: a function that reads it, or the bytes of it.
+//!
+//! | call | |
+//! | --- | --- |
+//! | [`rillm_plan`] | how much of the memory the model takes, and what would be enough |
+//! | [`rillm_init`] | opens the model and gives a [`Handle`] |
+//! | [`rillm_generate()`] | takes a prompt, and hands text to a callback as it comes |
+//! | [`rillm_stats`], [`rillm_tokens`] | what was read and computed, and the tokens of the text |
+//! | [`rillm_deinit`] | ends the use of the memory |
+//! | [`rillm_error_message`] | a [`Status`] in words |
+//!
+//! What C does, in Rust:
+//!
+//! ```
+//! use std::ffi::{c_char, c_int, c_void};
+//! use std::ptr::null_mut;
+//!
+//! use rillm_capi::{Config, Handle, Setup, Status, rillm_deinit, rillm_generate, rillm_init};
+//!
+//! /// Appends text to the `String` that `user` points to.
+//! unsafe extern "C" fn append(user: *mut c_void, text: *const c_char, len: usize) -> c_int {
+//!     // SAFETY: `user` is what `rillm_generate` was given, and `text` is `len` bytes of UTF-8.
+//!     let (all, text) = unsafe { (&mut *user.cast::<String>(), std::slice::from_raw_parts(text.cast(), len)) };
+//!     all.push_str(std::str::from_utf8(text).unwrap());
+//!     0
+//! }
+//!
+//! # let model: &'static [u8] =
+//! #     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+//! let mut memory = vec![0u8; 128 * 1024];
+//! let setup = Setup {
+//!     read: None,
+//!     read_user: null_mut(),
+//!     model: model.as_ptr().cast(),
+//!     model_len: model.len(),
+//!     memory: memory.as_mut_ptr().cast(),
+//!     memory_len: memory.len(),
+//!     large: null_mut(),
+//!     large_len: 0,
+//!     context: 0,
+//! };
+//! let config = Config { max_tokens: 12, ..Config::default() };
+//! let mut rillm: *mut Handle = null_mut();
+//! let mut text = String::new();
+//! // SAFETY: the model and the memory are there until `rillm_deinit`, and nothing else uses the memory.
+//! unsafe {
+//!     assert_eq!(rillm_init(&setup, &mut rillm, null_mut()), Status::RillmOk);
+//!     let user = (&raw mut text).cast();
+//!     let prompt = c"Once upon a time".as_ptr();
+//!     assert_eq!(rillm_generate(rillm, prompt, &config, Some(append), user, null_mut()), Status::RillmOk);
+//!     assert_eq!(rillm_deinit(rillm), Status::RillmOk);
+//! }
+//! assert_eq!(text, ", there was a little leaf on the highest branch of an");
+//! ```
 //!
 //! All state is in the caller's memory: the model's description, the engine's buffers, and the handle, which refers to
-//! both. Each is split off that memory separately (`place.rs`), so that nothing borrows from itself. There is no
-//! allocator and no global state. The unsafe code is in this file, which receives C's pointers, and in a few lines of
-//! `place.rs`, `setup.rs`, `source.rs` and `handle.rs`.
+//! both. Each is split off that memory separately, so that nothing borrows from itself. There is no allocator and no
+//! global state.
 //!
 //! A panic would be a bug. It does not unwind into C: it aborts, on bare metal through C's `abort`.
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
+
+// The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs` and
+// `handle.rs`.
 
 // On a computer the static library needs a panic handler, which std provides.
 #[cfg(not(target_os = "none"))]

@@ -6,6 +6,7 @@ use crate::search::{PartitionId, SearchedPartitions};
 
 /// Why a file could not be opened or read. The message says what was found and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error<E> {
     /// The driver's error, after [`RETRIES`](crate::RETRIES) retries.
     Device(E),
@@ -203,4 +204,28 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Device(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::error::Error as _;
+    use core::fmt::Error as Failed;
+
+    use super::*;
+    use crate::slot::SlotError;
+
+    #[test]
+    fn the_source_of_an_error_is_the_drivers() {
+        assert!(Error::Device(Failed).source().is_some_and(|source| source.is::<Failed>()));
+        assert!(Error::<Failed>::NoCard.source().is_none());
+        // In the words of a slot's error are the driver's already.
+        assert!(SlotError::Driver(Error::Device(Failed)).source().is_some_and(|source| source.is::<Failed>()));
+    }
+}

@@ -48,6 +48,7 @@ pub enum Detected {
 
 /// Why a card in a slot cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SlotError<E> {
     /// The driver's error.
     Driver(E),
@@ -73,4 +74,12 @@ impl<E: fmt::Display> fmt::Display for SlotError<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> core::error::Error for SlotError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for SlotError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            // Its words are this error's words.
+            Self::Driver(error) => error.source(),
+            _ => None,
+        }
+    }
+}

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::model_file::{from_path, open};
 use crate::number::grouped;
+use crate::say;
 use crate::sections::tensor_table;
 use crate::source::{Access, CardPace, read_exact_at};
 use crate::verify::verify;
@@ -65,7 +66,7 @@ pub fn card(file: &File) -> Result<(Vec<Checked>, SearchedPartitions)> {
             Some((other, _, first)) => {
                 Some(format!("a device opens {other} of {first} by this name; rename one of them"))
             }
-            None => model_on_card(&mut blocks, name, &mut runs).err().map(|error| format!("{error:#}")),
+            None => model_on_card(&mut blocks, name, &mut runs).err().map(|error| say::causes(&error)),
         };
         let partition = (searched.len() > 1).then(|| place.to_string());
         files.push(Checked { name: name.clone(), bytes: *bytes, runs, problem, partition });
@@ -102,7 +103,7 @@ pub fn directory(path: &Path) -> Result<Vec<Checked>> {
     }
     names.sort();
     let check = |(name, bytes): (String, u64)| {
-        let problem = model_in_directory(&path.join(&name)).err().map(|error| format!("{error:#}"));
+        let problem = model_in_directory(&path.join(&name)).err().map(|error| say::causes(&error));
         Checked { name, bytes, runs: None, problem, partition: None }
     };
     Ok(names.into_iter().map(check).collect())

@@ -189,7 +189,7 @@ impl Talk<'_, '_> {
                 let path = Some(Path::new(file)).filter(|_| !file.is_empty()).or(self.args.prompt_cache.as_deref());
                 let path = path.filter(|path| !files::is_dash(path));
                 let path = path.ok_or(Refusal("name a file, as in /save talk.cache".to_owned()))?;
-                self.save(path).map_err(|error| Refusal(format!("{error:#}")))?;
+                self.save(path).map_err(|error| Refusal(say::causes(&error)))?;
                 say::note(format_args!("saved to {}", path.display()));
             }
             ("exit", "") => return Ok(Next::End),

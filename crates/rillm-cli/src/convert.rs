@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let sections = vocabulary.sections().context("in the tokenizer")?;
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
-    let options = Options { group: args.group_size.parse()?, key_bits };
+    let options = Options::default().group(args.group_size.parse()?).key_bits(key_bits);
 
     // Ctrl-C stops after the current rows, so that the incomplete file is removed.
     interrupt::watch()?;

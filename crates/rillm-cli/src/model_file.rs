@@ -10,9 +10,14 @@ use crate::files;
 use crate::number;
 use crate::source::{Access, CardPace, ModelSource};
 
-/// The model that is part of the program.
-pub static BUNDLED: &[u8] =
-    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+/// The model that is part of the program: `models/rill-tales-1m/model.rillm` of the repository.
+pub static BUNDLED: &[u8] = include_bytes!("../model.rillm");
+
+// Git for Windows makes a text file of a symbolic link, unless it is told otherwise.
+const _: () = assert!(
+    BUNDLED.len() > 4096,
+    "model.rillm is no symbolic link: set git config core.symlinks true, check out again"
+);
 
 /// Heading of rarely used options; clap lists them last.
 const READING: &str = "Reading the model";

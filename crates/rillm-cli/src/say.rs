@@ -42,5 +42,38 @@ pub fn note(text: impl Display) {
 
 /// Prints an error.
 pub fn error(error: &anyhow::Error) {
-    line(format_args!("{} {error:#}", style("error:").red().bold().for_stderr()));
+    line(format_args!("{} {}", style("error:").red().bold().for_stderr(), causes(error)));
+}
+
+/// An error and its causes, but for those that the error before them already quotes.
+pub fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    let mut before = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text.push_str(&cause);
+        } else if before != cause && !before.contains(&format!(": {cause}")) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        before = cause;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_quoted_is_not_repeated() {
+        let read = || rillm::Error::Source(io::Error::other("the disk is gone"));
+        assert_eq!(causes(&read().into()), "cannot read the model: the disk is gone");
+        let error = Err::<(), _>(read()).context("in the bundled model").unwrap_err();
+        assert_eq!(causes(&error), "in the bundled model: cannot read the model: the disk is gone");
+        assert_eq!(causes(&anyhow::anyhow!("no").context("not now")), "not now: no");
+        assert_eq!(causes(&anyhow::anyhow!("no").context("no")), "no");
+    }
 }

@@ -33,7 +33,7 @@ fn the_bundled_model() {
     let models = Models::new();
     let made = json(&mut card(&models, &["--json"]));
     let image = models.at("card.img");
-    let bundled = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm")).expect("it");
+    let bundled = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/model.rillm")).expect("it");
     assert_eq!(made["image"], path(&image));
     assert_eq!(made["image_bytes"], 64 << 20);
     assert_eq!(fs::metadata(&image).expect("a file").len(), 64 << 20);

@@ -4,7 +4,7 @@ use crate::support::{Models, error, json, path, rillm, stdout};
 use rillm::{Bytes, Memory, Model, Sampling, Session, block_on};
 use rillm_boards::{self as boards, Pace, Weights, options};
 
-static BUNDLED: &[u8] = include_bytes!("../../../models/rill-tales-1m/model.rillm");
+static BUNDLED: &[u8] = include_bytes!("../model.rillm");
 
 #[test]
 fn a_session_reads_what_the_plan_says() {

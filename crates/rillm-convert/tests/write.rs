@@ -303,7 +303,7 @@ fn what_does_not_fit_the_format_is_refused() {
     };
     let options = Options::default();
     for group in [0, 8, 48, 1024] {
-        let error = refused(&vocabulary(1003), Options { group, ..Options::default() }, &out);
+        let error = refused(&vocabulary(1003), Options::default().group(group), &out);
         assert!(matches!(error, WriteError::Group { found } if found == group));
     }
     for count in [1002, 1004] {

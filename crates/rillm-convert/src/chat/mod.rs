@@ -20,6 +20,7 @@ const STACK: usize = 1 << 28;
 
 /// Why a file gets no `chat` section. The conversion continues without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unfollowable {
     /// There is no template.
     #[error("the checkpoint has no chat template")]

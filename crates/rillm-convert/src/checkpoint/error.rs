@@ -9,6 +9,7 @@ use crate::gguf::GgufError;
 
 /// Why a checkpoint cannot be read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// A file could not be opened or read.
     Io {

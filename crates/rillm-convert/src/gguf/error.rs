@@ -4,6 +4,7 @@ use super::{MAX_ENTRIES, types_read};
 
 /// Why a GGUF file cannot be read. Names in messages are quoted and truncated to 60 characters.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GgufError {
     /// The file is not GGUF.
     #[error("it starts with {found:02x?}; expected the four characters GGUF")]

@@ -40,6 +40,7 @@ pub struct VocabularyError {
 
 /// Why a tokenizer was refused.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Problem {
     /// The file cannot be read.
     #[error(transparent)]

@@ -10,6 +10,7 @@ use super::MAX_TOKEN_TEXT;
 
 /// Why a conversion failed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum WriteError {
     /// The file could not be written.
     Io {

@@ -60,6 +60,7 @@ impl Default for TokenizerSections {
 
 /// The options of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// The number of weights in a row that share a scale: a power of two, 16 to 512. Smaller groups are more exact and
     /// take more memory, `1 / group` bytes a weight.
@@ -76,6 +77,20 @@ impl Default for Options {
     /// Groups of 32: KL divergence below 0.0005 nats on the models measured, for 3 % more bytes than one scale a row.
     fn default() -> Self {
         Self { group: 32, key_bits: None }
+    }
+}
+
+impl Options {
+    /// Sets [`group`](Self::group).
+    #[must_use]
+    pub fn group(self, weights: u32) -> Self {
+        Self { group: weights, ..self }
+    }
+
+    /// Sets [`key_bits`](Self::key_bits).
+    #[must_use]
+    pub fn key_bits(self, bits: impl Into<Option<KeyBits>>) -> Self {
+        Self { key_bits: bits.into(), ..self }
     }
 }
 

@@ -103,7 +103,7 @@ pub fn model_file(config: &LlamaConfig, seed: u64) -> Vec<u8> {
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
     let vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
-    let options = Options { group: if seed.is_multiple_of(2) { 32 } else { 16 }, key_bits: None };
+    let options = Options::default().group(if seed.is_multiple_of(2) { 32 } else { 16 });
     let out = directory.path().join("model.rillm");
     convert(&checkpoint, &vocabulary.sections().unwrap(), options, |_| ControlFlow::Continue(()), &out).unwrap();
     std::fs::read(out).unwrap()
