@@ -158,6 +158,8 @@ pub(crate) struct Sampler {
     sampling: Sampling,
     /// Number of candidates on the heap.
     len: usize,
+    /// The logit of the worst candidate, once the heap is full.
+    worst: Option<i32>,
     /// Penalised ids in ascending order, their number, and the number already passed.
     recent: [u32; REPEAT_WINDOW],
     recent_len: usize,
@@ -185,6 +187,7 @@ impl Sampler {
         Self {
             sampling,
             len: 0,
+            worst: None,
             recent,
             recent_len,
             recent_at: 0,
@@ -214,9 +217,10 @@ impl Sampler {
             self.add_mass(logit);
         }
         // Ids ascend: of equal logits the later one is the worse candidate.
-        let heap = self.sampling.room(heap);
-        if self.len < heap.len() || heap.first().is_some_and(|&worst| logit > Candidate(worst).logit()) {
+        if self.worst.is_none_or(|worst| logit > worst) {
+            let heap = self.sampling.room(heap);
             self.push(Candidate::new(logit, id).0, heap);
+            self.worst = heap.first().filter(|_| self.len == heap.len()).map(|&root| Candidate(root).logit());
         }
     }
 
@@ -270,8 +274,8 @@ impl Sampler {
                 heap.swap(child, (child - 1) / 2);
                 child = (child - 1) / 2;
             }
-        } else {
-            heap[0] = candidate;
+        } else if let Some(root) = heap.first_mut() {
+            *root = candidate;
             let mut parent = 0;
             while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).min_by_key(|&child| heap[child])
                 && heap[child] < heap[parent]
