@@ -201,6 +201,7 @@ impl Sampler {
 
     /// Takes the next logit. Tokens must arrive in ascending order, with the same exponent. `heap` holds the packed
     /// best candidates so far, with the worst one at the root; pass the same heap for all logits.
+    #[inline]
     pub fn offer(&mut self, Logit { token: id, mantissa, exponent }: Logit, heap: &mut [u64]) {
         let logit = self.penalised(id, mantissa);
         if self.sampling.temperature == Q16::ZERO {
