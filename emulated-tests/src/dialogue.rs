@@ -1,10 +1,12 @@
 //! A dialogue with a board's console, and the parser of its answers.
 
 use std::mem;
+use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
 use crate::emulator::Emulated;
+use crate::say;
 use crate::stats::Stats;
 
 /// The console's prompt, printed when it waits for a line.
@@ -30,6 +32,19 @@ pub struct Answer {
 }
 
 impl Dialogue {
+    /// Asks the board to continue `prompt`, prints what it says, and ends it. Fails if the answer has no end.
+    ///
+    /// # Errors
+    /// The board does not get to the end.
+    pub fn answer(mut self, prompt: &str) -> Result<ExitCode> {
+        let answer = self.ask(prompt, |text| say::text(text.as_bytes()))?;
+        for line in answer.summary.iter().chain(&answer.check) {
+            say::note(line);
+        }
+        self.into_board().hang_up(|words| say::words(&String::from_utf8_lossy(words)))?;
+        Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
     /// Waits for the first prompt. `show` receives the output before it.
     ///
     /// # Errors

@@ -74,12 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         console.into_board().interact(say::text)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let answer = console.ask(prompt, |text| say::text(text.as_bytes()))?;
-    for line in answer.summary.iter().chain(&answer.check) {
-        say::note(line);
-    }
-    console.into_board().hang_up(|words| say::words(&String::from_utf8_lossy(words)))?;
-    Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    console.answer(prompt)
 }
 
 impl Args {

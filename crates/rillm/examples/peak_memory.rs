@@ -10,24 +10,12 @@
 
 use std::env::args;
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs;
 
-use rillm::{Memory, Model, PlanOptions, SECTOR_LEN, Sampling, Sector, Session, WeightSource, block_on};
+use rillm::{Bytes, Memory, Model, PlanOptions, Sampling, Session, block_on};
 
 /// Guard bytes before and after the session's memory, which nothing may write to.
 const GUARD: usize = 4096;
-
-struct Disk(File);
-
-impl WeightSource for Disk {
-    type Error = io::Error;
-
-    async fn read(&mut self, first: Sector, buf: &mut [u8]) -> io::Result<()> {
-        self.0.seek(SeekFrom::Start(u64::from(first.0) * SECTOR_LEN as u64))?;
-        self.0.read_exact(buf)
-    }
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = args().skip(1).collect();
@@ -35,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("give a model, bytes of memory, a prompt and a number of tokens".into());
     };
     let ram: usize = ram.parse()?;
-    let mut source = Disk(File::open(path)?);
+    let file = fs::read(path)?;
+    let mut source = Bytes::copied(&file);
     let model = block_on(Model::open(&mut source))?;
 
     let mut touched = vec![false; ram];
@@ -44,8 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut memory = vec![pattern; ram + 2 * GUARD];
         let (before, rest) = memory.split_at_mut(GUARD);
         let (inside, after) = rest.split_at_mut(ram);
-        let mut session =
-            Session::new(&model, Disk(source.0.try_clone()?), Memory::internal(inside), &PlanOptions::default())?;
+        let mut session = Session::new(&model, source, Memory::internal(inside), &PlanOptions::default())?;
         block_on(session.push_text(prompt))?;
         for _ in 0..tokens.parse()? {
             if session.tokens().len() == session.plan().context {
@@ -62,8 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let peak = touched.iter().rposition(|&touched| touched).map_or(0, |last| last + 1);
     let written = touched.iter().filter(|&&touched| touched).count();
     println!(
-        "planned {planned} bytes of {}, the last one written to is number {peak}; {written} were written to, {done} tokens",
-        ram
+        "planned {planned} bytes of {ram}, the last one written to is number {peak}; {written} were written to, {done} tokens"
     );
     Ok(())
 }

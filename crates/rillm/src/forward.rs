@@ -83,10 +83,9 @@ impl Pass<'_, '_> {
         layer: u32,
         tokens: Range<usize>,
     ) -> Result<(), FormatError> {
-        let tensor = tape.tensor(self.header, kind, layer).await?;
-        let (mantissas, _) = tape.take(tensor.row_len()).await?.as_chunks();
+        let (mantissas, exponent) = tape.vector(self.header, kind, layer).await?;
         let _time = self.watch.time(Stage::Norm);
-        let weights = NormWeights { mantissas, exponent: tensor.exponent.into(), epsilon: self.epsilon };
+        let weights = NormWeights { mantissas, exponent, epsilon: self.epsilon };
         for token in tokens {
             let scratch = self.work.output.get_mut(token, mantissas.len());
             rms_norm(&self.work.residual, weights, scratch, &mut self.work.input, token);
@@ -122,11 +121,10 @@ impl Pass<'_, '_> {
         layer: u32,
         tokens: Range<usize>,
     ) -> Result<(), FormatError> {
-        let tensor = tape.tensor(self.header, kind, layer).await?;
-        let (bias, _) = tape.take(tensor.row_len()).await?.as_chunks();
+        let (bias, exponent) = tape.vector(self.header, kind, layer).await?;
         let _time = self.watch.time(Stage::Matmul);
         for token in tokens {
-            self.work.output.add(token, bias.iter().map(|&b| fixed32(b)), tensor.exponent.into());
+            self.work.output.add(token, bias.iter().map(|&b| fixed32(b)), exponent);
         }
         Ok(())
     }
@@ -140,10 +138,9 @@ impl Pass<'_, '_> {
         tokens: Range<usize>,
         len: u32,
     ) -> Result<(), FormatError> {
-        let tensor = tape.tensor(self.header, kind, layer).await?;
-        let (mantissas, _) = tape.take(tensor.row_len()).await?.as_chunks();
+        let (mantissas, exponent) = tape.vector(self.header, kind, layer).await?;
         let _time = self.watch.time(Stage::Norm);
-        let weights = NormWeights { mantissas, exponent: tensor.exponent.into(), epsilon: self.epsilon };
+        let weights = NormWeights { mantissas, exponent, epsilon: self.epsilon };
         for token in tokens {
             rms_norm_heads(&mut self.work.output, weights, token, len as usize);
         }

@@ -144,6 +144,22 @@ impl<'r, 'b> Tape<'r, 'b> {
         Ok(tensor)
     }
 
+    /// Takes the next tensor, which must be a vector of `kind` in `layer`: its little-endian 32-bit mantissas, and their
+    /// exponent.
+    ///
+    /// # Errors
+    /// As [`Tape::tensor`], or [`FormatError::Truncated`] if the tape ends in it.
+    pub async fn vector(
+        &mut self,
+        header: &Header,
+        kind: TensorKind,
+        layer: u32,
+    ) -> Result<(&[[u8; 4]], i32), FormatError> {
+        let tensor = self.tensor(header, kind, layer).await?;
+        let (mantissas, _) = self.take(tensor.row_len()).await?.as_chunks();
+        Ok((mantissas, tensor.exponent.into()))
+    }
+
     /// Takes the next `len` bytes.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use rillm::CHECK_EVERY;
 
 use crate::dialogue::Dialogue;
 use crate::emulator::{self, Emulated};
@@ -15,8 +16,6 @@ use crate::{command, say};
 
 /// Bytes of PSRAM on the boards.
 const PSRAM: u64 = 4 << 20;
-/// The default of the engine.
-const CHECK_EVERY: u32 = 64;
 /// Default timeout in seconds.
 const TIMEOUT: u64 = 600;
 

@@ -1,11 +1,9 @@
 //! The texts on this computer.
 
 use std::error::Error;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
-use anyhow::{Result, bail};
-use rillm::{Memory, MemoryLen, Model, Plan, PlanOptions, Session, WeightSource};
+use anyhow::Result;
+use rillm::{Memory, MemoryLen, Model, Plan, PlanOptions, Session, WeightSource, block_on};
 use rillm_generate::{Generation, Step};
 
 use super::cases::Text;
@@ -51,7 +49,7 @@ pub fn write<S>(mut source: S, setup: Setup, texts: &[Text]) -> Result<(Vec<Writ
 where
     S: WeightSource<Error: Error + Send + Sync + 'static>,
 {
-    let model = ready(Model::open(&mut source))??;
+    let model = block_on(Model::open(&mut source))?;
     let plan = Plan::new(&model, &source, setup.memory, &setup.options)?;
     let MemoryLen { internal, external } = plan.memory();
     let (mut internal, mut external) = (vec![0; internal], vec![0; external]);
@@ -61,11 +59,11 @@ where
     let mut all = Vec::new();
     for text in texts {
         session.reset();
-        ready(session.push_text(text.prompt))??;
+        block_on(session.push_text(text.prompt))?;
         let prompt_tokens = session.tokens().len();
         let generation = Generation::new(&model, text.prompt, text.sampling);
         let mut generation = generation.max_tokens(text.tokens).with_fingerprint();
-        while !matches!(ready(generation.step(&mut session))??, Step::Done(_)) {}
+        while !matches!(block_on(generation.step(&mut session))?, Step::Done(_)) {}
         let rillm::Traffic { reads, bytes, seeks, .. } = session.stats().traffic;
         all.push(Written {
             ids: session.tokens().to_vec(),
@@ -75,12 +73,4 @@ where
         });
     }
     Ok((all, plan))
-}
-
-/// The result of a future that is ready at once, as it is with a source in memory.
-fn ready<F: Future>(future: F) -> Result<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Ok(output),
-        Poll::Pending => bail!("the engine waits for a source in memory"),
-    }
 }

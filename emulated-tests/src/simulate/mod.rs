@@ -91,12 +91,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.check {
         console.set("check", "on")?;
     }
-    let answer = console.ask(prompt, |text| say::text(text.as_bytes()))?;
-    for line in answer.summary.iter().chain(&answer.check) {
-        say::note(line);
-    }
-    console.into_board().hang_up(|words| say::words(&String::from_utf8_lossy(words)))?;
-    Ok(if answer.summary.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    console.answer(prompt)
 }
 
 impl Simulator {
