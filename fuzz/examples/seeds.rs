@@ -11,7 +11,8 @@ use std::path::Path;
 
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm::{Bytes, Memory, Model, PlanOptions, SECTOR_LEN, Session, block_on};
-use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
+use rillm_quantise::config::LlamaConfig;
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 

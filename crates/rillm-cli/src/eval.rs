@@ -9,8 +9,8 @@ use console::style;
 use rillm::tokenizer::Scratch;
 use rillm::{Logit, Memory, MemoryLen, Model, Plan, PlanOptions, Session, block_on};
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::evaluate::{Agreement, negative_log_likelihood};
-use rillm_convert::reference::Reference;
+use rillm_quantise::evaluate::{Agreement, negative_log_likelihood};
+use rillm_quantise::reference::Reference;
 use serde_json::json;
 
 use crate::model_file::from_path;
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
         say::line(format_args!("note: {model} was made of other weights than {checkpoint} has now"));
     }
     let tokens = encode(&model, &mut source, &text, args.max_tokens)?;
-    let evaluation = evaluate(&model, source, &mut Reference::from_checkpoint(&checkpoint), &tokens)?;
+    let evaluation = evaluate(&model, source, &mut checkpoint.reference(), &tokens)?;
     Ok(print(args, &evaluation, &mut say::out())?)
 }
 

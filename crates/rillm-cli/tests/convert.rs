@@ -7,7 +7,8 @@ mod gguf;
 use std::fs;
 
 use crate::support::{Models, error, json as json_of, llama2c, path, rillm, stdout};
-use rillm_convert::checkpoint::{Checkpoint, LlamaConfig};
+use rillm_convert::checkpoint::Checkpoint;
+use rillm_quantise::config::LlamaConfig;
 use serde_json::{Value, json};
 
 #[test]

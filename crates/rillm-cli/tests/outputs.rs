@@ -359,7 +359,8 @@ mod signals {
     use std::thread::sleep;
     use std::time::Instant;
 
-    use rillm_convert::checkpoint::{Dtype, LlamaConfig};
+    use rillm_convert::checkpoint::Dtype;
+    use rillm_quantise::config::LlamaConfig;
 
     const SIGNALS: [(&str, i32); 3] = [("-INT", 130), ("-TERM", 143), ("-HUP", 129)];
 

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use rillm::format::{Quantisation, TensorKind};
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::evaluate::Agreement;
-use rillm_convert::quantise::{Noise, dequantise_row, quantisation, quantise_row};
-use rillm_convert::random::SplitMix64;
-use rillm_convert::reference::Reference;
+use rillm_quantise::evaluate::Agreement;
+use rillm_quantise::random::SplitMix64;
+use rillm_quantise::reference::Reference;
+use rillm_quantise::rows::{Noise, dequantise_row, quantisation, quantise_row};
 
 /// Tokens to judge by.
 const TOKENS: usize = 2048;
@@ -20,7 +20,7 @@ const SEED: u64 = 1;
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("give a checkpoint's path")?;
     let checkpoint = Checkpoint::open(Path::new(&path))?;
-    let mut reference = Reference::from_checkpoint(&checkpoint);
+    let mut reference = checkpoint.reference();
     let texts = sample_texts(&mut reference);
     let tokens: usize = texts.iter().map(Vec::len).sum();
     println!("{}: {tokens} tokens in {} texts", checkpoint.name(), texts.len());

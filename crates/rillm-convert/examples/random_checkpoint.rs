@@ -5,8 +5,9 @@ use std::error::Error;
 use std::path::Path;
 
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
-use rillm_convert::checkpoint::{Dtype, LlamaConfig};
+use rillm_convert::checkpoint::Dtype;
 use rillm_convert::random;
+use rillm_quantise::config::LlamaConfig;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args().nth(1).ok_or("give a directory")?;

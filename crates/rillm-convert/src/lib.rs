@@ -1,4 +1,4 @@
-//! From a Llama checkpoint to a `.rillm` file, and the float32 reference that judges the result.
+//! From a Llama checkpoint to a `.rillm` file.
 //!
 //! A conversion opens a [`Checkpoint`](checkpoint::Checkpoint), makes the tokenizer's sections of its
 //! [`Vocabulary`](vocabulary::Vocabulary), and calls [`convert`](write::convert). The checkpoint of this example is random, in
@@ -12,7 +12,8 @@
 //! use rillm_convert::vocabulary::Vocabulary;
 //! use rillm_convert::write::{Options, convert};
 //! # use rillm::format::{AttentionExtras, Rope, RopeScaling};
-//! # use rillm_convert::checkpoint::{Dtype, LlamaConfig};
+//! # use rillm_convert::checkpoint::Dtype;
+//! # use rillm_quantise::config::LlamaConfig;
 //! # let config = LlamaConfig {
 //! #     hidden_size: 48,
 //! #     intermediate_size: 96,
@@ -59,24 +60,18 @@
 //!    StreamedInference and hands out rows of float32.
 //! 2. [`vocabulary`] reads the checkpoint's tokenizer and makes the file's sections of it.
 //! 3. [`chat`] turns the checkpoint's chat template into tokens that a device puts between what is said.
-//! 4. [`rope`] turns the rotary embedding's parameters into the angles that the file holds.
-//! 5. [`quantise`] turns a row into the bytes of the file, and back.
-//! 6. [`mod@write`] lays the rows out in the order in which a token uses them.
+//! 4. [`mod@write`] lays the rows out in the order in which a token uses them, quantised by [`rillm_quantise`].
 //!
-//! Beside the path: [`gguf`] takes GGUF files apart, [`mod@reference`] runs a model in float32 as the Llama paper has it,
-//! [`evaluate`] compares the predictions of two models, [`random`] makes small models for tests.
+//! Beside the path: [`gguf`] takes GGUF files apart, [`random`] makes small models for tests. [`rillm_quantise`] also has
+//! the float32 reference that judges a conversion.
 //!
 //! Checkpoints are checked before they are used: a file that is damaged, or a model that rillm cannot run, is an error that
 //! names the file and the field.
 
 pub mod chat;
 pub mod checkpoint;
-pub mod evaluate;
 pub mod gguf;
 mod json;
-pub mod quantise;
 pub mod random;
-pub mod reference;
-pub mod rope;
 pub mod vocabulary;
 pub mod write;

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
-use rillm_convert::checkpoint::{Checkpoint, CheckpointError, Dtype, LlamaConfig};
+use rillm_convert::checkpoint::{Checkpoint, CheckpointError, Dtype};
 use rillm_convert::random;
+use rillm_quantise::config::LlamaConfig;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 

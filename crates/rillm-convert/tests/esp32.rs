@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
-use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
-use rillm_convert::random::{self, SplitMix64};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
+use rillm_convert::random;
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, TokenizerSections, convert};
+use rillm_quantise::config::LlamaConfig;
+use rillm_quantise::random::SplitMix64;
 use serde_json::{Value, json};
 
 const TOKENIZER: &str = include_str!("tiny_tokenizer.json");

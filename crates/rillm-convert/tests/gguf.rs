@@ -7,11 +7,13 @@ use std::path::Path;
 use crate::support::gguf::{self, Value};
 use proptest::prelude::*;
 use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind, TokenKind};
-use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
 use rillm_convert::gguf::Gguf;
+use rillm_convert::random;
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
-use rillm_convert::{random, rope};
+use rillm_quantise::config::LlamaConfig;
+use rillm_quantise::rope;
 use safetensors::tensor::TensorView;
 use serde_json::json;
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::evaluate::argmax;
-use rillm_convert::reference::Reference;
+use rillm_quantise::evaluate::argmax;
+use rillm_quantise::reference::Reference;
 use serde_json::Value;
 
 /// transformers computes rotary angles in float32, the reference in float64. The largest difference seen is 1e-5.
@@ -45,7 +45,7 @@ fn check_tiny(name: &str) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
     let golden = read(&directory.join("golden.json"));
     let checkpoint = Checkpoint::open(&directory).expect("a checkpoint");
-    let mut reference = Reference::from_checkpoint(&checkpoint);
+    let mut reference = checkpoint.reference();
     let logits = run(&mut reference, &golden["ids"], &golden["argmax_every_position"]);
     let expected = golden["last_logits"].as_array().expect("logits");
     assert_eq!(logits.len(), expected.len());
@@ -90,7 +90,7 @@ fn smollm2_and_llama_3_2() {
 fn check_prompts(golden: &Path, checkpoint: &Path) {
     let golden = read(golden);
     let checkpoint = Checkpoint::open(checkpoint).expect("a checkpoint");
-    let mut reference = Reference::from_checkpoint(&checkpoint);
+    let mut reference = checkpoint.reference();
     for prompt in golden["prompts"].as_array().expect("prompts") {
         let logits = run(&mut reference, &prompt["ids"], &prompt["argmax_every_position"]);
         for pair in prompt["last_pos_top20"].as_array().expect("logits") {

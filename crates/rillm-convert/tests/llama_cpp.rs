@@ -7,7 +7,6 @@ use crate::support::gguf::{self, Value};
 use rillm::format::MAX_EOS;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::Gguf;
-use rillm_convert::reference::Reference;
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::Value as Json;
 
@@ -153,7 +152,7 @@ fn biases_of_attention_count_as_in_llama_cpp() {
     let tokens = goldens["tokens"].as_u64().expect("a number") as usize;
     for golden in goldens["models"].as_array().expect("models") {
         let checkpoint = open(&model(Vec::new(), tokens, &list(&golden["biases"], text))).expect("a checkpoint");
-        let mut reference = Reference::from_checkpoint(&checkpoint);
+        let mut reference = checkpoint.reference();
         let mut logits = Vec::new();
         for (position, token) in list(&goldens["prompt"], Json::as_u64).into_iter().enumerate() {
             logits = reference.forward(token as u32, position).to_vec();

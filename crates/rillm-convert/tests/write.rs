@@ -9,11 +9,13 @@ use rillm::format::{
     AttentionExtras, EMBEDDING_HEADER_LEN, EmbeddingHeader, Header, Quantisation, Rope, RopeScaling, SectionKind,
     TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind, crc32,
 };
-use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
-use rillm_convert::quantise::{Noise, dequantise_row};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
+use rillm_convert::random;
 use rillm_convert::vocabulary::Token;
 use rillm_convert::write::{ConversionReport, Options, Progress, TokenizerSections, WriteError, convert};
-use rillm_convert::{random, rope};
+use rillm_quantise::config::LlamaConfig;
+use rillm_quantise::rope;
+use rillm_quantise::rows::{Noise, dequantise_row};
 
 /// Shapes that divide nothing evenly.
 fn odd_config() -> LlamaConfig {

@@ -126,6 +126,8 @@ fn advance(string: &[u8], matched: usize, byte: u8) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use core::ops::RangeInclusive;
+
     use super::*;
     use proptest::prelude::*;
     use std::string::String;
@@ -196,12 +198,19 @@ mod tests {
         (text.into(), false)
     }
 
+    /// Any text of these characters. (A regex strategy would be parsed anew for each case.)
+    fn text(chars: &str, len: RangeInclusive<usize>) -> impl Strategy<Value = String> {
+        let chars: Vec<char> = chars.chars().collect();
+        prop::collection::vec(prop::sample::select(chars), len).prop_map(String::from_iter)
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 100_000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 30_000, ..ProptestConfig::default() })]
 
         #[test]
         fn any_text_in_any_pieces(
-            strings in prop::collection::vec("[abé狐]{1,4}", 0..=MOST_STOP_STRINGS), pieces in prop::collection::vec("[abé狐è]{0,6}", 0..8),
+            strings in prop::collection::vec(text("abé狐", 1..=4), 0..=MOST_STOP_STRINGS),
+            pieces in prop::collection::vec(text("abé狐è", 0..=6), 0..8),
         ) {
             let strings: Vec<&str> = strings.iter().map(String::as_str).collect();
             let whole: String = pieces.concat();

@@ -9,12 +9,13 @@ use rillm::format::{
     EMBEDDING_HEADER_LEN, KeyBits, SectionKind, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorKind,
 };
 use rillm::{Bytes, Logit, Model, PlanOptions, Q16, Sampling, Session};
-use rillm_convert::checkpoint::{Checkpoint, LlamaConfig};
-use rillm_convert::evaluate::Agreement;
-use rillm_convert::quantise::dequantise_row;
-use rillm_convert::reference::Reference;
+use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
+use rillm_quantise::config::LlamaConfig;
+use rillm_quantise::evaluate::Agreement;
+use rillm_quantise::reference::Reference;
+use rillm_quantise::rows::dequantise_row;
 use serde_json::{Value, json};
 
 /// A reference model with the file's own weights, which isolates the error of the engine's arithmetic.
@@ -171,7 +172,7 @@ fn sampled(file: &[u8], texts: u64, len: usize) -> Vec<Vec<u32>> {
 
 /// Asserts the limits for int8 over a thousand tokens: maximum KL divergence in nats, minimum top-1 agreement.
 fn assert_int8_figures(name: &str, (checkpoint, file): (Checkpoint, Vec<u8>), kl: f64, top1: f64) {
-    let mut reference = Reference::from_checkpoint(&checkpoint);
+    let mut reference = checkpoint.reference();
     let (mut tokens, mut divergence, mut same) = (0, 0.0, 0.0);
     for text in sampled(&file, 4, 256) {
         let agreement = agreement(&file, &mut reference, &text);

@@ -6,9 +6,10 @@ use std::sync::LazyLock;
 use crate::support::{self, block_on, open};
 use rillm::source::Faulty;
 use rillm::{Bytes, Chat, ChatError, Error, PlanOptions, Sampling, Session, WeightSource};
-use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
+use rillm_quantise::config::LlamaConfig;
 
 /// Zephyr's template: a mark after every text, here the tiny tokenizer's `<|end|>`. Texts are trimmed.
 const TEMPLATE: &str =

@@ -6,7 +6,7 @@ use crate::support::{Flipping, Late, block_on, model_file, open, session, shapes
 use proptest::prelude::*;
 use rillm::source::{Fault, Faulty};
 use rillm::{Bytes, Error, Logit, Memory, MemoryLen, Plan, PlanOptions, Residency, Sampling, Session, WeightSource};
-use rillm_convert::checkpoint::LlamaConfig;
+use rillm_quantise::config::LlamaConfig;
 
 const CONTEXT: usize = 32;
 const MEMORY: MemoryLen = MemoryLen::internal(1 << 20);

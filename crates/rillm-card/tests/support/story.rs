@@ -8,13 +8,15 @@ use super::{BLOCK, FAT16, block_on, content, read_all};
 const SEED: u32 = 9;
 
 thread_local! {
+    /// The file's bytes.
+    static FILE: Vec<u8> = content(60 * BLOCK, SEED);
     /// The blocks of the card.
     pub static IMAGE: Vec<u8> = FAT16.with_model(&file_bytes(60 * BLOCK), 2);
 }
 
 /// The first bytes of the file, 60 blocks at most.
 pub fn file_bytes(len: usize) -> Vec<u8> {
-    content(len, SEED)
+    FILE.with(|file| file[..len].to_vec())
 }
 
 /// A card that counts its addresses by blocks.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
-use rillm_convert::checkpoint::{Dtype, LlamaConfig};
+use rillm_convert::checkpoint::Dtype;
 use rillm_convert::random;
+use rillm_quantise::config::LlamaConfig;
 use serde_json::Value;
 use tempfile::TempDir;
 

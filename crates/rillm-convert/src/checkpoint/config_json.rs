@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rillm::format::{AttentionExtras, MAX_EOS, Rope, RopeScaling};
+use rillm_quantise::config::LlamaConfig;
 use serde_json::{Map, Value};
 
-use super::{CheckpointError, LlamaConfig, io_error};
+use super::{CheckpointError, check, io_error};
 use crate::json;
 
 /// The model families that rillm runs.
@@ -68,7 +69,7 @@ pub(super) fn read(directory: &Path) -> Result<ConfigJson, CheckpointError> {
         let room = MAX_EOS.saturating_sub(read.config.eos.len());
         read.config.eos.extend(more.into_iter().take(room));
         // Everything else is checked, so an error here is about the tokens of this file.
-        read.config.check(&generation.path)?;
+        check(&read.config, &generation.path)?;
     }
     Ok(read)
 }
@@ -110,7 +111,7 @@ pub(super) fn config(fields: &Fields) -> Result<ConfigJson, CheckpointError> {
         bos: fields.tokens("bos_token_id", bos, vocab_size)?.first().copied(),
         eos: fields.tokens("eos_token_id", eos, vocab_size)?,
     };
-    config.check(&fields.path)?;
+    check(&config, &fields.path)?;
     Ok(ConfigJson { config, ties_are_explicit: ties.is_some() })
 }
 

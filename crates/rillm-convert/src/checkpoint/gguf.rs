@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use rillm::format::{AttentionExtras, MAX_EOS, Rope, RopeScaling, TensorKind};
+use rillm_quantise::config::LlamaConfig;
 
 use super::config_json::MAX_CONTEXT;
 use super::tensor::LocatedTensor;
-use super::{Checkpoint, CheckpointError, LlamaConfig, map};
+use super::{Checkpoint, CheckpointError, check, map};
 use crate::gguf::{Gguf, GgufError, Tensor, Value};
 
 /// The rotary embedding's divisors.
@@ -60,7 +61,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         config.rope_divisors = divisors(&tensor, &file, &config).map_err(in_file)?;
         config.rope.scaling = RopeScaling::Divisors;
     }
-    config.check(path).map_err(|error| named_by_key(error, key))?;
+    check(&config, path).map_err(|error| named_by_key(error, key))?;
 
     let mut tensors = HashMap::new();
     for (kind, layer) in config.tensors() {

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use rillm::format::TensorKind;
+use rillm_quantise::config::LlamaConfig;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, LlamaConfig, config_json, io_error, map};
+use super::{Checkpoint, CheckpointError, config_json, io_error, map};
 use crate::json;
 
 /// A tensor as a safetensors header describes it.

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
+use rillm_quantise::config::LlamaConfig;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, LlamaConfig, map};
+use super::{Checkpoint, CheckpointError, check, map};
 
 const HEADER_LEN: usize = 7 * 4;
 /// The magic number of later versions, read as the first integer.
@@ -23,7 +24,7 @@ const EOS: u32 = 2;
 pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let file = map(path)?;
     let config = parse_header(path, &file)?;
-    config.check(path)?;
+    check(&config, path)?;
 
     let head_dim = config.head_dim as usize;
     let mut tensors = HashMap::new();

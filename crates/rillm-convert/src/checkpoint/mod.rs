@@ -1,7 +1,6 @@
 //! Opens Llama checkpoints. Files are memory-mapped, so memory use stays bounded by what the caller requests.
 
 mod blocks;
-mod config;
 mod config_json;
 mod error;
 mod esp32;
@@ -10,7 +9,6 @@ mod hugging_face;
 mod llama2c;
 mod tensor;
 
-pub use config::LlamaConfig;
 pub use error::CheckpointError;
 pub(crate) use hugging_face::tensor_name;
 pub use tensor::Dtype;
@@ -23,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use rillm::format::{Header, SOURCE_NAME_LEN, TensorKind};
+use rillm_quantise::config::{ConfigError, LlamaConfig};
+use rillm_quantise::reference::Reference;
 use sha2::{Digest, Sha256};
 
 use crate::gguf::is_gguf;
@@ -139,6 +139,21 @@ impl Checkpoint {
         self.rows(kind, layer, 0..rows, &mut out);
         out
     }
+
+    /// The model in float32, which takes 4 bytes a parameter.
+    pub fn reference(&self) -> Reference {
+        Reference::new(&self.config, |kind, layer| self.tensor(kind, layer))
+    }
+}
+
+/// Checks that every field of a configuration, read from `path`, is in the range of `docs/format.md`.
+fn check(config: &LlamaConfig, path: &Path) -> Result<(), CheckpointError> {
+    config.check().map_err(|ConfigError { field, found, expected, .. }| CheckpointError::Field {
+        path: path.to_owned(),
+        field,
+        found,
+        expected,
+    })
 }
 
 fn io_error(path: &Path, source: io::Error) -> CheckpointError {

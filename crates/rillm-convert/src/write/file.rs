@@ -11,7 +11,7 @@ use super::layout::Layout;
 use super::rows::{self, Rows};
 use super::{ConversionReport, Progress, TensorReport, TokenizerSections, WriteError};
 use crate::checkpoint::Checkpoint;
-use crate::rope;
+use rillm_quantise::rope;
 
 /// The file in progress, and the name that it will have, for messages.
 pub(super) struct Output<'a> {

@@ -8,8 +8,8 @@ use rillm::format::{
 
 use super::{MAX_TOKEN_TEXT, Options, TokenizerSections, WIDE_HEAD, WriteError};
 use crate::checkpoint::Checkpoint;
-use crate::quantise;
 use crate::vocabulary::Token;
+use rillm_quantise::rows;
 
 /// The bytes before a token's text: its length and the token's kind.
 const TOKEN_PREFIX_LEN: usize = 2;
@@ -117,7 +117,7 @@ fn check_tokens(tokenizer: &TokenizerSections, vocab_size: u32) -> Result<usize,
 
 fn tensor(header: &Header, kind: TensorKind, layer: u32, options: Options) -> TensorHeader {
     let (rows, cols) = kind.shape(header);
-    TensorHeader { kind, layer, quantisation: quantise::quantisation(kind, options.group), exponent: 0, rows, cols }
+    TensorHeader { kind, layer, quantisation: rows::quantisation(kind, options.group), exponent: 0, rows, cols }
 }
 
 /// Places sections of these lengths one after the other, each at a sector; empty ones are omitted.

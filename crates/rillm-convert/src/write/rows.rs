@@ -8,7 +8,7 @@ use rillm::format::TensorHeader;
 use super::file::Output;
 use super::{Token, WriteError};
 use crate::checkpoint::Checkpoint;
-use crate::quantise::{Noise, NotFinite, dequantise_row, quantise_row};
+use rillm_quantise::rows::{Noise, NotFinite, dequantise_row, quantise_row};
 
 /// Most bytes of rows in memory at once.
 const BLOCK_LEN: usize = 4 << 20;

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use rillm::format::{CHAT_HEADER_LEN, ChatHeader, ChatPart, Header};
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::reference::Reference;
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
 use serde::Deserialize;
@@ -146,7 +145,7 @@ impl Found {
     }
 
     fn compare_logits(&self, expected: &Logits) -> Vec<String> {
-        let mut reference = Reference::from_checkpoint(&self.checkpoint);
+        let mut reference = self.checkpoint.reference();
         let mut logits = Vec::new();
         for (position, &token) in expected.prompt.iter().enumerate() {
             logits = reference.forward(token, position).to_vec();

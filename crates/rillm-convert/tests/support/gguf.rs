@@ -2,8 +2,9 @@
 
 use half::{bf16, f16};
 use rillm::format::{AttentionExtras, TensorKind};
-use rillm_convert::checkpoint::LlamaConfig;
-use rillm_convert::random::{self, SplitMix64};
+use rillm_convert::random;
+use rillm_quantise::config::LlamaConfig;
+use rillm_quantise::random::SplitMix64;
 
 /// A key's value.
 #[derive(Clone)]

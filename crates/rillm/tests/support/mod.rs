@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm::{Memory, Model, PlanOptions, Sector, Session, WeightSource};
-use rillm_convert::checkpoint::{Checkpoint, Dtype, LlamaConfig};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};
+use rillm_quantise::config::LlamaConfig;
 
 /// More polls than any future of these tests needs.
 const POLLS: u32 = 10_000_000;

@@ -182,6 +182,12 @@ mod tests {
     use super::*;
 
     /// Every character, through the records as a reader reads them.
+    /// Characters are assigned in the planes 0 to 3 and 14 only; CI looks at all planes, with RILLM_STRINGS.
+    fn blocks() -> impl Iterator<Item = u32> {
+        let all = std::env::var_os("RILLM_STRINGS").is_some();
+        (0..0x11_0000).step_by(0x1000).filter(move |&start| all || start < 0x3_4000 || start == 0xe_0000)
+    }
+
     #[test]
     fn every_character_is_as_the_library_has_it() {
         // BERT's uncased and cased, and settings that no model has.
@@ -190,7 +196,7 @@ mod tests {
             let library = BertNormalizer::new(flag(0), flag(1), Some(flag(2)), flag(3));
             let ours = Normalizer::parse(&serde_json::to_value(library).unwrap()).unwrap();
             let characters = ours.characters();
-            for start in (0..0x11_0000).step_by(0x1000) {
+            for start in blocks() {
                 // Letters between them, so that each stands for itself.
                 let text: String =
                     (start..start + 0x1000).filter_map(char::from_u32).flat_map(|c| ['x', c, 'x']).collect();

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 use rillm::format::{AttentionExtras, TensorKind};
 
-use crate::checkpoint::{Checkpoint, LlamaConfig};
+use crate::config::LlamaConfig;
 use crate::rope;
 
 /// A float32 model with its KV cache.
@@ -97,11 +97,6 @@ impl Reference {
             logits: vec![0.0; config.vocab_size as usize],
             config: config.clone(),
         }
-    }
-
-    /// Loads the checkpoint's model, which takes 4 bytes a parameter.
-    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Self {
-        Self::new(checkpoint.config(), |kind, layer| checkpoint.tensor(kind, layer))
     }
 
     /// The model's dimensions.

@@ -1,10 +1,6 @@
 //! The dimensions of a Llama model, independent of the checkpoint's file format.
 
-use std::path::Path;
-
 use rillm::format::{AttentionExtras, Header, MAX_EOS, Rope, RopeScaling, TensorKind};
-
-use super::CheckpointError;
 
 /// A Llama model's dimensions and constants. Every field has the range of `docs/format.md`.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +37,19 @@ pub struct LlamaConfig {
     pub eos: Vec<u32>,
 }
 
+/// A field is outside its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {found}; expected {expected}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The field's name in `config.json`, or what its files call it.
+    pub field: String,
+    /// Its value.
+    pub found: String,
+    /// The allowed values.
+    pub expected: String,
+}
+
 impl LlamaConfig {
     /// A file header with these dimensions, without sections, name, hash and unknown token.
     pub fn header(&self) -> Header {
@@ -75,15 +84,13 @@ impl LlamaConfig {
         (rows as usize, cols as usize)
     }
 
-    /// Checks that every field is in the range of `docs/format.md`; `path` and the field names of `config.json` are for
-    /// the message.
-    pub(super) fn check(&self, path: &Path) -> Result<(), CheckpointError> {
-        let field = |field: &str, found: String, expected: String| CheckpointError::Field {
-            path: path.to_owned(),
-            field: field.to_owned(),
-            found,
-            expected,
-        };
+    /// Checks that every field is in the range of `docs/format.md`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first field that is not, as `config.json` does.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let field =
+            |field: &str, found: String, expected: String| ConfigError { field: field.to_owned(), found, expected };
         let dimensions = [
             ("hidden_size", self.hidden_size, 1 << 16),
             ("intermediate_size", self.intermediate_size, 1 << 17),

@@ -1,0 +1,13 @@
+//! Float32 rows to the bytes of a `.rillm` file and back, and the float32 reference that judges the result.
+//!
+//! - [`config`] has a model's dimensions, [`rope`] its rotary angles.
+//! - [`rows`] quantises a row, and restores it.
+//! - [`mod@reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares the predictions of two models.
+//! - [`random`] is the random number generator of all that must be repeatable.
+
+pub mod config;
+pub mod evaluate;
+pub mod random;
+pub mod reference;
+pub mod rope;
+pub mod rows;
