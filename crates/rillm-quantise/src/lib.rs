@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod evaluate;
+pub mod gptq;
 pub mod random;
 pub mod reference;
 pub mod rope;

@@ -1,9 +1,9 @@
 //! Quantises float32 rows to the bytes of `docs/format.md`, and back.
 
-mod int4;
+pub(crate) mod int4;
 mod int8;
 
-pub use int4::{dequantise_int4, quantise_int4};
+pub use int4::{INT4_LEVELS, dequantise_int4, quantise_int4};
 pub use int8::{dequantise_int8, quantise_int8};
 
 use rillm::format::{Quantisation, TensorKind};
