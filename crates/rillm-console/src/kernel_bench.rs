@@ -3,6 +3,7 @@
 use core::fmt;
 use core::hint::black_box;
 
+use rillm::format::Quantisation;
 use rillm::kernels::Rows;
 
 use crate::Clock;
@@ -16,6 +17,9 @@ const ROWS: usize = 4;
 const STRIP: usize = 16;
 /// Group size: weights that share a scale, the default of `rillm convert`.
 const GROUP: usize = 32;
+/// The quantisations of matrices, by group size.
+const QUANTISATIONS: [fn(usize) -> Quantisation; 2] =
+    [|group| Quantisation::Int8 { group: group as u32 }, |group| Quantisation::Int4 { group: group as u32 }];
 const ROW_LEN: usize = (COLS + COLS / GROUP + 1).next_multiple_of(4);
 /// Number of random matrices for the comparison.
 const TRIALS: usize = 500;
@@ -42,9 +46,14 @@ impl fmt::Display for KernelBench {
             Unit::Time { .. } => "ns",
         };
         matrix.fill();
-        for cols in TIMED {
-            let [native, generic] = matrix.time(clock, cols);
-            writeln!(f, "  rows of {cols:>4}: {native} {unit} a weight, {generic} by the generic kernel")?;
+        for (bits, quantisation) in [8, 4].into_iter().zip(QUANTISATIONS) {
+            for cols in TIMED {
+                let [native, generic] = matrix.time(clock, quantisation(GROUP), cols);
+                writeln!(
+                    f,
+                    "  int{bits}, rows of {cols:>4}: {native} {unit} a weight, {generic} by the generic kernel"
+                )?;
+            }
         }
         Ok(())
     }
@@ -99,9 +108,10 @@ impl Matrix {
         } else {
             GROUP * (1 + self.noise() as usize % 32)
         };
-        let row_len = (cols + cols.div_ceil(group) + 1).next_multiple_of(4);
+        let quantisation = QUANTISATIONS[self.noise() as usize % 2](group);
+        let row_len = quantisation.row_len(cols as u32);
         let rows = (1 + self.noise() as usize % 9).min(self.bytes.0.len() / row_len);
-        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], row_len, cols, group) else { return false };
+        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], quantisation, cols) else { return false };
         let (mut native, mut generic) = ([1; 9], [2; 9]);
         matrix.dot(&self.x.0, &mut native[..rows]);
         matrix.dot_generic(&self.x.0, &mut generic[..rows]);
@@ -109,10 +119,10 @@ impl Matrix {
     }
 
     /// Time for a weight with the native and the generic kernel: nanoseconds, or the clock's unit.
-    fn time(&self, clock: Clock, cols: usize) -> [Hundredths; 2] {
-        let row_len = (cols + cols / GROUP + 1).next_multiple_of(4);
+    fn time(&self, clock: Clock, quantisation: Quantisation, cols: usize) -> [Hundredths; 2] {
+        let row_len = quantisation.row_len(cols as u32);
         let rows = STRIP.min(self.bytes.0.len() / row_len) / 4 * 4;
-        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], row_len, cols, GROUP) else {
+        let Some(matrix) = Rows::new(&self.bytes.0[..rows * row_len], quantisation, cols) else {
             return [Hundredths { of: 0, by: 0 }; 2];
         };
         let mut sums = [0; STRIP];
@@ -186,7 +196,7 @@ mod tests {
         let weights = [16 / 4 * 4 * 128, 16 / 4 * 4 * 192].map(|weights| weights * REPEATS);
         assert!(
             coarse.contains(&format!(
-                "rows of  128: {} ns a weight",
+                "int8, rows of  128: {} ns a weight",
                 a_weight(Unit::Time { per_second: 1000 }, 1, weights[0] as u64)
             )),
             "{coarse}"
@@ -194,7 +204,7 @@ mod tests {
         let fine = report(25_600, Unit::Count("cycles"));
         assert!(
             fine.contains(&format!(
-                "rows of  192: {} cycles a weight",
+                "int8, rows of  192: {} cycles a weight",
                 a_weight(Unit::Count("cycles"), 25_600, weights[1] as u64)
             )),
             "{fine}"

@@ -9,28 +9,6 @@ use crate::stats::Stopwatch;
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
 
-/// The parts of a quantised row. The value at `i` is `q[i] · scales[i / group] · 2^exponent`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row<'a> {
-    pub q: &'a [i8],
-    pub scales: &'a [u8],
-    pub exponent: i32,
-    pub group: usize,
-}
-
-impl<'a> Row<'a> {
-    /// Splits the row at the start of `bytes` into its parts.
-    ///
-    /// # Errors
-    /// [`FormatError::Tensor`] if the tensor is not quantised to 8 bits.
-    pub fn new(bytes: &'a [u8], tensor: &TensorHeader) -> Result<Self, FormatError> {
-        let group = tensor.int8_group()?;
-        let (q, rest) = bytes.split_at(tensor.cols as usize);
-        let (scales, rest) = rest.split_at((tensor.cols as usize).div_ceil(group));
-        Ok(Self { q: bytemuck::cast_slice(q), scales, exponent: i32::from(rest[0] as i8), group })
-    }
-}
-
 /// Rows that are multiplied by one vector before the next vector.
 const STRIP: usize = 16;
 
@@ -56,14 +34,14 @@ pub(crate) async fn matmul(
     tokens: Range<usize>,
     mut emit: impl FnMut(usize, usize, i32),
 ) -> Result<Spent, FormatError> {
-    let group = tensor.int8_group()?;
+    tensor.expect_matrix()?;
     let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
     let mut spent = Spent::default();
     let mut first = 0;
     while first < rows {
         let block = tape.rows(row_len, rows - first).await?;
         for strip in block.chunks(STRIP * row_len) {
-            let rows = Rows::new(strip, row_len, cols, group).ok_or(FormatError::Truncated)?;
+            let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
             let mut sums = [0; STRIP];
             let sums = &mut sums[..rows.len()];
             for token in tokens.clone() {
@@ -72,8 +50,7 @@ pub(crate) async fn matmul(
                 let multiplied = watch.now();
                 for (index, &sum) in sums.iter().enumerate() {
                     // Only damaged files have a row exponent above the tensor's; it then counts as the tensor's.
-                    let exponent = rows.row(index)[cols + cols.div_ceil(group)] as i8;
-                    let below = (i32::from(tensor.exponent) - i32::from(exponent)).max(0);
+                    let below = (i32::from(tensor.exponent) - rows.exponent(index)).max(0);
                     emit(token, first + index, round_shift(sum, (x.excess[token] + below) as u32) as i32);
                 }
                 spent.multiply += u64::from(multiplied.wrapping_sub(start));

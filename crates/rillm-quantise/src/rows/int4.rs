@@ -1,9 +1,8 @@
 //! Rows of int4: nibbles that choose among sixteen levels, with a scale for each group.
 
-use super::{NotFinite, S_MAX, check_finite, clamp_exponent, power_above, to_f32};
+use rillm::format::{INT4_LEVELS, Quantisation};
 
-/// The values of a nibble in units of its group's scale, ascending.
-pub const INT4_LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+use super::{NotFinite, S_MAX, check_finite, clamp_exponent, power_above, to_f32};
 
 /// Between two levels, from where on the upper one is nearer.
 const THRESHOLDS: [f32; 15] = between(0.5, 0.5);
@@ -17,7 +16,7 @@ const SHARES: [f64; 2] = [0.6, 1.15];
 const SCALES_TRIED: usize = 40;
 
 /// Quantises a row to int4 with a scale for each group of `group` values, and returns its exponent *e*. `out` is the row
-/// of `docs/format.md`: two values a byte, a scale for each group, the exponent, zeros up to a multiple of four bytes.
+/// of `docs/format.md`: for each group two values a byte and the scale; the exponent, zeros up to a multiple of four bytes.
 ///
 /// A group's scale is the one with the least `Σ importance · (value - restored)²` of those tried, and a value becomes
 /// the nearest level. *e* is the smallest exponent for which a byte holds 1.15 times the scale with which the largest
@@ -51,13 +50,18 @@ pub fn quantise_int4(values: &[f32], importance: Option<&[f32]>, group: u32, out
 /// # Panics
 /// Unless `row` has the length of a row of as many values as `out` has.
 pub fn dequantise_int4(row: &[u8], group: u32, out: &mut [f32]) {
-    let (scales_at, exponent_at, len) = layout(out.len(), group as usize);
-    assert_eq!(row.len(), len, "bytes of a row");
-    let unit = libm::scalbn(1.0, (row[exponent_at] as i8).into());
-    for (column, value) in out.iter_mut().enumerate() {
-        let nibble = row[column / 2] >> (4 * (column % 2)) & 15;
-        let step = f64::from(row[scales_at + column / group as usize]) * unit;
-        *value = to_f32(f64::from(INT4_LEVELS[usize::from(nibble)]) * step);
+    assert_eq!(row.len(), row_len(out.len(), group as usize), "bytes of a row");
+    let exponent = row[out.len().div_ceil(2) + out.len().div_ceil(group as usize)];
+    let unit = libm::scalbn(1.0, (exponent as i8).into());
+    let mut rest = row;
+    for out in out.chunks_mut(group as usize) {
+        let (nibbles, scale_and_rest) = rest.split_at(out.len().div_ceil(2));
+        let step = f64::from(scale_and_rest[0]) * unit;
+        for (column, value) in out.iter_mut().enumerate() {
+            let nibble = nibbles[column / 2] >> (4 * (column % 2)) & 15;
+            *value = to_f32(f64::from(INT4_LEVELS[usize::from(nibble)]) * step);
+        }
+        rest = &scale_and_rest[1..];
     }
 }
 
@@ -115,14 +119,18 @@ impl Int4Row {
 
     /// The row of the file.
     pub fn emit(&self, out: &mut [u8]) {
-        let (scales_at, exponent_at, len) = layout(self.nibbles.len(), self.group);
-        assert_eq!(out.len(), len, "bytes of a row");
+        assert_eq!(out.len(), row_len(self.nibbles.len(), self.group), "bytes of a row");
         out.fill(0);
-        for (column, &nibble) in self.nibbles.iter().enumerate() {
-            out[column / 2] |= nibble << (4 * (column % 2));
+        let mut rest = out;
+        for (nibbles, &scale) in self.nibbles.chunks(self.group).zip(&self.scales) {
+            let (bytes, scale_and_rest) = rest.split_at_mut(nibbles.len().div_ceil(2));
+            for (column, &nibble) in nibbles.iter().enumerate() {
+                bytes[column / 2] |= nibble << (4 * (column % 2));
+            }
+            scale_and_rest[0] = scale;
+            rest = &mut scale_and_rest[1..];
         }
-        out[scales_at..exponent_at].copy_from_slice(&self.scales);
-        out[exponent_at] = self.exponent as u8;
+        rest[0] = self.exponent as u8;
     }
 }
 
@@ -193,11 +201,8 @@ pub(crate) fn needed_scale(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |max: f32, &value| max.max(value / if value < 0.0 { least } else { greatest }))
 }
 
-/// Where in a row the scales start, where the exponent is, and the row's length.
-fn layout(values: usize, group: usize) -> (usize, usize, usize) {
-    let scales_at = values.div_ceil(2);
-    let exponent_at = scales_at + values.div_ceil(group);
-    (scales_at, exponent_at, (exponent_at + 1).next_multiple_of(4))
+fn row_len(values: usize, group: usize) -> usize {
+    Quantisation::Int4 { group: group as u32 }.row_len(values as u32)
 }
 
 /// `lower · level + upper · next level` for each level but the last.
@@ -218,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn int4_row(values: &[f32], group: u32) -> (Vec<u8>, i8) {
-        let mut row = vec![0xaa; layout(values.len(), group as usize).2];
+        let mut row = vec![0xaa; row_len(values.len(), group as usize)];
         let e = quantise_int4(values, None, group, &mut row).expect("finite values");
         (row, e)
     }
@@ -241,9 +246,11 @@ mod tests {
         assert_eq!((e, row.len()), (-7, 24));
         // The first value of a byte is in its low half.
         assert_eq!(row[..3], [0xf0, 0x8a, 0x88]);
-        assert_eq!(row[8..10], [0xf4, 0x44]);
-        assert_eq!(row[16] >> 4, 0);
-        assert_eq!(row[17..], [128, 32, 0, -7i8 as u8, 0, 0, 0]);
+        assert_eq!(row[8], 128);
+        assert_eq!(row[9..11], [0xf4, 0x44]);
+        assert_eq!(row[17], 32);
+        assert_eq!(row[18] >> 4, 0);
+        assert_eq!(row[19..], [0, -7i8 as u8, 0, 0, 0]);
     }
 
     #[test]
@@ -271,7 +278,7 @@ mod tests {
     fn important_columns_are_nearer() {
         let values: Vec<f32> = (0..32).map(|i| (i as f32 * 0.7).sin()).collect();
         let error = |importance: &[f32], column: usize| {
-            let mut row = vec![0; layout(32, 32).2];
+            let mut row = vec![0; row_len(32, 32)];
             quantise_int4(&values, Some(importance), 32, &mut row).expect("finite values");
             let mut restored = [0.0; 32];
             dequantise_int4(&row, 32, &mut restored);
@@ -291,7 +298,10 @@ mod tests {
             let group = 1usize << log2_group;
             let (row, e) = int4_row(&values, group as u32);
             let restored = int4_round_trip(&values, group as u32);
-            let scales = &row[values.len().div_ceil(2)..];
+            let scales: Vec<u8> = (0..values.len())
+                .step_by(group)
+                .map(|first| row[first / 2 + first / group + group.min(values.len() - first).div_ceil(2)])
+                .collect();
             for (column, (&value, &restored)) in values.iter().zip(&restored).enumerate() {
                 let step = f64::from(scales[column / group]) * 2f64.powi(e.into());
                 let error = (f64::from(value) - f64::from(restored)).abs();

@@ -28,7 +28,8 @@ pub fn quantisation(kind: TensorKind, group: u32) -> Quantisation {
     if kind.is_vector() { Quantisation::Fixed32 } else { Quantisation::Int8 { group } }
 }
 
-/// Quantises a row as `quantisation` says, and returns its exponent: see [`quantise_int8`] and [`quantise_fixed32`].
+/// Quantises a row as `quantisation` says, and returns its exponent: see [`quantise_int8`], [`quantise_int4`] and
+/// [`quantise_fixed32`].
 ///
 /// # Errors
 /// [`NotFinite`] names the first value that is.
@@ -39,10 +40,11 @@ pub fn quantise_row(quantisation: Quantisation, values: &[f32], out: &mut [u8]) 
     match quantisation {
         Quantisation::Fixed32 => quantise_fixed32(values, out),
         Quantisation::Int8 { group } => quantise_int8(values, group, out),
+        Quantisation::Int4 { group } => quantise_int4(values, None, group, out),
     }
 }
 
-/// The float32 values of a row. `exponent` is the tensor header's; an int8 row has its own exponent and ignores it.
+/// The float32 values of a row. `exponent` is the tensor header's; a matrix's row has its own exponent and ignores it.
 ///
 /// # Panics
 /// Unless `row` has [`Quantisation::row_len`] bytes for as many values as `out` has.
@@ -50,6 +52,7 @@ pub fn dequantise_row(quantisation: Quantisation, exponent: i8, row: &[u8], out:
     match quantisation {
         Quantisation::Fixed32 => dequantise_fixed32(row, exponent, out),
         Quantisation::Int8 { group } => dequantise_int8(row, group, out),
+        Quantisation::Int4 { group } => dequantise_int4(row, group, out),
     }
 }
 

@@ -15,7 +15,7 @@ pub use header::{
     AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind,
 };
 pub use tensor::{
-    EMBEDDING_HEADER_LEN, EmbeddingHeader, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,
+    EMBEDDING_HEADER_LEN, EmbeddingHeader, INT4_LEVELS, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,
     TensorHeader, TensorKind, TokenKind,
 };
 

@@ -172,7 +172,16 @@ pub enum Quantisation {
         /// Number of values that share a scale: a power of two, 16 to 512. The last group of a row may be shorter.
         group: u32,
     },
+    /// 4-bit numbers of [`INT4_LEVELS`], with scales and an exponent like those of int8.
+    Int4 {
+        /// Number of values that share a scale, as for int8.
+        group: u32,
+    },
 }
+
+/// The values that a 4-bit number stands for, times its group's scale. They are closer to each other near zero, where
+/// most weights are: the levels of llama.cpp's IQ4_NL (`kvalues_iq4nl` in ggml-common.h).
+pub const INT4_LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 impl Quantisation {
     const FIXED32: u8 = 1;
@@ -182,13 +191,10 @@ impl Quantisation {
     fn parse(kind: u8, group_log2: u8) -> Result<Self, FormatError> {
         match kind {
             Self::FIXED32 => in_range("group size of a vector", group_log2.into(), 0, 0).map(|_| Self::Fixed32),
-            Self::INT8 => {
-                in_range("log2 of the group size", group_log2.into(), 4, 9).map(|log2| Self::Int8 { group: 1 << log2 })
+            Self::INT8 | Self::INT4 => {
+                let group = 1 << in_range("log2 of the group size", group_log2.into(), 4, 9)?;
+                Ok(if kind == Self::INT8 { Self::Int8 { group } } else { Self::Int4 { group } })
             }
-            Self::INT4 => Err(FormatError::Unknown {
-                field: "quantisation (3 is int4, which this engine cannot compute with yet)",
-                value: kind.into(),
-            }),
             _ => Err(FormatError::Unknown { field: "quantisation", value: kind.into() }),
         }
     }
@@ -197,6 +203,7 @@ impl Quantisation {
         match self {
             Self::Fixed32 => [Self::FIXED32, 0],
             Self::Int8 { group } => [Self::INT8, group.ilog2() as u8],
+            Self::Int4 { group } => [Self::INT4, group.ilog2() as u8],
         }
     }
 
@@ -206,6 +213,7 @@ impl Quantisation {
         match self {
             Self::Fixed32 => 4 * cols,
             Self::Int8 { group } => (cols + cols.div_ceil(group as usize) + 1).next_multiple_of(4),
+            Self::Int4 { group } => (cols.div_ceil(2) + cols.div_ceil(group as usize) + 1).next_multiple_of(4),
         }
     }
 }
@@ -215,6 +223,7 @@ impl fmt::Display for Quantisation {
         match self {
             Self::Fixed32 => f.write_str("fixed32"),
             Self::Int8 { group } => write!(f, "int8/{group}"),
+            Self::Int4 { group } => write!(f, "int4/{group}"),
         }
     }
 }
@@ -288,18 +297,16 @@ impl TensorHeader {
         Ok(())
     }
 
-    /// Number of values that share a scale.
+    /// Checks that this is a matrix.
     ///
     /// # Errors
-    /// [`FormatError::Tensor`] if the tensor is not quantised to 8 bits.
-    pub(crate) fn int8_group(&self) -> Result<usize, FormatError> {
-        match self.quantisation {
-            Quantisation::Int8 { group } => Ok(group as usize),
-            Quantisation::Fixed32 => {
-                let (expected, found) = (self.kind, self.quantisation.emit()[0].into());
-                Err(FormatError::Tensor { expected, layer: self.layer, field: "quantisation", found })
-            }
+    /// [`FormatError::Tensor`] if it is a vector.
+    pub(crate) fn expect_matrix(&self) -> Result<(), FormatError> {
+        if self.quantisation == Quantisation::Fixed32 {
+            let (expected, found) = (self.kind, self.quantisation.emit()[0].into());
+            return Err(FormatError::Tensor { expected, layer: self.layer, field: "quantisation", found });
         }
+        Ok(())
     }
 
     /// Length of a row in bytes.
@@ -458,9 +465,10 @@ mod tests {
 
     #[test]
     fn a_matrix_that_is_not_quantised_is_named() {
-        assert_eq!(tensor(Quantisation::Int8 { group: 64 }).int8_group(), Ok(64));
+        assert_eq!(tensor(Quantisation::Int8 { group: 64 }).expect_matrix(), Ok(()));
+        assert_eq!(tensor(Quantisation::Int4 { group: 16 }).expect_matrix(), Ok(()));
         let (expected, layer) = (TensorKind::Embedding, 0);
         let error = FormatError::Tensor { expected, layer, field: "quantisation", found: 1 };
-        assert_eq!(tensor(Quantisation::Fixed32).int8_group(), Err(error));
+        assert_eq!(tensor(Quantisation::Fixed32).expect_matrix(), Err(error));
     }
 }

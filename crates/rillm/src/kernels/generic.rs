@@ -1,4 +1,4 @@
-//! The generic kernel, which defines the result, for every processor.
+//! The generic kernel of int8 rows, which defines the result, for every processor.
 //!
 //! A group's sum fits 32 bits: at most 512 products of at most 127 · 32,767 (128 · 32,767 in a damaged file). A row's
 //! fits 48 bits: see [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
@@ -92,43 +92,67 @@ pub fn dot(q: &[i8], x: &[i16]) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Bits;
     use super::*;
+    use crate::format::Quantisation;
     use proptest::prelude::*;
     use std::vec::Vec;
+
+    const NOISE: usize = 11 * 404 + 2 * 200;
+
+    /// `Σ q · scale · x` by the definition, from the row as numbers.
+    fn exact(matrix: &Rows<'_>, row: usize, x: &[i16]) -> i64 {
+        matrix.products(row).zip(x).map(|(product, &x)| i64::from(product) * i64::from(x)).sum()
+    }
 
     proptest! {
         #[test]
         fn rows_are_multiplied_exactly(
-            rows in 0usize..11, cols in 1usize..200, group_log2 in 0u32..10, padding in 0usize..5, extreme: bool,
-            noise in prop::collection::vec(any::<u8>(), 11 * 450 + 2 * 200),
+            rows in 0usize..11, cols in 1usize..200, group_log2 in 0u32..10, four: bool, extreme: bool,
+            noise in prop::collection::vec(any::<u8>(), NOISE),
         ) {
             let group = 1 << group_log2;
-            let row_len = cols + cols.div_ceil(group) + padding;
-            let (bytes, x) = noise.split_at(rows * row_len);
+            let quantisation =
+                if four && group > 1 { Quantisation::Int4 { group } } else { Quantisation::Int8 { group } };
+            let (bytes, x) = noise.split_at(rows * quantisation.row_len(cols as u32));
             let x: Vec<i16> = x.as_chunks().0.iter().map(|&x| i16::from_le_bytes(x).max(-32767)).take(cols).collect();
             let bytes: Vec<u8> = if extreme { std::vec![0x80; bytes.len()] } else { bytes.to_vec() };
-            let matrix = Rows::new(&bytes, row_len, cols, group).unwrap();
-            let [mut sums, mut ones, mut fours] = core::array::from_fn(|_| std::vec![7; rows]);
+            let matrix = Rows::new(&bytes, quantisation, cols).unwrap();
+            let mut sums = std::vec![7; rows];
             matrix.dot(&x, &mut sums);
-            by_ones(&matrix, 0, &x, &mut ones);
-            by_fours(&matrix, &x, &mut fours);
-            prop_assert_eq!((&sums, &sums), (&ones, &fours));
             for (row, &sum) in sums.iter().enumerate() {
-                let (q, scales) = matrix.row(row).split_at(cols);
-                let exact: i64 =
-                    (0..cols).map(|i| i64::from(q[i] as i8) * i64::from(scales[i / group]) * i64::from(x[i])).sum();
-                prop_assert_eq!(sum, exact);
+                prop_assert_eq!(sum, exact(&matrix, row, &x));
+            }
+            if matrix.bits == Bits::Eight {
+                let [mut ones, mut fours] = core::array::from_fn(|_| std::vec![7; rows]);
+                by_ones(&matrix, 0, &x, &mut ones);
+                by_fours(&matrix, &x, &mut fours);
+                prop_assert_eq!((&sums, &sums), (&ones, &fours));
             }
         }
     }
 
     #[test]
+    fn weights_are_read_as_the_format_has_them() {
+        let int8 = Quantisation::Int8 { group: 2 };
+        let row = Rows::new(&[3, 0xfe, 100, 10, 20, 0xf0, 0, 0], int8, 3).unwrap();
+        assert!(row.products(0).eq([30, -20, 2000]));
+        assert_eq!(row.exponent(0), -16);
+        // Two groups: 4 values and their scale, 1 value and its scale.
+        let int4 = Quantisation::Int4 { group: 4 };
+        let row = Rows::new(&[0xf0, 0x89, 10, 0x07, 20, 0x05, 0, 0], int4, 5).unwrap();
+        assert!(row.products(0).eq([-1270, 1130, 130, 10, -200]));
+        assert_eq!(row.exponent(0), 5);
+    }
+
+    #[test]
     fn what_are_no_rows_is_refused() {
-        assert!(Rows::new(&[0; 12], 6, 4, 2).is_some());
-        assert!(Rows::new(&[0; 13], 6, 4, 2).is_none());
-        assert!(Rows::new(&[0; 10], 5, 4, 2).is_none());
-        assert!(Rows::new(&[], 0, 0, 2).is_none());
-        assert!(Rows::new(&[0; 12], 6, 4, 0).is_none());
-        assert!(Rows::new(&[0; 1200], 600, 599, 513).is_none());
+        let int8 = |group| Quantisation::Int8 { group };
+        assert!(Rows::new(&[0; 16], int8(2), 4).is_some());
+        assert!(Rows::new(&[0; 15], int8(2), 4).is_none());
+        assert!(Rows::new(&[0; 16], int8(0), 4).is_none());
+        assert!(Rows::new(&[0; 16], Quantisation::Fixed32, 4).is_none());
+        assert!(Rows::new(&[0; 16], Quantisation::Int4 { group: 3 }, 4).is_none());
+        assert!(Rows::new(&[], int8(513), 599).is_none());
     }
 }

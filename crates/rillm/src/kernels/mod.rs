@@ -4,6 +4,7 @@
 //! kernels are exact. The kernels are public so that firmware can test and time them on its own board.
 
 mod generic;
+mod int4;
 #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
 #[allow(unsafe_code)]
 mod riscv32;
@@ -11,29 +12,49 @@ mod riscv32;
 #[allow(unsafe_code)]
 mod xtensa;
 
+use crate::format::{INT4_LEVELS, Quantisation};
+
 pub(crate) use generic::dot;
 
 /// A function that multiplies rows by a vector, as [`Rows::dot`] does.
 pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
 
-/// Consecutive rows of a quantised tensor.
+/// Consecutive rows of a quantised matrix, each as `docs/format.md` has it.
 ///
-/// A row is `cols` 8-bit values `q`, never −128, then an unsigned 8-bit scale for each `group` of values (the last
-/// group may be shorter), then padding up to `row_len` bytes.
+/// A weight is `q · s`, `q` within ±127 and `s` the unsigned 8-bit scale of its group, times a power of two for the row.
+/// In int8 a row is its `q`, then its scales. In int4 each group is its 4-bit numbers, for which [`INT4_LEVELS`] has `q`,
+/// and its scale. The row's exponent and padding follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     bytes: &'a [u8],
     row_len: usize,
     cols: usize,
     group: usize,
+    bits: Bits,
+}
+
+/// The width of a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bits {
+    Four,
+    Eight,
 }
 
 impl<'a> Rows<'a> {
-    /// Creates a view of `bytes`. Returns `None` unless `bytes` is a whole number of rows, `row_len` holds a row's
-    /// values and scales, and `group` is 1 to 512.
-    pub fn new(bytes: &'a [u8], row_len: usize, cols: usize, group: usize) -> Option<Self> {
-        let fits = (1..=512).contains(&group) && row_len > 0 && cols + cols.div_ceil(group) <= row_len;
-        (fits && bytes.len().is_multiple_of(row_len)).then_some(Self { bytes, row_len, cols, group })
+    /// Creates a view of `bytes`. Returns `None` unless `quantisation` is that of a matrix with groups of 1 to 512, even
+    /// in int4, and `bytes` is a whole number of rows.
+    pub fn new(bytes: &'a [u8], quantisation: Quantisation, cols: usize) -> Option<Self> {
+        let (bits, group) = match quantisation {
+            Quantisation::Fixed32 => return None,
+            Quantisation::Int8 { group } => (Bits::Eight, group as usize),
+            Quantisation::Int4 { group } => (Bits::Four, group as usize),
+        };
+        let fits = (1..=512).contains(&group) && (bits == Bits::Eight || group.is_multiple_of(2));
+        if !fits {
+            return None;
+        }
+        let row_len = quantisation.row_len(cols.try_into().ok()?);
+        bytes.len().is_multiple_of(row_len).then_some(Self { bytes, row_len, cols, group, bits })
     }
 
     /// Number of rows.
@@ -62,6 +83,37 @@ impl<'a> Rows<'a> {
         &self.bytes[index * self.row_len..][..self.row_len]
     }
 
+    /// The power of two by which a row's weights are multiplied.
+    pub(crate) fn exponent(&self, index: usize) -> i32 {
+        let values = match self.bits {
+            Bits::Four => self.cols.div_ceil(2),
+            Bits::Eight => self.cols,
+        };
+        i32::from(self.row(index)[values + self.cols.div_ceil(self.group)] as i8)
+    }
+
+    /// The weights of a row, `q · s`.
+    pub(crate) fn products(&self, index: usize) -> impl Iterator<Item = i32> {
+        let (row, Self { cols, group, bits, .. }) = (self.row(index), *self);
+        (0..cols).step_by(group).enumerate().flat_map(move |(number, first)| {
+            let len = group.min(cols - first);
+            let (values, scale) = match bits {
+                Bits::Four => {
+                    let (nibbles, rest) = row[number * (group / 2 + 1)..].split_at(len.div_ceil(2));
+                    (nibbles, rest[0])
+                }
+                Bits::Eight => (&row[first..first + len], row[cols + number]),
+            };
+            (0..len).map(move |at| {
+                let q = match bits {
+                    Bits::Four => INT4_LEVELS[usize::from(values[at / 2] >> (at % 2 * 4) & 15)],
+                    Bits::Eight => values[at] as i8,
+                };
+                i32::from(q) * i32::from(scale)
+            })
+        })
+    }
+
     /// Number of columns in whole groups of `group`; 0 if the rows have another group length.
     fn whole_cols(&self, group: usize) -> usize {
         if self.group == group { self.cols / group * group } else { 0 }
@@ -70,9 +122,17 @@ impl<'a> Rows<'a> {
     /// Adds the contribution of each row's last group, which starts at column `first`, to `sums`.
     #[inline(never)]
     fn add_last_group(&self, first: usize, x: &[i16], sums: &mut [i64]) {
+        let x = &x[first..self.cols];
         for (row, sum) in self.bytes.chunks_exact(self.row_len).zip(sums) {
-            let scale = row[self.cols + first / self.group];
-            let product = dot(bytemuck::cast_slice(&row[first..self.cols]), &x[first..self.cols]);
+            let (product, scale) = match self.bits {
+                Bits::Four => {
+                    let (nibbles, rest) = row[first / 2 + first / self.group..].split_at(x.len().div_ceil(2));
+                    (int4::dot_group(nibbles, x), rest[0])
+                }
+                Bits::Eight => {
+                    (dot(bytemuck::cast_slice(&row[first..self.cols]), x), row[self.cols + first / self.group])
+                }
+            };
             *sum += i64::from(product) * i64::from(scale);
         }
     }
@@ -90,6 +150,9 @@ impl<'a> Rows<'a> {
 
     /// Like [`dot`](Self::dot), with the generic kernel.
     pub fn dot_generic(&self, x: &[i16], sums: &mut [i64]) {
-        generic::dot_rows(self, x, sums);
+        match self.bits {
+            Bits::Four => int4::dot_rows(self, x, sums),
+            Bits::Eight => generic::dot_rows(self, x, sums),
+        }
     }
 }

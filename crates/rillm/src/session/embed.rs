@@ -2,8 +2,8 @@
 
 use super::Session;
 use crate::error::Error;
-use crate::format::TokenKind;
-use crate::matmul::Row;
+use crate::format::{FormatError, TokenKind};
+use crate::kernels::Rows;
 use crate::source::{SECTOR_LEN, Sector, WeightSource, lent};
 use crate::stats::Stage;
 
@@ -33,17 +33,14 @@ impl<S: WeightSource> Session<'_, S> {
         };
         let _time = self.watch.time(Stage::Embedding);
         let (row, text) = record.split_at(embedding.tensor.row_len());
-        let row = Row::new(row, &embedding.tensor)?;
+        let (quantisation, cols) = (embedding.tensor.quantisation, embedding.tensor.cols as usize);
+        let row = Rows::new(row, quantisation, cols).ok_or(FormatError::Truncated)?;
         let x = &mut self.work.residual;
         // |q · scale| ≤ 127 · 255 < 2^15: exact, and below 2^29.
-        for ((x, q), scale) in
-            x.get_mut(place, row.q.len()).chunks_mut(row.group).zip(row.q.chunks(row.group)).zip(row.scales)
-        {
-            for (x, &q) in x.iter_mut().zip(q) {
-                *x = (i32::from(q) * i32::from(*scale)) << 14;
-            }
+        for (x, product) in x.get_mut(place, cols).iter_mut().zip(row.products(0)) {
+            *x = product << 14;
         }
-        x.exponents[place] = row.exponent - 14;
+        x.exponents[place] = row.exponent(0) - 14;
 
         let (len, kind) = (embedding.text_len(text[0])?, TokenKind::parse(text[1])?);
         self.text[..len].copy_from_slice(&text[2..2 + len]);

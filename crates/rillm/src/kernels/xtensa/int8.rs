@@ -1,22 +1,11 @@
-//! The kernel for Xtensa with the MAC16 option (ESP32, ESP32-S3): one row at a time, through the 40-bit accumulator.
+//! Int8 rows.
 //!
 //! MAC16 multiplies 16-bit halves of registers and loads the next pair of `x` at the same time. A word of four weights
-//! becomes two words whose halves are 256 times a weight: eight instructions for four products. The instructions are
-//! described in Tensilica's *Xtensa Instruction Set Architecture Reference Manual*, chapter 4.3.7; the order of loads
-//! follows esp-dsp's `dsps_dotprod_s16`.
-//!
-//! QEMU (7.2, `target/xtensa/translate.c`) keeps each of M0 to M3 twice, as `cpu_MR` and `cpu_SR`. If one translation
-//! block loads and multiplies one of them, QEMU may use the stale copy. With one block for each instruction
-//! (`-singlestep`) it does not.
+//! becomes two words whose halves are 256 times a weight: eight instructions for four products.
 
 use core::arch::asm;
 
-use super::Rows;
-
-/// Weights that share a scale: this number of products and a loop fit the 256 bytes that `loop` spans.
-const GROUP: usize = 32;
-/// With more groups than this, a row's lower sum could exceed 32 bits.
-const MAX_GROUPS: usize = 256;
+use super::GROUP;
 
 /// The four weights at `$offset`, not a group's first. Their bytes become halves of two words: 256 b1 and 256 b3 in
 /// `w`, 256 b0 and 256 b2 in `u`.
@@ -32,33 +21,13 @@ macro_rules! four {
     };
 }
 
-/// See [`Rows::dot`].
-pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    let aligned = (rows.bytes.as_ptr().addr() | rows.row_len | x.as_ptr().addr()).is_multiple_of(4);
-    let whole = rows.whole_cols(GROUP);
-    if !(1..=MAX_GROUPS).contains(&(whole / GROUP)) || !aligned {
-        return rows.dot_generic(x, sums);
-    }
-    if !sums.is_empty() {
-        // SAFETY: a row holds `cols` values and, from there on, their scales; it and `x` start at a multiple of four.
-        unsafe { dot(rows.bytes.as_ptr(), rows.row_len, rows.cols, &x[..whole], sums) };
-        if whole < rows.cols {
-            rows.add_last_group(whole, x, sums);
-        }
-    }
-}
-
 /// Multiplies the rows from `q` on, `stride` bytes apart, with their scales at byte `scales`, one row for each sum.
 ///
-/// Never inlined: SAR, LBEG, LEND, LCOUNT, the accumulator and M0 to M3 are not preserved across a call (Xtensa ABI),
-/// and compilers differ in which of them `asm!` can name. xtensa-lx-rt saves all of them on an interrupt.
-///
 /// # Safety
-/// There is a sum. `x` is 1 to [`MAX_GROUPS`] groups long, and each row has as many values and a scale for each group
+/// There is a sum. `x` is 1 to [`MAX_GROUPS`](super::MAX_GROUPS) groups long, and each row has as many values and a scale for each group
 /// of them; the rows and `x` start at multiples of four bytes.
 #[inline(never)]
-unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut [i64]) {
+pub unsafe fn dot(q: *const u8, stride: usize, scales: usize, x: &[i16], sums: &mut [i64]) {
     let groups = x.len() / GROUP;
     // The loop over rows needs these besides its registers, which are all taken: the steps from a row's last value and
     // last scale to the next row's first.

@@ -1,14 +1,9 @@
-//! The kernel for 32-bit RISC-V with multiplication: four rows at a time, entirely in registers.
+//! Int8 rows.
 //!
 //! A column of four rows takes 13 instructions (a load of `x`; loads, products and sums of four weights), 3.25 a
 //! weight. The generic kernel, as compiled, spills registers and takes over 4; `docs/performance.md` has the figures.
 
 use core::arch::asm;
-
-use super::Rows;
-
-/// Weights that share a scale. This kernel supports only this number.
-const GROUP: usize = 32;
 
 /// Column `c` of four rows, for all columns except the first: offsets in bytes into the rows and into `x`.
 macro_rules! column {
@@ -32,33 +27,12 @@ macro_rules! column {
     };
 }
 
-/// See [`Rows::dot`].
-pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let x = &x[..rows.cols];
-    let sums = &mut sums[..rows.len()];
-    let whole = rows.whole_cols(GROUP);
-    if whole == 0 {
-        return rows.dot_generic(x, sums);
-    }
-    let in_fours = sums.len() / 4 * 4;
-    let (blocks, remainder) = rows.bytes.split_at(in_fours * rows.row_len);
-    let (fours, rest) = sums.split_at_mut(in_fours);
-    for (block, sums) in blocks.chunks_exact(4 * rows.row_len).zip(fours.as_chunks_mut::<4>().0) {
-        // SAFETY: `block` is four rows, and each holds `cols` values and, from there on, their scales.
-        *sums = unsafe { dot_four(block.as_ptr(), rows.row_len, rows.cols, &x[..whole]) };
-    }
-    if whole < rows.cols {
-        rows.add_last_group(whole, x, fours);
-    }
-    Rows { bytes: remainder, ..*rows }.dot_generic(x, rest);
-}
-
 /// Multiplies four rows from `q` on, `stride` bytes apart, with their scales at byte `scales`.
 ///
 /// # Safety
 /// `x` is a positive number of groups long, and each row has as many values and a scale for each group of them.
 #[inline(always)]
-unsafe fn dot_four(q: *const u8, stride: usize, scales: usize, x: &[i16]) -> [i64; 4] {
+pub unsafe fn dot_four(q: *const u8, stride: usize, scales: usize, x: &[i16]) -> [i64; 4] {
     let (mut low, mut high) = ([0u32; 4], [0i32; 4]);
     // SAFETY: reads as many values of `x` and of the rows as the caller vouches for, and their scales; writes
     // registers.

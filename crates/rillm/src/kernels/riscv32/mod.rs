@@ -1,0 +1,34 @@
+//! The kernels for 32-bit RISC-V with multiplication: four rows at a time, entirely in registers.
+
+mod int4;
+mod int8;
+
+use super::{Bits, Rows};
+
+/// Weights that share a scale. These kernels support only this number.
+const GROUP: usize = 32;
+
+/// See [`Rows::dot`].
+pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let x = &x[..rows.cols];
+    let sums = &mut sums[..rows.len()];
+    let whole = rows.whole_cols(GROUP);
+    if whole == 0 {
+        return rows.dot_generic(x, sums);
+    }
+    let in_fours = sums.len() / 4 * 4;
+    let (blocks, remainder) = rows.bytes.split_at(in_fours * rows.row_len);
+    let (fours, rest) = sums.split_at_mut(in_fours);
+    for (block, sums) in blocks.chunks_exact(4 * rows.row_len).zip(fours.as_chunks_mut::<4>().0) {
+        *sums = match rows.bits {
+            // SAFETY: `block` is four rows, and each starts with the groups of `x`.
+            Bits::Four => unsafe { int4::dot_four(block.as_ptr(), rows.row_len, &x[..whole]) },
+            // SAFETY: `block` is four rows, and each holds `cols` values and, from there on, their scales.
+            Bits::Eight => unsafe { int8::dot_four(block.as_ptr(), rows.row_len, rows.cols, &x[..whole]) },
+        };
+    }
+    if whole < rows.cols {
+        rows.add_last_group(whole, x, fours);
+    }
+    Rows { bytes: remainder, ..*rows }.dot_generic(x, rest);
+}
