@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod config;
 pub mod evaluate;
+pub mod gptq;
 pub mod matmul;
 pub mod random;
 pub mod reference;
