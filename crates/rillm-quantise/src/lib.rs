@@ -2,13 +2,18 @@
 //!
 //! - [`config`] has a model's dimensions, [`rope`] its rotary angles.
 //! - [`rows`] quantises a row, and restores it.
+//! - [`weights`] has a model's tensors in float32. [`batch`] runs it over whole sequences, with gradients, by the products of
+//!   [`matmul`].
 //! - [`mod@reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares the predictions of two models.
 //! - [`random`] is the random number generator of all that must be repeatable.
 
+pub mod batch;
 pub mod config;
 pub mod evaluate;
 pub mod gptq;
+pub mod matmul;
 pub mod random;
 pub mod reference;
 pub mod rope;
 pub mod rows;
+pub mod weights;
