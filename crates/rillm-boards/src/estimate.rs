@@ -99,7 +99,8 @@ impl Estimate<'_> {
         let checksum = self.checksum().over(CHECK_EVERY.into());
         let work = Instructions::of(self.model.header(), self.pace.cpu, positions, true);
         let work = Instructions { rest: work.rest.plus(checksum), ..work };
-        self.pass(work, self.plan.pass_traffic(self.model, true), self.cache(positions)).plus(self.embedding())
+        let pass = self.pass(work, self.plan.pass_traffic(self.model, true), self.cache(positions));
+        pass.plus(self.rescoring()).plus(self.embedding())
     }
 
     /// Time from the end of a prompt of `tokens`, at least one, to the first token of the answer, in microseconds. The
@@ -124,7 +125,7 @@ impl Estimate<'_> {
             let cache = self.cache(positions).saturating_mul(last - first);
             sum = sum.plus(self.pass(work, self.plan.pass_traffic(self.model, is_last), cache));
         }
-        sum
+        sum.plus(self.rescoring())
     }
 
     /// Additional time of the first prompt, in microseconds: loading the resident weights, and a checksum of all
@@ -150,6 +151,15 @@ impl Estimate<'_> {
     fn embedding(&self) -> Range {
         match self.weights {
             Weights::Card => self.pace.reading(self.plan.embedding_traffic(self.model, 0)),
+            Weights::Flash => Range::default(),
+        }
+    }
+
+    /// Time to read the rows of logits that are computed again: none at best, as where one token is far likelier than
+    /// all others.
+    fn rescoring(&self) -> Range {
+        match self.weights {
+            Weights::Card => Range { low: 0, ..self.pace.reading(self.plan.rescoring_traffic(self.model)) },
             Weights::Flash => Range::default(),
         }
     }

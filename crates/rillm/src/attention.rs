@@ -1,6 +1,6 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
-use crate::fixed::{Positive, exp2_neg, to_log2_domain};
+use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg, to_log2_domain};
 use crate::kv_cache::{CacheShape, KvCache, Values};
 use crate::vector::to_i16;
 
@@ -28,11 +28,19 @@ pub(crate) fn attention(
     for (index, head) in heads.chunks_exact_mut(head_dim).enumerate() {
         let q_exponent = to_i16(head, exponent, q);
         let keys = cache.keys(layer, index / heads_per_kv);
-        for (t, score) in scores.iter_mut().enumerate() {
-            let (product, key_exponent) = keys.dot(t, q);
-            *score = scale.apply(product, key_exponent + q_exponent);
+        // Fraction bits fewer than usual: so many that the scores that count are not saturated.
+        let mut fewer = 0;
+        loop {
+            for (t, score) in scores.iter_mut().enumerate() {
+                let (product, key_exponent) = keys.dot(t, q);
+                *score = scale.apply(product, key_exponent + q_exponent - fewer as i32);
+            }
+            let largest = scores.iter().copied().max().unwrap_or(0);
+            if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
+                break softmax(scores, largest, fewer);
+            }
+            fewer += LOG2_FRACTION as u32 / 4;
         }
-        softmax(scores);
         weighted_sum(&cache.values(layer, index / heads_per_kv), value_exponent, scores, head);
     }
     // Σ weight · v with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
@@ -62,13 +70,14 @@ impl ScoreScale {
     }
 }
 
-/// Turns scores into probabilities with 30 fraction bits, in place. Rounded down, they add up to at most 2^30.
-fn softmax(scores: &mut [i32]) {
-    let largest = scores.iter().copied().max().unwrap_or(0);
+/// Turns scores of `fewer` fraction bits less than [`LOG2_FRACTION`], of which `largest` is the largest, into
+/// probabilities with 30 fraction bits, in place. Rounded down, they add up to at most 2^30.
+fn softmax(scores: &mut [i32], largest: i32, fewer: u32) {
     let mut sum = 0u64;
     for score in scores.iter_mut() {
-        // The distance of two numbers within ±2^30 is at most 2^31. 2^-x with 30 fraction bits.
-        let power = exp2_neg(largest.abs_diff(*score)) >> 2;
+        // The distance of two numbers within ±2^30 is at most 2^31, which is 2,048 octaves. 2^-x with 30 fraction bits.
+        let distance = largest.abs_diff(*score);
+        let power = if distance > u32::MAX >> fewer { 0 } else { exp2_neg(distance << fewer) >> 2 };
         *score = power as i32;
         sum += u64::from(power);
     }
@@ -187,9 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn scores_beyond_the_usual_range_are_compared() {
+        let shape = CacheShape { layers: 1, heads: 1, head_dim: 2, context: 3, key_bits: KeyBits::Sixteen };
+        let mut bytes = vec![0; shape.byte_len()];
+        let mut cache = KvCache { bytes: &mut bytes, shape };
+        // Scores of 7,000 to 700 million, and their negatives: one position's is larger by a hundredth or more.
+        for q in [10_000, 1_000_000, 1_000_000_000] {
+            for (sign, best) in [(1, 1), (-1, 2)] {
+                for (t, key) in [99, 100, 98].into_iter().enumerate() {
+                    cache.store(0, KvKind::Key, t, &[sign * key, 0], -7);
+                    cache.store(0, KvKind::Value, t, &[100 * t as i32, 1], 0);
+                }
+                let mut heads = [q, 0];
+                let exponent = attention(&cache, 0, 2, &mut heads, 0, &mut [0; 2], &mut [0; 3]);
+                let got = f64::from(heads[0]) * 2f64.powi(exponent);
+                assert!((got - 100.0 * f64::from(best)).abs() < 1.0, "{sign} {q}: {got}");
+            }
+        }
+    }
+
+    #[test]
     fn scores_at_both_limits_do_not_overflow() {
         let mut scores = [-(1 << 30), 1 << 30];
-        softmax(&mut scores);
+        softmax(&mut scores, 1 << 30, 0);
         assert_eq!(scores[0], 0);
     }
 
@@ -197,7 +226,7 @@ mod tests {
     fn equal_scores_share_and_never_exceed_one() {
         for len in [1, 2, 3, 1000] {
             let mut scores = vec![-5; len];
-            softmax(&mut scores);
+            softmax(&mut scores, -5, 0);
             let sum: i64 = scores.iter().map(|&p| i64::from(p)).sum();
             assert!(sum <= 1 << 30 && sum > (1 << 30) - 4 * len as i64 - 4, "{len}: {sum}");
         }

@@ -8,6 +8,8 @@ use core::ops::{Add, Div};
 /// Fraction bits of numbers in the base-2 logarithmic domain: attention scores and gate values. An `i32` then spans
 /// ±2,048, and one step is a relative change of 2^-20 · ln 2.
 pub const LOG2_FRACTION: i32 = 20;
+/// The largest magnitude of a number in the logarithmic domain: 1,024 octaves.
+pub const LOG2_LIMIT: i32 = 1 << 30;
 
 /// log2(e) with 22 fraction bits.
 const LOG2_E_Q22: i64 = 6_051_102;
@@ -35,7 +37,7 @@ pub const fn round_shift(value: i64, shift: u32) -> i64 {
 ///
 /// `value` must lie within ±2^62.
 pub fn shift_saturating(value: i64, right: i32) -> i32 {
-    const LIMIT: i64 = 1 << 30;
+    const LIMIT: i64 = LOG2_LIMIT as i64;
     let shifted = if right >= 0 {
         round_shift(value, right as u32)
     } else {

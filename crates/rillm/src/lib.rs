@@ -58,6 +58,7 @@ mod mlp;
 mod model;
 mod norm;
 pub mod plan;
+mod rescoring;
 mod rope;
 mod sampler;
 mod session;

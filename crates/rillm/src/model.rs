@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::fixed::Positive;
 use crate::format::{
-    EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Section, SectionKind, TENSOR_ENTRY_LEN,
+    EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Rescoring, Section, SectionKind, TENSOR_ENTRY_LEN,
     TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind,
 };
 use crate::session::Token;
@@ -26,6 +26,26 @@ pub struct Model {
     longest_piece: usize,
     /// The header of the last tensor, from the tensor table.
     lm_head: TensorHeader,
+    rescoring: Option<RescoringRows>,
+}
+
+/// The rows of a head that computes its best logits again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RescoringRows {
+    /// The most rows for a position.
+    pub most: usize,
+    /// The tensor of the rows: another head, or the embedding table.
+    pub tensor: TensorHeader,
+    /// Offset of the first row from the start of the file, and from a row to the next one, in bytes.
+    first: u64,
+    stride: u64,
+}
+
+impl RescoringRows {
+    /// Offset of a token's row from the start of the file, in bytes.
+    pub fn offset(&self, id: u32) -> u64 {
+        self.first + u64::from(id) * self.stride
+    }
 }
 
 impl Model {
@@ -61,9 +81,30 @@ impl Model {
             prefix_len: 0,
             longest_piece: TENSOR_HEADER_LEN,
             lm_head: embedding.tensor,
+            rescoring: None,
         };
         model.read_tensor_table(&mut reader).await?;
+        model.rescoring = model.read_rescoring(&mut reader).await?;
         Ok(model)
+    }
+
+    async fn read_rescoring<S: WeightSource>(
+        &self,
+        reader: &mut SectorReader<'_, S>,
+    ) -> Result<Option<RescoringRows>, Error<S::Error>> {
+        let Some(Rescoring { rows, .. }) = self.header.rescoring else { return Ok(None) };
+        let most = usize::from(rows).min(self.header.vocab_size as usize);
+        let Ok(section) = self.header.section(SectionKind::RescoringHead) else {
+            let (first, stride) = (self.record_offset(0), self.embedding.record_len.into());
+            return Ok(Some(RescoringRows { most, tensor: self.embedding.tensor, first, stride }));
+        };
+        let mut bytes = [0; TENSOR_HEADER_LEN];
+        reader.read(section.offset, &mut bytes).await.map_err(Error::Source)?;
+        let tensor = TensorHeader::parse(&bytes)?;
+        tensor.expect(&self.header, TensorKind::Head, 0)?;
+        section_len(&section, "rescoring head length", tensor.byte_len())?;
+        let first = section.offset + TENSOR_HEADER_LEN as u64;
+        Ok(Some(RescoringRows { most, tensor, first, stride: tensor.row_len() as u64 }))
     }
 
     /// Checks the tensor table. The tensors must follow each other on the tape without gaps.
@@ -144,6 +185,10 @@ impl Model {
 
     pub(crate) fn lm_head(&self) -> &TensorHeader {
         &self.lm_head
+    }
+
+    pub(crate) fn rescoring(&self) -> Option<&RescoringRows> {
+        self.rescoring.as_ref()
     }
 
     pub(crate) fn rope_offset(&self) -> u64 {

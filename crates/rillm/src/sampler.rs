@@ -137,18 +137,18 @@ impl Sampling {
 /// A candidate: a penalised logit and a token id, packed so that the greater number is the better candidate: the larger
 /// logit, and among equals the smaller id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate(u64);
+pub(crate) struct Candidate(pub u64);
 
 impl Candidate {
-    fn new(logit: i32, id: u32) -> Self {
+    pub fn new(logit: i32, id: u32) -> Self {
         Self((u64::from(logit as u32 ^ 1 << 31) << 32) | u64::from(!id))
     }
 
-    fn logit(self) -> i32 {
+    pub fn logit(self) -> i32 {
         ((self.0 >> 32) as u32 ^ 1 << 31) as i32
     }
 
-    fn id(self) -> u32 {
+    pub fn id(self) -> u32 {
         !(self.0 as u32)
     }
 }
@@ -197,6 +197,11 @@ impl Sampler {
             mass: 0,
             largest: None,
         }
+    }
+
+    /// The parameters.
+    pub fn sampling(&self) -> &Sampling {
+        &self.sampling
     }
 
     /// Takes the next logit. Tokens must arrive in ascending order, with the same exponent. `heap` holds the packed

@@ -45,6 +45,8 @@ const AT_EOS: usize = 84;
 const AT_UNK: usize = 100;
 const AT_KEY_BITS: usize = 104;
 const AT_VALUE_BITS: usize = 105;
+const AT_RESCORED_ROWS: usize = 106;
+const AT_RESCORING_MARGIN: usize = 108;
 const AT_SOURCE_HASH: usize = 112;
 const AT_SOURCE_NAME: usize = 144;
 const AT_SECTION_COUNT: usize = 208;
@@ -85,6 +87,16 @@ impl KeyBits {
     }
 }
 
+/// The second computation of the best logits, from weights of more bits than the head has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rescoring {
+    /// The most logits that are computed again, 1 to 255.
+    pub rows: u8,
+    /// The most by which a logit is expected to change, in 256ths. A logit that is further below the best one than twice
+    /// this margin is not computed again for a greedy choice.
+    pub margin: u16,
+}
+
 /// The kind of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -105,12 +117,23 @@ pub enum SectionKind {
     /// The chat template as tokens, for a device: a [`ChatHeader`](super::ChatHeader) and the texts between the
     /// messages. Absent if there is no template, or if the template is more than such texts.
     Chat = 7,
+    /// The head once more, with rows for [`Rescoring`]: a tensor's header and its rows. Only in files that rescore, and
+    /// whose embedding table has no such rows.
+    RescoringHead = 8,
 }
 
 impl SectionKind {
     /// All kinds, in file order.
-    pub const ALL: [Self; 7] =
-        [Self::Rope, Self::Tensors, Self::Tokenizer, Self::ChatTemplate, Self::Chat, Self::Embedding, Self::Tape];
+    pub const ALL: [Self; 8] = [
+        Self::Rope,
+        Self::Tensors,
+        Self::Tokenizer,
+        Self::ChatTemplate,
+        Self::Chat,
+        Self::Embedding,
+        Self::RescoringHead,
+        Self::Tape,
+    ];
 
     fn parse(value: u32) -> Result<Self, FormatError> {
         Self::ALL
@@ -130,6 +153,7 @@ impl fmt::Display for SectionKind {
             Self::Tape => "tape",
             Self::ChatTemplate => "chat template",
             Self::Chat => "chat",
+            Self::RescoringHead => "rescoring head",
         })
     }
 }
@@ -229,6 +253,8 @@ pub struct Header {
     pub unk: Option<u32>,
     /// The width of a key's elements in the KV cache.
     pub key_bits: KeyBits,
+    /// The second computation of the best logits, if there is one.
+    pub rescoring: Option<Rescoring>,
     /// SHA-256 of the checkpoint's weights.
     pub source_hash: [u8; 32],
     /// The checkpoint's name: UTF-8, padded with zeros.
@@ -256,6 +282,7 @@ impl Header {
             eos: [None; MAX_EOS],
             unk: None,
             key_bits: KeyBits::Eight,
+            rescoring: None,
             source_hash: [0; 32],
             source_name: [0; SOURCE_NAME_LEN],
             sections: [None; MAX_SECTIONS],
@@ -310,6 +337,10 @@ impl Header {
             eos: [None; MAX_EOS],
             unk: None,
             key_bits: KeyBits::parse(bytes[AT_KEY_BITS])?,
+            rescoring: match bytes[AT_RESCORED_ROWS] {
+                0 => None,
+                rows => Some(Rescoring { rows, margin: u16_at(bytes, AT_RESCORING_MARGIN) }),
+            },
             source_hash: array(bytes, AT_SOURCE_HASH),
             source_name: array(bytes, AT_SOURCE_NAME),
             sections: [None; MAX_SECTIONS],
@@ -380,7 +411,12 @@ impl Header {
             self.sections[index] = Some(section);
         }
         for kind in SectionKind::ALL {
-            if !matches!(kind, SectionKind::ChatTemplate | SectionKind::Chat) {
+            let needed = match kind {
+                SectionKind::ChatTemplate | SectionKind::Chat => false,
+                SectionKind::RescoringHead => self.rescoring.is_some() && !self.tied_embeddings,
+                _ => true,
+            };
+            if needed {
                 self.section(kind)?;
             }
         }
@@ -432,6 +468,10 @@ impl Header {
         }
         put(&mut bytes, 0, &MAGIC);
         put(&mut bytes, AT_KEY_BITS, &[self.key_bits as u8, VALUE_BITS]);
+        if let Some(Rescoring { rows, margin }) = self.rescoring {
+            put(&mut bytes, AT_RESCORED_ROWS, &[rows]);
+            put(&mut bytes, AT_RESCORING_MARGIN, &margin.to_le_bytes());
+        }
         put(&mut bytes, AT_SOURCE_HASH, &self.source_hash);
         put(&mut bytes, AT_SOURCE_NAME, &self.source_name);
         for (index, section) in self.sections().enumerate() {
@@ -570,6 +610,7 @@ mod tests {
             bos: Some(1),
             eos: [Some(2), Some(7), None, None],
             unk: Some(0),
+            rescoring: Some(Rescoring { rows: 32, margin: 300 }),
             source_hash: [7; 32],
             ..Header::new()
         };
@@ -599,7 +640,21 @@ mod tests {
             assert_eq!(Header::parse(&header.emit()), Ok(header));
         }
         assert_eq!(header().source_name(), Some("test"));
-        assert_eq!(header().file_len(), 512 + 7 * 1024);
+        assert_eq!(header().file_len(), 512 + 8 * 1024);
+    }
+
+    #[test]
+    fn a_head_that_is_not_tied_is_rescored_from_a_section() {
+        let without_section = |tied_embeddings, rescoring| {
+            let sections = header().sections.map(|section| section.filter(|s| s.kind != SectionKind::RescoringHead));
+            let mut header = Header { tied_embeddings, rescoring, sections: [None; MAX_SECTIONS], ..header() };
+            sections.into_iter().flatten().for_each(|section| header.push_section(section));
+            Header::parse(&header.emit()).map(|parsed| parsed == header)
+        };
+        let rescoring = Some(Rescoring { rows: 1, margin: 0 });
+        assert_eq!(without_section(false, rescoring), Err(FormatError::Missing(SectionKind::RescoringHead)));
+        assert_eq!(without_section(true, rescoring), Ok(true));
+        assert_eq!(without_section(false, None), Ok(true));
     }
 
     #[test]

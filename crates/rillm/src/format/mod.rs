@@ -12,7 +12,8 @@ pub use bytes::crc32;
 pub(crate) use bytes::{Checksum, checksum, put, u32_at};
 pub use chat::{CHAT_HEADER_LEN, ChatHeader, ChatPart};
 pub use header::{
-    AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rope, RopeScaling, SOURCE_NAME_LEN, Section, SectionKind,
+    AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rescoring, Rope, RopeScaling, SOURCE_NAME_LEN, Section,
+    SectionKind,
 };
 pub use tensor::{
     EMBEDDING_HEADER_LEN, EmbeddingHeader, INT4_LEVELS, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,

@@ -91,7 +91,7 @@ pub enum Region {
 /// The purpose of a part of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffer {
-    /// The sampler's candidates.
+    /// The sampler's candidates, and the logits to compute again.
     Candidates,
     /// The two chunks of the double buffer; between passes, the tokenizer's scratch or an embedding row.
     Chunks,
@@ -153,7 +153,7 @@ impl Plan {
         let row =
             |buffer, count: usize, len| Allocation { buffer, region: Region::Internal, len: count.saturating_mul(len) };
         [
-            row(Buffer::Candidates, self.candidates, 8),
+            row(Buffer::Candidates, self.candidates.saturating_add(dims.rescored), 8),
             row(Buffer::Chunks, 1, self.chunks_len),
             row(Buffer::RopeFrequencies, 1, dims.rope_len),
             row(Buffer::Residual, self.batch, 4 * dims.residual),

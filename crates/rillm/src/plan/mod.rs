@@ -60,6 +60,8 @@ pub(crate) struct Dims {
     pub residual: usize,
     pub input: usize,
     pub output: usize,
+    /// The most logits that are computed again for a position.
+    pub rescored: usize,
     /// The shape of the KV cache, for one position.
     position: CacheShape,
 }
@@ -258,6 +260,7 @@ impl Plan {
                 residual: hidden,
                 input: hidden.max(q_dim).max(intermediate).next_multiple_of(2),
                 output: hidden.max(q_dim).max(kv_dim).max(intermediate),
+                rescored: model.rescoring().map_or(0, |rows| rows.most),
                 position: CacheShape {
                     layers: header.n_layers as usize,
                     heads: header.n_kv_heads as usize,
@@ -276,7 +279,9 @@ impl Plan {
         let Dims { headroom, tailroom, .. } = self.dims;
         let chunks = if chunk == 0 { 0 } else { (headroom + chunk + tailroom).saturating_mul(2) };
         // The worst case: a record that starts at the last byte of a sector.
-        let record = (model.embedding().record_len as usize + SECTOR_LEN - 1).next_multiple_of(SECTOR_LEN);
+        let rescored = model.rescoring().map_or(0, |rows| rows.tensor.row_len());
+        let longest = rescored.max(model.embedding().record_len as usize);
+        let record = (longest + SECTOR_LEN - 1).next_multiple_of(SECTOR_LEN);
         let chunks_len = chunks.max(record).max(size_of::<Scratch>()).next_multiple_of(8);
         Self { chunk, chunks_len, ..self }
     }

@@ -106,6 +106,16 @@ impl Plan {
         let bytes = (at + model.embedding().record_len as usize).next_multiple_of(SECTOR_LEN);
         Traffic { reads: 1, bytes: bytes as u64, seeks: 1, resident_bytes: 0 }
     }
+
+    /// The most that a token reads to compute its best logits again (see [`Rescoring`](crate::format::Rescoring)), from a
+    /// source that does not lend its memory.
+    pub fn rescoring_traffic(&self, model: &Model) -> Traffic {
+        let Some(rows) = model.rescoring() else { return Traffic::default() };
+        // The worst case: a row that starts at the last four bytes of a sector.
+        let bytes = (rows.tensor.row_len() + SECTOR_LEN - 4).next_multiple_of(SECTOR_LEN) as u64;
+        let most = rows.most as u64;
+        Traffic { reads: most, bytes: most * bytes, seeks: most, resident_bytes: 0 }
+    }
 }
 
 #[cfg(test)]

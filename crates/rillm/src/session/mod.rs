@@ -2,6 +2,7 @@
 
 mod embed;
 mod pass;
+mod rescore;
 mod snapshot;
 mod text;
 
@@ -51,6 +52,8 @@ pub struct Session<'m, S> {
     plan: Plan,
     /// The sampler's heap.
     candidates: &'m mut [u64],
+    /// The logits that the head computes again, while they are found.
+    rescored: &'m mut [u64],
     /// The chunks, the tokenizer's scratch, or the sectors of an embedding row: one of these at a time.
     chunks: &'m mut [u8],
     rope: &'m mut [u8],
@@ -126,11 +129,13 @@ impl<'m, S: WeightSource> Session<'m, S> {
             scores: bytemuck::cast_slice_mut(scores),
             cache: KvCache { bytes: cache, shape: plan.cache_shape() },
         };
+        let (candidates, rescored) = bytemuck::cast_slice_mut(candidates).split_at_mut(plan.candidates);
         Self {
             model,
             source: Counted::new(source),
             plan,
-            candidates: bytemuck::cast_slice_mut(candidates),
+            candidates,
+            rescored,
             chunks,
             rope,
             history: bytemuck::cast_slice_mut(history),
@@ -249,8 +254,9 @@ impl<'m, S: WeightSource> Session<'m, S> {
         Ok(Token { id, kind, text })
     }
 
-    /// Passes every logit of the position after the last token to `observe`, in ascending order of tokens. Appends
-    /// nothing.
+    /// Passes every logit of the position after the last token to `observe`, once and in an order that depends on the
+    /// logits only: ascending by tokens, but those last that a head with [rescoring](crate::format::Rescoring) computes
+    /// again. Appends nothing.
     ///
     /// # Errors
     /// [`Error::Empty`] if the session has no tokens, [`Error::Format`] if the file is damaged, and [`Error::Source`].

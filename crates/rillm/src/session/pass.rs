@@ -1,11 +1,14 @@
 //! Runs batches of tokens through the weights.
 
 use super::Session;
+use super::rescore::Rescorer;
 use crate::double_buffer::{Ring, Room, drive, read_ahead};
 use crate::error::Error;
 use crate::format::FormatError;
 use crate::forward::Pass;
+use crate::model::Model;
 use crate::plan::Region;
+use crate::rescoring::{Reach, Selection};
 use crate::rope::Frequencies;
 use crate::sampler::{Logit, Sampler};
 use crate::source::{SECTOR_LEN, Sector, SectorReader, WeightSource, lent};
@@ -16,6 +19,20 @@ use crate::tape::Tape;
 pub(super) struct Head<'s, F> {
     pub observe: F,
     pub sampler: Option<&'s mut Sampler>,
+}
+
+impl<F: FnMut(Logit)> Head<'_, F> {
+    fn consume(&mut self, logit: Logit, candidates: &mut [u64]) {
+        (self.observe)(logit);
+        if let Some(sampler) = &mut self.sampler {
+            sampler.offer(logit, candidates);
+        }
+    }
+
+    /// How far below the best logit one can be that matters to the sampler. Without a sampler all may matter.
+    fn reach(&self, model: &Model) -> Option<Reach> {
+        Reach::of(self.sampler.as_ref()?.sampling(), model.header().rescoring?)
+    }
 }
 
 impl<S: WeightSource> Session<'_, S> {
@@ -109,15 +126,17 @@ impl<S: WeightSource> Session<'_, S> {
         &mut self,
         start: usize,
         batch: usize,
-        head: Option<Head<'_, impl FnMut(Logit)>>,
+        mut head: Option<Head<'_, impl FnMut(Logit)>>,
     ) -> Result<(), Error<S::Error>> {
-        let Self { model, source, plan, candidates, chunks, rope, work, resident, verifier, watch, dot, .. } = self;
+        let Self {
+            model, source, plan, candidates, rescored, chunks, rope, work, resident, verifier, watch, dot, ..
+        } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
-        let head = head.map(|Head { mut observe, mut sampler }| {
-            move |logit| {
-                observe(logit);
-                if let Some(sampler) = &mut sampler {
-                    sampler.offer(logit, candidates);
+        let mut selection = Selection::new(rescored);
+        let consumer = head.as_mut().map(|head| {
+            |logit| {
+                if let Some(logit) = selection.keep(logit) {
+                    head.consume(logit, candidates);
                 }
             }
         });
@@ -141,9 +160,9 @@ impl<S: WeightSource> Session<'_, S> {
                 source.read(last, &mut chunks[..SECTOR_LEN]).await.map_err(Error::Source)?;
                 return Err(FormatError::Truncated.into());
             };
-            layers.run(&mut Tape::new(tape, None, verifier), head).await?;
+            layers.run(&mut Tape::new(tape, None, verifier), consumer).await?;
         } else if streamed == 0 {
-            layers.run(&mut Tape::new(&resident[..len as usize], None, verifier), head).await?;
+            layers.run(&mut Tape::new(&resident[..len as usize], None, verifier), consumer).await?;
         } else {
             let room = Room { head: plan.dims.headroom, chunk: plan.chunk };
             let buffer_len = room.head + room.chunk + plan.dims.tailroom;
@@ -154,11 +173,20 @@ impl<S: WeightSource> Session<'_, S> {
             // During a pass, reads overlap with computation: only the ring's wait counts.
             let waited = source.watch().ticks(Stage::Wait).get();
             let result =
-                drive(&ring, watch.clock, read_ahead(source, &ring, first, runs), layers.run(&mut tape, head)).await;
+                drive(&ring, watch.clock, read_ahead(source, &ring, first, runs), layers.run(&mut tape, consumer))
+                    .await;
             source.watch().ticks(Stage::Wait).set(waited + ring.waited.get());
             result?;
         }
         source.count_resident(len - streamed);
+        if let (Some(head), Some(rows)) = (&mut head, model.rescoring()) {
+            let head_exponent = model.lm_head().exponent.into();
+            let rescorer = Rescorer { rows, head_exponent, input: &work.input, place: batch - 1, dot: *dot };
+            for (logit, matters) in selection.finish(head.reach(model)) {
+                let logit = if matters { rescorer.rescore(logit, source, chunks).await? } else { logit };
+                head.consume(logit, candidates);
+            }
+        }
         self.tokens += batch as u64;
         self.passes += 1;
         Ok(())
