@@ -17,8 +17,9 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use rillm::format::INT4_LEVELS;
 
-use crate::rows::int4::{INT4_LEVELS, Int4Row, nearest, nearest_level, needed_scale};
+use crate::rows::int4::{Int4Row, nearest, nearest_level, needed_scale};
 
 /// The share of the mean diagonal that is added to the diagonal of H, as in the paper: inputs that the calibration text lacks
 /// are not free.
@@ -73,9 +74,8 @@ impl Sensitivity {
         Self { cols, group, hessian, diagonal: diagonal.iter().map(|&r| r as f32).collect(), panels }
     }
 
-    /// Quantises a matrix, `[rows, cols]` of finite values, to int4, with `passes` of coordinate descent. `rows_done` is told
-    /// how many more rows are done.
-    pub(crate) fn quantise(&self, weights: &[f32], passes: usize, rows_done: &(impl Fn(usize) + Sync)) -> Vec<Int4Row> {
+    /// Quantises a matrix, `[rows, cols]` of finite values, to int4, with `passes` of coordinate descent.
+    pub(crate) fn quantise(&self, weights: &[f32], passes: usize) -> Vec<Int4Row> {
         let tasks = weights.par_chunks(TASK_ROWS * self.cols).map(|weights| {
             let mut rows: Vec<Row> = weights.chunks_exact(self.cols).map(|row| Row::new(row, self.group)).collect();
             for group in 0..self.panels.len() {
@@ -89,7 +89,6 @@ impl Sensitivity {
                     (0..self.panels.len()).for_each(|group| row.improve_group(self, group));
                 }
             }
-            rows_done(rows.len());
             rows.into_iter().map(|row| row.found).collect()
         });
         tasks.collect::<Vec<Vec<Int4Row>>>().concat()
@@ -341,8 +340,7 @@ mod tests {
         let nearest: Vec<Int4Row> = rows.map(|row| Int4Row::nearest(row, &importance, GROUP)).collect();
         let sensitivity = Sensitivity::new(hessian.clone(), COLS, GROUP);
         let nearest = loss(&weights, &nearest, &hessian);
-        let [gptq, descended] =
-            [0, 4].map(|passes| loss(&weights, &sensitivity.quantise(&weights, passes, &|_| ()), &hessian));
+        let [gptq, descended] = [0, 4].map(|passes| loss(&weights, &sensitivity.quantise(&weights, passes), &hessian));
         assert!(gptq < 0.7 * nearest, "{gptq} after {nearest}");
         assert!(descended < 0.9 * gptq, "{descended} after {gptq}");
     }
@@ -351,7 +349,7 @@ mod tests {
     fn the_loss_of_a_group_is_that_of_its_errors() {
         // The sum over the groups is |e R|².
         let (weights, sensitivity) = (random(3, COLS), Sensitivity::new(hessian(), COLS, GROUP));
-        let found = sensitivity.quantise(&weights, 0, &|_| ());
+        let found = sensitivity.quantise(&weights, 0);
         let mut row = Row::new(&weights, GROUP);
         let mut sum = 0.0;
         for group in 0..3 {
@@ -372,9 +370,9 @@ mod tests {
     #[test]
     fn inputs_of_zero_are_admitted() {
         let weights = random(4, 2 * COLS);
-        let found = Sensitivity::new(vec![0.0; COLS * COLS], COLS, GROUP).quantise(&weights, 2, &|_| ());
+        let found = Sensitivity::new(vec![0.0; COLS * COLS], COLS, GROUP).quantise(&weights, 2);
         assert_eq!(found.len(), 2);
-        let zeros = Sensitivity::new(hessian(), COLS, GROUP).quantise(&[0.0; COLS], 2, &|_| ());
+        let zeros = Sensitivity::new(hessian(), COLS, GROUP).quantise(&[0.0; COLS], 2);
         assert_eq!((&zeros[0].scales[..], zeros[0].exponent), (&[0; 3][..], i8::MIN));
     }
 
@@ -383,7 +381,7 @@ mod tests {
         let (weights, hessian) = (random(5, 70 * COLS), hessian());
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| Sensitivity::new(hessian.clone(), COLS, GROUP).quantise(&weights, 2, &|_| ()))
+            pool.install(|| Sensitivity::new(hessian.clone(), COLS, GROUP).quantise(&weights, 2))
         };
         for (one, three) in on(1).iter().zip(&on(3)) {
             assert_eq!((&one.nibbles, &one.scales), (&three.nibbles, &three.scales));

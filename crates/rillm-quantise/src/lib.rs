@@ -8,10 +8,13 @@
 //! - [`random`] is the random number generator of all that must be repeatable.
 
 pub mod batch;
+pub mod calibration;
 pub mod config;
 pub mod evaluate;
 pub mod gptq;
 pub mod matmul;
+pub mod mix;
+pub mod model;
 pub mod random;
 pub mod reference;
 pub mod rope;

@@ -3,7 +3,7 @@
 pub(crate) mod int4;
 mod int8;
 
-pub use int4::{INT4_LEVELS, dequantise_int4, quantise_int4};
+pub use int4::{dequantise_int4, quantise_int4};
 pub use int8::{dequantise_int8, quantise_int8};
 
 use rillm::format::{Quantisation, TensorKind};
