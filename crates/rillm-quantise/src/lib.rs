@@ -4,12 +4,14 @@
 //! - [`rows`] quantises a row, and restores it.
 //! - [`weights`] has a model's tensors in float32. [`batch`] runs it over whole sequences, with gradients, by the products of
 //!   [`matmul`].
+//! - [`distil`](mod@distil) trains scales, norms and biases of a quantised model towards the float model's predictions.
 //! - [`mod@reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares the predictions of two models.
 //! - [`random`] is the random number generator of all that must be repeatable.
 
 pub mod batch;
 pub mod calibration;
 pub mod config;
+pub mod distil;
 pub mod evaluate;
 pub mod gptq;
 pub mod matmul;
