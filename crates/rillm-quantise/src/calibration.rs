@@ -1,5 +1,7 @@
 //! Texts on which a model is calibrated: written by itself, so that no data is needed, or given.
 
+use std::ops::ControlFlow;
+
 use rayon::prelude::*;
 
 use crate::batch::{Decoder, softmax};
@@ -13,14 +15,14 @@ const BATCH: usize = 64;
 /// the same tokens on every machine, and a sequence does not depend on how many there are.
 ///
 /// A sequence starts with BOS, or else with an EOS token, or else with a random one. After an EOS token the next text starts with
-/// BOS, where the model has one. `progress` is told the tokens so far.
+/// BOS, where the model has one. `progress` is told the tokens so far, and may break off.
 pub fn own_texts(
     weights: &Weights,
     sequences: usize,
     length: usize,
     seed: u64,
-    mut progress: impl FnMut(usize),
-) -> Vec<Vec<u32>> {
+    mut progress: impl FnMut(usize) -> ControlFlow<()>,
+) -> ControlFlow<(), Vec<Vec<u32>>> {
     let config = &weights.config;
     let mut texts = vec![];
     let mut written = 0;
@@ -46,11 +48,11 @@ pub fn own_texts(
                 },
             );
             written += batch.len();
-            progress(written);
+            progress(written)?;
         }
         texts.extend(batch.into_iter().map(|(_, text)| text));
     }
-    texts
+    ControlFlow::Continue(texts)
 }
 
 /// Tokens cut into sequences of `length`, each with BOS before it where the model has one, as many as `most`. What is

@@ -4,6 +4,8 @@
 //! - [`rows`] quantises a row, and restores it.
 //! - [`weights`] has a model's tensors in float32. [`batch`] runs it over whole sequences, with gradients, by the products of
 //!   [`matmul`].
+//! - [`calibration`] has texts that a model writes itself, [`gptq`] quantises a matrix with its inputs on them, and [`model`] a
+//!   whole model, to the bits of a [`mix`].
 //! - [`distil`](mod@distil) trains scales, norms and biases of a quantised model towards the float model's predictions.
 //! - [`mod@reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares the predictions of two models.
 //! - [`random`] is the random number generator of all that must be repeatable.

@@ -210,3 +210,128 @@ fn check_finite(kind: TensorKind, layer: u32, values: &[f32], cols: usize) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rillm::format::{AttentionExtras, Rope, RopeScaling};
+
+    use super::*;
+    use crate::calibration::own_texts;
+    use crate::config::LlamaConfig;
+    use crate::evaluate::Agreement;
+    use crate::matmul::project;
+    use crate::mix::Bits;
+    use crate::random::SplitMix64;
+
+    /// A random model whose residual stream, and so each matrix's inputs, has a few large dimensions.
+    fn random_weights() -> Weights {
+        let config = LlamaConfig {
+            hidden_size: 64,
+            intermediate_size: 96,
+            n_layers: 2,
+            n_heads: 4,
+            n_kv_heads: 2,
+            head_dim: 16,
+            vocab_size: 80,
+            context_length: 64,
+            attention: AttentionExtras { qkv_bias: true, ..AttentionExtras::default() },
+            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+            rope_divisors: Vec::new(),
+            norm_eps: 1e-5,
+            tied_embeddings: false,
+            bos: Some(1),
+            eos: vec![2],
+        };
+        let mut random = SplitMix64(1);
+        Weights::new(&config, |kind, _| {
+            let (rows, cols) = config.shape(kind);
+            let scale = 1.2 / (cols as f32).sqrt();
+            let value = |at: usize| match kind {
+                _ if kind.is_norm() => 0.5 + random.uniform(),
+                TensorKind::Embedding if at % cols < 4 => 4.0 * random.normal(),
+                TensorKind::Embedding => random.normal(),
+                _ => scale * random.normal(),
+            };
+            (0..rows * cols).map(value).collect()
+        })
+    }
+
+    fn go_on<T>(_: T) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn texts(weights: &Weights, seed: u64) -> Vec<Vec<u32>> {
+        own_texts(weights, 40, 32, seed, go_on).continue_value().expect("texts")
+    }
+
+    /// The mean divergence from a model to another, on text of the first.
+    fn divergence(expected: &Weights, found: &Weights) -> f64 {
+        let texts = texts(expected, 9);
+        let batch = Batch::new(&expected.config, texts.iter().map(Vec::len).collect());
+        let (cols, vocab) = expected.config.shape(TensorKind::Head);
+        let logits = |weights: &Weights| project(&batch.run(weights, &texts.concat()), &weights.head, vocab);
+        let mut agreement = Agreement::default();
+        let (expected, found) = (logits(expected), logits(found));
+        expected.chunks_exact(cols).zip(found.chunks_exact(cols)).for_each(|(p, q)| agreement.add(p, q));
+        agreement.mean_kl()
+    }
+
+    #[test]
+    fn calibrated_rows_predict_better_than_the_nearest() {
+        let weights = random_weights();
+        let mut nearest = weights.clone();
+        for (kind, layer) in weights.config.tensors().filter(|(kind, _)| !kind.is_vector()) {
+            let quantisation = Mix::all(Bits::Four).quantisation(kind, 32);
+            let (_, cols) = weights.config.shape(kind);
+            let mut row = vec![0; quantisation.row_len(cols as u32)];
+            for values in nearest.tensor_mut(kind, layer).chunks_exact_mut(cols) {
+                quantise_row(quantisation, values, &mut row).expect("finite values");
+                dequantise_row(quantisation, 0, &row, values);
+            }
+        }
+        let mut calibrated = weights.clone();
+        quantise(&mut calibrated, Mix::all(Bits::Four), 32, &texts(&weights, 1), go_on).expect("finite weights");
+        let (nearest, calibrated) = (divergence(&weights, &nearest), divergence(&weights, &calibrated));
+        assert!(calibrated < 0.85 * nearest, "{calibrated} after {nearest}");
+    }
+
+    #[test]
+    fn the_rows_are_the_weights_and_of_the_widths_asked_for() {
+        let mut weights = random_weights();
+        let mix = Mix { head: Bits::Four, ..Mix::all(Bits::Eight) };
+        let (mut last, texts) = (None, texts(&weights, 1));
+        let quantised = quantise(&mut weights, mix, 32, &texts, |progress| {
+            last = Some(progress);
+            go_on(())
+        });
+        let quantised = quantised.expect("finite weights");
+        let tensors: Vec<_> = weights.config.tensors().collect();
+        assert_eq!(quantised.len(), tensors.len());
+        assert!(last.is_some_and(|last| last.weights_done == last.weights));
+        for (kind, layer) in tensors {
+            let tensor = &quantised[&(kind, layer)];
+            let is_int4 = matches!(tensor.quantisation, Quantisation::Int4 { group: 32 });
+            assert_eq!(is_int4, kind == TensorKind::Head, "{kind}");
+            let (_, cols) = weights.config.shape(kind);
+            let rows = tensor.rows.chunks_exact(tensor.quantisation.row_len(cols as u32));
+            let mut restored = vec![0.0; cols];
+            for (row, values) in rows.zip(weights.tensor_mut(kind, layer).chunks_exact(cols)) {
+                dequantise_row(tensor.quantisation, tensor.exponent, row, &mut restored);
+                assert_eq!(restored, values, "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_quantised_and_who_breaks_off() {
+        let weights = random_weights();
+        let texts = texts(&weights, 1);
+        let mut damaged = weights.clone();
+        damaged.tensor_mut(TensorKind::UpProj, 1)[64 * 3 + 5] = f32::NAN;
+        let error = quantise(&mut damaged, Mix::all(Bits::Four), 32, &texts, go_on).expect_err("a weight is damaged");
+        let ModelError::NotFinite { kind, layer, row, found } = error else { panic!("{error:?}") };
+        assert_eq!((kind, layer, row, found.column), (TensorKind::UpProj, 1, 3, 5));
+        let error = quantise(&mut weights.clone(), Mix::all(Bits::Four), 32, &texts, |_| ControlFlow::Break(()));
+        assert_eq!(error, Err(ModelError::Interrupted));
+    }
+}
