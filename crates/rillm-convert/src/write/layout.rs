@@ -34,7 +34,7 @@ impl Layout {
             return Err(WriteError::Group { found: options.group });
         }
         let mut header = checkpoint.header();
-        let default_bits = if header.head_dim < WIDE_HEAD { KeyBits::Sixteen } else { KeyBits::Eight };
+        let default_bits = if header.head_dim < WIDE_HEAD { KeyBits::Sixteen } else { super::keys::choose(checkpoint) };
         header.key_bits = options.key_bits.unwrap_or(default_bits);
         let longest_text = check_tokens(tokenizer, header.vocab_size)?;
         let unk = tokenizer.tokens.iter().position(|token| token.kind == TokenKind::Unknown);

@@ -2,6 +2,7 @@
 
 mod error;
 mod file;
+mod keys;
 mod layout;
 mod new_file;
 mod rows;
@@ -65,7 +66,8 @@ pub struct Options {
     /// The number of weights in a row that share a scale: a power of two, 16 to 512. Smaller groups are more exact and
     /// take more memory, `1 / group` bytes a weight.
     pub group: u32,
-    /// The type of keys in the KV cache. `None` chooses by the head width: 16 bits below [`WIDE_HEAD`].
+    /// The type of keys in the KV cache. `None` chooses 16 bits below a head width of [`WIDE_HEAD`], and where weights and
+    /// biases let expect that 8 bits change the scores too much.
     pub key_bits: Option<KeyBits>,
 }
 
