@@ -75,7 +75,7 @@ pub use block_on::block_on;
 pub use chat::{Chat, ChatError};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
-pub use model::Model;
+pub use model::{Int4Weights, Model};
 pub use plan::{Memory, MemoryLen, Plan, PlanError, PlanOptions, Residency};
 pub use sampler::Logit;
 pub use sampling::{Q16, Sampling};
