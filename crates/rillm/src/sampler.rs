@@ -46,7 +46,7 @@ impl Candidate {
 ///
 /// The order of the logits does not change a greedy choice, one from the whole vocabulary, or the candidates. The
 /// mass, from which top-p without top-k is cut, is rounded down wherever a logit exceeds all before it: that cut is
-/// defined for ascending ids, the engine's order.
+/// defined for the engine's order, which depends on the logits only (see [`Session::logits`](crate::Session::logits)).
 pub(crate) struct Sampler {
     sampling: Sampling,
     /// Offered logits below this one change nothing.
