@@ -10,16 +10,19 @@ use anyhow::{Context, Result, anyhow};
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::KeyBits;
+use rillm_convert::calibrate;
 use rillm_convert::chat::Unfollowable;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::is_gguf;
 use rillm_convert::vocabulary::{Problem, Vocabulary};
-use rillm_convert::write::{ConversionReport, Options, Progress, TokenizerSections, WriteError, convert};
+use rillm_convert::write::{ConversionReport, Options, Progress, TokenizerSections, WriteError, convert_quantised};
+use rillm_quantise::mix::{Bits, Mix};
+use rillm_quantise::model::QuantisedModel;
 use serde_json::json;
 
 use crate::number::{grouped, tensor_name};
 use crate::progress;
-use crate::{files, interrupt, say};
+use crate::{files, interrupt, say, text};
 
 /// Convert a Hugging Face directory or a GGUF file to a .rillm file
 #[derive(Clone, Debug, clap::Args)]
@@ -29,6 +32,7 @@ use crate::{files, interrupt, say};
   rillm convert TinyLlama-1.1B.Q8_0.gguf tinyllama.rillm
   rillm convert stories260K.bin stories.rillm        tok512.bin is beside it
   rillm convert esp32_weights/ tiny-llm.rillm
+  rillm convert Tiny-LLM/ tiny-llm.rillm --bits 4
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
 index) and tokenizer.json or tokenizer.model. A GGUF file contains its tokenizer; \
@@ -50,6 +54,22 @@ pub struct Args {
     /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Smaller groups are more accurate and take more space
     #[arg(long, value_name = "N", default_value = "32", value_parser = ["16", "32", "64", "128", "256", "512"])]
     group_size: String,
+    /// Bits of each weight, 8 or 4. With 4, half the file and half of what is read for a token; quantising takes minutes
+    /// rather than seconds, because errors are made up for on a text
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = ["8", "4"])]
+    bits: String,
+    /// Bits of the weights in the layers, instead of --bits
+    #[arg(long, value_name = "BITS", value_parser = ["8", "4"])]
+    layer_bits: Option<String>,
+    /// Bits of the head's weights, instead of --bits
+    #[arg(long, value_name = "BITS", value_parser = ["8", "4"])]
+    head_bits: Option<String>,
+    /// Bits of the embedding table's weights, of which a token reads one row, instead of --bits
+    #[arg(long, value_name = "BITS", value_parser = ["8", "4"])]
+    embed_bits: Option<String>,
+    /// UTF-8 text on which 4-bit weights are calibrated; `-` for standard input. Without it, the model writes its own
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
     /// Bits of each value of a key in the KV cache, 8 or 16; without it, chosen by the head dimension
     #[arg(long, value_name = "BITS", value_parser = ["8", "16"])]
     key_bits: Option<String>,
@@ -76,18 +96,25 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let sections = vocabulary.sections().context("in the tokenizer")?;
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
     let options = Options::default().group(args.group_size.parse()?).key_bits(key_bits);
+    let mix = args.mix();
+    let text = args.calibrate.as_deref().map(text::read).transpose()?;
 
     // Ctrl-C stops after the current rows, so that the incomplete file is removed.
     interrupt::watch()?;
-    let bar = progress::bytes(0);
-    let progress = |progress: Progress| {
-        bar.set_length(progress.bytes);
-        bar.set_position(progress.bytes_done);
-        bar.set_message(tensor_name(progress.kind, progress.layer));
-        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let quantised = match mix.has_int4() {
+        true => calibrate(&checkpoint, &sections, mix, options.group, text.as_deref()),
+        false => Ok(QuantisedModel::new()),
     };
-    let result = convert(&checkpoint, &sections, options, progress, &args.out);
-    drop(bar);
+    let result = quantised.and_then(|quantised| {
+        let bar = progress::bytes(0);
+        let progress = |progress: Progress| {
+            bar.set_length(progress.bytes);
+            bar.set_position(progress.bytes_done);
+            bar.set_message(tensor_name(progress.kind, progress.layer));
+            go_on()
+        };
+        convert_quantised(&checkpoint, &sections, &quantised, options, progress, &args.out)
+    });
     let report = match result {
         Err(error @ WriteError::Interrupted) => {
             say::note(error);
@@ -102,6 +129,48 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print(args, &report, &sections, start.elapsed().as_secs_f64(), &mut say::out())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn mix(&self) -> Mix {
+        let bits = |bits: Option<&String>| if bits.unwrap_or(&self.bits) == "4" { Bits::Four } else { Bits::Eight };
+        Mix {
+            embedding: bits(self.embed_bits.as_ref()),
+            layers: bits(self.layer_bits.as_ref()),
+            head: bits(self.head_bits.as_ref()),
+        }
+    }
+}
+
+/// Quantises the tensors, with a bar for the text that the model writes and one for the tensors.
+fn calibrate(
+    checkpoint: &Checkpoint,
+    sections: &TokenizerSections,
+    mix: Mix,
+    group: u32,
+    text: Option<&str>,
+) -> Result<QuantisedModel, WriteError> {
+    let (writing, tensors) = (progress::tokens(0), progress::weights(0));
+    writing.set_message("· the model writes a text to calibrate with");
+    calibrate::quantise(checkpoint, sections, mix, group, text, |progress| {
+        match progress {
+            calibrate::Progress::Text { tokens_done, tokens } => {
+                writing.set_length(tokens as u64);
+                writing.set_position(tokens_done as u64);
+            }
+            calibrate::Progress::Tensors(done) => {
+                writing.finish_and_clear();
+                tensors.set_length(done.weights as u64);
+                tensors.set_position(done.weights_done as u64);
+                tensors.set_message(tensor_name(done.kind, done.layer));
+            }
+        }
+        go_on()
+    })
+}
+
+fn go_on() -> ControlFlow<()> {
+    if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// The tokenizer that was named on the command line or belongs to the checkpoint: in its directory, in the GGUF file,
@@ -126,6 +195,8 @@ fn describe(args: &Args, report: &ConversionReport, sections: &TokenizerSections
     json!({
         "file": args.out,
         "file_bytes": report.file_len,
+        "bits_per_weight": report.bits_per_weight(),
+        "bytes_per_token": report.bytes_per_token(),
         "chat": sections.chat.is_ok(),
         "chat_problem": sections.chat.as_ref().err().map(Unfollowable::to_string),
         "tensors": report.tensors.iter().map(|t| json!({
@@ -160,6 +231,12 @@ fn print(
             if tensor.snr_db.is_finite() { format!("{:.1} dB", tensor.snr_db) } else { "exact".to_owned() },
         )?;
     }
+    writeln!(
+        out,
+        "{:.2} bits a weight; {} bytes are read for a token",
+        report.bits_per_weight(),
+        grouped(report.bytes_per_token())
+    )?;
     let path = args.out.display();
     let size = BinaryBytes(report.file_len);
     let command = match &sections.chat {

@@ -1,10 +1,10 @@
 //! `rillm eval`: measures how far the predictions of a file are from those of its checkpoint in float32.
 
-use std::io::{self, Read, Write, stdin};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use console::style;
 use rillm::tokenizer::Scratch;
 use rillm::{Logit, Memory, MemoryLen, Model, Plan, PlanOptions, Session, block_on};
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::model_file::from_path;
 use crate::number::grouped;
 use crate::source::{Access, CardPace, ModelSource};
-use crate::{files, progress, say};
+use crate::{files, progress, say, text};
 
 /// Compare a .rillm file with its checkpoint in float32
 ///
@@ -72,7 +72,7 @@ impl Evaluation {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let text = text(args)?;
+    let text = text::read(&args.text)?;
     let card = CardPace { bytes_per_second: usize::MAX, latency: Duration::ZERO };
     let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
     files::check_input(&args.against)?;
@@ -98,16 +98,6 @@ pub fn run(args: &Args) -> Result<()> {
     let tokens = encode(&model, &mut source, &text, args.max_tokens)?;
     let evaluation = evaluate(&model, source, &mut checkpoint.reference(), &tokens)?;
     Ok(print(args, &evaluation, &mut say::out())?)
-}
-
-fn text(args: &Args) -> Result<String> {
-    if !files::is_dash(&args.text) {
-        return std::fs::read_to_string(&args.text)
-            .with_context(|| format!("cannot read the text {}", args.text.display()));
-    }
-    let mut text = String::new();
-    stdin().read_to_string(&mut text).context("cannot read the text from standard input as UTF-8")?;
-    Ok(text)
 }
 
 /// The first `most` tokens of the text, without the beginning-of-text token.

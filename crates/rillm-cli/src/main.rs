@@ -22,6 +22,7 @@ mod sections;
 mod session_args;
 mod source;
 mod surrogates;
+mod text;
 mod tokenize;
 mod usage;
 mod verify;

@@ -36,6 +36,18 @@ const TABLE: &[Useless] = &[
     Useless { command: "run", options: &["chunk"], case: MAPPED, is_so: is_mapped },
     Useless { command: "chat", options: &["chunk"], case: MAPPED, is_so: is_mapped },
     Useless {
+        command: "convert",
+        options: &["calibrate"],
+        case: "with 8-bit weights, which take the nearest values; choose --bits 4",
+        is_so: has_no_int4,
+    },
+    Useless {
+        command: "convert",
+        options: &["bits"],
+        case: "beside --layer-bits, --head-bits and --embed-bits, which are all of the weights",
+        is_so: |convert| CLASSES.iter().all(|class| convert.contains_id(class)),
+    },
+    Useless {
         command: "plan",
         options: &["model", "context", "source", "no_psram", "old_chip"],
         case: "without a board; name one with --board, `rillm plan` alone lists them",
@@ -61,6 +73,9 @@ const TABLE: &[Useless] = &[
     },
 ];
 
+/// The classes of weights that `--bits` stands for.
+const CLASSES: [&str; 3] = ["layer_bits", "head_bits", "embed_bits"];
+
 const UNPACED: &str = "without --source throttled";
 const GREEDY: &str = "with --temperature 0, which takes the likeliest token";
 const MAPPED: &str = "with --source mmap, which reads nothing";
@@ -71,6 +86,11 @@ fn is_unpaced(run: &ArgMatches) -> bool {
 
 fn is_mapped(run: &ArgMatches) -> bool {
     run.get_one::<Access>("source") == Some(&Access::Mmap)
+}
+
+fn has_no_int4(convert: &ArgMatches) -> bool {
+    let bits = |option: &str| convert.get_one::<String>(option);
+    CLASSES.iter().all(|class| bits(class).or(bits("bits")).is_none_or(|bits| bits == "8"))
 }
 
 fn is_greedy(run: &ArgMatches) -> bool {

@@ -67,6 +67,48 @@ fn options_reach_the_file() {
 }
 
 #[test]
+fn four_bits_make_a_smaller_file_that_runs() {
+    let models = Models::new();
+    let (eight, four, again) = (models.at("eight.rillm"), models.at("four.rillm"), models.at("again.rillm"));
+    let convert = |file, args: &[&str]| {
+        let report = json_of(rillm(&["convert", path(&models.checkpoint()), path(file), "--json"]).args(args));
+        ["bits_per_weight", "bytes_per_token"].map(|field| report[field].as_f64().expect("a number"))
+    };
+    let [bits, bytes] = convert(&eight, &[]);
+    let [few_bits, few_bytes] = convert(&four, &["--bits", "4"]);
+    assert!(bits > 8.0 && few_bits < 0.65 * bits, "{few_bits} and {bits} bits");
+    assert!(few_bytes < 0.65 * bytes, "{few_bytes} and {bytes} bytes");
+    convert(&again, &["--bits", "4"]);
+    assert!(fs::read(&four).expect("a file") == fs::read(again).expect("a file"), "other bytes");
+
+    let inspected = json_of(&mut rillm(&["inspect", path(&four), "--verify", "--json"]));
+    assert_eq!((&inspected["verified"], &inspected["tensors"][0]["quantisation"]), (&json!(true), &json!("int4/32")));
+    let report = json_of(&mut rillm(&["run", "--model", path(&four), "--prompt", "hello", "-n", "10", "--json"]));
+    assert_eq!(report["generated_tokens"], 10);
+}
+
+#[test]
+fn a_text_to_calibrate_with_and_bits_by_class() {
+    let models = Models::new();
+    let book = models.at("book.txt");
+    fs::write(&book, "the cat and the dog went away. ".repeat(200)).expect("a file");
+    models.convert(&["--head-bits", "4", "--calibrate", path(&book)]).assert().success();
+    let inspected = json_of(&mut rillm(&["inspect", path(&models.file()), "--json"]));
+    for tensor in inspected["tensors"].as_array().expect("a list") {
+        let expected = match tensor["name"].as_str().expect("a name") {
+            "lm_head" => "int4/32",
+            name if name.contains("norm") => "fixed32",
+            _ => "int8/32",
+        };
+        assert_eq!(tensor["quantisation"], expected, "{tensor}");
+    }
+
+    fs::write(&book, "the cat and the dog").expect("a file");
+    let message = error(&mut models.convert(&["--bits", "4", "--calibrate", path(&book)]), 1);
+    assert!(message.contains("1024") && message.contains("--calibrate"), "{message}");
+}
+
+#[test]
 fn a_file_of_that_name_is_replaced() {
     let models = Models::new();
     fs::write(models.file(), "something else").expect("a file");

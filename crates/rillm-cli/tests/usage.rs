@@ -31,6 +31,12 @@ const USELESS: &[(&[&str], &str, &str)] = &[
     (&["card", "--check", "card.img", "--label", "RILLM"], "--check", "--label"),
     (&["card", "--check", "card.img", "--out", "card.img"], "--check", "--out"),
     (&["card", "--check", "card.img", "model.rillm"], "--check", "MODEL"),
+    (&["convert", "a", "b", "--calibrate", "c"], "--calibrate", "--bits 4"),
+    (
+        &["convert", "a", "b", "--bits", "4", "--layer-bits", "8", "--head-bits", "8", "--embed-bits", "8"],
+        "--bits",
+        "all",
+    ),
 ];
 
 #[test]

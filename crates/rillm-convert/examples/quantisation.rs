@@ -12,6 +12,7 @@ use rillm_quantise::evaluate::Agreement;
 use rillm_quantise::random::SplitMix64;
 use rillm_quantise::reference::Reference;
 use rillm_quantise::rows::{Noise, dequantise_row, quantisation, quantise_row};
+use rillm_quantise::weights::Weights;
 
 /// Tokens to judge by.
 const TOKENS: usize = 2048;
@@ -86,7 +87,7 @@ fn sample(logits: &[f32], point: f32) -> u32 {
 /// The model with every row quantised and restored, and what that cost the matrices.
 fn quantised(checkpoint: &Checkpoint, group: u32) -> (Reference, Noise) {
     let mut noise = Noise::default();
-    let reference = Reference::new(checkpoint.config(), |kind, layer| {
+    let weights = Weights::new(checkpoint.config(), |kind, layer| {
         let mut values = checkpoint.tensor(kind, layer);
         let (_, cols) = checkpoint.config().shape(kind);
         for row in values.chunks_exact_mut(cols) {
@@ -96,7 +97,7 @@ fn quantised(checkpoint: &Checkpoint, group: u32) -> (Reference, Noise) {
         }
         values
     });
-    (reference, noise)
+    (Reference::new(weights), noise)
 }
 
 fn restore_row(kind: TensorKind, group: u32, row: &mut [f32]) {

@@ -60,7 +60,8 @@
 //!    StreamedInference and hands out rows of float32.
 //! 2. [`vocabulary`] reads the checkpoint's tokenizer and makes the file's sections of it.
 //! 3. [`chat`] turns the checkpoint's chat template into tokens that a device puts between what is said.
-//! 4. [`mod@write`] lays the rows out in the order in which a token uses them, quantised by [`rillm_quantise`].
+//! 4. [`calibrate`] quantises to fewer bits, if that is wanted, with text of the model's own.
+//! 5. [`mod@write`] lays the rows out in the order in which a token uses them, quantised by [`rillm_quantise`].
 //!
 //! Beside the path: [`gguf`] takes GGUF files apart, [`random`] makes small models for tests. [`rillm_quantise`] also has
 //! the float32 reference that judges a conversion.
@@ -68,6 +69,7 @@
 //! Checkpoints are checked before they are used: a file that is damaged, or a model that rillm cannot run, is an error that
 //! names the file and the field.
 
+pub mod calibrate;
 pub mod chat;
 pub mod checkpoint;
 pub mod gguf;

@@ -5,8 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use rillm_convert::checkpoint::Checkpoint;
+use rillm_quantise::batch::Batch;
 use rillm_quantise::evaluate::argmax;
+use rillm_quantise::matmul::project;
 use rillm_quantise::reference::Reference;
+use rillm_quantise::weights::Weights;
 use serde_json::Value;
 
 /// transformers computes rotary angles in float32, the reference in float64. The largest difference seen is 1e-5.
@@ -16,6 +19,16 @@ fn tokens(value: &Value) -> Vec<u32> {
     let list = value.as_array().expect("a list of tokens");
     let token = |value: &Value| value.as_u64().expect("a token") as u32;
     list.iter().map(token).collect()
+}
+
+/// Checks that the batched model has the reference's last logits.
+fn assert_batched(weights: &Weights, ids: &Value, logits: &[f32]) {
+    let (ids, hidden_size) = (tokens(ids), weights.config.hidden_size as usize);
+    let inputs = Batch::new(&weights.config, vec![ids.len()]).run(weights, &ids);
+    let batched = project(&inputs[inputs.len() - hidden_size..], &weights.head, hidden_size);
+    for (batched, logit) in batched.iter().zip(logits) {
+        assert!((batched - logit).abs() < TOLERANCE, "a logit is {batched}, the reference has {logit}");
+    }
 }
 
 /// Runs `ids` through the model, checks every position's most probable token, and gives the last logits.
@@ -47,6 +60,7 @@ fn check_tiny(name: &str) {
     let checkpoint = Checkpoint::open(&directory).expect("a checkpoint");
     let mut reference = checkpoint.reference();
     let logits = run(&mut reference, &golden["ids"], &golden["argmax_every_position"]);
+    assert_batched(&checkpoint.weights(), &golden["ids"], &logits);
     let expected = golden["last_logits"].as_array().expect("logits");
     assert_eq!(logits.len(), expected.len());
     for (token, expected) in expected.iter().enumerate() {
@@ -90,9 +104,11 @@ fn smollm2_and_llama_3_2() {
 fn check_prompts(golden: &Path, checkpoint: &Path) {
     let golden = read(golden);
     let checkpoint = Checkpoint::open(checkpoint).expect("a checkpoint");
-    let mut reference = checkpoint.reference();
+    let weights = checkpoint.weights();
+    let mut reference = Reference::new(weights.clone());
     for prompt in golden["prompts"].as_array().expect("prompts") {
         let logits = run(&mut reference, &prompt["ids"], &prompt["argmax_every_position"]);
+        assert_batched(&weights, &prompt["ids"], &logits);
         for pair in prompt["last_pos_top20"].as_array().expect("logits") {
             let token = pair[0].as_u64().expect("a token") as usize;
             assert_close(&logits, token, &pair[1]);

@@ -4,52 +4,22 @@
 //! embeddings (Su et al., 2021), grouped-query attention (Ainslie et al., 2023), SwiGLU (Shazeer, 2020).
 
 use rayon::prelude::*;
-use rillm::format::{AttentionExtras, TensorKind};
 
 use crate::config::LlamaConfig;
+use crate::matmul::dot;
 use crate::rope;
+use crate::weights::{Linear, Weights};
 
 /// A float32 model with its KV cache.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    config: LlamaConfig,
-    /// `[vocab_size, hidden_size]`
-    embedding: Vec<f32>,
-    layers: Vec<Layer>,
-    /// `[hidden_size]`
-    norm: Vec<f32>,
-    /// `[vocab_size, hidden_size]`
-    head: Vec<f32>,
+    weights: Weights,
     /// Angle of each rotary pair from one position to the next, `[head_dim / 2]`.
     frequencies: Vec<f64>,
     /// One a layer.
     caches: Vec<KvCache>,
     /// `[vocab_size]`
     logits: Vec<f32>,
-}
-
-/// A layer's weights; shapes as in [`TensorKind`].
-#[derive(Clone, Debug)]
-struct Layer {
-    attention_norm: Vec<f32>,
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    o_proj: Linear,
-    /// For each head, if the model has it.
-    q_norm: Option<Vec<f32>>,
-    k_norm: Option<Vec<f32>>,
-    mlp_norm: Vec<f32>,
-    gate_proj: Vec<f32>,
-    up_proj: Vec<f32>,
-    down_proj: Vec<f32>,
-}
-
-/// A projection, with a bias if it has one.
-#[derive(Clone, Debug)]
-struct Linear {
-    weights: Vec<f32>,
-    bias: Option<Vec<f32>>,
 }
 
 /// The KV cache of the positions so far, `[positions, n_kv_heads, head_dim]` each.
@@ -60,48 +30,20 @@ struct KvCache {
 }
 
 impl Reference {
-    /// Builds a model. `tensor` supplies each tensor once, row-major and in its configured shape; the head, too, if it
-    /// shares the embedding table.
-    ///
-    /// # Panics
-    /// If a tensor's number of values does not match its shape.
-    pub fn new(config: &LlamaConfig, mut tensor: impl FnMut(TensorKind, u32) -> Vec<f32>) -> Self {
-        let mut tensor = |kind, layer| {
-            let (values, (rows, cols)) = (tensor(kind, layer), config.shape(kind));
-            assert_eq!(values.len(), rows * cols, "{kind} of layer {layer}");
-            values
-        };
-        let AttentionExtras { qkv_bias, o_bias, qk_norm } = config.attention;
-        let layers = (0..config.n_layers)
-            .map(|layer| Layer {
-                attention_norm: tensor(TensorKind::AttentionNorm, layer),
-                q_proj: linear(&mut tensor, TensorKind::QProj, qkv_bias.then_some(TensorKind::QBias), layer),
-                k_proj: linear(&mut tensor, TensorKind::KProj, qkv_bias.then_some(TensorKind::KBias), layer),
-                v_proj: linear(&mut tensor, TensorKind::VProj, qkv_bias.then_some(TensorKind::VBias), layer),
-                o_proj: linear(&mut tensor, TensorKind::OProj, o_bias.then_some(TensorKind::OBias), layer),
-                q_norm: qk_norm.then(|| tensor(TensorKind::QNorm, layer)),
-                k_norm: qk_norm.then(|| tensor(TensorKind::KNorm, layer)),
-                mlp_norm: tensor(TensorKind::MlpNorm, layer),
-                gate_proj: tensor(TensorKind::GateProj, layer),
-                up_proj: tensor(TensorKind::UpProj, layer),
-                down_proj: tensor(TensorKind::DownProj, layer),
-            })
-            .collect();
+    /// A model with these weights, before its first token.
+    pub fn new(weights: Weights) -> Self {
+        let config = &weights.config;
         Self {
-            embedding: tensor(TensorKind::Embedding, 0),
-            layers,
-            norm: tensor(TensorKind::FinalNorm, 0),
-            head: tensor(TensorKind::Head, 0),
             frequencies: rope::frequencies(&config.rope, &config.rope_divisors, config.head_dim),
             caches: vec![KvCache::default(); config.n_layers as usize],
             logits: vec![0.0; config.vocab_size as usize],
-            config: config.clone(),
+            weights,
         }
     }
 
     /// The model's dimensions.
     pub fn config(&self) -> &LlamaConfig {
-        &self.config
+        &self.weights.config
     }
 
     /// The logits, `[vocab_size]`, of the token after `token` at `position`. Positions come in order from 0; an earlier
@@ -110,13 +52,12 @@ impl Reference {
     /// # Panics
     /// If the token is outside the vocabulary, or the position is past the next one.
     pub fn forward(&mut self, token: u32, position: usize) -> &[f32] {
-        let LlamaConfig { n_heads, head_dim, .. } = self.config;
-        let (n_heads, head_dim, eps) = (n_heads as usize, head_dim as usize, self.config.norm_eps);
-        let hidden_size = self.config.hidden_size as usize;
+        let LlamaConfig { n_heads, head_dim, hidden_size, norm_eps: eps, .. } = self.weights.config;
+        let (n_heads, head_dim, hidden_size) = (n_heads as usize, head_dim as usize, hidden_size as usize);
         let angles: Vec<f64> = self.frequencies.iter().map(|frequency| frequency * position as f64).collect();
 
-        let mut x = self.embedding[token as usize * hidden_size..][..hidden_size].to_vec();
-        for (layer, cache) in self.layers.iter().zip(&mut self.caches) {
+        let mut x = self.weights.embedding[token as usize * hidden_size..][..hidden_size].to_vec();
+        for (layer, cache) in self.weights.layers.iter().zip(&mut self.caches) {
             let normed = rms_norm(&x, &layer.attention_norm, eps);
             let mut q = layer.q_proj.apply(&normed);
             let mut k = layer.k_proj.apply(&normed);
@@ -137,18 +78,9 @@ impl Reference {
             let up = matvec(&layer.up_proj, &normed);
             add(&mut x, &matvec(&layer.down_proj, &swiglu(&gate, &up)));
         }
-        self.logits = matvec(&self.head, &rms_norm(&x, &self.norm, eps));
+        self.logits = matvec(&self.weights.head, &rms_norm(&x, &self.weights.norm, eps));
         &self.logits
     }
-}
-
-fn linear(
-    tensor: &mut impl FnMut(TensorKind, u32) -> Vec<f32>,
-    proj: TensorKind,
-    bias: Option<TensorKind>,
-    layer: u32,
-) -> Linear {
-    Linear { weights: tensor(proj, layer), bias: bias.map(|bias| tensor(bias, layer)) }
 }
 
 impl Linear {
@@ -236,29 +168,9 @@ fn matvec(weights: &[f32], x: &[f32]) -> Vec<f32> {
     weights.par_chunks_exact(x.len()).with_min_len(TASK.div_ceil(x.len())).map(|row| dot(row, x)).collect()
 }
 
-/// The scalar product, in sixteen partial sums that the compiler keeps in vector registers.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut sums = [0.0; 16];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..16 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dot_covers_the_rest() {
-        let a: Vec<f32> = (0..35).map(|i| i as f32).collect();
-        let expected: f32 = (0..35).map(|i| (i * i) as f32).sum();
-        assert_eq!(dot(&a, &a), expected);
-    }
 
     #[test]
     fn softmax_sums_to_one() {

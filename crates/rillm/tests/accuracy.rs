@@ -16,6 +16,7 @@ use rillm_quantise::config::LlamaConfig;
 use rillm_quantise::evaluate::Agreement;
 use rillm_quantise::reference::Reference;
 use rillm_quantise::rows::dequantise_row;
+use rillm_quantise::weights::Weights;
 use serde_json::{Value, json};
 
 /// A reference model with the file's own weights, which isolates the error of the engine's arithmetic.
@@ -29,7 +30,7 @@ fn reference_of(file: &[u8], config: &LlamaConfig) -> Reference {
         .iter()
         .map(|bytes| TensorEntry::parse(bytes).unwrap())
         .collect();
-    Reference::new(config, |kind, layer| {
+    Reference::new(Weights::new(config, |kind, layer| {
         let entry = entries.iter().find(|entry| entry.tensor.kind == kind && entry.tensor.layer == layer).unwrap();
         let tensor = &entry.tensor;
         let (header_len, record_len) = if kind == TensorKind::Embedding {
@@ -43,7 +44,7 @@ fn reference_of(file: &[u8], config: &LlamaConfig) -> Reference {
             dequantise_row(tensor.quantisation, tensor.exponent, &row[..tensor.row_len()], values);
         }
         values
-    })
+    }))
 }
 
 /// The agreement of the engine with a reference over `tokens`, teacher-forced.

@@ -6,7 +6,7 @@
 
 mod form;
 mod template;
-mod tokens;
+pub(crate) mod tokens;
 
 use crate::vocabulary::Vocabulary;
 use form::Form;

@@ -70,6 +70,11 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
     Ok([&header.emit()[..], &bytes].concat())
 }
 
+/// The tokens of a text, without the token before every text.
+pub(crate) fn encode(tokenizer: &[u8], vocab_size: u32, text: &str) -> Result<Vec<u32>, Unfollowable> {
+    Encoder::new(tokenizer, vocab_size)?.whole(text)
+}
+
 /// Whether a token marks the end of an answer in a text: a special token, or an added one that is more than white
 /// space.
 fn is_mark(vocabulary: &Vocabulary, id: u32) -> bool {

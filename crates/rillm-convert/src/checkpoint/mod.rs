@@ -23,6 +23,7 @@ use memmap2::Mmap;
 use rillm::format::{Header, SOURCE_NAME_LEN, TensorKind};
 use rillm_quantise::config::{ConfigError, LlamaConfig};
 use rillm_quantise::reference::Reference;
+use rillm_quantise::weights::Weights;
 use sha2::{Digest, Sha256};
 
 use crate::gguf::is_gguf;
@@ -140,9 +141,14 @@ impl Checkpoint {
         out
     }
 
+    /// The weights in float32, which take 4 bytes a parameter.
+    pub fn weights(&self) -> Weights {
+        Weights::new(&self.config, |kind, layer| self.tensor(kind, layer))
+    }
+
     /// The model in float32, which takes 4 bytes a parameter.
     pub fn reference(&self) -> Reference {
-        Reference::new(&self.config, |kind, layer| self.tensor(kind, layer))
+        Reference::new(self.weights())
     }
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use rillm::format::{FormatError, TensorKind};
+use rillm_quantise::model::ModelError;
+use rillm_quantise::rows::NotFinite;
 
 use super::MAX_TOKEN_TEXT;
 
@@ -63,6 +65,18 @@ pub enum WriteError {
         /// The length of its text in bytes.
         len: usize,
     },
+    /// The tokenizer could not encode the text that was given to calibrate with.
+    Calibration {
+        /// What the tokenizer said.
+        problem: String,
+    },
+    /// The text that was given to calibrate with is too short.
+    ShortCalibration {
+        /// Its tokens.
+        tokens: usize,
+        /// The fewest that are of use.
+        least: usize,
+    },
     /// A weight is infinite or not a number.
     NotFinite {
         /// The tensor.
@@ -108,6 +122,12 @@ impl fmt::Display for WriteError {
             Self::TokenText { token, len } => {
                 write!(f, "the text of token {token} has {len} bytes; at most {MAX_TOKEN_TEXT} fit")
             }
+            Self::Calibration { problem } => write!(f, "the text to calibrate with cannot be encoded: {problem}"),
+            Self::ShortCalibration { tokens, least } => write!(
+                f,
+                "the text to calibrate with has {tokens} tokens; at least {least} are needed, or none: without --calibrate the \
+                 model writes its own"
+            ),
             Self::NotFinite { kind, layer, row, column, value } => write!(
                 f,
                 "{kind}{} has {value} at row {row}, column {column}; the checkpoint is damaged, download or train it again",
@@ -116,6 +136,17 @@ impl fmt::Display for WriteError {
                     _ => format!(" of layer {layer}"),
                 }
             ),
+        }
+    }
+}
+
+impl From<ModelError> for WriteError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Interrupted => Self::Interrupted,
+            ModelError::NotFinite { kind, layer, row, found: NotFinite { column, value } } => {
+                Self::NotFinite { kind, layer, row, column, value }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use super::layout::Layout;
 use super::rows::{self, Rows};
 use super::{ConversionReport, Progress, TensorReport, TokenizerSections, WriteError};
 use crate::checkpoint::Checkpoint;
+use rillm_quantise::model::QuantisedModel;
 use rillm_quantise::rope;
 
 /// The file in progress, and the name that it will have, for messages.
@@ -43,6 +44,7 @@ impl<'a> Output<'a> {
 pub(super) fn write(
     checkpoint: &Checkpoint,
     tokenizer: &TokenizerSections,
+    quantised: &QuantisedModel,
     mut layout: Layout,
     output: &mut Output<'_>,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
@@ -76,7 +78,13 @@ pub(super) fn write(
                 bytes,
             })
         };
-        let (entry, crc, snr_db) = write_tensor(checkpoint, tokenizer, &layout, entry, output, &mut rows_done)?;
+        let rows = Rows {
+            tensor: entry.tensor,
+            record_len: layout.record_len(&entry.tensor),
+            quantised: quantised.get(&(entry.tensor.kind, entry.tensor.layer)),
+            tokens: (entry.tensor.kind == TensorKind::Embedding).then_some(&tokenizer.tokens[..]),
+        };
+        let (entry, crc, snr_db) = write_tensor(checkpoint, &rows, &layout, entry, output, &mut rows_done)?;
         layout.entries[index] = entry;
         if entry.tensor.kind == TensorKind::Embedding {
             set_crc(&mut layout, SectionKind::Embedding, entry.crc32);
@@ -98,19 +106,14 @@ pub(super) fn write(
 /// tensor table, the running checksum and the signal-to-noise ratio.
 fn write_tensor(
     checkpoint: &Checkpoint,
-    tokenizer: &TokenizerSections,
+    rows: &Rows<'_>,
     layout: &Layout,
     mut entry: TensorEntry,
     output: &mut Output<'_>,
     rows_done: &mut impl FnMut(u32) -> ControlFlow<()>,
 ) -> Result<(TensorEntry, crc32fast::Hasher, f64), WriteError> {
     let header_len = layout.tensor_header(&entry.tensor).len() as u64;
-    let rows = Rows {
-        tensor: entry.tensor,
-        record_len: layout.record_len(&entry.tensor),
-        tokens: (entry.tensor.kind == TensorKind::Embedding).then_some(&tokenizer.tokens[..]),
-    };
-    let written = rows::write(checkpoint, &rows, output, entry.offset + header_len, rows_done)?;
+    let written = rows::write(checkpoint, rows, output, entry.offset + header_len, rows_done)?;
     entry.tensor.exponent = written.exponent;
     let header = layout.tensor_header(&entry.tensor);
     output.write_at(entry.offset, &header)?;

@@ -9,6 +9,7 @@ use rillm::format::{
 use super::{MAX_TOKEN_TEXT, Options, TokenizerSections, WIDE_HEAD, WriteError};
 use crate::checkpoint::Checkpoint;
 use crate::vocabulary::Token;
+use rillm_quantise::model::QuantisedModel;
 use rillm_quantise::rows;
 
 /// The bytes before a token's text: its length and the token's kind.
@@ -29,7 +30,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(checkpoint: &Checkpoint, tokenizer: &TokenizerSections, options: Options) -> Result<Self, WriteError> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        tokenizer: &TokenizerSections,
+        quantised: &QuantisedModel,
+        options: Options,
+    ) -> Result<Self, WriteError> {
         if !(options.group.is_power_of_two() && (16..=512).contains(&options.group)) {
             return Err(WriteError::Group { found: options.group });
         }
@@ -40,11 +46,16 @@ impl Layout {
         let unk = tokenizer.tokens.iter().position(|token| token.kind == TokenKind::Unknown);
         header.unk = unk.map(|token| token as u32);
 
-        let embedding = tensor(&header, TensorKind::Embedding, 0, options);
+        let tensor = |kind, layer| {
+            let (rows, cols) = TensorKind::shape(kind, &header);
+            let quantised = quantised.get(&(kind, layer)).map(|tensor| tensor.quantisation);
+            let quantisation = quantised.unwrap_or_else(|| rows::quantisation(kind, options.group));
+            TensorHeader { kind, layer, quantisation, exponent: 0, rows, cols }
+        };
+        let embedding = tensor(TensorKind::Embedding, 0);
         let record_len = embedding.row_len() + TOKEN_PREFIX_LEN + longest_text;
         let embedding = EmbeddingHeader { tensor: embedding, record_len: record_len.next_multiple_of(4) as u32 };
-        let tape: Vec<TensorHeader> =
-            TensorKind::tape(&header).map(|(kind, layer)| tensor(&header, kind, layer, options)).collect();
+        let tape: Vec<TensorHeader> = TensorKind::tape(&header).map(|(kind, layer)| tensor(kind, layer)).collect();
 
         let sections = place_sections(&[
             (SectionKind::Rope, u64::from(header.head_dim) / 2 * 8),
@@ -113,11 +124,6 @@ fn check_tokens(tokenizer: &TokenizerSections, vocab_size: u32) -> Result<usize,
         longest = longest.max(text.len());
     }
     Ok(longest)
-}
-
-fn tensor(header: &Header, kind: TensorKind, layer: u32, options: Options) -> TensorHeader {
-    let (rows, cols) = kind.shape(header);
-    TensorHeader { kind, layer, quantisation: rows::quantisation(kind, options.group), exponent: 0, rows, cols }
 }
 
 /// Places sections of these lengths one after the other, each at a sector; empty ones are omitted.

@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{KeyBits, TensorHeader, TensorKind};
+use rillm_quantise::model::QuantisedModel;
 
 use crate::chat::Unfollowable;
 use crate::checkpoint::Checkpoint;
@@ -133,7 +134,27 @@ pub struct ConversionReport {
     pub file_len: u64,
 }
 
-/// Converts `checkpoint` to the `.rillm` file `out`, with all cores and a few megabytes of memory for rows. The same
+impl ConversionReport {
+    /// The bits of all tensors of the file for each of their values: with scales, headers and norms, without token texts.
+    pub fn bits_per_weight(&self) -> f64 {
+        let (bytes, values) =
+            self.tensors.iter().map(|TensorReport { tensor, .. }| tensor).fold((0, 0), |(bytes, values), tensor| {
+                (bytes + tensor.byte_len(), values + u64::from(tensor.rows) * u64::from(tensor.cols))
+            });
+        8.0 * bytes as f64 / values as f64
+    }
+
+    /// The bytes that a token reads if nothing is resident: an embedding row and the tape.
+    pub fn bytes_per_token(&self) -> u64 {
+        let read = self.tensors.iter().map(|TensorReport { tensor, .. }| match tensor.kind {
+            TensorKind::Embedding => tensor.row_len() as u64,
+            _ => tensor.byte_len(),
+        });
+        read.sum()
+    }
+}
+
+/// Converts `checkpoint` to the `.rillm` file `out`, in int8, with all cores and a few megabytes of memory for rows. The same
 /// input gives the same bytes. `progress` is called after every block of rows and may stop the conversion.
 ///
 /// The file is written under a temporary name in the same directory and renamed at the end, so `out` is complete or
@@ -149,12 +170,42 @@ pub fn convert(
     progress: impl FnMut(Progress) -> ControlFlow<()>,
     out: &Path,
 ) -> Result<ConversionReport, WriteError> {
+    write_file(checkpoint, tokenizer, &QuantisedModel::new(), options, progress, out)
+}
+
+/// Like [`convert`], with the tensors of `quantised` in the place of int8 rows: a result of
+/// [`quantise`](crate::calibrate::quantise).
+///
+/// # Errors
+/// As for [`convert`].
+///
+/// # Panics
+/// If a tensor of `quantised` does not have the shape of the checkpoint's.
+pub fn convert_quantised(
+    checkpoint: &Checkpoint,
+    tokenizer: &TokenizerSections,
+    quantised: &QuantisedModel,
+    options: Options,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+    out: &Path,
+) -> Result<ConversionReport, WriteError> {
+    write_file(checkpoint, tokenizer, quantised, options, progress, out)
+}
+
+fn write_file(
+    checkpoint: &Checkpoint,
+    tokenizer: &TokenizerSections,
+    quantised: &QuantisedModel,
+    options: Options,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+    out: &Path,
+) -> Result<ConversionReport, WriteError> {
     // Checks early that the output can be written: reading the checkpoint to its end cannot be interrupted. No
     // temporary file exists meanwhile.
     drop(NewFile::new(out)?);
-    let layout = Layout::new(checkpoint, tokenizer, options)?;
+    let layout = Layout::new(checkpoint, tokenizer, quantised, options)?;
     let mut file = NewFile::new(out)?;
-    let report = file::write(checkpoint, tokenizer, layout, &mut Output::new(file.file(), out), progress)?;
+    let report = file::write(checkpoint, tokenizer, quantised, layout, &mut Output::new(file.file(), out), progress)?;
     file.keep()?;
     Ok(report)
 }

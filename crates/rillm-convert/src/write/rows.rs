@@ -1,4 +1,4 @@
-//! Quantises a tensor's rows on all cores, a block at a time.
+//! Writes a tensor's rows, which are quantised here unless they already are, on all cores, a block at a time.
 
 use std::ops::ControlFlow;
 
@@ -8,6 +8,7 @@ use rillm::format::TensorHeader;
 use super::file::Output;
 use super::{Token, WriteError};
 use crate::checkpoint::Checkpoint;
+use rillm_quantise::model::QuantisedTensor;
 use rillm_quantise::rows::{Noise, NotFinite, dequantise_row, quantise_row};
 
 /// Most bytes of rows in memory at once.
@@ -19,6 +20,8 @@ pub(super) struct Rows<'a> {
     pub tensor: TensorHeader,
     /// The stride of the rows in bytes.
     pub record_len: usize,
+    /// The rows, if they are already quantised.
+    pub quantised: Option<&'a QuantisedTensor>,
     /// For the embedding table, the tokens whose texts the rows contain, one a row.
     pub tokens: Option<&'a [Token]>,
 }
@@ -82,10 +85,21 @@ fn quantise_block(
                 let row = first_row + index;
                 checkpoint.rows(tensor.kind, tensor.layer, row..row + 1, values);
                 let (quantised, text) = record.split_at_mut(row_len);
-                let exponent =
-                    quantise_row(tensor.quantisation, values, quantised).map_err(|NotFinite { column, value }| {
-                        WriteError::NotFinite { kind: tensor.kind, layer: tensor.layer, row, column, value }
-                    })?;
+                let exponent = match rows.quantised {
+                    Some(tensor) => {
+                        quantised.copy_from_slice(&tensor.rows[row * row_len..][..row_len]);
+                        tensor.exponent
+                    }
+                    None => quantise_row(tensor.quantisation, values, quantised).map_err(
+                        |NotFinite { column, value }| WriteError::NotFinite {
+                            kind: tensor.kind,
+                            layer: tensor.layer,
+                            row,
+                            column,
+                            value,
+                        },
+                    )?,
+                };
                 dequantise_row(tensor.quantisation, exponent, quantised, restored);
                 if let Some(tokens) = rows.tokens {
                     write_token(&tokens[row], text);

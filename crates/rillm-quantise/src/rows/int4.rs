@@ -69,7 +69,7 @@ pub fn dequantise_int4(row: &[u8], group: u32, out: &mut [f32]) {
 #[derive(Clone, Debug)]
 pub(crate) struct Int4Row {
     /// Values that share a scale.
-    group: usize,
+    pub group: usize,
     /// One for each column, 0 to 15.
     pub nibbles: Vec<u8>,
     /// One for each group.
@@ -108,6 +108,15 @@ impl Int4Row {
         values.iter().map(|&value| (f64::from(value) / unit) as f32).collect()
     }
 
+    /// The float32 values.
+    pub fn restore(&self, out: &mut [f32]) {
+        let unit = libm::scalbn(1.0, self.exponent.into());
+        for (column, (value, &nibble)) in out.iter_mut().zip(&self.nibbles).enumerate() {
+            let step = f64::from(self.scales[column / self.group]) * unit;
+            *value = to_f32(f64::from(INT4_LEVELS[usize::from(nibble)]) * step);
+        }
+    }
+
     /// The row of the file.
     pub fn emit(&self, out: &mut [u8]) {
         assert_eq!(out.len(), row_len(self.nibbles.len(), self.group), "bytes of a row");
@@ -128,6 +137,15 @@ impl Int4Row {
 /// The level nearest to `x`, as a nibble; of two equally near ones the upper.
 pub(crate) fn nearest(x: f32) -> u8 {
     THRESHOLDS.iter().map(|&threshold| u8::from(x >= threshold)).sum()
+}
+
+/// The level itself, for vectors: the compiler turns it into comparisons without branches.
+pub(crate) fn nearest_level(x: f32) -> f32 {
+    let mut level = f32::from(INT4_LEVELS[0]);
+    for (threshold, step) in THRESHOLDS.iter().zip(&STEPS) {
+        level += if x >= *threshold { *step } else { 0.0 };
+    }
+    level
 }
 
 /// The scale with the least `Σ importance · (x - restored)²` of those tried; the smallest of equal ones.
@@ -163,12 +181,7 @@ pub(crate) fn best_scale(x: &[f32], importance: &[f32]) -> u8 {
 fn squared_error(x: &[f32], importance: &[f32], s: f32) -> f32 {
     let inverse = 1.0 / s;
     let error = |x: f32, importance: f32| {
-        let in_scales = x * inverse;
-        let mut level = f32::from(INT4_LEVELS[0]);
-        for k in 0..15 {
-            level += if in_scales >= THRESHOLDS[k] { STEPS[k] } else { 0.0 };
-        }
-        let off = x - level * s;
+        let off = x - nearest_level(x * inverse) * s;
         importance * off * off
     };
     let ((x, x_rest), (importance, importance_rest)) = (x.as_chunks::<8>(), importance.as_chunks::<8>());
@@ -183,7 +196,7 @@ fn squared_error(x: &[f32], importance: &[f32], s: f32) -> f32 {
 }
 
 /// The smallest scale that clips nothing.
-fn needed_scale(values: &[f32]) -> f32 {
+pub(crate) fn needed_scale(values: &[f32]) -> f32 {
     let (least, greatest) = (f32::from(INT4_LEVELS[0]), f32::from(INT4_LEVELS[15]));
     values.iter().fold(0.0, |max: f32, &value| max.max(value / if value < 0.0 { least } else { greatest }))
 }

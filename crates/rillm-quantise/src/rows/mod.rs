@@ -1,6 +1,6 @@
 //! Quantises float32 rows to the bytes of `docs/format.md`, and back.
 
-mod int4;
+pub(crate) mod int4;
 mod int8;
 
 pub use int4::{dequantise_int4, quantise_int4};
