@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use rillm::format::Header;
+use rillm::{Bytes, Model, block_on};
 use rillm_boards::{Cpu, Instructions, Range};
 use rillm_firmware_builder::elf::Sections;
 use rillm_generate::number::Grouped;
@@ -157,13 +158,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let by_generic = spent(&mut console)?;
             console.into_board().hang_up(|_| ())?;
 
-            let header = header(&model.path)?;
+            let opened = open(&model.path)?;
             let cpu = match board {
                 Board::Rv32 => Cpu::RV32,
                 Board::Xtensa => Cpu::LX6,
             };
             let modelled = [(positions[0], false), (positions[1], true)]
-                .map(|(positions, head)| Instructions::of(&header, &cpu, positions, head).all());
+                .map(|(positions, head)| Instructions::of(&opened, &cpu, positions, head).all());
             measured.push(Measured {
                 board: name.clone(),
                 model: model.name,
@@ -171,7 +172,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 decode,
                 generic: [by_generic.prefill.all(), by_generic.decode.all()],
                 modelled,
-                weights: Weights::of(&header),
+                weights: Weights::of(opened.header()),
                 stack,
             });
         }
@@ -188,9 +189,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn header(path: &Path) -> Result<Header> {
+fn open(path: &Path) -> Result<Model> {
     let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Header::parse(file.first_chunk().context("the model is shorter than its header")?)?)
+    Ok(block_on(Model::open(&mut Bytes::copied(&file)))?)
 }
 
 /// The cost of a prompt token and of an answer token. Each is the difference of two texts, so that constant costs

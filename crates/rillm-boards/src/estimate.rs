@@ -97,7 +97,7 @@ impl Estimate<'_> {
     /// Time of one token of an answer that attends to `positions`, in microseconds.
     pub fn token(&self, positions: u64) -> Range {
         let checksum = self.checksum().over(CHECK_EVERY.into());
-        let work = Instructions::of(self.model.header(), self.pace.cpu, positions, true);
+        let work = Instructions::of(self.model, self.pace.cpu, positions, true);
         let work = Instructions { rest: work.rest.plus(checksum), ..work };
         let pass = self.pass(work, self.plan.pass_traffic(self.model, true), self.cache(positions));
         pass.plus(self.rescoring()).plus(self.embedding())
@@ -106,7 +106,6 @@ impl Estimate<'_> {
     /// Time from the end of a prompt of `tokens`, at least one, to the first token of the answer, in microseconds. The
     /// session has loaded its resident weights already.
     pub fn prompt(&self, tokens: u64) -> Range {
-        let header = self.model.header();
         let batch = self.plan.batch.max(1) as u64;
         let passes = tokens.max(1).div_ceil(batch);
         let mut sum = self.embedding().times(tokens);
@@ -115,10 +114,10 @@ impl Estimate<'_> {
             let is_last = pass + 1 == passes;
             // The average number of positions of the pass.
             let positions = (first + last).div_ceil(2);
-            let earlier = Instructions::of(header, self.pace.cpu, positions, false);
+            let earlier = Instructions::of(self.model, self.pace.cpu, positions, false);
             // In the last pass only the last token goes through the head.
             let work = if is_last {
-                earlier.times(last - first - 1).plus(Instructions::of(header, self.pace.cpu, last, true))
+                earlier.times(last - first - 1).plus(Instructions::of(self.model, self.pace.cpu, last, true))
             } else {
                 earlier.times(last - first)
             };
@@ -226,7 +225,7 @@ pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
     if weights == Weights::Flash || !pace.has_dma {
         return options;
     }
-    let computing = pace.computing(Instructions::of(model.header(), pace.cpu, POSITIONS, true));
+    let computing = pace.computing(Instructions::of(model, pace.cpu, POSITIONS, true));
     let most = most_pinned(pace, model.tape_len(), computing);
     options.residency(Residency::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) })
 }

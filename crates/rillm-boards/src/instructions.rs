@@ -1,6 +1,6 @@
 //! Instructions of a token, counted on emulated processors.
 
-use rillm::format::Header;
+use rillm::Model;
 
 use crate::figure::{Figure, Range};
 
@@ -8,8 +8,10 @@ use crate::figure::{Figure, Range};
 /// hundredths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Hundredths of an instruction for each product of a weight and an activation.
+    /// Hundredths of an instruction for each product of a weight of 8 bits and an activation.
     pub weight: Figure,
+    /// The same for a weight of 4 bits.
+    pub int4_weight: Figure,
     /// Instructions for each output of a layer's matrix.
     pub output: Figure,
     /// Instructions for each element of a norm.
@@ -33,18 +35,20 @@ pub struct Cpu {
 }
 
 const MEASURED: &str = "`cargo xtask measure`, docs/performance.md";
+const BENCH: &str = "`/bench` in `cargo xtask emulate`, rows of 1,024 to 64, docs/performance.md";
 
 impl Cpu {
     /// An RV32IMC core. The ranges cover three models.
     pub const RV32: Self = Self {
         weight: Figure::new(357, 391, MEASURED),
-        output: Figure::new(45, 75, MEASURED),
+        int4_weight: Figure::new(454, 480, BENCH),
+        output: Figure::new(40, 75, MEASURED),
         norm: Figure::new(172, 198, MEASURED),
-        gate: Figure::new(283, 287, MEASURED),
+        gate: Figure::new(252, 256, MEASURED),
         value: Figure::new(98, 137, MEASURED),
         look: Figure::new(260, 290, MEASURED),
         look_value: Figure::new(490, 530, MEASURED),
-        logit: Figure::new(176, 180, MEASURED),
+        logit: Figure::new(92, 115, MEASURED),
         sample: Figure::new(100_000, 190_000, MEASURED),
         checksum: Figure::new(10, 10, MEASURED),
         cycles: Figure::new(
@@ -59,13 +63,14 @@ impl Cpu {
     /// in one instruction, as the LX6 does; the emulated Xtensa does not.
     pub const LX6: Self = Self {
         weight: Figure::new(244, 275, MEASURED),
-        output: Figure::new(45, 75, MEASURED),
+        int4_weight: Figure::new(235, 265, BENCH),
+        output: Figure::new(40, 75, MEASURED),
         norm: Figure::new(172, 389, MEASURED),
-        gate: Figure::new(283, 798, MEASURED),
+        gate: Figure::new(252, 763, MEASURED),
         value: Figure::new(98, 319, MEASURED),
         look: Figure::new(260, 620, MEASURED),
         look_value: Figure::new(490, 880, MEASURED),
-        logit: Figure::new(176, 413, MEASURED),
+        logit: Figure::new(92, 180, MEASURED),
         sample: Figure::new(100_000, 190_000, MEASURED),
         checksum: Figure::new(10, 10, MEASURED),
         cycles: Figure::new(
@@ -77,9 +82,10 @@ impl Cpu {
     };
 
     /// All figures, each with its name and the divisor for its display.
-    pub fn figures(&self) -> [(&'static str, Figure, u64); 11] {
+    pub fn figures(&self) -> [(&'static str, Figure, u64); 12] {
         [
             ("instructions a weight", self.weight, 100),
+            ("instructions a weight of 4 bits", self.int4_weight, 100),
             ("instructions an output of a layer's matrix", self.output, 1),
             ("instructions an element of a norm", self.norm, 1),
             ("instructions an element of the gate", self.gate, 1),
@@ -107,7 +113,8 @@ impl Instructions {
     /// The instructions of a token that attends to `positions`, itself included. With `head`, it goes on through the
     /// head and the sampler. Without, it is an earlier token of the prompt, which needs only keys and values of the
     /// last layer.
-    pub fn of(header: &Header, cpu: &Cpu, positions: u64, head: bool) -> Self {
+    pub fn of(model: &Model, cpu: &Cpu, positions: u64, head: bool) -> Self {
+        let (header, int4) = (model.header(), model.int4_weights());
         let [layers, hidden, intermediate, heads, head_dim, vocabulary] = [
             header.n_layers,
             header.hidden_size,
@@ -121,10 +128,15 @@ impl Instructions {
         let whole = if head { layers } else { layers - 1 };
         let layer = hidden * (2 * q + kv + 3 * intermediate);
         let mut weights = layers.saturating_mul(layer);
+        let mut int4_weights = int4.layers;
         let mut norms = (2 * layers + 1).saturating_mul(hidden);
         if head {
             weights = weights.saturating_add(hidden.saturating_mul(vocabulary));
+            int4_weights = int4_weights.saturating_add(int4.head);
         } else {
+            // The last layer's share, as if all layers were alike.
+            let share = u128::from(int4_weights) * u128::from(layer - hidden * kv) / u128::from(layers * layer);
+            int4_weights -= share as u64;
             weights = weights - layer + hidden * kv;
             norms -= 2 * hidden;
         }
@@ -141,7 +153,12 @@ impl Instructions {
             if head { cpu.logit.range.times(vocabulary).plus(cpu.sample.range) } else { Range::default() },
         ];
         Self {
-            rows: cpu.weight.range.times(weights).over(100),
+            rows: cpu
+                .weight
+                .range
+                .times(weights.saturating_sub(int4_weights))
+                .plus(cpu.int4_weight.range.times(int4_weights))
+                .over(100),
             rest: sum.into_iter().fold(Range::default(), Range::plus),
         }
     }
@@ -170,13 +187,13 @@ mod tests {
     fn instructions_are_those_that_were_counted() {
         let model = block_on(Model::open(&mut Bytes::copied(crate::BUNDLED))).expect("the bundled model");
         // docs/performance.md: the stages of a token without reading, tokenizer and embedding.
-        let count = |cpu, positions, head| Instructions::of(model.header(), cpu, positions, head).all();
+        let count = |cpu, positions, head| Instructions::of(&model, cpu, positions, head).all();
         let within = |range: Range, counted: u64| {
             assert!((range.low * 98 / 100..=range.high * 102 / 100).contains(&counted), "{counted} {range:?}");
         };
-        within(count(&Cpu::RV32, 21, true), 376_232 + 972_928 + 4_446_048 + 603_173 + 311_666 + 550_156);
-        within(count(&Cpu::RV32, 40, false), 484_566 + 3_775_112 + 501_606 + 261_790);
-        within(count(&Cpu::LX6, 21, true), 840_672 + 676_147 + 3_262_384 + 1_678_950 + 627_597 + 968_863);
-        within(count(&Cpu::LX6, 40, false), 1_061_988 + 2_771_703 + 1_397_519 + 528_616);
+        within(count(&Cpu::RV32, 21, true), 376_148 + 973_056 + 4_278_804 + 535_702 + 311_588 + 424_179);
+        within(count(&Cpu::RV32, 40, false), 484_505 + 3_631_606 + 445_423 + 261_797);
+        within(count(&Cpu::LX6, 21, true), 842_659 + 679_294 + 3_078_541 + 1_605_903 + 627_475 + 557_944);
+        within(count(&Cpu::LX6, 40, false), 1_065_188 + 2_613_888 + 1_336_716 + 528_593);
     }
 }

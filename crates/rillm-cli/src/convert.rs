@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::format::KeyBits;
+use rillm::format::{KeyBits, Rescoring};
 use rillm_convert::calibrate;
 use rillm_convert::chat::Unfollowable;
 use rillm_convert::checkpoint::Checkpoint;
@@ -33,6 +33,7 @@ use crate::{files, interrupt, say, text};
   rillm convert stories260K.bin stories.rillm        tok512.bin is beside it
   rillm convert esp32_weights/ tiny-llm.rillm
   rillm convert Tiny-LLM/ tiny-llm.rillm --bits 4
+  rillm convert Tiny-LLM/ tiny-llm.rillm --head-bits 4       its best logits are computed again in 8 bits
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
 index) and tokenizer.json or tokenizer.model. A GGUF file contains its tokenizer; \
@@ -67,6 +68,10 @@ pub struct Args {
     /// Bits of the embedding table's weights, of which a token reads one row, instead of --bits
     #[arg(long, value_name = "BITS", value_parser = ["8", "4"])]
     embed_bits: Option<String>,
+    /// Best logits of a 4-bit head that are computed again from 8-bit rows, 0 to 255: more rows make the choice of a token more
+    /// accurate and cost a read each. Without it, 32 if the head has 4 bits and the embedding table 8, else 0
+    #[arg(long, value_name = "ROWS")]
+    rescore: Option<u8>,
     /// UTF-8 text on which 4-bit weights are calibrated; `-` for standard input. Without it, the model writes its own
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
@@ -95,7 +100,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let sections = vocabulary.sections().context("in the tokenizer")?;
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
-    let options = Options::default().group(args.group_size.parse()?).key_bits(key_bits);
+    let options = Options::default().group(args.group_size.parse()?).key_bits(key_bits).rescored_rows(args.rescore);
     let mix = args.mix();
     let text = args.calibrate.as_deref().map(text::read).transpose()?;
 
@@ -197,6 +202,8 @@ fn describe(args: &Args, report: &ConversionReport, sections: &TokenizerSections
         "file_bytes": report.file_len,
         "bits_per_weight": report.bits_per_weight(),
         "bytes_per_token": report.bytes_per_token(),
+        "rescored_rows": report.rescoring.map_or(0, |rescoring| rescoring.rows),
+        "rescoring_bytes": report.rescoring_bytes,
         "chat": sections.chat.is_ok(),
         "chat_problem": sections.chat.as_ref().err().map(Unfollowable::to_string),
         "tensors": report.tensors.iter().map(|t| json!({
@@ -237,6 +244,13 @@ fn print(
         report.bits_per_weight(),
         grouped(report.bytes_per_token())
     )?;
+    if let Some(Rescoring { rows, margin }) = report.rescoring {
+        writeln!(
+            out,
+            "the {rows} best logits of a token are computed again, those up to {:.2} below the best for a greedy choice",
+            f64::from(margin) / 128.0
+        )?;
+    }
     let path = args.out.display();
     let size = BinaryBytes(report.file_len);
     let command = match &sections.chat {

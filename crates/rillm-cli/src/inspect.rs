@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::format::{AttentionExtras, ChatHeader, Header, RopeScaling, TensorEntry};
+use rillm::format::{AttentionExtras, ChatHeader, Header, Rescoring, RopeScaling, TensorEntry};
 use rillm::tokenizer::layout::{Kind, PreTokenizer};
 use serde_json::{Value, json};
 
@@ -121,6 +121,7 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
         "vocab_size": header.vocab_size,
         "max_position_embeddings": header.context_length,
         "key_bits": header.key_bits as u8,
+        "rescored_rows": header.rescoring.map_or(0, |rescoring| rescoring.rows),
         "qkv_bias": header.attention.qkv_bias,
         "o_bias": header.attention.o_bias,
         "qk_norm": header.attention.qk_norm,
@@ -189,6 +190,9 @@ fn print_header(header: &Header, words: &Words, file_len: u64, out: &mut impl Wr
     field("chat", chat.to_owned())?;
     field("context", grouped(header.context_length.into()))?;
     field("KV cache", format!("keys in {} bits, values in 8", header.key_bits as u8))?;
+    if let Some(Rescoring { rows, .. }) = header.rescoring {
+        field("head", format!("the {rows} best logits are computed again"))?;
+    }
     let scaling = match header.rope.scaling {
         RopeScaling::None => String::new(),
         RopeScaling::Linear { factor } => format!(", linear scaling by {factor}"),

@@ -43,6 +43,12 @@ const TABLE: &[Useless] = &[
     },
     Useless {
         command: "convert",
+        options: &["rescore"],
+        case: "with an 8-bit head, whose logits are exact enough; choose --head-bits 4",
+        is_so: |convert| bits(convert, "head_bits") == "8",
+    },
+    Useless {
+        command: "convert",
         options: &["bits"],
         case: "beside --layer-bits, --head-bits and --embed-bits, which are all of the weights",
         is_so: |convert| CLASSES.iter().all(|class| convert.contains_id(class)),
@@ -89,8 +95,13 @@ fn is_mapped(run: &ArgMatches) -> bool {
 }
 
 fn has_no_int4(convert: &ArgMatches) -> bool {
-    let bits = |option: &str| convert.get_one::<String>(option);
-    CLASSES.iter().all(|class| bits(class).or(bits("bits")).is_none_or(|bits| bits == "8"))
+    CLASSES.iter().all(|class| bits(convert, class) == "8")
+}
+
+/// The bits of a class of weights.
+fn bits<'a>(convert: &'a ArgMatches, class: &str) -> &'a str {
+    let option = |name| convert.get_one::<String>(name);
+    option(class).or(option("bits")).map_or("8", String::as_str)
 }
 
 fn is_greedy(run: &ArgMatches) -> bool {

@@ -10,7 +10,8 @@ use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
 use rillm_convert::checkpoint::{Checkpoint, CheckpointError, Dtype};
 use rillm_convert::random;
 use rillm_quantise::config::LlamaConfig;
-use safetensors::tensor::TensorView;
+
+use crate::support::tensors::{Stored, edit_tensors};
 use serde_json::{Value, json};
 
 fn small_config() -> LlamaConfig {
@@ -45,29 +46,6 @@ fn edit_config(directory: &Path, edit: impl FnOnce(&mut Value)) {
     let mut config = serde_json::from_slice(&text).expect("JSON");
     edit(&mut config);
     fs::write(path, config.to_string()).expect("config.json");
-}
-
-/// A tensor as safetensors has it: type, shape, bytes.
-type Stored = (safetensors::Dtype, Vec<usize>, Vec<u8>);
-
-fn edit_tensors(directory: &Path, edit: impl FnOnce(&mut BTreeMap<String, Stored>)) {
-    let path = directory.join("model.safetensors");
-    let bytes = fs::read(&path).expect("weights");
-    let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
-    let mut tensors: BTreeMap<String, Stored> = file
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            let stored = (view.dtype(), view.shape().to_vec(), view.data().to_vec());
-            (name, stored)
-        })
-        .collect();
-    edit(&mut tensors);
-    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
-        let view = TensorView::new(*dtype, shape.clone(), bytes).expect("a tensor");
-        (name, view)
-    });
-    fs::write(path, safetensors::serialize(views, None).expect("safetensors")).expect("weights");
 }
 
 fn refused(directory: &Path) -> CheckpointError {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rillm::SECTOR_LEN;
 use rillm::format::{
-    AttentionExtras, EMBEDDING_HEADER_LEN, EmbeddingHeader, Header, Quantisation, Rope, RopeScaling, SectionKind,
-    TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind, crc32,
+    AttentionExtras, EMBEDDING_HEADER_LEN, EmbeddingHeader, Header, KeyBits, Quantisation, Rope, RopeScaling,
+    SectionKind, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind, crc32,
 };
 use rillm_convert::checkpoint::{Checkpoint, Dtype};
 use rillm_convert::random;
@@ -16,6 +16,8 @@ use rillm_convert::write::{ConversionReport, Options, Progress, TokenizerSection
 use rillm_quantise::config::LlamaConfig;
 use rillm_quantise::rope;
 use rillm_quantise::rows::{Noise, dequantise_row};
+
+use crate::support::tensors::edit_tensors;
 
 /// Shapes that divide nothing evenly.
 fn odd_config() -> LlamaConfig {
@@ -71,6 +73,41 @@ fn converted(config: &LlamaConfig, vocabulary: &TokenizerSections) -> Converted 
     Converted { report: report.expect("a report"), bytes: fs::read(out).expect("a file"), directory, checkpoint }
 }
 
+/// The width of keys that a conversion chooses, for a model whose query or key tensors are changed.
+fn key_bits(config: &LlamaConfig, tensor: &str, change: impl Fn(&mut [f32])) -> KeyBits {
+    let directory = tempfile::tempdir().expect("a directory");
+    random::write(directory.path(), config, Dtype::F32, 7).expect("a checkpoint");
+    edit_tensors(directory.path(), |tensors| {
+        let (.., bytes) = tensors.get_mut(&format!("model.layers.1.self_attn.{tensor}")).expect("a tensor");
+        let mut values: Vec<f32> = bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        change(&mut values);
+        *bytes = values.into_iter().flat_map(f32::to_le_bytes).collect();
+    });
+    let checkpoint = Checkpoint::open(directory.path()).expect("a checkpoint");
+    let out = directory.path().join("model.rillm");
+    convert(&checkpoint, &vocabulary(1003), Options::default(), |_| ControlFlow::Continue(()), &out).expect("a report");
+    header(&fs::read(out).expect("a file")).key_bits
+}
+
+/// Large elements take the others' bits; large queries multiply the keys' errors.
+#[test]
+fn keys_have_16_bits_where_8_are_too_few() {
+    let extras = AttentionExtras { qkv_bias: true, ..AttentionExtras::default() };
+    let config = LlamaConfig { n_heads: 2, n_kv_heads: 1, head_dim: 64, attention: extras, ..odd_config() };
+    assert_eq!(key_bits(&config, "k_proj.bias", |_| ()), KeyBits::Eight);
+    for outlier in [50.0, -150.0, 400.0] {
+        let change = |bias: &mut [f32]| (bias[3], bias[40]) = (outlier, -outlier);
+        assert_eq!(key_bits(&config, "k_proj.bias", change), KeyBits::Sixteen, "{outlier}");
+    }
+    let large = |weights: &mut [f32]| weights.iter_mut().for_each(|weight| *weight *= 1000.0);
+    assert_eq!(key_bits(&config, "q_proj.weight", large), KeyBits::Sixteen);
+    // One row of a key head.
+    let row = |weights: &mut [f32]| weights[40 * 7..40 * 8].iter_mut().for_each(|weight| *weight *= 60.0);
+    assert_eq!(key_bits(&config, "k_proj.weight", row), KeyBits::Sixteen);
+    let narrow = LlamaConfig { n_heads: 2, n_kv_heads: 1, head_dim: 16, ..odd_config() };
+    assert_eq!(key_bits(&narrow, "k_proj.weight", |_| ()), KeyBits::Sixteen);
+}
+
 fn header(bytes: &[u8]) -> Header {
     let sector: &[u8; SECTOR_LEN] = bytes.first_chunk().expect("a sector");
     Header::parse(sector).expect("a header")
@@ -100,7 +137,7 @@ fn header_and_sections_are_as_specified() {
     assert_eq!(header.eos, [Some(2), Some(3), None, None]);
 
     let kinds: Vec<SectionKind> = header.sections().map(|section| section.kind).collect();
-    assert_eq!(kinds, SectionKind::ALL);
+    assert!(SectionKind::ALL.into_iter().filter(|&kind| kind != SectionKind::RescoringHead).eq(kinds));
     let mut end = SECTOR_LEN as u64;
     for found in header.sections() {
         assert_eq!(found.offset, end, "{}", found.kind);

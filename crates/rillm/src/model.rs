@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::fixed::Positive;
 use crate::format::{
-    EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Rescoring, Section, SectionKind, TENSOR_ENTRY_LEN,
-    TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind,
+    EMBEDDING_HEADER_LEN, EmbeddingHeader, FormatError, Header, Quantisation, Rescoring, Section, SectionKind,
+    TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry, TensorHeader, TensorKind, TokenKind,
 };
 use crate::session::Token;
 use crate::source::SectorReader;
@@ -27,6 +27,16 @@ pub struct Model {
     /// The header of the last tensor, from the tensor table.
     lm_head: TensorHeader,
     rescoring: Option<RescoringRows>,
+    int4_weights: Int4Weights,
+}
+
+/// Numbers of weights of 4 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Int4Weights {
+    /// In the matrices of all layers.
+    pub layers: u64,
+    /// In the head.
+    pub head: u64,
 }
 
 /// The rows of a head that computes its best logits again.
@@ -82,6 +92,7 @@ impl Model {
             longest_piece: TENSOR_HEADER_LEN,
             lm_head: embedding.tensor,
             rescoring: None,
+            int4_weights: Int4Weights::default(),
         };
         model.read_tensor_table(&mut reader).await?;
         model.rescoring = model.read_rescoring(&mut reader).await?;
@@ -135,6 +146,12 @@ impl Model {
             if kind != TensorKind::Embedding {
                 at += len;
                 self.longest_piece = self.longest_piece.max(entry.tensor.row_len());
+                if let Quantisation::Int4 { .. } = entry.tensor.quantisation {
+                    let Int4Weights { layers, head } = &mut self.int4_weights;
+                    let class = if kind == TensorKind::Head { head } else { layers };
+                    // At most 2^10 layers of 2^37 weights.
+                    *class += u64::from(entry.tensor.rows) * u64::from(entry.tensor.cols);
+                }
             }
             if kind == TensorKind::Head {
                 self.lm_head = entry.tensor;
@@ -165,6 +182,11 @@ impl Model {
     pub(crate) fn identity(&self) -> u32 {
         let [.., a, b, c, d] = self.header.emit();
         u32::from_le_bytes([a, b, c, d])
+    }
+
+    /// The numbers of weights of 4 bits that a token is multiplied with.
+    pub fn int4_weights(&self) -> Int4Weights {
+        self.int4_weights
     }
 
     pub(crate) fn tape_offset(&self) -> u64 {

@@ -5,7 +5,8 @@
 
 use crate::fixed::{neg_log2, round_shift};
 use crate::format::Rescoring;
-use crate::sampler::{Candidate, Logit, Q16, Sampling};
+use crate::sampler::{Candidate, Logit};
+use crate::sampling::{Q16, Sampling};
 
 /// The largest magnitude of a logit's mantissa.
 const MOST: i64 = 1 << 30;

@@ -5,7 +5,9 @@
 //! and Gumbel noise is a sample of the softmax. The noise is a function of seed, position and token, so that the same
 //! seed gives the same text independent of the order of reads.
 
-use crate::fixed::{exp2_neg, neg_log2, round_shift};
+use crate::fixed::{exp2_neg_chord, round_shift};
+use crate::noise::{MOST_GUMBEL, Noise, gumbel, most_gumbel};
+use crate::sampling::{Q16, Sampling};
 
 /// Number of recent tokens that the repetition penalty covers.
 pub const REPEAT_WINDOW: usize = 64;
@@ -19,119 +21,6 @@ pub struct Logit {
     pub mantissa: i32,
     /// The exponent, the same for all logits of a position.
     pub exponent: i32,
-}
-
-/// A non-negative number with 16 fraction bits: 65,536 stands for 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Q16(pub u32);
-
-impl Q16 {
-    /// 0.
-    pub const ZERO: Self = Self(0);
-    /// 1.
-    pub const ONE: Self = Self(1 << 16);
-
-    /// `thousandths / 1000`, rounded: 0.8 is `Q16::thousandths(800)`. From 65,536 on it saturates.
-    pub const fn thousandths(thousandths: u32) -> Self {
-        // Below 2^48.
-        let bits = (((thousandths as u64) << 16) + 500) / 1000;
-        Self(if bits > u32::MAX as u64 { u32::MAX } else { bits as u32 })
-    }
-}
-
-/// Sampling parameters. The order of the steps is that of `transformers`: penalty, temperature, top-k, top-p, min-p.
-///
-/// ```
-/// use rillm::{Q16, Sampling};
-///
-/// let sampling = Sampling::default().temperature(Q16::thousandths(700)).top_k(40).seed(42);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sampling {
-    /// Divides the logits. 0 always takes the likeliest token. Values between 0 and 1/64 count as 1/64.
-    pub temperature: Q16,
-    /// Samples among this many of the likeliest tokens; 0 for the whole vocabulary. The number must not exceed the
-    /// plan's candidates; above the vocabulary size it counts as the vocabulary size.
-    pub top_k: u32,
-    /// Samples among the fewest tokens whose probabilities sum to at least this value; all tokens from 1 on.
-    ///
-    /// With `top_k` 0 the probabilities are relative to the whole vocabulary, and the number of tokens is limited to
-    /// the plan's candidates.
-    pub top_p: Q16,
-    /// Samples among the tokens with at least this fraction of the likeliest token's probability; 0 for all. With
-    /// `top_k` 0 the number of tokens is limited to the plan's candidates.
-    pub min_p: Q16,
-    /// Divides positive logits of the last 64 tokens and multiplies negative ones; 1 (and 0) for no penalty.
-    pub repeat_penalty: Q16,
-    /// The seed of the random numbers: the same seed gives the same text.
-    pub seed: u64,
-}
-
-/// Temperature 0.8, top-p 0.95, seed 0: the defaults of `rillm run`.
-impl Default for Sampling {
-    fn default() -> Self {
-        Self { temperature: Q16::thousandths(800), top_p: Q16::thousandths(950), ..Self::GREEDY }
-    }
-}
-
-impl Sampling {
-    /// Greedy decoding: always the likeliest token.
-    pub const GREEDY: Self =
-        Self { temperature: Q16::ZERO, top_k: 0, top_p: Q16::ONE, min_p: Q16::ZERO, repeat_penalty: Q16::ONE, seed: 0 };
-
-    /// Sets [`temperature`](Self::temperature).
-    #[must_use]
-    pub const fn temperature(self, temperature: Q16) -> Self {
-        Self { temperature, ..self }
-    }
-
-    /// Sets [`top_k`](Self::top_k).
-    #[must_use]
-    pub const fn top_k(self, top_k: u32) -> Self {
-        Self { top_k, ..self }
-    }
-
-    /// Sets [`top_p`](Self::top_p).
-    #[must_use]
-    pub const fn top_p(self, top_p: Q16) -> Self {
-        Self { top_p, ..self }
-    }
-
-    /// Sets [`min_p`](Self::min_p).
-    #[must_use]
-    pub const fn min_p(self, min_p: Q16) -> Self {
-        Self { min_p, ..self }
-    }
-
-    /// Sets [`repeat_penalty`](Self::repeat_penalty).
-    #[must_use]
-    pub const fn repeat_penalty(self, repeat_penalty: Q16) -> Self {
-        Self { repeat_penalty, ..self }
-    }
-
-    /// Sets [`seed`](Self::seed).
-    #[must_use]
-    pub const fn seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
-    }
-
-    /// The part of the heap that the candidates use.
-    fn room<'h>(&self, heap: &'h mut [u64]) -> &'h mut [u64] {
-        let room = if self.top_k == 0 { heap.len() } else { heap.len().min(self.top_k as usize) };
-        &mut heap[..room]
-    }
-
-    /// Whether top-k, top-p or min-p excludes tokens, so that candidates must be kept.
-    fn cuts(&self) -> bool {
-        self.top_k > 0 || self.top_p < Q16::ONE || self.min_p > Q16::ZERO
-    }
-
-    /// Whether a plan with this many candidates supports these parameters. The vocabulary size bounds the number of
-    /// candidates.
-    pub(crate) fn fits(&self, candidates: usize, vocab_size: u32) -> bool {
-        self.temperature == Q16::ZERO || self.top_k.min(vocab_size) as usize <= candidates
-    }
 }
 
 /// A candidate: a penalised logit and a token id, packed so that the greater number is the better candidate: the larger
@@ -153,24 +42,33 @@ impl Candidate {
     }
 }
 
-/// Samples a token from the logits of one position, which arrive in ascending order of ids.
+/// Samples a token from the logits of one position.
+///
+/// The order of the logits does not change a greedy choice, one from the whole vocabulary, or the candidates. The
+/// mass, from which top-p without top-k is cut, is rounded down wherever a logit exceeds all before it: that cut is
+/// defined for the engine's order, which depends on the logits only (see [`Session::logits`](crate::Session::logits)).
 pub(crate) struct Sampler {
     sampling: Sampling,
+    /// Offered logits below this one change nothing.
+    ignored_below: i32,
+    /// Offered logits below this one at most add to the mass.
+    counted_below: i32,
     /// Number of candidates on the heap.
     len: usize,
-    /// The logit of the worst candidate, once the heap is full.
-    worst: Option<i32>,
-    /// Penalised ids in ascending order, their number, and the number already passed.
+    /// The logit of the worst candidate, once the heap is full; before, `i32::MIN`.
+    worst: i32,
+    /// Penalised ids in ascending order, and their number.
     recent: [u32; REPEAT_WINDOW],
     recent_len: usize,
-    recent_at: usize,
     scale: Scale,
     noise: Noise,
     best: Option<(i64, u32)>,
-    /// Σ 2^-distance over the vocabulary, 32 fraction bits, and the largest logit, from which the distances are
-    /// measured.
+    /// Σ 2^-distance over the vocabulary, 32 fraction bits.
     mass: u64,
-    largest: Option<i32>,
+    /// The logit from which the distances of the mass are measured: the largest so far, `i32::MIN` without one.
+    largest: i32,
+    /// The smallest logit that adds to the mass. `i32::MAX`, which no logit reaches, if no mass is needed.
+    counted: i32,
 }
 
 impl Sampler {
@@ -186,16 +84,18 @@ impl Sampler {
         }
         Self {
             sampling,
+            ignored_below: i32::MIN,
+            counted_below: i32::MIN,
             len: 0,
-            worst: None,
+            worst: i32::MIN,
             recent,
             recent_len,
-            recent_at: 0,
             scale: Scale::new(sampling.temperature),
             noise: Noise::new(sampling.seed, history.len() as u64),
             best: None,
             mass: 0,
-            largest: None,
+            largest: i32::MIN,
+            counted: if sampling.top_k == 0 && sampling.top_p < Q16::ONE { i32::MIN } else { i32::MAX },
         }
     }
 
@@ -204,29 +104,14 @@ impl Sampler {
         &self.sampling
     }
 
-    /// Takes the next logit. Tokens must arrive in ascending order, with the same exponent. `heap` holds the packed
-    /// best candidates so far, with the worst one at the root; pass the same heap for all logits.
+    /// Takes a logit. Every token must be offered once, with the same exponent. `heap` holds the packed best candidates
+    /// so far, with the worst one at the root; pass the same heap for all logits.
     #[inline]
     pub fn offer(&mut self, Logit { token: id, mantissa, exponent }: Logit, heap: &mut [u64]) {
-        let logit = self.penalised(id, mantissa);
-        if self.sampling.temperature == Q16::ZERO {
-            self.take_if_better(logit.into(), id);
-            return;
-        }
-        self.scale.exponent = exponent;
-        if !self.sampling.cuts() {
-            let score = self.scale.score(logit) + self.noise.gumbel(id);
-            self.take_if_better(score, id);
-            return;
-        }
-        if self.sampling.top_k == 0 && self.sampling.top_p < Q16::ONE {
-            self.add_mass(logit);
-        }
-        // Ids ascend: of equal logits the later one is the worse candidate.
-        if self.worst.is_none_or(|worst| logit > worst) {
-            let heap = self.sampling.room(heap);
-            self.push(Candidate::new(logit, id).0, heap);
-            self.worst = heap.first().filter(|_| self.len == heap.len()).map(|&root| Candidate(root).logit());
+        if mantissa >= self.counted_below {
+            self.weigh(id, mantissa, exponent, heap);
+        } else if mantissa >= self.ignored_below {
+            self.add_share(mantissa);
         }
     }
 
@@ -238,17 +123,70 @@ impl Sampler {
         self.best.map(|(_, id)| id)
     }
 
-    fn take_if_better(&mut self, score: i64, id: u32) {
-        if self.best.is_none_or(|(best, _)| score > best) {
-            self.best = Some((score, id));
+    /// Takes a logit that may change the choice. Not inlined, so that the loop around [`offer`](Self::offer) is short.
+    #[inline(never)]
+    fn weigh(&mut self, id: u32, mantissa: i32, exponent: i32, heap: &mut [u64]) {
+        let logit = if self.recent_len == 0 { mantissa } else { self.penalised(id, mantissa) };
+        if self.sampling.temperature == Q16::ZERO {
+            if self.take_if_better(logit.into(), id) {
+                self.ignore_below(logit, logit);
+            }
+            return;
+        }
+        if self.scale.exponent != exponent {
+            self.scale.set_exponent(exponent);
+        }
+        if !self.sampling.cuts() {
+            self.weigh_with_noise(logit, id);
+            return;
+        }
+        if logit >= self.counted {
+            self.add_mass(logit);
+        }
+        // A new largest logit, which changes `counted`, is at least the worst candidate's.
+        if logit >= self.worst {
+            let heap = self.sampling.room(heap);
+            self.push(Candidate::new(logit, id).0, heap);
+            if let Some(&root) = heap.first().filter(|_| self.len == heap.len()) {
+                self.worst = Candidate(root).logit();
+            }
+            self.ignore_below(self.worst.min(self.counted), self.worst);
         }
     }
 
-    fn penalised(&mut self, id: u32, logit: i32) -> i32 {
-        while self.recent_at < self.recent_len && self.recent[self.recent_at] < id {
-            self.recent_at += 1;
+    /// From now on, penalised logits below `ignored` change nothing, and those below `counted` at most add to the mass.
+    fn ignore_below(&mut self, ignored: i32, counted: i32) {
+        if self.recent_len == 0 {
+            (self.ignored_below, self.counted_below) = (ignored, counted);
+        } else if self.sampling.repeat_penalty > Q16::ONE {
+            // A penalty above 1 raises no logit: one that is too small without it is so with it, too.
+            (self.ignored_below, self.counted_below) = (ignored, ignored);
         }
-        if self.recent_at == self.recent_len || self.recent[self.recent_at] != id {
+    }
+
+    /// Compares the sum of a logit's score and its noise with the best one.
+    fn weigh_with_noise(&mut self, logit: i32, id: u32) {
+        let (score, uniform) = (self.scale.score(logit), self.noise.uniform(id));
+        // The logarithms are for the few tokens that can win.
+        let can_win = self.best.is_none_or(|(best, _)| score + most_gumbel(uniform) >= best);
+        if can_win && self.take_if_better(score + gumbel(uniform), id) {
+            let best = self.best.map_or(i64::MIN, |(best, _)| best);
+            let least = self.scale.least_with_score(best - MOST_GUMBEL);
+            self.ignore_below(least, least);
+        }
+    }
+
+    /// Whether the score is the best one so far; of equal ones that of the smaller id is.
+    fn take_if_better(&mut self, score: i64, id: u32) -> bool {
+        let better = self.best.is_none_or(|(best, best_id)| score > best || score == best && id < best_id);
+        if better {
+            self.best = Some((score, id));
+        }
+        better
+    }
+
+    fn penalised(&self, id: u32, logit: i32) -> i32 {
+        if self.recent[..self.recent_len].binary_search(&id).is_err() {
             return logit;
         }
         // |logit| ≤ 2^30 and the penalty is below 2^32: within ±2^62.
@@ -260,17 +198,22 @@ impl Sampler {
 
     /// Adds a token's probability to the mass of the vocabulary so far.
     fn add_mass(&mut self, logit: i32) {
-        match self.largest {
-            Some(largest) if logit <= largest => self.mass += u64::from(self.scale.share(largest, logit)),
-            largest => {
-                let shrunk = largest.map_or(0, |largest| scaled_down(self.mass, self.scale.share(logit, largest)));
-                self.mass = shrunk + u64::from(self.scale.share(logit, logit));
-                self.largest = Some(logit);
-            }
+        if logit > self.largest {
+            // Without a logit so far, the mass is zero, whatever the distance.
+            self.mass = scaled_down(self.mass, self.scale.share(logit, self.largest));
+            self.largest = logit;
+            self.counted = logit.saturating_sub_unsigned(self.scale.reach - 1);
         }
+        self.add_share(logit);
     }
 
-    /// Pushes a candidate onto the heap. On a full heap it replaces the worst candidate, which must be worse.
+    /// Adds the probability of a token that is not likelier than the likeliest one so far.
+    #[inline(never)]
+    fn add_share(&mut self, logit: i32) {
+        self.mass += u64::from(self.scale.share(self.largest, logit));
+    }
+
+    /// Pushes a candidate onto the heap. On a full heap it replaces the worst candidate, if that is worse.
     fn push(&mut self, candidate: u64, heap: &mut [u64]) {
         if self.len < heap.len() {
             let mut child = self.len;
@@ -280,7 +223,7 @@ impl Sampler {
                 heap.swap(child, (child - 1) / 2);
                 child = (child - 1) / 2;
             }
-        } else if let Some(root) = heap.first_mut() {
+        } else if let Some(root) = heap.first_mut().filter(|root| candidate > **root) {
             *root = candidate;
             let mut parent = 0;
             while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).min_by_key(|&child| heap[child])
@@ -314,7 +257,7 @@ impl Sampler {
                 break;
             }
             sum += share(candidate);
-            let score = self.scale.score(candidate.logit()) + self.noise.gumbel(candidate.id());
+            let score = self.scale.score(candidate.logit()) + gumbel(self.noise.uniform(candidate.id()));
             if best.is_none_or(|(best, _)| score > best) {
                 best = Some((score, candidate.id()));
             }
@@ -323,33 +266,83 @@ impl Sampler {
     }
 }
 
-/// Scores: logits divided by the temperature, in the base-2 logarithmic domain, 16 fraction bits.
+/// Logits divided by the temperature, in the base-2 logarithmic domain: scores, and shares of the largest probability.
 struct Scale {
     /// 2^22 · log2(e) / temperature, below 2^29.
     factor: u32,
+    /// The exponent of the logits.
     exponent: i32,
+    /// A difference of two logits, shifted left by `left`, times `multiplier · 2^-(16 + right)` is their distance with
+    /// 16 fraction bits. The multiplier is the factor in 16 bits: 2^15 to 2^16, or 0 if all distances are 0.
+    multiplier: u32,
+    left: u32,
+    right: u32,
+    /// The smallest difference with a distance of at least 32: from there on, shares are 0. At least 1, and `u32::MAX`
+    /// if no two logits are that far apart.
+    reach: u32,
 }
 
 impl Scale {
     fn new(temperature: Q16) -> Self {
-        // log2(e) with 22 + 16 fraction bits, by at least 2^10: below 2^29.
+        // log2(e) with 22 + 16 fraction bits, by at least 2^10: below 2^29. By less than 2^32: at least 92.
         const LOG2_E: i64 = 6_051_102 << 16;
-        Self { factor: (LOG2_E / i64::from(temperature.0.max(1 << 10))) as u32, exponent: 0 }
+        let factor = (LOG2_E / i64::from(temperature.0.max(1 << 10))) as u32;
+        let mut scale = Self { factor, exponent: 0, multiplier: 0, left: 0, right: 0, reach: 1 };
+        scale.set_exponent(0);
+        scale
     }
 
-    /// The probability of a logit as a share of that of the largest one, 32 fraction bits: `2^-distance`.
-    fn share(&self, largest: i32, logit: i32) -> u32 {
-        // A distance of at most 2^31 times 29 bits; then 20 fraction bits, as `exp2_neg` takes them. Shares of 2^-32
-        // and less are 0.
-        const NOTHING: u64 = 32 << 20;
-        let product = u64::from(largest.abs_diff(logit)) * u64::from(self.factor);
-        let right = 22 - 20 - self.exponent;
-        let distance = if right >= 0 {
-            product.checked_shr(right as u32).unwrap_or(0)
+    /// Prepares for logits of this exponent.
+    fn set_exponent(&mut self, exponent: i32) {
+        let bits = (32 - self.factor.leading_zeros()) as i32;
+        // The factor's upper 16 bits, rounded: at most 2^16.
+        let multiplier = if bits > 16 {
+            round_shift(self.factor.into(), bits as u32 - 16) as u32
         } else {
-            product.min(NOTHING) << (-right).min(32)
+            self.factor << (16 - bits)
         };
-        if distance < NOTHING { exp2_neg(distance as u32) } else { 0 }
+        // The distance is difference · multiplier · 2^-shift: of the factor's 22 fraction bits, bits - 16 are cut off
+        // and 16 are the distance's.
+        let shift = 22 - bits - exponent;
+        self.exponent = exponent;
+        // Differences are below 2^32: beyond a shift of 48, every distance is 0.
+        self.multiplier = if shift < 48 { multiplier } else { 0 };
+        self.left = (16 - shift).clamp(0, 31) as u32;
+        self.right = (shift - 16).clamp(0, 31) as u32;
+        // From difference · multiplier ≥ 2^(21 + shift) on. A power beyond 2^60 leaves a quotient beyond 2^32.
+        let reach = (1u64 << (21 + shift).clamp(0, 60)).div_ceil(multiplier.into());
+        self.reach = u32::try_from(reach).unwrap_or(u32::MAX);
+    }
+
+    /// The probability of a logit as a share of that of a larger one, 32 fraction bits: `2^-distance`. `logit` must not
+    /// exceed `largest`.
+    fn share(&self, largest: i32, logit: i32) -> u32 {
+        let difference = largest.abs_diff(logit);
+        if difference >= self.reach {
+            return 0;
+        }
+        // The upper 32 of 48 bits of difference · multiplier, exactly. With a left shift (by 16 - shift), a difference
+        // below the reach is below 2^21 · 2^shift / 2^15 + 1; shifted, it is at most 2^22.
+        let difference = difference << self.left;
+        let (upper, lower) = (difference >> 16, difference & 0xffff);
+        // Both factors are at most 2^16 - 1 and 2^16: neither products nor sum exceed 32 bits.
+        let product = upper * self.multiplier + ((lower * self.multiplier) >> 16);
+        exp2_neg_chord(product >> self.right)
+    }
+
+    /// The smallest logit whose score is at least `score`, which is a score of a logit or less.
+    fn least_with_score(&self, score: i64) -> i32 {
+        // Scores never fall with rising logits.
+        let (mut low, mut high) = (-(1i32 << 30), 1i32 << 30);
+        while low < high {
+            let middle = low + (high.abs_diff(low) / 2) as i32;
+            if self.score(middle) >= score {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
     }
 
     /// |logit| ≤ 2^30, the product is below 2^59. Scores beyond ±2^40 saturate: probabilities of 2^(-2^24).
@@ -372,51 +365,10 @@ fn scaled_down(mass: u64, power: u32) -> u64 {
     (mass >> 32) * u64::from(power) + (((mass & 0xffff_ffff) * u64::from(power)) >> 32)
 }
 
-/// Gumbel noise for every token of a position.
-struct Noise {
-    key: [u32; 2],
-}
-
-impl Noise {
-    fn new(seed: u64, position: u64) -> Self {
-        // SplitMix64 (Steele, Lea and Flood 2014) of the seed's `position`-th state.
-        let mut z = seed.wrapping_add(position.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        Self { key: [z as u32, (z >> 32) as u32] }
-    }
-
-    /// Noise in the base-2 logarithmic domain, 16 fraction bits: `-log2(-log2(u))` for a uniform `u`.
-    fn gumbel(&self, id: u32) -> i64 {
-        gumbel(mix(mix(id ^ self.key[0]).wrapping_add(self.key[1])))
-    }
-}
-
-/// `-log2(-log2(u))` of the fraction `u = uniform / 2^32`, 16 fraction bits.
-fn gumbel(uniform: u32) -> i64 {
-    // Odd, so that neither it nor its distance from 1 is zero.
-    let uniform = uniform | 1;
-    let distance = uniform.wrapping_neg();
-    if distance < 1 << 20 {
-        // Near 1, -log2(u) is (1 - u) · log2(e) but for a part in 2^13; log2(log2(e)) is 0.528766.
-        return round_shift(neg_log2(distance).into(), 10) - 34_653;
-    }
-    // -log2(u) has 26 fraction bits; log2 of it as a fraction of 2^32 is log2(it) + 26 - 32.
-    round_shift(neg_log2(neg_log2(uniform)).into(), 10) - (6 << 16)
-}
-
-/// A bijection of 32 bits in which every input bit changes about half of the output bits: MurmurHash3's finaliser
-/// (Appleby).
-fn mix(mut h: u32) -> u32 {
-    h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b);
-    h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
-    h ^ (h >> 16)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec as any_vec, prelude::*};
     use std::{vec, vec::Vec};
 
     const ONE: f64 = 65_536.0;
@@ -464,6 +416,175 @@ mod tests {
                 (share - expected).abs() < 5.0 * (expected * (1.0 - expected) / 40_000.0).sqrt() + 1e-9,
                 "{shares:?} is not {expected:?}"
             );
+        }
+    }
+
+    /// The share of a probability by its definition.
+    fn share_by_definition(temperature: Q16, exponent: i32, difference: u32) -> u32 {
+        let factor = (6_051_102u64 << 16) / u64::from(temperature.0.max(1 << 10));
+        let bits = 64 - factor.leading_zeros() as i32;
+        let multiplier = if bits > 16 { (factor + (1 << (bits - 17))) >> (bits - 16) } else { factor << (16 - bits) };
+        // Shifts beyond these limits leave nothing, or more than 32.
+        let shift = (22 - bits - exponent).clamp(-50, 100);
+        let product = u128::from(difference) * u128::from(multiplier);
+        let distance = if shift >= 0 { product >> shift } else { product << -shift };
+        if distance < 32 << 16 { exp2_neg_chord(distance as u32) } else { 0 }
+    }
+
+    /// What a sampler chooses, and the mass of the vocabulary, without a heap and without leaving out anything: logits
+    /// in ascending order of tokens.
+    fn choose_plainly(
+        sampling: Sampling,
+        history: &[u32],
+        logits: &[i32],
+        exponent: i32,
+        candidates: usize,
+    ) -> (u32, u64) {
+        let penalty = i64::from(sampling.repeat_penalty.0);
+        let recent = &history[history.len().saturating_sub(REPEAT_WINDOW)..];
+        let penalised = |(id, &logit): (usize, &i32)| {
+            let logit = if penalty == 0 || !recent.contains(&(id as u32)) {
+                logit
+            } else if logit > 0 {
+                ((i64::from(logit) << 16) / penalty).min(1 << 30) as i32
+            } else {
+                round_shift(i64::from(logit) * penalty, 16).max(-(1 << 30)) as i32
+            };
+            (logit, id as u32)
+        };
+        let mut tokens: Vec<(i32, u32)> = logits.iter().enumerate().map(penalised).collect();
+        let (mut mass, mut largest) = (0u64, i32::MIN);
+        let share = |from: i32, to: i32| share_by_definition(sampling.temperature, exponent, from.abs_diff(to));
+        for &(logit, _) in &tokens {
+            if logit > largest {
+                mass = ((u128::from(mass) * u128::from(share(logit, largest))) >> 32) as u64;
+                largest = logit;
+            }
+            mass += u64::from(share(largest, logit));
+        }
+        tokens.sort_by_key(|&(logit, id)| (-i64::from(logit), id));
+        if sampling.temperature == Q16::ZERO {
+            return (tokens[0].1, mass);
+        }
+        if sampling.cuts() {
+            let top_k = if sampling.top_k == 0 { usize::MAX } else { sampling.top_k as usize };
+            tokens.truncate(top_k.min(candidates));
+            let shares: Vec<u64> = tokens.iter().map(|&(logit, _)| share(largest, logit).into()).collect();
+            let kept_mass = if sampling.top_k == 0 { mass } else { shares.iter().sum() };
+            let wanted = (u128::from(kept_mass) * u128::from(sampling.top_p.0)).div_ceil(1 << 16);
+            let least = u64::from(sampling.min_p.0.min(Q16::ONE.0)) * shares[0];
+            let mut sum = 0;
+            let kept = shares.iter().take_while(|&&share| {
+                let goes = sum > 0 && (sampling.top_p < Q16::ONE && u128::from(sum) >= wanted || share << 16 < least);
+                sum += share;
+                !goes
+            });
+            tokens.truncate(kept.count());
+        }
+        let (scale, noise) =
+            (Scale { exponent, ..Scale::new(sampling.temperature) }, Noise::new(sampling.seed, history.len() as u64));
+        let score = |&(logit, id): &(i32, u32)| (scale.score(logit) + gumbel(noise.uniform(id)), u32::MAX - id);
+        // Of equal scores, the smaller token of the whole vocabulary, and the likelier of the candidates.
+        let first =
+            tokens.iter().rev().max_by_key(|token| if sampling.cuts() { (score(token).0, 0) } else { score(token) });
+        (first.unwrap().1, mass)
+    }
+
+    /// Any parameters: usual ones, and extremes.
+    fn any_sampling() -> impl Strategy<Value = Sampling> {
+        let q16 = || prop_oneof![Just(0), Just(1 << 16), 1u32..1 << 16, 1u32..1 << 18, any::<u32>()].prop_map(Q16);
+        (q16(), prop_oneof![Just(0), 0u32..40, any::<u32>()], q16(), q16(), q16(), any::<u64>()).prop_map(
+            |(temperature, top_k, top_p, min_p, repeat_penalty, seed)| Sampling {
+                temperature,
+                top_k,
+                top_p,
+                min_p,
+                repeat_penalty,
+                seed,
+            },
+        )
+    }
+
+    /// Logits with an exponent, spread over a few units or over any range; small ranges make equal ones.
+    fn any_logits() -> impl Strategy<Value = (Vec<i32>, i32)> {
+        let exponent = prop_oneof![-32i32..0, -200i32..200];
+        let range = (0u32..=30).prop_flat_map(|bits| any_vec(-(1i32 << bits)..=1 << bits, 1..200));
+        (range, exponent)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn nothing_that_is_left_out_changes_the_choice(
+            sampling in any_sampling(),
+            (logits, exponent) in any_logits(),
+            history in any_vec(0u32..200, 0..80),
+            candidates in 1usize..40,
+        ) {
+            let mut heap = vec![0; candidates];
+            let mut sampler = Sampler::new(sampling, &history);
+            for (id, &mantissa) in logits.iter().enumerate() {
+                sampler.offer(Logit { token: id as u32, mantissa, exponent }, &mut heap);
+            }
+            let (expected, mass) = choose_plainly(sampling, &history, &logits, exponent, candidates);
+            if sampling.temperature > Q16::ZERO && sampling.top_k == 0 && sampling.top_p < Q16::ONE {
+                prop_assert_eq!(sampler.mass, mass);
+            }
+            prop_assert_eq!(sampler.choose(&mut heap), Some(expected));
+        }
+
+        #[test]
+        fn the_order_of_logits_does_not_change_the_choice(
+            sampling in any_sampling(),
+            (logits, exponent) in any_logits(),
+            history in any_vec(0u32..200, 0..80),
+            by in any::<u32>(),
+        ) {
+            // All but the mass: top-p without top-k.
+            let sampling = if sampling.top_k == 0 { sampling.top_p(Q16::ONE) } else { sampling };
+            let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
+            tokens.sort_by_key(|id| id.wrapping_mul(0x9e37_79b9) ^ by);
+            let mut heap = vec![0; 20];
+            let mut sampler = Sampler::new(sampling, &history);
+            for id in tokens {
+                sampler.offer(Logit { token: id, mantissa: logits[id as usize], exponent }, &mut heap);
+            }
+            let (expected, _) = choose_plainly(sampling, &history, &logits, exponent, 20);
+            prop_assert_eq!(sampler.choose(&mut heap), Some(expected));
+        }
+
+        #[test]
+        fn shares_are_those_of_the_definition(
+            temperature in any_sampling().prop_map(|sampling| sampling.temperature),
+            exponent in prop_oneof![-32i32..0, -200i32..200],
+            bits in 0u32..=31,
+            difference in any::<u32>(),
+        ) {
+            let mut scale = Scale::new(temperature);
+            scale.set_exponent(exponent);
+            let share = |difference: u32| scale.share(1 << 30, (1 << 30) - difference as i32);
+            for difference in [difference >> 1 >> bits, scale.reach, scale.reach - 1, scale.reach / 2, 1] {
+                let difference = difference.min(1 << 31 >> 1);
+                prop_assert_eq!(share(difference), share_by_definition(temperature, exponent, difference));
+            }
+            // The reach is the smallest difference without a share.
+            prop_assert!(scale.reach == u32::MAX || share_by_definition(temperature, exponent, scale.reach) == 0);
+            prop_assert!(share_by_definition(temperature, exponent, (scale.reach - 1).min(1 << 31)) > 0);
+        }
+
+        #[test]
+        fn shares_are_near_float64(thousandths in 16u32..64_000, difference in 0.0..32.0f64) {
+            let temperature = Q16::thousandths(thousandths);
+            let mut scale = Scale::new(temperature);
+            scale.set_exponent(EXPONENT);
+            let difference = (difference * 2f64.powi(-EXPONENT)) as i32;
+            let distance = f64::from(difference) * 2f64.powi(EXPONENT) * std::f64::consts::LOG2_E
+                / (f64::from(temperature.0) / ONE);
+            let exact = (32.0 - distance).exp2();
+            // Temperature and multiplier have 16 bits, distance and chord errors of 2^-16; the share is rounded down.
+            let bound = 1.0 + exact * (distance + 2.0) * 2f64.powi(-16);
+            prop_assert!((f64::from(scale.share(0, -difference)) - exact).abs() < bound, "{distance} {exact}");
         }
     }
 
@@ -523,17 +644,6 @@ mod tests {
     fn equal_logits_pass_min_p_together() {
         let equal = Sampling { min_p: Q16::ONE, ..sampling() };
         assert_near(&shares(equal, &[1.0, 1.0, 0.9]), &[0.5, 0.5, 0.0]);
-    }
-
-    #[test]
-    fn gumbel_noise_is_near_float64_to_its_ends() {
-        let exact = |uniform: u32| -(-(f64::from(uniform | 1) * 2f64.powi(-32)).log2()).log2();
-        for zeros in 0..32 {
-            for uniform in [u32::MAX >> zeros, !(u32::MAX >> 1 >> zeros), !(u32::MAX >> zeros), 0x9e37_79b9 >> zeros] {
-                let got = gumbel(uniform) as f64 / ONE;
-                assert!((got - exact(uniform)).abs() < 2.5e-4, "{uniform:x}: {got} {}", exact(uniform));
-            }
-        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(super) fn write(
     write_section(&mut layout, output, SectionKind::ChatTemplate, tokenizer.chat_template.as_bytes())?;
     write_section(&mut layout, output, SectionKind::Chat, tokenizer.chat_bytes())?;
 
-    let bytes = layout.entries.iter().map(|entry| entry.len).sum();
+    let bytes = layout.entries.iter().chain(&layout.rescoring_head).map(|entry| entry.len).sum();
     let mut bytes_done = 0;
     let mut reports = Vec::new();
     let mut tape_crc = crc32fast::Hasher::new();
@@ -95,11 +95,26 @@ pub(super) fn write(
         reports.push(TensorReport { tensor: entry.tensor, bytes: entry.len, snr_db });
     }
     set_crc(&mut layout, SectionKind::Tape, tape_crc.finalize());
+    if let Some(entry) = layout.rescoring_head {
+        let rows = Rows { tensor: entry.tensor, record_len: entry.tensor.row_len(), quantised: None, tokens: None };
+        let tensor = entry.tensor;
+        let mut rows_done = |rows_done: u32| {
+            let bytes_done = bytes - u64::from(tensor.rows - rows_done) * tensor.row_len() as u64;
+            progress(Progress { kind: tensor.kind, layer: 0, rows_done, rows: tensor.rows, bytes_done, bytes })
+        };
+        let (entry, ..) = write_tensor(checkpoint, &rows, &layout, entry, output, &mut rows_done)?;
+        set_crc(&mut layout, SectionKind::RescoringHead, entry.crc32);
+    }
 
     let table = layout.tensors_section();
     write_section(&mut layout, output, SectionKind::Tensors, &table)?;
     output.write_at(0, &layout.first_sector())?;
-    Ok(ConversionReport { tensors: reports, file_len: layout.file_len })
+    Ok(ConversionReport {
+        tensors: reports,
+        rescoring: layout.header.rescoring,
+        rescoring_bytes: layout.rescoring_head.map_or(0, |entry| entry.len),
+        file_len: layout.file_len,
+    })
 }
 
 /// Writes a tensor's rows and then its header, whose exponent depends on the rows. Returns the completed entry of the

@@ -2,11 +2,11 @@
 
 use rillm::SECTOR_LEN;
 use rillm::format::{
-    EmbeddingHeader, Header, KeyBits, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorHeader, TensorKind,
-    TokenKind,
+    EmbeddingHeader, Header, KeyBits, Quantisation, Rescoring, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry,
+    TensorHeader, TensorKind, TokenKind,
 };
 
-use super::{MAX_TOKEN_TEXT, Options, TokenizerSections, WIDE_HEAD, WriteError};
+use super::{MAX_TOKEN_TEXT, Options, RESCORED_ROWS, TokenizerSections, WIDE_HEAD, WriteError, rescoring};
 use crate::checkpoint::Checkpoint;
 use crate::vocabulary::Token;
 use rillm_quantise::model::QuantisedModel;
@@ -23,6 +23,8 @@ pub(super) struct Layout {
     pub sections: Vec<Section>,
     /// The embedding table, then every tensor of the tape in its order.
     pub entries: Vec<TensorEntry>,
+    /// The rows for rescoring in a section of their own, if they are not those of the embedding table.
+    pub rescoring_head: Option<TensorEntry>,
     /// Bytes of an embedding record.
     pub embedding_record_len: u32,
     /// The file's length in bytes.
@@ -40,7 +42,7 @@ impl Layout {
             return Err(WriteError::Group { found: options.group });
         }
         let mut header = checkpoint.header();
-        let default_bits = if header.head_dim < WIDE_HEAD { KeyBits::Sixteen } else { KeyBits::Eight };
+        let default_bits = if header.head_dim < WIDE_HEAD { KeyBits::Sixteen } else { super::keys::choose(checkpoint) };
         header.key_bits = options.key_bits.unwrap_or(default_bits);
         let longest_text = check_tokens(tokenizer, header.vocab_size)?;
         let unk = tokenizer.tokens.iter().position(|token| token.kind == TokenKind::Unknown);
@@ -57,6 +59,26 @@ impl Layout {
         let embedding = EmbeddingHeader { tensor: embedding, record_len: record_len.next_multiple_of(4) as u32 };
         let tape: Vec<TensorHeader> = TensorKind::tape(&header).map(|(kind, layer)| tensor(kind, layer)).collect();
 
+        let [head, table] = [tape.last().map(|head| head.quantisation), Some(embedding.tensor.quantisation)];
+        let is_int4 = |quantisation| matches!(quantisation, Some(Quantisation::Int4 { .. }));
+        let default_rows = if is_int4(head) && !is_int4(table) { RESCORED_ROWS } else { 0 };
+        let rows = options.rescored_rows.unwrap_or(default_rows);
+        if rows > 0 {
+            header.rescoring = Some(Rescoring { rows, margin: rescoring::margin(checkpoint, quantised) });
+        }
+        let repeats_table = header.tied_embeddings && !is_int4(table);
+        let rescoring_head = (rows > 0 && !repeats_table).then(|| {
+            let ((rows, cols), kind) = (TensorKind::Head.shape(&header), TensorKind::Head);
+            TensorHeader {
+                kind,
+                layer: 0,
+                quantisation: rows::quantisation(kind, options.group),
+                exponent: 0,
+                rows,
+                cols,
+            }
+        });
+
         let sections = place_sections(&[
             (SectionKind::Rope, u64::from(header.head_dim) / 2 * 8),
             (SectionKind::Tensors, (1 + tape.len() as u64) * TENSOR_ENTRY_LEN as u64),
@@ -64,9 +86,17 @@ impl Layout {
             (SectionKind::ChatTemplate, tokenizer.chat_template.len() as u64),
             (SectionKind::Chat, tokenizer.chat_bytes().len() as u64),
             (SectionKind::Embedding, embedding.byte_len()),
+            (SectionKind::RescoringHead, rescoring_head.map_or(0, |tensor| tensor.byte_len())),
             (SectionKind::Tape, tape.iter().map(TensorHeader::byte_len).sum()),
         ]);
+        let rescoring_head = rescoring_head.map(|tensor| TensorEntry {
+            tensor,
+            offset: start(&sections, SectionKind::RescoringHead),
+            len: tensor.byte_len(),
+            crc32: 0,
+        });
         let layout = Self {
+            rescoring_head,
             entries: place_tensors(&sections, &embedding, &tape),
             embedding_record_len: embedding.record_len,
             file_len: sections.last().map_or(0, end),
@@ -142,18 +172,19 @@ fn end(section: &Section) -> u64 {
     section.offset + section.len.next_multiple_of(SECTOR_LEN as u64)
 }
 
+/// Where a section starts.
+fn start(sections: &[Section], kind: SectionKind) -> u64 {
+    sections.iter().find(|section| section.kind == kind).map_or(0, |section| section.offset)
+}
+
 fn place_tensors(sections: &[Section], embedding: &EmbeddingHeader, tape: &[TensorHeader]) -> Vec<TensorEntry> {
-    let start = |kind| {
-        let section = sections.iter().find(|section| section.kind == kind);
-        section.map_or(0, |section| section.offset)
-    };
     let mut entries = vec![TensorEntry {
         tensor: embedding.tensor,
-        offset: start(SectionKind::Embedding),
+        offset: start(sections, SectionKind::Embedding),
         len: embedding.byte_len(),
         crc32: 0,
     }];
-    let mut offset = start(SectionKind::Tape);
+    let mut offset = start(sections, SectionKind::Tape);
     for &tensor in tape {
         let len = tensor.byte_len();
         entries.push(TensorEntry { tensor, offset, len, crc32: 0 });

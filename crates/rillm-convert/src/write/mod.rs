@@ -2,8 +2,10 @@
 
 mod error;
 mod file;
+mod keys;
 mod layout;
 mod new_file;
+mod rescoring;
 mod rows;
 
 pub use error::WriteError;
@@ -12,7 +14,7 @@ pub use new_file::{NewFile, what_else};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rillm::format::{KeyBits, TensorHeader, TensorKind};
+use rillm::format::{KeyBits, Rescoring, TensorHeader, TensorKind};
 use rillm_quantise::model::QuantisedModel;
 
 use crate::chat::Unfollowable;
@@ -66,9 +68,17 @@ pub struct Options {
     /// The number of weights in a row that share a scale: a power of two, 16 to 512. Smaller groups are more exact and
     /// take more memory, `1 / group` bytes a weight.
     pub group: u32,
-    /// The type of keys in the KV cache. `None` chooses by the head width: 16 bits below [`WIDE_HEAD`].
+    /// The type of keys in the KV cache. `None` chooses 16 bits below a head width of [`WIDE_HEAD`], and where weights and
+    /// biases let expect that 8 bits change the scores too much.
     pub key_bits: Option<KeyBits>,
+    /// The most logits that the head computes again from int8 rows; 0 for none. `None` chooses [`RESCORED_ROWS`] where the
+    /// head is int4 and the embedding table int8.
+    pub rescored_rows: Option<u8>,
 }
+
+/// The number of logits that are computed again by default. More change the distribution that is sampled from by less
+/// than int8 does: `docs/accuracy.md`.
+pub const RESCORED_ROWS: u8 = 32;
 
 /// From this head width on, keys have 8 bits by default. With fewer elements in a key their errors average out less,
 /// and 16-bit keys cost less memory. Measured in `docs/numerics.md`.
@@ -77,7 +87,7 @@ pub const WIDE_HEAD: u32 = 32;
 impl Default for Options {
     /// Groups of 32: KL divergence below 0.0005 nats on the models measured, for 3 % more bytes than one scale a row.
     fn default() -> Self {
-        Self { group: 32, key_bits: None }
+        Self { group: 32, key_bits: None, rescored_rows: None }
     }
 }
 
@@ -92,6 +102,12 @@ impl Options {
     #[must_use]
     pub fn key_bits(self, bits: impl Into<Option<KeyBits>>) -> Self {
         Self { key_bits: bits.into(), ..self }
+    }
+
+    /// Sets [`rescored_rows`](Self::rescored_rows).
+    #[must_use]
+    pub fn rescored_rows(self, rows: impl Into<Option<u8>>) -> Self {
+        Self { rescored_rows: rows.into(), ..self }
     }
 }
 
@@ -128,21 +144,26 @@ pub struct TensorReport {
 pub struct ConversionReport {
     /// The embedding table, then every tensor of the tape in its order.
     pub tensors: Vec<TensorReport>,
+    /// The second computation of the best logits, if there is one.
+    pub rescoring: Option<Rescoring>,
+    /// Bytes of the rows for it, where the embedding table is not used for it.
+    pub rescoring_bytes: u64,
     /// The file's length in bytes.
     pub file_len: u64,
 }
 
 impl ConversionReport {
-    /// The bits of all tensors of the file for each of their values: with scales, headers and norms, without token texts.
+    /// The bits of all tensors of the file for each of their values: with scales, headers, norms and the rows for rescoring,
+    /// without token texts.
     pub fn bits_per_weight(&self) -> f64 {
         let (bytes, values) =
             self.tensors.iter().map(|TensorReport { tensor, .. }| tensor).fold((0, 0), |(bytes, values), tensor| {
                 (bytes + tensor.byte_len(), values + u64::from(tensor.rows) * u64::from(tensor.cols))
             });
-        8.0 * bytes as f64 / values as f64
+        8.0 * (bytes + self.rescoring_bytes) as f64 / values as f64
     }
 
-    /// The bytes that a token reads if nothing is resident: an embedding row and the tape.
+    /// The bytes that a token reads if nothing is resident: an embedding row and the tape, without rows for rescoring.
     pub fn bytes_per_token(&self) -> u64 {
         let read = self.tensors.iter().map(|TensorReport { tensor, .. }| match tensor.kind {
             TensorKind::Embedding => tensor.row_len() as u64,

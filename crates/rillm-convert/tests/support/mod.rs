@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod gguf;
+pub mod tensors;
 pub mod texts;
 
 use std::path::PathBuf;

@@ -85,11 +85,16 @@ impl<'a> Rows<'a> {
 
     /// The power of two by which a row's weights are multiplied.
     pub(crate) fn exponent(&self, index: usize) -> i32 {
+        i32::from(self.row(index)[self.exponent_at()] as i8)
+    }
+
+    /// The place of the exponent in a row.
+    pub(crate) fn exponent_at(&self) -> usize {
         let values = match self.bits {
             Bits::Four => self.cols.div_ceil(2),
             Bits::Eight => self.cols,
         };
-        i32::from(self.row(index)[values + self.cols.div_ceil(self.group)] as i8)
+        values + self.cols.div_ceil(self.group)
     }
 
     /// The weights of a row, `q · s`.
