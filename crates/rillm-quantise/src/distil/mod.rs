@@ -51,7 +51,7 @@ impl Schedule {
     /// minutes on two cores.
     pub fn for_model(config: &LlamaConfig) -> Self {
         /// Multiplications of all steps together.
-        const WORK: usize = 16_000_000_000_000;
+        const WORK: usize = 12_000_000_000_000;
         const TOKENS: usize = 512;
         let size = |kind| {
             let (rows, cols) = config.shape(kind);
@@ -66,7 +66,7 @@ impl Schedule {
 }
 
 /// How far distillation is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Steps that are done.
     pub step: u32,
