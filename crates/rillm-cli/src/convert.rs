@@ -147,7 +147,7 @@ impl Args {
     }
 }
 
-/// Quantises the tensors, with a bar for the text that the model writes and one for the tensors.
+/// Quantises the tensors, with a bar for the text that the model writes, one for the tensors and one for distillation.
 fn calibrate(
     checkpoint: &Checkpoint,
     sections: &TokenizerSections,
@@ -155,7 +155,7 @@ fn calibrate(
     group: u32,
     text: Option<&str>,
 ) -> Result<QuantisedModel, WriteError> {
-    let (writing, tensors) = (progress::tokens(0), progress::weights(0));
+    let (writing, tensors, steps) = (progress::tokens(0), progress::weights(0), progress::steps(0));
     writing.set_message("· the model writes a text to calibrate with");
     calibrate::quantise(checkpoint, sections, mix, group, text, |progress| {
         match progress {
@@ -168,6 +168,12 @@ fn calibrate(
                 tensors.set_length(done.weights as u64);
                 tensors.set_position(done.weights_done as u64);
                 tensors.set_message(tensor_name(done.kind, done.layer));
+            }
+            calibrate::Progress::Distillation(done) => {
+                tensors.finish_and_clear();
+                steps.set_length(done.steps.into());
+                steps.set_position(done.step.into());
+                steps.set_message(format!("· scales and norms are distilled, KL {:.4}", done.divergence));
             }
         }
         go_on()

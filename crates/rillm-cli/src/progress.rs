@@ -17,6 +17,11 @@ pub fn weights(len: u64) -> ProgressBar {
     bar(len, "{bar:20} {human_pos}/{human_len} weights, {eta} left {msg}")
 }
 
+/// A bar that counts steps.
+pub fn steps(len: u64) -> ProgressBar {
+    bar(len, "{bar:20} {pos}/{len} steps, {eta} left {msg}")
+}
+
 /// A bar that is erased at the end, whether the work succeeds or fails.
 fn bar(len: u64, template: &str) -> ProgressBar {
     ProgressBar::new(len)
