@@ -1,5 +1,9 @@
 //! Compares a model's predictions with the reference's.
 
+use crate::batch::Batch;
+use crate::matmul::project;
+use crate::weights::Weights;
+
 /// The divergence of a candidate's predictions from the reference's, over the tokens of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Agreement {
@@ -14,6 +18,27 @@ const TOP_K: usize = 40;
 const TOP_P: f64 = 0.95;
 
 impl Agreement {
+    /// The agreement of a candidate with a reference over texts, in float32.
+    pub fn over(reference: &Weights, candidate: &Weights, texts: &[Vec<u32>]) -> Self {
+        /// Positions whose logits are in memory at a time.
+        const POSITIONS: usize = 64;
+        let (hidden_size, vocab_size) = (reference.config.hidden_size as usize, reference.config.vocab_size as usize);
+        let mut agreement = Self::default();
+        for text in texts {
+            let batch = Batch::new(&reference.config, vec![text.len()]);
+            let [inputs, candidates] = [reference, candidate].map(|weights| batch.run(weights, text));
+            let blocks = inputs.chunks(POSITIONS * hidden_size).zip(candidates.chunks(POSITIONS * hidden_size));
+            for (inputs, candidates) in blocks {
+                let expected = project(inputs, &reference.head, hidden_size);
+                let found = project(candidates, &candidate.head, hidden_size);
+                for (expected, found) in expected.chunks_exact(vocab_size).zip(found.chunks_exact(vocab_size)) {
+                    agreement.add(expected, found);
+                }
+            }
+        }
+        agreement
+    }
+
     /// Adds one position: both models' logits, `[vocab_size]`.
     pub fn add(&mut self, reference: &[f32], candidate: &[f32]) {
         self.tokens += 1;

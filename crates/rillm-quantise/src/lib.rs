@@ -6,12 +6,14 @@
 //!   [`matmul`].
 //! - [`calibration`] has texts that a model writes itself, [`gptq`] quantises a matrix with its inputs on them, and [`model`] a
 //!   whole model, to the bits of a [`mix`].
+//! - [`distil`](mod@distil) trains scales, norms and biases of a quantised model towards the float model's predictions.
 //! - [`mod@reference`] runs a model in float32 as the Llama paper has it, [`evaluate`] compares the predictions of two models.
 //! - [`random`] is the random number generator of all that must be repeatable.
 
 pub mod batch;
 pub mod calibration;
 pub mod config;
+pub mod distil;
 pub mod evaluate;
 pub mod gptq;
 pub mod matmul;

@@ -33,10 +33,6 @@ impl<'a> Strided<'a> {
     fn transposed(self) -> Self {
         Self { values: self.values, row: self.col, col: self.row }
     }
-
-    fn at(&self, row: usize, col: usize) -> f32 {
-        self.values[row * self.row + col * self.col]
-    }
 }
 
 /// `x · Wᵀ`, `[n, rows]`: a projection's outputs, of inputs `x`, `[n, cols]`, and weights, `[rows, cols]`.
@@ -100,13 +96,16 @@ fn pack<const WIDTH: usize>(matrix: Strided, rows: usize, inner: usize) -> Vec<[
         let first = panel * WIDTH;
         let width = WIDTH.min(rows - first);
         if matrix.row == 1 {
+            // Rows are next to each other.
             for (col, packed) in packed.iter_mut().enumerate() {
                 packed[..width].copy_from_slice(&matrix.values[first + col * matrix.col..][..width]);
             }
         } else {
-            for row in 0..width {
-                for (col, packed) in packed.iter_mut().enumerate() {
-                    packed[row] = matrix.at(first + row, col);
+            let row = |row: usize| &matrix.values[(first + row.min(width - 1)) * matrix.row..][..inner];
+            let rows: [&[f32]; WIDTH] = std::array::from_fn(row);
+            for (col, packed) in packed.iter_mut().enumerate() {
+                for (packed, row) in packed.iter_mut().zip(&rows[..width]) {
+                    *packed = row[col];
                 }
             }
         }

@@ -27,6 +27,20 @@ pub struct QuantisedTensor {
     pub rows: Vec<u8>,
 }
 
+impl QuantisedTensor {
+    /// The float32 values of its rows, which have `cols` values.
+    ///
+    /// # Panics
+    /// Unless `out` has as many values as the tensor.
+    pub(crate) fn restore(&self, cols: usize, out: &mut [f32]) {
+        let rows = self.rows.par_chunks_exact(self.quantisation.row_len(cols as u32));
+        assert_eq!(rows.len() * cols, out.len(), "values of the tensor");
+        out.par_chunks_exact_mut(cols).zip(rows).for_each(|(out, row)| {
+            dequantise_row(self.quantisation, self.exponent, row, out);
+        });
+    }
+}
+
 /// A model's tensors by kind and layer.
 pub type QuantisedModel = HashMap<(TensorKind, u32), QuantisedTensor>;
 

@@ -96,33 +96,70 @@ impl Weights {
     ///
     /// # Panics
     /// If the model has no such tensor.
-    pub fn tensor_mut(&mut self, kind: TensorKind, layer: u32) -> &mut Vec<f32> {
+    pub fn tensor(&self, kind: TensorKind, layer: u32) -> &[f32] {
         match kind {
-            TensorKind::Embedding => return &mut self.embedding,
-            TensorKind::FinalNorm => return &mut self.norm,
-            TensorKind::Head => return &mut self.head,
-            _ => {}
+            TensorKind::Embedding => &self.embedding,
+            TensorKind::FinalNorm => &self.norm,
+            TensorKind::Head => &self.head,
+            _ => self.layers[layer as usize].tensor(kind).unwrap_or_else(|| panic!("the model has no {kind}")),
         }
-        let layer = &mut self.layers[layer as usize];
-        let optional = match kind {
-            TensorKind::AttentionNorm => Some(&mut layer.attention_norm),
-            TensorKind::QProj => Some(&mut layer.q_proj.weights),
-            TensorKind::KProj => Some(&mut layer.k_proj.weights),
-            TensorKind::VProj => Some(&mut layer.v_proj.weights),
-            TensorKind::OProj => Some(&mut layer.o_proj.weights),
-            TensorKind::QBias => layer.q_proj.bias.as_mut(),
-            TensorKind::KBias => layer.k_proj.bias.as_mut(),
-            TensorKind::VBias => layer.v_proj.bias.as_mut(),
-            TensorKind::OBias => layer.o_proj.bias.as_mut(),
-            TensorKind::QNorm => layer.q_norm.as_mut(),
-            TensorKind::KNorm => layer.k_norm.as_mut(),
-            TensorKind::MlpNorm => Some(&mut layer.mlp_norm),
-            TensorKind::GateProj => Some(&mut layer.gate_proj),
-            TensorKind::UpProj => Some(&mut layer.up_proj),
-            TensorKind::DownProj => Some(&mut layer.down_proj),
+    }
+
+    /// [`tensor`](Self::tensor), to be changed.
+    ///
+    /// # Panics
+    /// Likewise.
+    pub fn tensor_mut(&mut self, kind: TensorKind, layer: u32) -> &mut [f32] {
+        match kind {
+            TensorKind::Embedding => &mut self.embedding,
+            TensorKind::FinalNorm => &mut self.norm,
+            TensorKind::Head => &mut self.head,
+            _ => self.layers[layer as usize].tensor_mut(kind).unwrap_or_else(|| panic!("the model has no {kind}")),
+        }
+    }
+}
+
+impl Layer {
+    fn tensor(&self, kind: TensorKind) -> Option<&[f32]> {
+        match kind {
+            TensorKind::AttentionNorm => Some(&self.attention_norm),
+            TensorKind::QProj => Some(&self.q_proj.weights),
+            TensorKind::KProj => Some(&self.k_proj.weights),
+            TensorKind::VProj => Some(&self.v_proj.weights),
+            TensorKind::OProj => Some(&self.o_proj.weights),
+            TensorKind::QBias => self.q_proj.bias.as_deref(),
+            TensorKind::KBias => self.k_proj.bias.as_deref(),
+            TensorKind::VBias => self.v_proj.bias.as_deref(),
+            TensorKind::OBias => self.o_proj.bias.as_deref(),
+            TensorKind::QNorm => self.q_norm.as_deref(),
+            TensorKind::KNorm => self.k_norm.as_deref(),
+            TensorKind::MlpNorm => Some(&self.mlp_norm),
+            TensorKind::GateProj => Some(&self.gate_proj),
+            TensorKind::UpProj => Some(&self.up_proj),
+            TensorKind::DownProj => Some(&self.down_proj),
             TensorKind::Embedding | TensorKind::FinalNorm | TensorKind::Head => None,
-        };
-        optional.unwrap_or_else(|| panic!("the model has no {kind}"))
+        }
+    }
+
+    fn tensor_mut(&mut self, kind: TensorKind) -> Option<&mut [f32]> {
+        match kind {
+            TensorKind::AttentionNorm => Some(&mut self.attention_norm),
+            TensorKind::QProj => Some(&mut self.q_proj.weights),
+            TensorKind::KProj => Some(&mut self.k_proj.weights),
+            TensorKind::VProj => Some(&mut self.v_proj.weights),
+            TensorKind::OProj => Some(&mut self.o_proj.weights),
+            TensorKind::QBias => self.q_proj.bias.as_deref_mut(),
+            TensorKind::KBias => self.k_proj.bias.as_deref_mut(),
+            TensorKind::VBias => self.v_proj.bias.as_deref_mut(),
+            TensorKind::OBias => self.o_proj.bias.as_deref_mut(),
+            TensorKind::QNorm => self.q_norm.as_deref_mut(),
+            TensorKind::KNorm => self.k_norm.as_deref_mut(),
+            TensorKind::MlpNorm => Some(&mut self.mlp_norm),
+            TensorKind::GateProj => Some(&mut self.gate_proj),
+            TensorKind::UpProj => Some(&mut self.up_proj),
+            TensorKind::DownProj => Some(&mut self.down_proj),
+            TensorKind::Embedding | TensorKind::FinalNorm | TensorKind::Head => None,
+        }
     }
 }
 

@@ -141,7 +141,7 @@ fn gradients_are_the_slopes_of_the_loss() {
             let mut random = SplitMix64(4);
             for _ in 0..4 {
                 let direction: Vec<f32> = gradient.iter().map(|_| random.normal()).collect();
-                let original = weights.tensor_mut(kind, layer).clone();
+                let original = weights.tensor(kind, layer).to_vec();
                 let step = 1e-2 / (original.len() as f32).sqrt();
                 let mut at = |step: f32| {
                     let tensor = weights.tensor_mut(kind, layer);

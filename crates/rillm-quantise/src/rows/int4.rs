@@ -2,7 +2,7 @@
 
 use rillm::format::{INT4_LEVELS, Quantisation};
 
-use super::{NotFinite, S_MAX, check_finite, clamp_exponent, power_above, to_f32};
+use super::{NotFinite, S_MAX, check_finite, scale_exponent, to_f32};
 
 /// Between two levels, from where on the upper one is nearer.
 const THRESHOLDS: [f32; 15] = between(0.5, 0.5);
@@ -96,9 +96,7 @@ impl Int4Row {
     /// A row of zeros with the exponent for `values`.
     pub fn zeros(values: &[f32], group: usize) -> Self {
         let needed = SHARES[1] * f64::from(needed_scale(values));
-        // 255 is just below 2^8.
-        let exponent = clamp_exponent(power_above(needed) - 8);
-        let exponent = if needed <= S_MAX * libm::scalbn(1.0, exponent.into()) { exponent } else { exponent + 1 };
+        let exponent = scale_exponent(needed);
         Self { group, nibbles: vec![0; values.len()], scales: vec![0; values.len().div_ceil(group)], exponent }
     }
 

@@ -2,7 +2,7 @@
 
 use rillm::format::Quantisation;
 
-use super::{NotFinite, S_MAX, check_finite, clamp_exponent, max_magnitude, power_above, to_f32};
+use super::{NotFinite, check_finite, max_magnitude, scale_exponent, to_f32};
 
 /// The largest magnitude of an int8 value.
 const Q_MAX: f64 = 127.0;
@@ -34,7 +34,7 @@ pub fn quantise_int8(values: &[f32], group: u32, out: &mut [u8]) -> Result<i8, N
 
     let (quantised, rest) = out.split_at_mut(values.len());
     let (scales, rest) = rest.split_at_mut(layout.groups);
-    let e = int8_exponent(max_magnitude(values));
+    let e = scale_exponent(max_magnitude(values) / Q_MAX);
     let unit = libm::scalbn(1.0, e.into());
     let groups = values.chunks(group as usize);
     for ((values, quantised), scale) in groups.zip(quantised.chunks_mut(group as usize)).zip(scales) {
@@ -115,14 +115,6 @@ impl RowLayout {
     fn new(values: usize, group: u32) -> Self {
         Self { groups: values.div_ceil(group as usize), len: Quantisation::Int8 { group }.row_len(values as u32) }
     }
-}
-
-/// The smallest exponent, at least -128, with `max_magnitude <= 127 · 255 · 2^e`.
-fn int8_exponent(max_magnitude: f64) -> i8 {
-    let step = max_magnitude / Q_MAX;
-    // 255 is just below 2^8.
-    let e = clamp_exponent(power_above(step) - 8);
-    if step <= S_MAX * libm::scalbn(1.0, e.into()) { e } else { e + 1 }
 }
 
 #[cfg(test)]

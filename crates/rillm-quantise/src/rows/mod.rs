@@ -56,6 +56,43 @@ pub fn dequantise_row(quantisation: Quantisation, exponent: i8, row: &[u8], out:
     }
 }
 
+/// Multiplies the scale of each group of a matrix's row by its factor, and returns the row's exponent, which is chosen
+/// anew: the smallest for which a byte holds the largest scale. Scales are rounded to nearest; the values' own bits stay.
+///
+/// # Panics
+/// If the quantisation is a vector's. Unless `row` has [`Quantisation::row_len`] bytes for `cols` values, and `factors` a
+/// finite number for each group, not negative.
+pub fn rescale_row(quantisation: Quantisation, cols: usize, row: &mut [u8], factors: &[f32]) -> i8 {
+    assert_eq!(row.len(), quantisation.row_len(cols as u32), "bytes of a row");
+    // Where the scale of a group lies that ends at a column.
+    let (group, at): (u32, fn(usize, usize, usize) -> usize) = match quantisation {
+        Quantisation::Int8 { group } => (group, |index, _, cols| cols + index),
+        Quantisation::Int4 { group } => (group, |index, end, _| end.div_ceil(2) + index),
+        Quantisation::Fixed32 => panic!("a vector has no scales"),
+    };
+    let ends = (0..cols).step_by(group as usize).map(|start| cols.min(start + group as usize));
+    let places: Vec<usize> = ends.enumerate().map(|(index, end)| at(index, end, cols)).collect();
+    assert_eq!(factors.len(), places.len(), "a factor for each group");
+    let exponent_at = places[places.len() - 1] + 1;
+    let unit = libm::scalbn(1.0, (row[exponent_at] as i8).into());
+    let scale = |(&place, &factor): (&usize, &f32)| f64::from(row[place]) * unit * f64::from(factor);
+    let scales: Vec<f64> = places.iter().zip(factors).map(scale).collect();
+    let exponent = scale_exponent(scales.iter().copied().fold(0.0, f64::max));
+    let unit = libm::scalbn(1.0, exponent.into());
+    for (place, scale) in places.into_iter().zip(scales) {
+        row[place] = (scale / unit).round() as u8;
+    }
+    row[exponent_at] = exponent as u8;
+    exponent
+}
+
+/// The smallest exponent, at least -128, with `scale <= 255 · 2^e`.
+fn scale_exponent(scale: f64) -> i8 {
+    // 255 is just below 2^8.
+    let e = clamp_exponent(power_above(scale) - 8);
+    if scale <= S_MAX * libm::scalbn(1.0, e.into()) { e } else { e + 1 }
+}
+
 /// Quantises a norm's weights to 32-bit mantissas with one exponent, which it returns: the smallest, at least -128, for
 /// which every mantissa's magnitude is below 2^24. The largest weight is exact, the others are off by at most half a
 /// step. `out` has 4 bytes a value.
@@ -171,6 +208,34 @@ mod tests {
         let value = (-1.0f32..1.0, -12i32..12).prop_map(|(v, e)| v * 2f32.powi(e));
         (prop::collection::vec(value, 1..200), -100i32..110)
             .prop_map(|(row, e)| row.iter().map(|v| v * 2f32.powi(e)).collect())
+    }
+
+    #[test]
+    fn rescaling_changes_scales_and_nothing_else() {
+        let values: Vec<f32> =
+            (0..70).map(|i| ((i * 37 % 71) as f32 - 35.0) * if i < 32 { 1.0 } else { 0.1 }).collect();
+        for quantisation in [Quantisation::Int8 { group: 32 }, Quantisation::Int4 { group: 32 }] {
+            let mut row = vec![0; quantisation.row_len(70)];
+            quantise_row(quantisation, &values, &mut row).expect("finite values");
+            let restore = |row: &[u8]| {
+                let mut restored = vec![0.0; 70];
+                dequantise_row(quantisation, 0, row, &mut restored);
+                restored
+            };
+            let before = restore(&row);
+            // Powers of two change the exponent only.
+            let mut doubled = row.clone();
+            let exponent = rescale_row(quantisation, 70, &mut doubled, &[2.0; 3]);
+            assert_eq!(restore(&doubled), before.iter().map(|value| 2.0 * value).collect::<Vec<_>>());
+            assert_eq!(rescale_row(quantisation, 70, &mut doubled, &[0.5; 3]), exponent - 1);
+            assert_eq!(doubled, row);
+            // The largest scale, of the first group, vanishes, and the others gain bits.
+            rescale_row(quantisation, 70, &mut row, &[0.0, 1.1, 0.9]);
+            for (column, (&found, &before)) in restore(&row).iter().zip(&before).enumerate() {
+                let factor = [0.0, 1.1, 0.9][column / 32];
+                assert!((found - factor * before).abs() <= 0.01 * before.abs(), "{found} for {factor} times {before}");
+            }
+        }
     }
 
     proptest! {
