@@ -10,9 +10,12 @@ mod student;
 
 use std::ops::ControlFlow;
 
+use rillm::format::TensorKind;
+
 use self::head::{Head, divergence};
 use self::student::Student;
 use crate::batch::Batch;
+use crate::config::LlamaConfig;
 use crate::model::QuantisedModel;
 use crate::random::SplitMix64;
 use crate::weights::Weights;
@@ -26,6 +29,9 @@ const HELD_OUT: usize = 8;
 const HELD_OUT_TOKENS: usize = 2048;
 /// Times that the held-out texts are looked at.
 const EVALUATIONS: u32 = 8;
+/// By what the rate is multiplied when they are no better than before; the training then goes on from what was best. A model
+/// that has little to gain needs a slow rate: at a fast one, the noise of the gradients costs more than it gains.
+const SLOWER: f32 = 0.25;
 /// The share of the steps in which the rate grows to its full size.
 const WARM_UP: f32 = 0.1;
 
@@ -40,8 +46,27 @@ pub struct Schedule {
     pub rate: f32,
 }
 
+impl Schedule {
+    /// A schedule for a model with these dimensions: 240 steps for small ones, and for large ones as many as take about ten
+    /// minutes on two cores.
+    pub fn for_model(config: &LlamaConfig) -> Self {
+        /// Multiplications of all steps together.
+        const WORK: usize = 12_000_000_000_000;
+        const TOKENS: usize = 512;
+        let size = |kind| {
+            let (rows, cols) = config.shape(kind);
+            rows * cols
+        };
+        let weights: usize =
+            config.tensors().filter(|&(kind, _)| kind != TensorKind::Embedding).map(|(kind, _)| size(kind)).sum();
+        // A weight is multiplied by a token's values forwards, backwards, and for its gradient.
+        let steps = WORK / (3 * weights * TOKENS);
+        Self { steps: steps.clamp(24, 240) as u32, tokens: TOKENS, rate: 5e-3 }
+    }
+}
+
 /// How far distillation is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Steps that are done.
     pub step: u32,
@@ -86,6 +111,7 @@ pub fn distil(
     let (training, held_out) = split(float, texts);
     let before = mean_divergence(float, student.weights, &held_out);
     let mut best = (before, student.parameters());
+    let mut slowed = 1.0;
     let mut order = Order { random: SplitMix64(1), left: vec![], pieces: training.len() };
     for step in 1..=schedule.steps {
         let mut chosen = vec![];
@@ -100,11 +126,14 @@ pub fn distil(
             let (ids, float_inputs) = joined(&pass);
             student.add_gradients(&batch, &ids, (&float_inputs, &float.head), tokens);
         }
-        student.step(rate(schedule, step), step);
+        student.step(slowed * rate(schedule, step));
         if step % schedule.steps.div_ceil(EVALUATIONS) == 0 || step == schedule.steps {
             let divergence = mean_divergence(float, student.weights, &held_out);
             if divergence < best.0 {
                 best = (divergence, student.parameters());
+            } else {
+                student.restart(&best.1);
+                slowed *= SLOWER;
             }
         }
         if progress(Progress { step, steps: schedule.steps, divergence: best.0 }).is_break() {

@@ -100,10 +100,10 @@ impl<'a> Student<'a> {
         divergence
     }
 
-    /// A step against the gradients; `step` counts from 1.
-    pub fn step(&mut self, rate: f32, step: u32) {
+    /// A step against the gradients.
+    pub fn step(&mut self, rate: f32) {
         for (&(kind, layer), trained) in &mut self.tensors {
-            trained.parameters.step(rate, step);
+            trained.parameters.step(rate);
             trained.apply(self.weights.tensor_mut(kind, layer));
         }
     }
@@ -113,17 +113,18 @@ impl<'a> Student<'a> {
         self.tensors.iter().map(|(&key, trained)| (key, trained.parameters.values.clone())).collect()
     }
 
+    /// Starts anew from these parameters.
+    pub fn restart(&mut self, parameters: &ParametersOf) {
+        for (key, parameters) in parameters {
+            let trained = self.tensors.get_mut(key).expect("a trained tensor");
+            trained.parameters = Parameters::at(parameters);
+            trained.apply(self.weights.tensor_mut(key.0, key.1));
+        }
+    }
+
     #[cfg(test)]
     pub fn gradients(&self) -> ParametersOf {
         self.tensors.iter().map(|(&key, trained)| (key, trained.parameters.gradient.clone())).collect()
-    }
-
-    /// Sets the parameters of one tensor.
-    #[cfg(test)]
-    pub fn set(&mut self, key: (TensorKind, u32), parameters: Vec<f32>) {
-        let trained = self.tensors.get_mut(&key).expect("a trained tensor");
-        trained.parameters.values = parameters;
-        trained.apply(self.weights.tensor_mut(key.0, key.1));
     }
 
     /// Puts parameters into `model`, of which the student was made, rounded as the file holds them, and into the weights.

@@ -29,6 +29,11 @@ fn config() -> LlamaConfig {
     }
 }
 
+/// Texts of a model's own, of 24 tokens.
+fn own(float: &Weights, texts: usize, seed: u64) -> Vec<Vec<u32>> {
+    own_texts(float, texts, 24, seed, |_| ControlFlow::Continue(())).continue_value().expect("texts")
+}
+
 /// A random float model, its int4 form with an int8 head, and texts of its own.
 fn models() -> (Weights, Weights, QuantisedModel, Vec<Vec<u32>>) {
     let config = config();
@@ -39,7 +44,7 @@ fn models() -> (Weights, Weights, QuantisedModel, Vec<Vec<u32>>) {
         let value = |_| if kind.is_norm() { 0.5 + random.uniform() } else { scale * random.normal() };
         (0..rows * cols).map(value).collect()
     });
-    let texts = own_texts(&float, 96, 24, 6, |_| ());
+    let texts = own(&float, 96, 6);
     let mut weights = float.clone();
     let mix = Mix { head: Bits::Eight, ..Mix::all(Bits::Four) };
     let model = quantise(&mut weights, mix, 16, &texts[..2], |_| ControlFlow::Continue(())).expect("finite weights");
@@ -70,7 +75,7 @@ fn gradients_are_the_slopes_of_the_divergence() {
         let at = |step: f32| {
             let mut changed = weights.clone();
             let mut student = Student::new(&mut changed, &model);
-            student.set(key, direction.iter().map(|d| step * d).collect());
+            student.restart(&[(key, direction.iter().map(|d| step * d).collect())].into());
             mean_divergence(&float, student.weights, &pieces)
         };
         let slope = (at(step) - at(-step)) / f64::from(2.0 * step);
@@ -83,7 +88,7 @@ fn gradients_are_the_slopes_of_the_divergence() {
 #[test]
 fn distillation_helps_on_other_texts_and_keeps_every_level() {
     let (float, weights, model, texts) = models();
-    let others = own_texts(&float, 8, 24, 8, |_| ());
+    let others = own(&float, 8, 8);
     let schedule = Schedule { steps: 60, tokens: 512, rate: 1e-2 };
     let (mut distilled, mut after) = (weights.clone(), model.clone());
     let mut steps = 0;
