@@ -17,13 +17,15 @@ pub fn card(model: &Path, name: &str) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Converts the checkpoint in the directory `checkpoint` and returns the path of the model.
+/// Converts the checkpoint in the directory `checkpoint` with these options of `rillm convert`, and returns the path of
+/// the model.
 ///
 /// # Errors
 /// `rillm convert` fails.
-pub fn convert(checkpoint: &Path, name: &str) -> Result<PathBuf> {
-    let model = directory()?.join(name).with_extension("rillm");
-    rillm(&["convert".as_ref(), checkpoint, &model])?;
+pub fn convert(checkpoint: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
+    let model = directory()?.join(name.replace(' ', "-")).with_extension("rillm");
+    let options = options.iter().map(Path::new);
+    rillm(&["convert".as_ref(), checkpoint, &model].into_iter().chain(options).collect::<Vec<_>>())?;
     Ok(model)
 }
 

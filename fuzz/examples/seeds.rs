@@ -12,9 +12,11 @@ use std::path::Path;
 use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm::{Bytes, Memory, Model, PlanOptions, SECTOR_LEN, Session, block_on};
 use rillm_convert::checkpoint::{Checkpoint, Dtype};
-use rillm_quantise::config::LlamaConfig;
 use rillm_convert::vocabulary::Vocabulary;
-use rillm_convert::write::{Options, convert};
+use rillm_convert::write::{Options, convert_quantised};
+use rillm_quantise::config::LlamaConfig;
+use rillm_quantise::mix::{Bits, Mix};
+use rillm_quantise::model::quantise;
 
 const CHAT_TEMPLATE: &str = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}\
     {% if add_generation_prompt %}<s>assistant: {% endif %}";
@@ -29,10 +31,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let qwen2 = AttentionExtras { qkv_bias: true, ..llama };
     let qwen3 = AttentionExtras { qk_norm: true, ..llama };
     let small = |name: &str| format!("tokenizers/{name}.json");
-    model(llama, TOKENIZER, &seed("rillm_file", "llama"))?;
-    model(qwen2, &small("qwen2"), &seed("rillm_file", "qwen2"))?;
-    model(qwen3, &small("llama3"), &seed("rillm_file", "qwen3"))?;
-    model(llama, &small("bert"), &seed("rillm_file", "pieces"))?;
+    let int8 = Mix::all(Bits::Eight);
+    model(llama, int8, TOKENIZER, &seed("rillm_file", "llama"))?;
+    model(qwen2, int8, &small("qwen2"), &seed("rillm_file", "qwen2"))?;
+    model(qwen3, int8, &small("llama3"), &seed("rillm_file", "qwen3"))?;
+    model(llama, int8, &small("bert"), &seed("rillm_file", "pieces"))?;
+    model(llama, Mix::all(Bits::Four), TOKENIZER, &seed("rillm_file", "int4"))?;
+    model(llama, Mix { head: Bits::Four, ..int8 }, TOKENIZER, &seed("rillm_file", "rescoring"))?;
     for (name, attention) in [("llama", llama), ("qwen3", qwen3)] {
         fs::write(seed("gguf", name), gguf_file(attention))?;
     }
@@ -75,7 +80,7 @@ fn config(attention: AttentionExtras) -> LlamaConfig {
     }
 }
 
-fn model(attention: AttentionExtras, tokenizer: &str, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn model(attention: AttentionExtras, mix: Mix, tokenizer: &str, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let config = config(attention);
     let directory = tempfile::tempdir()?;
     rillm_convert::random::write(directory.path(), &config, Dtype::F32, 1)?;
@@ -83,7 +88,10 @@ fn model(attention: AttentionExtras, tokenizer: &str, out: &Path) -> Result<(), 
     let mut vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size)?;
     vocabulary.chat_template = CHAT_TEMPLATE.to_owned();
     let sections = vocabulary.sections()?;
-    convert(&checkpoint, &sections, Options::default(), |_| ControlFlow::Continue(()), out)?;
+    let go_on = |_| ControlFlow::Continue(());
+    let quantised =
+        quantise(&mut checkpoint.weights(), mix, 32, &[vec![1, 50, 60, 70, 80]], go_on).expect("finite weights");
+    convert_quantised(&checkpoint, &sections, &quantised, Options::default(), |_| ControlFlow::Continue(()), out)?;
     Ok(())
 }
 

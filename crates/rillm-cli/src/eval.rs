@@ -24,8 +24,9 @@ use crate::{files, progress, say, text};
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "The text is cut into windows of the context's length, 2,048 tokens at most. Each window starts with an empty context. \
-KL is the mean over all positions of the divergence from the checkpoint's distribution to the file's, in nats. Top-1 is the \
-share of positions at which both have the same likeliest token.
+KL is the mean over all positions of the divergence from the checkpoint's distribution to the file's, in nats. KL sampled is \
+that among the tokens that a sampler with top-k 40 and top-p 0.95 draws from. Top-1 is the share of positions at which both \
+have the same likeliest token.
 
 Examples:
   rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt
@@ -166,6 +167,7 @@ fn print(args: &Args, evaluation: &Evaluation, out: &mut impl Write) -> io::Resu
                 "ppl": evaluation.ppl(),
                 "ppl_reference": evaluation.ppl_reference(),
                 "kl": agreement.mean_kl(),
+                "kl_sampled": agreement.mean_sampled_kl(),
                 "top1": agreement.top1(),
             })
         );
@@ -174,5 +176,6 @@ fn print(args: &Args, evaluation: &Evaluation, out: &mut impl Write) -> io::Resu
     field("positions", grouped(agreement.tokens() as u64))?;
     field("perplexity", format!("{:.4}, in float32 {:.4}", evaluation.ppl(), evaluation.ppl_reference()))?;
     field("KL", format!("{:.6} nats", agreement.mean_kl()))?;
+    field("KL sampled", format!("{:.6} nats", agreement.mean_sampled_kl()))?;
     field("top-1", format!("{:.2} %", 100.0 * agreement.top1()))
 }

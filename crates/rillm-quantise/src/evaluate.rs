@@ -9,8 +9,13 @@ use crate::weights::Weights;
 pub struct Agreement {
     tokens: usize,
     divergence: f64,
+    sampled_divergence: f64,
     same_top: usize,
 }
+
+/// The tokens that are sampled from, as for [`Agreement::mean_sampled_kl`].
+const TOP_K: usize = 40;
+const TOP_P: f64 = 0.95;
 
 impl Agreement {
     /// The agreement of a candidate with a reference over texts, in float32.
@@ -38,6 +43,7 @@ impl Agreement {
     pub fn add(&mut self, reference: &[f32], candidate: &[f32]) {
         self.tokens += 1;
         self.divergence += kl_divergence(reference, candidate);
+        self.sampled_divergence += sampled_kl_divergence(reference, candidate);
         self.same_top += usize::from(argmax(reference) == argmax(candidate));
     }
 
@@ -49,6 +55,12 @@ impl Agreement {
     /// The mean of `KL(reference ‖ candidate)`, in nats. Not a number before the first position.
     pub fn mean_kl(&self) -> f64 {
         self.divergence / self.tokens as f64
+    }
+
+    /// The mean divergence of the distributions that a sampler draws from, in nats: of the 40 likeliest tokens of the
+    /// reference, the fewest that have a probability of at least 0.95, and both models' distributions among them.
+    pub fn mean_sampled_kl(&self) -> f64 {
+        self.sampled_divergence / self.tokens as f64
     }
 
     /// The share of positions, 0 to 1, at which both models have the same most probable token.
@@ -67,6 +79,28 @@ pub fn kl_divergence(p: &[f32], q: &[f32]) -> f64 {
             ln_p.exp() * (ln_p - ln_q)
         })
         .sum()
+}
+
+/// `KL(P ‖ Q)` among the tokens that top-k and then top-p leave of P.
+fn sampled_kl_divergence(p: &[f32], q: &[f32]) -> f64 {
+    let mut tokens: Vec<usize> = (0..p.len()).collect();
+    let descending = |&a: &usize, &b: &usize| p[b].total_cmp(&p[a]).then(a.cmp(&b));
+    if tokens.len() > TOP_K {
+        tokens.select_nth_unstable_by(TOP_K, descending);
+        tokens.truncate(TOP_K);
+    }
+    tokens.sort_unstable_by(descending);
+    let logits = |of: &[f32]| -> Vec<f32> { tokens.iter().map(|&token| of[token]).collect() };
+    let (p, q) = (logits(p), logits(q));
+    let norm = log_sum_exp(&p);
+    let mut sum = 0.0;
+    let kept = p.iter().take_while(|&&logit| {
+        let before = sum;
+        sum += (f64::from(logit) - norm).exp();
+        before < TOP_P
+    });
+    let kept = kept.count();
+    kl_divergence(&p[..kept], &q[..kept])
 }
 
 /// `-ln P(token)`, in nats; its mean over a text is the logarithm of the perplexity.
@@ -106,6 +140,22 @@ mod tests {
         assert!((kl_divergence(&p, &q) - expected).abs() < 1e-6);
         assert_eq!(kl_divergence(&p, &p), 0.0);
         assert!((negative_log_likelihood(&p, 1) - 4f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_not_sampled_does_not_count() {
+        // The first two reach 0.95; the third one, and all beyond 40, may differ.
+        let p = [0.6f32.ln(), 0.36f32.ln(), 0.04f32.ln()];
+        let q = [0.5f32.ln(), 0.3f32.ln(), 0.2f32.ln()];
+        assert!(sampled_kl_divergence(&p, &q).abs() < 1e-6);
+        let q = [0.3f32.ln(), 0.36f32.ln(), 0.04f32.ln()];
+        let expected = 0.625 * (0.625 / (0.3 / 0.66f64)).ln() + 0.375 * (0.375 / (0.36 / 0.66f64)).ln();
+        assert!((sampled_kl_divergence(&p, &q) - expected).abs() < 1e-6);
+        let flat = [0.0; 100];
+        let mut bent = flat;
+        bent[40..].fill(9.0);
+        assert!(sampled_kl_divergence(&flat, &bent).abs() < 1e-9);
+        assert!(sampled_kl_divergence(&bent, &flat).abs() < 1e-9);
     }
 
     #[test]

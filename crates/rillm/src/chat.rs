@@ -76,7 +76,15 @@ impl<E: fmt::Display> fmt::Display for ChatError<E> {
     }
 }
 
-impl<E: core::error::Error + 'static> core::error::Error for ChatError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for ChatError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            // Its words are this error's words.
+            Self::Session(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 /// A chat in a session. Every call must get the same session. About 200 bytes.
 #[derive(Clone, Debug)]

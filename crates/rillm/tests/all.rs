@@ -5,6 +5,7 @@ mod accuracy;
 mod budgets;
 mod chat;
 mod faults;
+mod rescoring;
 mod same_bits;
 mod session;
 mod snapshot;

@@ -149,9 +149,18 @@ fn reads_and_seeks_are_counted_as_they_are() {
     let before = session.stats().traffic;
     block_on(session.next(&Sampling::GREEDY)).unwrap();
     let after = session.stats().traffic;
-    // The token's record, and the chunks. Each needs a seek.
-    assert_eq!((after.reads - before.reads, after.seeks - before.seeks), (chunks + 1, chunks + 1));
+    // The chunks, the token's record, and up to as many rows as are computed again. Each needs a seek, but rows that follow
+    // each other.
+    let rescored = plan.rescoring_traffic(&model);
+    let [reads, seeks] = [after.reads - before.reads, after.seeks - before.seeks];
+    for count in [reads, seeks] {
+        assert!((chunks + 2..=chunks + 1 + rescored.reads).contains(&count), "{reads} {seeks}, {chunks} chunks");
+    }
     let most = model.tape_len() - plan.resident as u64 + 512 + 1024;
-    assert!((most - 1024..most).contains(&(after.bytes - before.bytes)), "{}", after.bytes - before.bytes);
+    assert!(
+        (most - 1024..most + rescored.bytes).contains(&(after.bytes - before.bytes)),
+        "{}",
+        after.bytes - before.bytes
+    );
     assert_eq!(after.resident_bytes - before.resident_bytes, plan.resident as u64);
 }

@@ -255,9 +255,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
         Ok(Token { id, kind, text })
     }
 
-    /// Passes every logit of the position after the last token to `observe`, once and in an order that depends on the
-    /// logits only: ascending by tokens, but those last that a head with [rescoring](crate::format::Rescoring) computes
-    /// again. Appends nothing.
+    /// Passes every logit of the position after the last token to `observe`, once, in an order that depends on the logits
+    /// only: ascending by tokens, unless the head [computes some again](crate::format::Rescoring). Appends nothing.
     ///
     /// # Errors
     /// [`Error::Empty`] if the session has no tokens, [`Error::Format`] if the file is damaged, and [`Error::Source`].

@@ -85,7 +85,15 @@ impl<E: fmt::Display> fmt::Display for RestoreError<E> {
     }
 }
 
-impl<E: core::error::Error + 'static> core::error::Error for RestoreError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for RestoreError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            // Its words are in this error's words.
+            Self::Read(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 /// The header of a saved session.
 struct Head {

@@ -30,7 +30,15 @@ impl<E: fmt::Display> fmt::Display for Fault<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> core::error::Error for Fault<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for Fault<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            // Its words are this error's words.
+            Self::Inner(error) => error.source(),
+            Self::Planned => None,
+        }
+    }
+}
 
 impl<S> Faulty<S> {
     /// Wraps `inner`: `reads` reads succeed, the next one fails, and later reads succeed again.

@@ -10,8 +10,10 @@ use rillm::format::{AttentionExtras, Rope, RopeScaling};
 use rillm::{Memory, Model, PlanOptions, Sector, Session, WeightSource};
 use rillm_convert::checkpoint::{Checkpoint, Dtype};
 use rillm_convert::vocabulary::Vocabulary;
-use rillm_convert::write::{Options, convert};
+use rillm_convert::write::{Options, convert_quantised};
 use rillm_quantise::config::LlamaConfig;
+use rillm_quantise::mix::{Bits, Mix};
+use rillm_quantise::model::{QuantisedModel, quantise};
 
 /// More polls than any future of these tests needs.
 const POLLS: u32 = 10_000_000;
@@ -97,16 +99,43 @@ pub fn config() -> impl Strategy<Value = LlamaConfig> {
         })
 }
 
-/// A random model of this shape, converted, with a small tokenizer.
+/// Every mix of widths: the embedding table, the layers, the head; and how many logits are computed again.
+pub const MIXES: [(Mix, Option<u8>); 6] = {
+    use Bits::{Eight, Four};
+    [
+        (Mix::all(Eight), None),
+        (Mix::all(Four), Some(0)),
+        (Mix { embedding: Eight, layers: Eight, head: Four }, None),
+        (Mix { embedding: Four, layers: Eight, head: Four }, Some(5)),
+        (Mix { embedding: Four, layers: Four, head: Eight }, None),
+        (Mix { embedding: Eight, layers: Four, head: Four }, Some(255)),
+    ]
+};
+
+/// A random model of this shape, converted, with a small tokenizer. The seed chooses the widths and the group size, too.
 pub fn model_file(config: &LlamaConfig, seed: u64) -> Vec<u8> {
+    let (mix, rescored_rows) = MIXES[(seed % 6) as usize];
+    model_file_of(config, seed, mix, rescored_rows)
+}
+
+/// A random model of this shape, whose tensors have these widths.
+pub fn model_file_of(config: &LlamaConfig, seed: u64, mix: Mix, rescored_rows: Option<u8>) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     rillm_convert::random::write(directory.path(), config, Dtype::F16, seed).unwrap();
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
     let vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
-    let options = Options::default().group(if seed.is_multiple_of(2) { 32 } else { 16 });
+    let options = Options::default().group(if seed.is_multiple_of(2) { 32 } else { 16 }).rescored_rows(rescored_rows);
     let out = directory.path().join("model.rillm");
-    convert(&checkpoint, &vocabulary.sections().unwrap(), options, |_| ControlFlow::Continue(()), &out).unwrap();
+    let quantised = match mix.has_int4() {
+        true => {
+            let text = (0..40).map(|token| token * 7 % config.vocab_size).collect();
+            quantise(&mut checkpoint.weights(), mix, options.group, &[text], |_| ControlFlow::Continue(())).unwrap()
+        }
+        false => QuantisedModel::new(),
+    };
+    let sections = vocabulary.sections().unwrap();
+    convert_quantised(&checkpoint, &sections, &quantised, options, |_| ControlFlow::Continue(()), &out).unwrap();
     std::fs::read(out).unwrap()
 }
 
