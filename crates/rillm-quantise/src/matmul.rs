@@ -1,6 +1,6 @@
 //! Products of float32 matrices: blocked, on all cores, and the same bits on every machine.
 //!
-//! Every element of a product is a sum over the inner dimension in the same order: blocks of [`DEPTH`] terms, each summed
+//! Every element of a product is a sum over the inner dimension in the same order: blocks of 256 terms, each summed
 //! front to back, and then the blocks. Threads share out elements, never the terms of one, and no multiplication is fused
 //! with an addition.
 
