@@ -128,9 +128,6 @@ fn small_cases() -> Vec<Case> {
     ]
 }
 
-const INT4: &[&str] = &["--bits", "4"];
-const INT4_HEAD: &[&str] = &["--head-bits", "4"];
-
 fn int4_cases() -> Vec<Case> {
     let two = [(SENTENCE, Sampling::GREEDY, 12), (WORD, SAMPLED, 12)];
     vec![case(TINY, &two), case(FLASH, &two)]
@@ -152,11 +149,10 @@ fn tiny_llm_cases() -> Vec<Case> {
 pub fn models() -> Result<Vec<Model>> {
     let mut models = vec![Model { name: "rill-tales-1m", path: bundled_model(), cases: small_cases() }];
     let shared = env::var_os("RILLM_SHARED").map_or(root().join("../shared"), PathBuf::from);
-    // Weights of 4 bits: all of them, and a head that computes its best logits again, from the embedding table's rows.
-    for (name, options) in [("rill-tales-1m int4", INT4), ("rill-tales-1m int4 head", INT4_HEAD)] {
-        let path = command::convert(&root().join("models/rill-tales-1m"), name, options)?;
-        models.push(Model { name, path, cases: int4_cases() });
-    }
+    // Weights of 4 bits, and a head that computes its best logits again, from the embedding table's rows.
+    let options = ["--bits", "4", "--embed-bits", "8"];
+    let path = command::convert(&root().join("models/rill-tales-1m"), "rill-tales-1m int4", &options)?;
+    models.push(Model { name: "rill-tales-1m int4", path, cases: int4_cases() });
     for (name, cases) in [("stories260K", small_cases()), ("tiny-llm-synth", tiny_llm_cases())] {
         let checkpoint: &Path = &shared.join("models").join(name);
         if checkpoint.is_dir() {
