@@ -33,7 +33,7 @@ use crate::{files, interrupt, say, text};
   rillm convert stories260K.bin stories.rillm        tok512.bin is beside it
   rillm convert esp32_weights/ tiny-llm.rillm
   rillm convert Tiny-LLM/ tiny-llm.rillm --bits 4
-  rillm convert Tiny-LLM/ tiny-llm.rillm --head-bits 4       its best logits are computed again in 8 bits
+  rillm convert Tiny-LLM/ tiny-llm.rillm --head-bits 4
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
 index) and tokenizer.json or tokenizer.model. A GGUF file contains its tokenizer; \
