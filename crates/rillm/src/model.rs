@@ -42,19 +42,24 @@ pub struct Int4Weights {
 /// The rows of a head that computes its best logits again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RescoringRows {
-    /// The most rows for a position.
-    pub most: usize,
+    /// The most rows for a position, as the file says.
+    most: u8,
     /// The tensor of the rows: another head, or the embedding table.
     pub tensor: TensorHeader,
     /// Offset of the first row from the start of the file, and from a row to the next one, in bytes.
     first: u64,
-    stride: u64,
+    stride: u32,
 }
 
 impl RescoringRows {
     /// Offset of a token's row from the start of the file, in bytes.
     pub fn offset(&self, id: u32) -> u64 {
-        self.first + u64::from(id) * self.stride
+        self.first + u64::from(id) * u64::from(self.stride)
+    }
+
+    /// The most rows for a position of a model with this vocabulary.
+    pub fn most(&self, vocab_size: u32) -> usize {
+        usize::from(self.most).min(vocab_size as usize)
     }
 }
 
@@ -103,10 +108,9 @@ impl Model {
         &self,
         reader: &mut SectorReader<'_, S>,
     ) -> Result<Option<RescoringRows>, Error<S::Error>> {
-        let Some(Rescoring { rows, .. }) = self.header.rescoring else { return Ok(None) };
-        let most = usize::from(rows).min(self.header.vocab_size as usize);
+        let Some(Rescoring { rows: most, .. }) = self.header.rescoring else { return Ok(None) };
         let Ok(section) = self.header.section(SectionKind::RescoringHead) else {
-            let (first, stride) = (self.record_offset(0), self.embedding.record_len.into());
+            let (first, stride) = (self.record_offset(0), self.embedding.record_len);
             return Ok(Some(RescoringRows { most, tensor: self.embedding.tensor, first, stride }));
         };
         let mut bytes = [0; TENSOR_HEADER_LEN];
@@ -115,7 +119,7 @@ impl Model {
         tensor.expect(&self.header, TensorKind::Head, 0)?;
         section_len(&section, "rescoring head length", tensor.byte_len())?;
         let first = section.offset + TENSOR_HEADER_LEN as u64;
-        Ok(Some(RescoringRows { most, tensor, first, stride: tensor.row_len() as u64 }))
+        Ok(Some(RescoringRows { most, tensor, first, stride: tensor.row_len() as u32 }))
     }
 
     /// Checks the tensor table. The tensors must follow each other on the tape without gaps.

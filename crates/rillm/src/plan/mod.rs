@@ -260,7 +260,7 @@ impl Plan {
                 residual: hidden,
                 input: hidden.max(q_dim).max(intermediate).next_multiple_of(2),
                 output: hidden.max(q_dim).max(kv_dim).max(intermediate),
-                rescored: model.rescoring().map_or(0, |rows| rows.most),
+                rescored: model.rescoring().map_or(0, |rows| rows.most(header.vocab_size)),
                 position: CacheShape {
                     layers: header.n_layers as usize,
                     heads: header.n_kv_heads as usize,

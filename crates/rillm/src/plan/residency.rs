@@ -113,7 +113,7 @@ impl Plan {
         let Some(rows) = model.rescoring() else { return Traffic::default() };
         // The worst case: a row that starts at the last four bytes of a sector.
         let bytes = (rows.tensor.row_len() + SECTOR_LEN - 4).next_multiple_of(SECTOR_LEN) as u64;
-        let most = rows.most as u64;
+        let most = rows.most(model.header().vocab_size) as u64;
         Traffic { reads: most, bytes: most * bytes, seeks: most, resident_bytes: 0 }
     }
 }
