@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use rillm_quantise::calibration::{given_texts, own_texts};
 use rillm_quantise::distil::{self, Schedule, distil};
-use rillm_quantise::mix::Mix;
+use rillm_quantise::mix::{Bits, Mix};
 use rillm_quantise::model::{self, QuantisedModel};
 use rillm_quantise::weights::Weights;
 
@@ -40,8 +40,8 @@ pub enum Progress {
 }
 
 /// Quantises every tensor of a checkpoint as `mix` says, in groups of `group` values, a power of two from 16 to 512; int4
-/// matrices with error feedback ([`rillm_quantise::gptq`]). Scales, norms and biases are then distilled
-/// ([`rillm_quantise::distil`](mod@rillm_quantise::distil)). The text is the first tokens of `text`, or else what the model
+/// matrices with error feedback ([`rillm_quantise::gptq`]). If the layers are int4, scales, norms and biases
+/// are then distilled ([`rillm_quantise::distil`](mod@rillm_quantise::distil)). The text is the first tokens of `text`, or else what the model
 /// writes. The same input gives the same bytes. `progress` may break off.
 ///
 /// The model is in memory in float32 twice meanwhile, 8 bytes a parameter, with the activations of 8,192 tokens in one layer
@@ -94,6 +94,10 @@ pub fn quantise(
     let float = weights.clone();
     let calibration = &texts[..texts.len().min(CALIBRATION_TEXTS)];
     let mut model = model::quantise(&mut weights, mix, group, calibration, |done| progress(Progress::Tensors(done)))?;
+    // Layers of 8 bits leave nothing to gain, and would be bent towards a head whose best logits are computed again.
+    if mix.layers == Bits::Eight {
+        return Ok(model);
+    }
     let mut state = ControlFlow::Continue(());
     distil(&float, &mut weights, &mut model, &texts, schedule, |done| {
         state = progress(Progress::Distillation(done));
