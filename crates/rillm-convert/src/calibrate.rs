@@ -91,13 +91,11 @@ pub fn quantise(
             }
         }
     };
-    let float = weights.clone();
+    // Layers of 8 bits leave nothing to gain, and would be bent towards a head whose best logits are computed again.
+    let float = (mix.layers == Bits::Four).then(|| weights.clone());
     let calibration = &texts[..texts.len().min(CALIBRATION_TEXTS)];
     let mut model = model::quantise(&mut weights, mix, group, calibration, |done| progress(Progress::Tensors(done)))?;
-    // Layers of 8 bits leave nothing to gain, and would be bent towards a head whose best logits are computed again.
-    if mix.layers == Bits::Eight {
-        return Ok(model);
-    }
+    let Some(float) = float else { return Ok(model) };
     let mut state = ControlFlow::Continue(());
     distil(&float, &mut weights, &mut model, &texts, schedule, |done| {
         state = progress(Progress::Distillation(done));

@@ -6,7 +6,7 @@ use rillm::format::{
     TensorHeader, TensorKind, TokenKind,
 };
 
-use super::{MAX_TOKEN_TEXT, Options, RESCORED_ROWS, TokenizerSections, WIDE_HEAD, WriteError, rescoring};
+use super::{MAX_TOKEN_TEXT, Options, RESCORED_ROWS, TokenizerSections, WIDE_HEAD, WriteError, keys, rescoring};
 use crate::checkpoint::Checkpoint;
 use crate::vocabulary::Token;
 use rillm_quantise::model::QuantisedModel;
@@ -42,8 +42,10 @@ impl Layout {
             return Err(WriteError::Group { found: options.group });
         }
         let mut header = checkpoint.header();
-        let default_bits = if header.head_dim < WIDE_HEAD { KeyBits::Sixteen } else { super::keys::choose(checkpoint) };
-        header.key_bits = options.key_bits.unwrap_or(default_bits);
+        header.key_bits = options.key_bits.unwrap_or_else(|| match header.head_dim < WIDE_HEAD {
+            true => KeyBits::Sixteen,
+            false => keys::choose(checkpoint),
+        });
         let longest_text = check_tokens(tokenizer, header.vocab_size)?;
         let unk = tokenizer.tokens.iter().position(|token| token.kind == TokenKind::Unknown);
         header.unk = unk.map(|token| token as u32);

@@ -189,7 +189,7 @@ pub fn convert(
     progress: impl FnMut(Progress) -> ControlFlow<()>,
     out: &Path,
 ) -> Result<ConversionReport, WriteError> {
-    write_file(checkpoint, tokenizer, &QuantisedModel::new(), options, progress, out)
+    convert_quantised(checkpoint, tokenizer, &QuantisedModel::new(), options, progress, out)
 }
 
 /// Like [`convert`], with the tensors of `quantised` in the place of int8 rows: a result of
@@ -201,17 +201,6 @@ pub fn convert(
 /// # Panics
 /// If a tensor of `quantised` does not have the shape of the checkpoint's.
 pub fn convert_quantised(
-    checkpoint: &Checkpoint,
-    tokenizer: &TokenizerSections,
-    quantised: &QuantisedModel,
-    options: Options,
-    progress: impl FnMut(Progress) -> ControlFlow<()>,
-    out: &Path,
-) -> Result<ConversionReport, WriteError> {
-    write_file(checkpoint, tokenizer, quantised, options, progress, out)
-}
-
-fn write_file(
     checkpoint: &Checkpoint,
     tokenizer: &TokenizerSections,
     quantised: &QuantisedModel,
