@@ -23,12 +23,10 @@ const LEVELS: [[i8; 2]; 256] = {
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
     for (row, sum) in sums.iter_mut().enumerate() {
-        let mut rest = rows.row(row);
         *sum = 0;
-        for x in x.chunks(rows.group) {
-            let (nibbles, scale_and_rest) = rest.split_at(x.len().div_ceil(2));
-            *sum += i64::from(dot_group(nibbles, x)) * i64::from(scale_and_rest[0]);
-            rest = &scale_and_rest[1..];
+        for (number, x) in x.chunks(rows.group).enumerate() {
+            let (nibbles, scale) = rows.group(row, number);
+            *sum += i64::from(dot_group(nibbles, x)) * i64::from(scale);
         }
     }
 }

@@ -97,20 +97,26 @@ impl<'a> Rows<'a> {
         values + self.cols.div_ceil(self.group)
     }
 
+    /// The values and the scale of a row's group. Values of int4 are two in a byte.
+    fn group(&self, index: usize, number: usize) -> (&'a [u8], u8) {
+        let (row, first) = (self.row(index), number * self.group);
+        let len = self.group.min(self.cols - first);
+        match self.bits {
+            Bits::Four => {
+                let (nibbles, rest) = row[first / 2 + number..].split_at(len.div_ceil(2));
+                (nibbles, rest[0])
+            }
+            Bits::Eight => (&row[first..first + len], row[self.cols + number]),
+        }
+    }
+
     /// The weights of a row, `q · s`.
     pub(crate) fn products(&self, index: usize) -> impl Iterator<Item = i32> {
-        let (row, Self { cols, group, bits, .. }) = (self.row(index), *self);
-        (0..cols).step_by(group).enumerate().flat_map(move |(number, first)| {
-            let len = group.min(cols - first);
-            let (values, scale) = match bits {
-                Bits::Four => {
-                    let (nibbles, rest) = row[number * (group / 2 + 1)..].split_at(len.div_ceil(2));
-                    (nibbles, rest[0])
-                }
-                Bits::Eight => (&row[first..first + len], row[cols + number]),
-            };
-            (0..len).map(move |at| {
-                let q = match bits {
+        let rows = *self;
+        (0..rows.cols).step_by(rows.group).enumerate().flat_map(move |(number, first)| {
+            let (values, scale) = rows.group(index, number);
+            (0..rows.group.min(rows.cols - first)).map(move |at| {
+                let q = match rows.bits {
                     Bits::Four => INT4_LEVELS[usize::from(values[at / 2] >> (at % 2 * 4) & 15)],
                     Bits::Eight => values[at] as i8,
                 };
@@ -128,15 +134,11 @@ impl<'a> Rows<'a> {
     #[inline(never)]
     fn add_last_group(&self, first: usize, x: &[i16], sums: &mut [i64]) {
         let x = &x[first..self.cols];
-        for (row, sum) in self.bytes.chunks_exact(self.row_len).zip(sums) {
-            let (product, scale) = match self.bits {
-                Bits::Four => {
-                    let (nibbles, rest) = row[first / 2 + first / self.group..].split_at(x.len().div_ceil(2));
-                    (int4::dot_group(nibbles, x), rest[0])
-                }
-                Bits::Eight => {
-                    (dot(bytemuck::cast_slice(&row[first..self.cols]), x), row[self.cols + first / self.group])
-                }
+        for (row, sum) in sums.iter_mut().enumerate() {
+            let (values, scale) = self.group(row, first / self.group);
+            let product = match self.bits {
+                Bits::Four => int4::dot_group(values, x),
+                Bits::Eight => dot(bytemuck::cast_slice(values), x),
             };
             *sum += i64::from(product) * i64::from(scale);
         }

@@ -1,5 +1,18 @@
 //! The kernels for 32-bit RISC-V with multiplication: four rows at a time, entirely in registers.
 
+/// Adds the products of four groups' sums `{a0}` to `{a3}` with their scales `{t0}` to `{t3}` to 64-bit sums, whose words are
+/// `{l0}` to `{l3}` and `{h0}` to `{h3}`: both halves, and the carry between them.
+macro_rules! add_scaled {
+    () => {
+        concat!(
+            "mulh {xc}, {a0}, {t0}\nmul {a0}, {a0}, {t0}\nadd {l0}, {l0}, {a0}\nadd {h0}, {h0}, {xc}\nsltu {a0}, {l0}, {a0}\nadd {h0}, {h0}, {a0}\n",
+            "mulh {xc}, {a1}, {t1}\nmul {a1}, {a1}, {t1}\nadd {l1}, {l1}, {a1}\nadd {h1}, {h1}, {xc}\nsltu {a1}, {l1}, {a1}\nadd {h1}, {h1}, {a1}\n",
+            "mulh {xc}, {a2}, {t2}\nmul {a2}, {a2}, {t2}\nadd {l2}, {l2}, {a2}\nadd {h2}, {h2}, {xc}\nsltu {a2}, {l2}, {a2}\nadd {h2}, {h2}, {a2}\n",
+            "mulh {xc}, {a3}, {t3}\nmul {a3}, {a3}, {t3}\nadd {l3}, {l3}, {a3}\nadd {h3}, {h3}, {xc}\nsltu {a3}, {l3}, {a3}\nadd {h3}, {h3}, {a3}",
+        )
+    };
+}
+
 mod int4;
 mod int8;
 
