@@ -1,5 +1,6 @@
 //! A session: a model, its memory, and the tokens so far.
 
+mod choose;
 mod embed;
 mod pass;
 mod rescore;
@@ -22,6 +23,7 @@ use crate::stats::{Clock, Stats, Stopwatch};
 use crate::vector::{BlockFloat16, BlockFloat32};
 use crate::verify::Verifier;
 
+pub use choose::{Choice, Choose, ChooseError};
 use pass::Head;
 pub use snapshot::RestoreError;
 pub(crate) use text::TextKind;
