@@ -253,7 +253,7 @@ impl Talk<'_, '_> {
             Count(stats.tokens, "token"),
             Count(stats.passes, "pass"),
             BinaryBytes(stats.memory.internal as u64),
-            BinaryBytes(self.args.session.ram as u64),
+            BinaryBytes(self.args.session.memory.ram as u64),
             BinaryBytes(stats.traffic.bytes),
             Count(stats.traffic.reads, "read"),
         ));
@@ -282,12 +282,12 @@ fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &ModelSourc
     if context == model.header().context_length as usize {
         bail!("{takes}, and the model was made for {context}: it cannot chat");
     }
-    if let Some(given) = args.session.context {
+    if let Some(given) = args.session.memory.context {
         bail!("{takes}, and there is room for {given}; use --context {needed} or more");
     }
     let larger = args.session.larger_ram(model, source, needed);
     let remedy = larger.map_or_else(String::new, |(ram, _)| format!("; use --ram {} or more", number::exactly(ram)));
-    bail!("{takes}, and --ram {} has room for {context}{remedy}", number::exactly(args.session.ram))
+    bail!("{takes}, and --ram {} has room for {context}{remedy}", number::exactly(args.session.memory.ram))
 }
 
 /// Restores the chat from `path`, if the file exists.

@@ -3,6 +3,7 @@
 
 mod card;
 mod chat;
+mod choose;
 mod convert;
 mod errors;
 mod eval;
