@@ -3,25 +3,14 @@
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::{Error, Session, WeightSource};
-use rillm_generate::number::Count;
+use rillm::{Session, WeightSource};
 use rillm_generate::{Check, Generation, Metrics, Step, StopReason, StopStrings, Summary};
 
 use crate::Clock;
+use crate::failures::{Answer, Failures};
 use crate::screen::Screen;
 use crate::serve::LoadedModel;
 use crate::settings::Settings;
-
-/// Number of consecutive retries after a failed read.
-const RETRIES: u32 = 3;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The text is complete, or the prompt was rejected.
-    Done,
-    /// Reads keep failing. The source must be opened again.
-    GivenUp,
-}
 
 /// Generates a text and prints it with its figures.
 pub async fn answer<C, S>(
@@ -37,13 +26,13 @@ where
 {
     session.reset();
     let before = session.stats().traffic;
-    let mut failures = Failures(0);
+    let mut failures = Failures::default();
     while let Err(error) = session.push_text(prompt).await {
         if let Some(answer) = failures.another(screen, error)? {
             return Ok(answer);
         }
     }
-    failures = Failures(0);
+    failures = Failures::default();
     let sampling = settings.sampling();
     settings.next_text();
 
@@ -75,7 +64,7 @@ where
                 None => continue,
             },
         }
-        failures = Failures(0);
+        failures = Failures::default();
         metrics.token(elapsed.now(), session.stats().traffic);
     };
     screen.say(format_args!("{}\n", generation.finish()))?;
@@ -97,45 +86,6 @@ where
         screen.say(format_args!("{}\n", Check { ids: session.tokens(), logits }))?;
     }
     Ok(Answer::Done)
-}
-
-/// Number of consecutive errors.
-struct Failures(u32);
-
-impl Failures {
-    /// Prints an error. Returns none if the call is to be repeated, otherwise the result of the answer.
-    fn another<C, E>(&mut self, screen: &mut Screen<C>, error: Error<E>) -> Result<Option<Answer>, C::Error>
-    where
-        C: Read + ReadReady + Write,
-        E: fmt::Display,
-    {
-        // A flipped bit in a tensor's header appears as a format error.
-        let passing = matches!(error, Error::Source(_) | Error::Format(_));
-        self.0 += 1;
-        Ok(match error {
-            Error::ContextFull { tokens, context } => {
-                // A prompt that no plan can hold was not counted to its end.
-                let tokens = Count(tokens as u64, "token");
-                let line = format_args!("the text has at least {tokens} and there is room for {context}; shorten it\n");
-                screen.say(line)?;
-                Some(Answer::Done)
-            }
-            error if !passing => {
-                screen.say(format_args!("\n[{error}]\n"))?;
-                Some(Answer::Done)
-            }
-            error if self.0 <= RETRIES => {
-                screen.say(format_args!("\n[{error} - trying again, {} of {RETRIES}]\n", self.0))?;
-                None
-            }
-            error => {
-                screen.say(format_args!(
-                    "\n[{error} - given up; check that the card sits firmly, then enter the text again]\n"
-                ))?;
-                Some(Answer::GivenUp)
-            }
-        })
-    }
 }
 
 /// Ticks since the start, from a counter that wraps around.

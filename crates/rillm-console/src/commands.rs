@@ -7,6 +7,7 @@ use crate::settings::Setting;
 /// The text of `/help`.
 pub const HELP: &str = "\
 Type the beginning of a text; the model goes on with it.
+/choose TEXT | ONE | OTHER   which goes on with TEXT likelier, and how likely
 /temp T        above 1 bolder, below 1 safer, 0 always the likeliest token
 /top_k K       choose among the K likeliest tokens, up to 256; 0 for all
 /top_p P       choose among the fewest tokens with probability P together; 1 for
@@ -34,6 +35,8 @@ pub enum Command<'l> {
     Nothing,
     /// A prompt to continue.
     Prompt(&'l str),
+    /// A prompt and texts to choose among, separated by bars.
+    Choose(&'l str),
     /// Show a setting.
     Show(Setting),
     /// Change a setting.
@@ -76,6 +79,9 @@ impl<'l> Command<'l> {
         }
         let Some(command) = line.strip_prefix('/') else { return Ok(Self::Prompt(line)) };
         let (name, value) = command.split_once(' ').unwrap_or((command, ""));
+        if name == "choose" {
+            return Ok(Self::Choose(value));
+        }
         let (name, value) = (name.trim_end(), value.trim());
         let setting = match name {
             "temp" => Setting::Temp,
@@ -112,6 +118,8 @@ mod tests {
     fn lines() {
         assert_eq!(Command::parse("  "), Ok(Command::Nothing));
         assert_eq!(Command::parse(" /temp is a directory"), Ok(Command::Prompt(" /temp is a directory")));
+        assert_eq!(Command::parse("/choose It is | on| off"), Ok(Command::Choose("It is | on| off")));
+        assert_eq!(Command::parse("/choose"), Ok(Command::Choose("")));
         assert_eq!(Command::parse("/temp"), Ok(Command::Show(Setting::Temp)));
         assert_eq!(Command::parse("/top_k  40 "), Ok(Command::Set(Setting::TopK, "40")));
         assert_eq!(Command::parse("/stop The end"), Ok(Command::Set(Setting::Stop, "The end")));

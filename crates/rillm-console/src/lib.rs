@@ -47,7 +47,9 @@ extern crate std;
 
 mod answer;
 mod bandwidth;
+mod choose;
 mod commands;
+mod failures;
 mod kernel_bench;
 mod line;
 mod report;

@@ -7,9 +7,11 @@ use heapless::String;
 use rillm::{Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
 
 use crate::Board;
-use crate::answer::{Answer, answer};
+use crate::answer::answer;
 use crate::bandwidth;
+use crate::choose::choose;
 use crate::commands::{Command, HELP};
+use crate::failures::Answer;
 use crate::kernel_bench::KernelBench;
 use crate::line::Line;
 use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
@@ -173,6 +175,11 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 Command::Nothing => {}
                 Command::Prompt(prompt) => {
                     if answer(screen, settings, loaded, session, prompt).await? == Answer::GivenUp {
+                        return Ok(Some(Next::OpenAgain));
+                    }
+                }
+                Command::Choose(line) => {
+                    if choose(screen, session, line).await? == Answer::GivenUp {
                         return Ok(Some(Next::OpenAgain));
                     }
                 }

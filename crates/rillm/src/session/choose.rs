@@ -1,10 +1,12 @@
 //! Choosing among texts by their likelihood.
 
 use core::fmt;
+use core::ops::Range;
 
 use super::{Session, TextKind};
 use crate::error::Error;
 use crate::likelihood::{LogSum, Nats, log_share, log2_of, widened};
+use crate::sampler::Logit;
 use crate::source::WeightSource;
 
 /// A text to choose, and what [`Session::choose`] finds out about it.
@@ -12,35 +14,39 @@ use crate::source::WeightSource;
 pub struct Choice<'t> {
     text: &'t str,
     /// The place of the tokens in the session's history.
-    start: usize,
-    len: usize,
-    /// What the current position decides about the text.
-    next: Next,
+    start: u32,
+    len: u32,
+    /// The text's next token at the current position, or [`APART`], or [`END`].
+    next: u32,
     /// The logit of the next token at the current position, as a base-2 logarithm.
     logit: i32,
     log_probability: Nats,
 }
 
-/// What a position decides about a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// Nothing.
-    Apart,
-    /// The probability of its next token.
-    Token(u32),
-    /// The probability that it ends, and none of the longer texts follows.
-    End,
-}
+/// The current position decides nothing about the text. No vocabulary has this token.
+const APART: u32 = u32::MAX;
+/// The current position decides that the text ends, and none of the longer texts follows. No vocabulary has this token.
+const END: u32 = u32::MAX - 1;
 
 impl<'t> Choice<'t> {
     /// A text to choose, as it follows the prompt: `" on"` after `"The lamp is"`, `"on"` after `"The lamp is "`.
     pub const fn new(text: &'t str) -> Self {
-        Self { text, start: 0, len: 0, next: Next::Apart, logit: 0, log_probability: Nats(0) }
+        Self { text, start: 0, len: 0, next: APART, logit: 0, log_probability: Nats(0) }
     }
 
     /// The text.
     pub fn text(&self) -> &'t str {
         self.text
+    }
+
+    /// The place of the tokens in the session's history.
+    fn place(&self) -> Range<usize> {
+        self.start as usize..(self.start + self.len) as usize
+    }
+
+    /// The next token at the current position, if the text has one there.
+    fn next(&self) -> Option<u32> {
+        (self.next < END).then_some(self.next)
     }
 
     /// The logarithm of the text's probability after the prompt. The probabilities of all choices sum up to 1 at most:
@@ -162,38 +168,10 @@ impl<'c, 't> Choose<'c, 't> {
         if session.prefill().await? {
             return Ok(true);
         }
-        let path = &session.tokens()[self.base..];
-        // One bit in 64 for each token that may come next: most other tokens are told apart by it.
-        let mut bits = 0;
-        for choice in &mut *self.choices {
-            choice.next = match session.tokens_of(choice).strip_prefix(path) {
-                None => Next::Apart,
-                Some([]) => Next::End,
-                Some(&[token, ..]) => Next::Token(token),
-            };
-            if let Next::Token(token) = choice.next {
-                bits |= 1u64 << (token % 64);
-            }
-        }
-        // Tokens with which none of the texts goes on.
-        let mut others = LogSum::ZERO;
-        let choices = &mut *self.choices;
-        session
-            .logits(|logit| {
-                let log2 = log2_of(logit);
-                let mut is_next = false;
-                if bits >> (logit.token % 64) & 1 == 1 {
-                    for choice in choices.iter_mut().filter(|choice| choice.next == Next::Token(logit.token)) {
-                        choice.logit = log2;
-                        is_next = true;
-                    }
-                }
-                if !is_next {
-                    others.add(log2);
-                }
-            })
-            .await?;
-        self.count(others);
+        let mut position = Position { choices: self.choices, bits: 0, others: LogSum::ZERO };
+        position.start(session, self.base);
+        session.logits(|logit| position.take(logit)).await?;
+        position.finish();
         self.advance(session);
         Ok(self.current.is_some())
     }
@@ -206,33 +184,13 @@ impl<'c, 't> Choose<'c, 't> {
         self.choices.iter().position(|choice| Some(choice.log_probability) == best).unwrap_or(0)
     }
 
-    /// Multiplies the probabilities of the texts by what the position has decided, given the sum of the other tokens.
-    fn count(&mut self, others: LogSum) {
-        let mut all = others;
-        for (index, choice) in self.choices.iter().enumerate() {
-            let is_first = || self.choices[..index].iter().all(|before| before.next != choice.next);
-            if let Next::Token(_) = choice.next
-                && is_first()
-            {
-                all.add(choice.logit);
-            }
-        }
-        for choice in &mut *self.choices {
-            choice.log_probability += match choice.next {
-                Next::Apart => Nats(0),
-                Next::Token(_) => log_share(widened(choice.logit), all.log2()),
-                Next::End => log_share(others.log2(), all.log2()),
-            };
-        }
-    }
-
     /// Goes to the next position that has not been computed, in the order of the tokens.
     fn advance<S: WeightSource>(&mut self, session: &mut Session<'_, S>) {
         let Some((mut current, depth)) = self.current.take() else { return };
         let mut next = (current, depth + 1);
         // The last token of a text decides nothing. The positions before the last common one are those of the texts
         // before it.
-        while next.1 >= self.choices[next.0].len {
+        while next.1 >= self.choices[next.0].len as usize {
             let Some(after) = self.after(session, Some(current)) else { return };
             let [this, that] = [current, after].map(|index| session.tokens_of(&self.choices[index]));
             let shared = common(this, that);
@@ -248,6 +206,64 @@ impl<'c, 't> Choose<'c, 't> {
         let tokens = |index: usize| session.tokens_of(&self.choices[index]);
         let later = (0..self.choices.len()).filter(|&other| index.is_none_or(|index| tokens(other) > tokens(index)));
         later.min_by_key(|&other| tokens(other))
+    }
+}
+
+/// What a position decides, while its logits stream by.
+struct Position<'c, 't> {
+    choices: &'c mut [Choice<'t>],
+    /// One bit in 64 for each token that may come next: most other tokens are told apart by it.
+    bits: u64,
+    /// The sum of the tokens with which none of the texts goes on.
+    others: LogSum,
+}
+
+impl Position<'_, '_> {
+    /// Finds the next token of each text after the session's tokens from `base` on.
+    fn start<S: WeightSource>(&mut self, session: &Session<'_, S>, base: usize) {
+        let path = &session.tokens()[base..];
+        for choice in &mut *self.choices {
+            choice.next = match session.tokens_of(choice).strip_prefix(path) {
+                None => APART,
+                Some([]) => END,
+                Some(&[token, ..]) => token,
+            };
+            if let Some(token) = choice.next() {
+                self.bits |= 1 << (token % 64);
+            }
+        }
+    }
+
+    fn take(&mut self, logit: Logit) {
+        let log2 = log2_of(logit);
+        let mut is_next = false;
+        if self.bits >> (logit.token % 64) & 1 == 1 {
+            for choice in self.choices.iter_mut().filter(|choice| choice.next == logit.token) {
+                choice.logit = log2;
+                is_next = true;
+            }
+        }
+        if !is_next {
+            self.others.add(log2);
+        }
+    }
+
+    /// Multiplies the probabilities of the texts by what the position has decided.
+    fn finish(self) {
+        let mut all = self.others;
+        for (index, choice) in self.choices.iter().enumerate() {
+            let is_first = || self.choices[..index].iter().all(|before| before.next != choice.next);
+            if choice.next().is_some() && is_first() {
+                all.add(choice.logit);
+            }
+        }
+        for choice in self.choices {
+            choice.log_probability += match choice.next {
+                APART => Nats(0),
+                END => log_share(self.others.log2(), all.log2()),
+                _ => log_share(widened(choice.logit), all.log2()),
+            };
+        }
     }
 }
 
@@ -295,12 +311,7 @@ impl<S: WeightSource> Session<'_, S> {
 
     /// The tokens of a text of the last choice, until tokens are added to the session.
     pub fn tokens_of(&self, choice: &Choice<'_>) -> &[u32] {
-        self.history_of(choice, choice.len)
-    }
-
-    /// The first `len` tokens of a text.
-    fn history_of(&self, choice: &Choice<'_>, len: usize) -> &[u32] {
-        self.history.get(choice.start..choice.start + len).unwrap_or_default()
+        self.history.get(choice.place()).unwrap_or_default()
     }
 
     /// Appends the tokens of the prompt that do not depend on the texts, stores those of the texts at the end of the
@@ -323,13 +334,13 @@ impl<S: WeightSource> Session<'_, S> {
         let (mut end, mut shared) = (alone, alone - start);
         for choice in &mut *choices {
             let len = self.encode_joined([word, choice.text], kind, end).await?;
-            *choice = Choice { start: end, len, ..Choice::new(choice.text) };
+            *choice = Choice { start: end as u32, len: len as u32, ..Choice::new(choice.text) };
             end += len;
             shared = shared.min(common(&self.history[start..alone], self.tokens_of(choice)));
         }
         let base = start + shared;
         for (index, choice) in choices.iter().enumerate() {
-            let own = self.history_of(choice, choice.len);
+            let own = self.tokens_of(choice);
             if own.len() == shared || *own == self.history[start..alone] {
                 return Err(ChooseError::Empty { index });
             }
@@ -338,10 +349,10 @@ impl<S: WeightSource> Session<'_, S> {
         let context = self.plan.context;
         let (mut first, mut longest) = (context, 0);
         for choice in choices.iter_mut().rev() {
-            let own = choice.start + shared..choice.start + choice.len;
+            let own = choice.place().start + shared..choice.place().end;
             first -= own.len();
             longest = longest.max(own.len());
-            (choice.start, choice.len) = (first, own.len());
+            (choice.start, choice.len) = (first as u32, own.len() as u32);
             self.history.copy_within(own, first);
         }
         for (second, choice) in choices.iter().enumerate() {
@@ -365,9 +376,10 @@ impl<S: WeightSource> Session<'_, S> {
     /// Makes the first `len` tokens of a text the session's tokens from `base` on. Those that are there already stay
     /// computed.
     fn extend_with(&mut self, choice: &Choice<'_>, base: usize, len: usize) {
-        let there = common(&self.tokens()[base..], self.history_of(choice, len));
+        let Range { start, .. } = choice.place();
+        let there = common(&self.tokens()[base..], &self.history[start..start + len]);
         self.truncate(base + there);
-        self.history.copy_within(choice.start + there..choice.start + len, base + there);
+        self.history.copy_within(start + there..start + len, base + there);
         self.len = base + len;
         self.embedded = false;
     }
