@@ -7,6 +7,11 @@
 #include <stdint.h>
 
 /**
+ * Largest number of options of rillm_choose.
+ */
+#define RILLM_OPTIONS_MAX 32
+
+/**
  * The result of a call. The numbers do not change between versions.
  */
 enum rillm_status_t
@@ -43,7 +48,7 @@ enum rillm_status_t
    */
   RILLM_ERROR_MEMORY = 6,
   /**
-   * The prompt has more tokens than the context has room for.
+   * The text, or the prompt and the options, have more tokens than the context has room for.
    */
   RILLM_ERROR_PROMPT_TOO_LONG = 7,
 };
@@ -312,6 +317,47 @@ rillm_status_t rillm_generate(struct rillm_t *rillm,
                               rillm_text_t on_text,
                               void *user,
                               struct rillm_message_t *message);
+
+/**
+ * Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest after the
+ * current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
+ * docs/choose.md defines them. A space between the prompt and the texts may stand at the end of the prompt or at the
+ * start of the texts.
+ *
+ * The current text stays, and what was computed of it: put text that several choices share there by rillm_push. A
+ * `prompt` of NULL is an empty one. `log_probabilities`, with room for `count` numbers, and `message` may be NULL.
+ * After an error neither `choice` nor `log_probabilities` is set.
+ *
+ * # Safety
+ * Pointers are NULL or valid, `options` has `count` zero-terminated strings, and no other thread is using the handle.
+ */
+rillm_status_t rillm_choose(struct rillm_t *rillm,
+                            const char *prompt,
+                            const char *const *options,
+                            size_t count,
+                            double *log_probabilities,
+                            size_t *choice,
+                            struct rillm_message_t *message);
+
+/**
+ * Appends `text`, which is zero-terminated UTF-8, to the current text. Nothing is computed yet: rillm_generate with a
+ * prompt of NULL continues it, and rillm_choose compares what may follow it. After an error the current text is as
+ * before. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_push(struct rillm_t *rillm,
+                          const char *text,
+                          struct rillm_message_t *message);
+
+/**
+ * Ends the current text: rillm_push starts a new one.
+ *
+ * # Safety
+ * The handle is NULL or valid, and no other thread is using it.
+ */
+rillm_status_t rillm_reset(struct rillm_t *rillm);
 
 /**
  * Fills `stats` with the statistics so far.

@@ -1,6 +1,6 @@
 //! The model, session and text behind a handle.
 
-use rillm::{Memory, MemoryLen, Model, Q16, Sampling, Session, block_on};
+use rillm::{Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
 use rillm_generate::{Generation, Step, StopReason};
 
 use crate::place::Region;
@@ -76,6 +76,9 @@ pub struct Stats {
     pub resident_bytes: u64,
 }
 
+/// Largest number of options of rillm_choose.
+pub const RILLM_OPTIONS_MAX: usize = 32;
+
 /// A model, its session, and the current text.
 pub struct Engine {
     model: &'static Model,
@@ -145,6 +148,50 @@ impl Engine {
             generation.finish().for_each(|rest| _ = print(rest));
         }
         Ok(())
+    }
+
+    /// Appends `text` to the current one.
+    pub fn push(&mut self, text: &str) -> Result<(), Failure> {
+        let is_first = self.session.tokens().is_empty();
+        block_on(self.session.push_text(text))?;
+        self.prompt_tokens = self.session.tokens().len();
+        self.end = End::RillmEndNone;
+        if is_first {
+            self.generation = Generation::new(self.model, text, Sampling::GREEDY);
+        }
+        Ok(())
+    }
+
+    /// Ends the current text.
+    pub fn reset(&mut self) {
+        self.session.reset();
+        self.generation = Generation::new(self.model, "", Sampling::GREEDY);
+        (self.prompt_tokens, self.end) = (0, End::RillmEndNone);
+    }
+
+    /// Chooses among the texts that `text` returns, after the current text and `prompt`. Returns the index of the
+    /// likeliest one, and passes the logarithm of each probability to `result`.
+    pub fn choose<'t>(
+        &mut self,
+        prompt: &str,
+        count: usize,
+        text: impl Fn(usize) -> Result<&'t str, Failure>,
+        mut result: impl FnMut(usize, f64),
+    ) -> Result<usize, Failure> {
+        if count > RILLM_OPTIONS_MAX {
+            return Err(Failure::Options(count));
+        }
+        let mut choices = [const { Choice::new("") }; RILLM_OPTIONS_MAX];
+        let choices = &mut choices[..count];
+        for (index, choice) in choices.iter_mut().enumerate() {
+            *choice = Choice::new(text(index)?);
+        }
+        let best = block_on(self.session.choose(prompt, choices))?;
+        for (index, choice) in choices.iter().enumerate() {
+            let Nats(bits) = choice.log_probability();
+            result(index, bits as f64 / f64::from(1u32 << Nats::FRACTION_BITS));
+        }
+        Ok(best)
     }
 
     /// All tokens of the current text, prompt and answer.

@@ -7,6 +7,8 @@
 //! | [`rillm_plan`] | how much of the memory the model takes, and what would be enough |
 //! | [`rillm_init`] | opens the model and gives a [`Handle`] |
 //! | [`rillm_generate()`] | takes a prompt, and hands text to a callback as it comes |
+//! | [`rillm_choose`] | takes a prompt and texts, and says which one is the likeliest after it |
+//! | [`rillm_push`], [`rillm_reset`] | append to the current text, or end it |
 //! | [`rillm_stats`], [`rillm_tokens`] | what was read and computed, and the tokens of the text |
 //! | [`rillm_deinit`] | ends the use of the memory |
 //! | [`rillm_error_message`] | a [`Status`] in words |
@@ -177,19 +179,97 @@ pub unsafe extern "C" fn rillm_generate(
         let handle = handle.ok_or(Failure::Null("rillm"))?;
         let config = config.ok_or(Failure::Null("config"))?;
         let on_text = on_text.ok_or(Failure::Null("on_text"))?;
-        let prompt = if prompt.is_null() {
-            None
-        } else {
-            // SAFETY: not null, so zero-terminated.
-            let prompt = unsafe { CStr::from_ptr(prompt) }.to_str();
-            Some(prompt.map_err(|error| Failure::NotUtf8(error.valid_up_to()))?)
-        };
+        // SAFETY: null or zero-terminated, by our own contract.
+        let prompt = unsafe { text("the prompt", prompt)? };
         // SAFETY: the caller's function, with the arguments that it expects.
         let print = |text: &str| unsafe { on_text(user, text.as_ptr().cast(), text.len()) } == 0;
         handle.with(|engine| engine.generate(prompt, &config, print))
     };
     // SAFETY: null or valid, by our own contract.
     unsafe { report(run(), message) }
+}
+
+/// Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest after the
+/// current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
+/// docs/choose.md defines them. A space between the prompt and the texts may stand at the end of the prompt or at the
+/// start of the texts.
+///
+/// The current text stays, and what was computed of it: put text that several choices share there by rillm_push. A
+/// `prompt` of NULL is an empty one. `log_probabilities`, with room for `count` numbers, and `message` may be NULL.
+/// After an error neither `choice` nor `log_probabilities` is set.
+///
+/// # Safety
+/// Pointers are NULL or valid, `options` has `count` zero-terminated strings, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_choose(
+    rillm: *mut Handle,
+    prompt: *const c_char,
+    options: *const *const c_char,
+    count: usize,
+    log_probabilities: *mut f64,
+    choice: *mut usize,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"))?;
+        if options.is_null() && count > 0 {
+            return Err(Failure::Null("options"));
+        }
+        if choice.is_null() {
+            return Err(Failure::Null("choice"));
+        }
+        // SAFETY: null or zero-terminated, by our own contract.
+        let prompt = unsafe { text("the prompt", prompt)? }.unwrap_or_default();
+        // SAFETY: not null, so `count` strings, by our own contract.
+        let option =
+            |index: usize| unsafe { text("an option", *options.add(index)) }?.ok_or(Failure::Null("an option"));
+        let result = |index: usize, logarithm: f64| {
+            if !log_probabilities.is_null() {
+                // SAFETY: not null, so with room for `count` numbers.
+                unsafe { log_probabilities.add(index).write(logarithm) };
+            }
+        };
+        let best = handle.with(|engine| engine.choose(prompt, count, option, result))?;
+        // SAFETY: not null, so valid.
+        unsafe { choice.write(best) };
+        Ok(())
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Appends `text`, which is zero-terminated UTF-8, to the current text. Nothing is computed yet: rillm_generate with a
+/// prompt of NULL continues it, and rillm_choose compares what may follow it. After an error the current text is as
+/// before. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_push(rillm: *mut Handle, text: *const c_char, message: *mut Message) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let (handle, text) = unsafe { (rillm.as_ref(), self::text("the text", text)?) };
+        let (handle, text) = (handle.ok_or(Failure::Null("rillm"))?, text.ok_or(Failure::Null("text"))?);
+        handle.with(|engine| engine.push(text))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Ends the current text: rillm_push starts a new one.
+///
+/// # Safety
+/// The handle is NULL or valid, and no other thread is using it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_reset(rillm: *mut Handle) -> Status {
+    // SAFETY: null or valid, by our own contract.
+    let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"));
+    let reset = |engine: &mut Engine| {
+        engine.reset();
+        Ok(())
+    };
+    handle.and_then(|handle| handle.with(reset)).map_or_else(|failure| failure.status(), |()| Status::RillmOk)
 }
 
 /// Fills `stats` with the statistics so far.
@@ -250,6 +330,19 @@ pub unsafe extern "C" fn rillm_deinit(rillm: *mut Handle) -> Status {
 #[unsafe(no_mangle)]
 pub extern "C" fn rillm_error_message(status: i32) -> *const c_char {
     Status::words(status).as_ptr()
+}
+
+/// The text at `text`, called `what` in errors; `None` for a null pointer.
+///
+/// # Safety
+/// `text` is null or zero-terminated, and does not change during `'t`.
+unsafe fn text<'t>(what: &'static str, text: *const c_char) -> Result<Option<&'t str>, Failure> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not null, so zero-terminated.
+    let text = unsafe { CStr::from_ptr(text) }.to_str();
+    text.map(Some).map_err(|error| Failure::NotUtf8(what, error.valid_up_to()))
 }
 
 /// Returns the status, and writes the message if it is wanted.

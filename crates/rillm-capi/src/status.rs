@@ -3,7 +3,9 @@
 use core::ffi::{CStr, c_char};
 use core::fmt;
 
-use rillm::{Error, PlanError};
+use rillm::{ChooseError, Error, PlanError};
+
+use crate::engine::RILLM_OPTIONS_MAX;
 
 use crate::source::SourceError;
 
@@ -25,7 +27,7 @@ pub enum Status {
     RillmErrorModel = 5,
     /// The memory is too small.
     RillmErrorMemory = 6,
-    /// The prompt has more tokens than the context has room for.
+    /// The text, or the prompt and the options, have more tokens than the context has room for.
     RillmErrorPromptTooLong = 7,
 }
 
@@ -62,7 +64,7 @@ impl Status {
             }
             Some(Self::RillmErrorMemory) => c"the memory is too small: rillm_plan says how much is needed",
             Some(Self::RillmErrorPromptTooLong) => {
-                c"the prompt is too long: shorten it, or give memory for a longer context"
+                c"the text is too long: shorten it, or give memory for a longer context"
             }
             None => c"no status of this version of rillm",
         }
@@ -82,8 +84,12 @@ pub enum Failure {
     Overlap(&'static str, &'static str),
     /// A setting, and its value, which is not a number of at least 0.
     Number(&'static str, &'static str),
-    /// The prompt is not UTF-8 from this byte on.
-    NotUtf8(usize),
+    /// A text, and the byte from which on it is not UTF-8.
+    NotUtf8(&'static str, usize),
+    /// More options than there is room for.
+    Options(usize),
+    /// The options cannot be chosen from.
+    Choose(ChooseError<SourceError>),
     /// The handle is not open.
     Closed,
     /// The handle is in use.
@@ -100,12 +106,23 @@ impl From<Error<SourceError>> for Failure {
     }
 }
 
+impl From<ChooseError<SourceError>> for Failure {
+    fn from(error: ChooseError<SourceError>) -> Self {
+        match error {
+            ChooseError::Session(error @ (Error::Source(_) | Error::Format(_))) => Self::Engine(error),
+            error => Self::Choose(error),
+        }
+    }
+}
+
 impl Failure {
     /// The status of this failure.
     pub fn status(&self) -> Status {
         match self {
             Self::Null(_) | Self::Setup(_) | Self::Region(..) | Self::Overlap(..) => Status::RillmErrorArgument,
-            Self::Number(..) | Self::NotUtf8(_) => Status::RillmErrorArgument,
+            Self::Number(..) | Self::NotUtf8(..) | Self::Options(_) => Status::RillmErrorArgument,
+            Self::Choose(ChooseError::Session(Error::ContextFull { .. })) => Status::RillmErrorPromptTooLong,
+            Self::Choose(_) => Status::RillmErrorArgument,
             Self::Closed => Status::RillmErrorClosed,
             Self::Busy => Status::RillmErrorBusy,
             Self::Memory(_) | Self::Engine(Error::Plan(_)) => Status::RillmErrorMemory,
@@ -130,7 +147,9 @@ impl fmt::Display for Failure {
             }
             Self::Overlap(one, other) => write!(f, "{one} and {other} overlap; give each its own bytes"),
             Self::Number(field, found) => write!(f, "config.{field} is {found}; it must be a number of at least 0"),
-            Self::NotUtf8(at) => write!(f, "the prompt is not UTF-8 at byte {at}; encode it as UTF-8"),
+            Self::NotUtf8(what, at) => write!(f, "{what} is not UTF-8 at byte {at}; encode it as UTF-8"),
+            Self::Options(count) => write!(f, "count is {count}; it must be at most {RILLM_OPTIONS_MAX}"),
+            Self::Choose(error) => error.fmt(f),
             Self::Closed => {
                 f.write_str("the handle is not open; use one that rillm_init gave and rillm_deinit did not end")
             }
@@ -203,7 +222,9 @@ mod tests {
         let read = SourceError::Read { code: i32::MIN, first, len };
         let most = usize::MAX;
         let plan = PlanError { needed: most, given: 0, context: most, fitting_context: most, smallest: most };
-        for failure in [Failure::Engine(Error::Source(read)), Failure::Memory(plan), Failure::NotUtf8(most)] {
+        for failure in
+            [Failure::Engine(Error::Source(read)), Failure::Memory(plan), Failure::NotUtf8("the prompt", most)]
+        {
             assert_eq!(text(failure), std::format!("{failure}"));
         }
     }

@@ -4,10 +4,10 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::slice;
 
-use rillm::{Q16, Sampling};
+use rillm::{Bytes, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
 use rillm_capi::{
-    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_deinit, rillm_error_message, rillm_generate,
-    rillm_init, rillm_plan, rillm_stats, rillm_tokens,
+    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_choose, rillm_deinit, rillm_error_message,
+    rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_stats, rillm_tokens,
 };
 
 use crate::support::{MODEL, expected};
@@ -164,6 +164,34 @@ fn tokens(handle: *mut Handle) -> Vec<u32> {
     tokens
 }
 
+fn push(handle: *mut Handle, text: &str) -> Result<(), (Status, String)> {
+    let text = CString::new(text).expect("no zero");
+    let mut message = NO_MESSAGE;
+    // SAFETY: valid pointers.
+    match unsafe { rillm_push(handle, text.as_ptr(), &mut message) } {
+        Status::RillmOk => Ok(()),
+        status => Err((status, words(&message).to_owned())),
+    }
+}
+
+/// The index of the likeliest text, and the logarithm of each probability.
+fn choose(handle: *mut Handle, prompt: &str, texts: &[&str]) -> Result<(usize, Vec<f64>), (Status, String)> {
+    let prompt = CString::new(prompt).expect("no zero");
+    let texts: Vec<CString> = texts.iter().map(|&text| CString::new(text).expect("no zero")).collect();
+    let texts: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+    let (mut choice, mut message, mut logarithms) = (usize::MAX, NO_MESSAGE, vec![1.0; texts.len()]);
+    // SAFETY: valid pointers, and room for as many numbers as there are texts.
+    let status = unsafe {
+        let logarithms = logarithms.as_mut_ptr();
+        rillm_choose(handle, prompt.as_ptr(), texts.as_ptr(), texts.len(), logarithms, &mut choice, &mut message)
+    };
+    if status == Status::RillmOk {
+        return Ok((choice, logarithms));
+    }
+    assert!(choice == usize::MAX && logarithms.iter().all(|&logarithm| logarithm == 1.0));
+    Err((status, words(&message).to_owned()))
+}
+
 fn deinit(handle: *mut Handle) -> Status {
     // SAFETY: a handle, or a closed one in memory that is still there.
     unsafe { rillm_deinit(handle) }
@@ -216,6 +244,83 @@ fn a_second_memory_keeps_weights() {
     assert!(plan.large > 900 << 10 && plan.pinned > 500 << 10, "{plan:?}");
     let stats = check_text(&setup);
     assert!(stats.resident_bytes > 0, "{stats:?}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes long")]
+fn a_choice_is_the_engines() {
+    const TEXTS: [&str; 3] = [" and", " a", " and a"];
+    let mut memory = vec![0; 128 << 10];
+    let mut source = Bytes::lent(MODEL);
+    let model = block_on(Model::open(&mut source)).expect("a model");
+    let mut session =
+        Session::new(&model, source, Memory::internal(&mut memory), &PlanOptions::default()).expect("room");
+    block_on(session.push_text("a")).expect("room");
+    let before = session.tokens().to_vec();
+    let mut choices = TEXTS.map(Choice::new);
+    let best = block_on(session.choose(PROMPT, &mut choices)).expect("a choice");
+    let expected = choices.map(|choice| choice.log_probability().0 as f64 / f64::from(1 << Nats::FRACTION_BITS));
+    let expected = Ok((best, expected.to_vec()));
+
+    let mut card = Card::new(MODEL);
+    let mut memory = vec![0; 128 << 10];
+    let setup = card.setup();
+    let handle = init(&with_memory(setup, &mut memory)).expect("opens");
+    push(handle, "a").expect("room");
+    assert_eq!(choose(handle, PROMPT, &TEXTS), expected);
+    assert_eq!(tokens(handle), before);
+    // Without a prompt, and without logarithms.
+    let text = c" and".as_ptr();
+    let mut choice = usize::MAX;
+    // SAFETY: valid pointers.
+    let status = unsafe { rillm_choose(handle, null(), &text, 1, null_mut(), &mut choice, null_mut()) };
+    assert_eq!((status, choice), (Status::RillmOk, 0));
+
+    // After a failed read the call can be repeated.
+    // SAFETY: the card, which nobody uses meanwhile.
+    unsafe { (*setup.read_user.cast::<Card<'_>>()).reads_to_failure = Some(2) };
+    assert_eq!(choose(handle, PROMPT, &TEXTS).expect_err("a failed read").0, Status::RillmErrorRead);
+    assert_eq!(choose(handle, PROMPT, &TEXTS), expected);
+
+    let refused = |texts: &[&str]| choose(handle, PROMPT, texts).expect_err("refused");
+    let argument = |message: &str| (Status::RillmErrorArgument, message.to_owned());
+    assert_eq!(refused(&[]), argument("there is nothing to choose from: give at least one text"));
+    assert_eq!(refused(&["a"; 33]), argument("count is 33; it must be at most 32"));
+    assert_eq!(refused(&["a", "a"]).0, Status::RillmErrorArgument);
+    assert_eq!(refused(&[&"a ".repeat(400)]).0, Status::RillmErrorPromptTooLong);
+    // SAFETY: valid pointers but for those that are null.
+    unsafe {
+        let choose = |texts, choice| rillm_choose(handle, null(), texts, 1, null_mut(), choice, null_mut());
+        assert_eq!(choose(&text, null_mut()), Status::RillmErrorArgument);
+        assert_eq!(choose(null(), &mut choice), Status::RillmErrorArgument);
+        assert_eq!(choose(&null(), &mut choice), Status::RillmErrorArgument);
+        assert_eq!(choose(&c"\xff".as_ptr(), &mut choice), Status::RillmErrorArgument);
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
+    assert_eq!(choose(handle, PROMPT, &TEXTS).expect_err("closed").0, Status::RillmErrorClosed);
+}
+
+#[test]
+fn a_text_that_is_pushed_goes_on() {
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut listener = Listener::default();
+    generate(handle, Some("and"), &GREEDY, &mut listener).expect("a text");
+    // SAFETY: valid handles.
+    unsafe {
+        assert_eq!(rillm_reset(handle), Status::RillmOk);
+        assert_eq!(rillm_reset(null_mut()), Status::RillmErrorArgument);
+        assert_eq!(rillm_push(handle, null(), null_mut()), Status::RillmErrorArgument);
+    }
+    assert!(tokens(handle).is_empty() && stats(handle).end == End::RillmEndNone);
+    push(handle, PROMPT).expect("room");
+    let mut listener = Listener::default();
+    generate(handle, None, &GREEDY, &mut listener).expect("a text");
+    assert_eq!((listener.text, tokens(handle)), expected(PROMPT, TOKENS, &Sampling::GREEDY));
+    assert_eq!(stats(handle).prompt_tokens as usize + TOKENS, tokens(handle).len());
+    let (status, message) = push(handle, &"a ".repeat(400)).expect_err("refused");
+    assert_eq!(status, Status::RillmErrorPromptTooLong, "{message}");
+    assert_eq!(deinit(handle), Status::RillmOk);
 }
 
 #[test]
@@ -460,7 +565,11 @@ fn a_stack_of_24_kib_is_enough() {
         unsafe {
             assert_eq!(rillm_plan(&setup, &mut plan, &mut message), Status::RillmOk);
             assert_eq!(rillm_init(&setup, &mut handle, &mut message), Status::RillmOk);
-            rillm_generate(handle, c"The little fox".as_ptr(), &config, Some(listen), user, &mut message)
+            let prompt = c"The little fox".as_ptr();
+            let (texts, mut choice) = ([c" ran".as_ptr(), c" slept".as_ptr()], 0);
+            let chosen = rillm_choose(handle, prompt, texts.as_ptr(), 2, null_mut(), &mut choice, &mut message);
+            assert_eq!(chosen, Status::RillmOk);
+            rillm_generate(handle, prompt, &config, Some(listen), user, &mut message)
         }
     };
     let thread = std::thread::Builder::new().stack_size(24 << 10).spawn(calls).expect("a thread");

@@ -7,7 +7,7 @@ use crate::settings::Setting;
 /// The text of `/help`.
 pub const HELP: &str = "\
 Type the beginning of a text; the model goes on with it.
-/choose TEXT | ONE | OTHER   which goes on with TEXT likelier, and how likely
+/choose TEXT | A | B   how likely A and B are after TEXT, and which one is likelier
 /temp T        above 1 bolder, below 1 safer, 0 always the likeliest token
 /top_k K       choose among the K likeliest tokens, up to 256; 0 for all
 /top_p P       choose among the fewest tokens with probability P together; 1 for
