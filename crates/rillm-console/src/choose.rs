@@ -12,7 +12,8 @@ use crate::screen::Screen;
 /// Largest number of texts. A line of 512 bytes has room for few more.
 const MOST: usize = 20;
 
-/// Chooses among the texts of a line, `PROMPT | TEXT | TEXT`, and prints the likelihood of each.
+/// Chooses among the texts of a line, `PROMPT | TEXT | TEXT`, which follows the session's tokens, and prints the likelihood
+/// of each.
 ///
 /// Spaces before a bar are left out. A space after it belongs to the text, so that `is | on | off` are `is on` and
 /// `is off`.
@@ -25,7 +26,6 @@ where
         screen.say(format_args!("there are more than {MOST} texts; leave some out\n"))?;
         return Ok(Answer::Done);
     }
-    session.reset();
     let (prompt, mut choices) = parse(line);
     let mut failures = Failures::default();
     let mut choose = loop {

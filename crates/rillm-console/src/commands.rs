@@ -6,8 +6,9 @@ use crate::settings::Setting;
 
 /// The text of `/help`.
 pub const HELP: &str = "\
-Type the beginning of a text; the model goes on with it.
-/choose TEXT | A | B   how likely A and B are after TEXT, and which one is likelier
+Type the beginning of a text; the model goes on with it. A model that was made
+for chats answers instead, and remembers what was said.
+/choose TEXT | A | B   how likely A and B are after TEXT, and which one is more
 /temp T        above 1 bolder, below 1 safer, 0 always the likeliest token
 /top_k K       choose among the K likeliest tokens, up to 256; 0 for all
 /top_p P       choose among the fewest tokens with probability P together; 1 for
@@ -16,6 +17,9 @@ Type the beginning of a text; the model goes on with it.
 /max N         end after N tokens
 /stop TEXT     end before the model's next TEXT, up to 64 bytes; alone: before
                none
+/chat on|off   off: a model for chats goes on with texts, too
+/system TEXT   start the chat again with TEXT as its instructions; alone: with
+               the model's own
 /check on|off  after each text a line to compare with `rillm run --check`
 /stats         what was done since the start, and where the memory goes
 /stats --json  the same figures as one line of JSON
@@ -47,6 +51,8 @@ pub enum Command<'l> {
     /// Run the benchmarks.
     Bench,
     Reset,
+    /// Start a chat with a system text, if there is one.
+    System(&'l str),
     Help,
     /// Show the model's dimensions.
     Model,
@@ -90,6 +96,8 @@ impl<'l> Command<'l> {
             "seed" => Setting::Seed,
             "max" => Setting::Max,
             "check" => Setting::Check,
+            "chat" => Setting::Chat,
+            "system" => return Ok(Self::System(value)),
             // Without a value, the setting is cleared.
             "stop" => return Ok(Self::Set(Setting::Stop, value)),
             "model" if !value.is_empty() => return Ok(Self::Open(value)),
@@ -119,6 +127,8 @@ mod tests {
         assert_eq!(Command::parse("  "), Ok(Command::Nothing));
         assert_eq!(Command::parse(" /temp is a directory"), Ok(Command::Prompt(" /temp is a directory")));
         assert_eq!(Command::parse("/choose It is | on| off"), Ok(Command::Choose("It is | on| off")));
+        assert_eq!(Command::parse("/system Be brief."), Ok(Command::System("Be brief.")));
+        assert_eq!(Command::parse("/system"), Ok(Command::System("")));
         assert_eq!(Command::parse("/choose"), Ok(Command::Choose("")));
         assert_eq!(Command::parse("/temp"), Ok(Command::Show(Setting::Temp)));
         assert_eq!(Command::parse("/top_k  40 "), Ok(Command::Set(Setting::TopK, "40")));

@@ -47,6 +47,7 @@ extern crate std;
 
 mod answer;
 mod bandwidth;
+mod chat;
 mod choose;
 mod commands;
 mod failures;

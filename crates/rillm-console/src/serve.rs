@@ -4,11 +4,13 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
-use rillm::{Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
+use rillm::format::SectionKind;
+use rillm::{Chat, Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
 
 use crate::Board;
 use crate::answer::answer;
 use crate::bandwidth;
+use crate::chat;
 use crate::choose::choose;
 use crate::commands::{Command, HELP};
 use crate::failures::Answer;
@@ -46,7 +48,6 @@ pub struct Console<'a, C> {
 }
 
 /// An open model and its memory.
-#[derive(Clone, Copy)]
 pub struct LoadedModel<'a> {
     pub board: &'a dyn Board,
     pub model: &'a Model,
@@ -57,6 +58,11 @@ pub struct LoadedModel<'a> {
 }
 
 impl<'a> LoadedModel<'a> {
+    /// Whether the model has a chat template.
+    fn can_chat(&self) -> bool {
+        self.model.header().section(SectionKind::Chat).is_ok()
+    }
+
     /// The memory usage.
     pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> MemoryReport<'a> {
         MemoryReport { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
@@ -99,10 +105,10 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         }
         let given = MemoryLen { internal: fast.len(), external: large.len() };
         let (board, lent) = (self.board, source.memory().is_some());
-        let options = board.plan_options(&model).candidates(CANDIDATES);
         let loaded = LoadedModel { board, model: &model, given, lent };
         let mut reported = false;
         loop {
+            let options = board.plan_options(&model).candidates(CANDIDATES);
             let mut session = match Session::new(&model, source, Memory { internal: fast, external: large }, &options) {
                 Ok(session) => session,
                 Err(error) => return self.failed(error),
@@ -118,10 +124,14 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 let (facts, memory) = (ModelFacts(model.header()), loaded.memory(&session));
                 let expected = fmt::from_fn(|f| board.expect(f, &model, session.plan()));
                 self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
-                self.screen.print("Type the beginning of a text, or /help.\n")?;
+                self.screen.print(if self.settings.chat && loaded.can_chat() {
+                    "Say something to the model, or type /help.\n"
+                } else {
+                    "Type the beginning of a text, or /help.\n"
+                })?;
                 reported = true;
             }
-            let next = self.serve(loaded, &mut session).await?;
+            let next = self.serve(&loaded, &mut session).await?;
             self.totals = self.totals.and(session.stats());
             match next {
                 Some(next) => return Ok(next),
@@ -156,13 +166,15 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     /// Serves lines until the user opens another model. Returns `None` where `/bench` needs the session's memory.
     async fn serve<S>(
         &mut self,
-        loaded: LoadedModel<'_>,
+        loaded: &LoadedModel<'_>,
         session: &mut Session<'_, S>,
     ) -> Result<Option<Next>, C::Error>
     where
         S: WeightSource<Error: fmt::Display>,
     {
         let Self { screen, line, settings, totals, board } = self;
+        // The chat, once it has begun.
+        let mut chat = None;
         while line.read(screen)? {
             let command = match Command::parse(line.text()) {
                 Ok(command) => command,
@@ -174,11 +186,34 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             match command {
                 Command::Nothing => {}
                 Command::Prompt(prompt) => {
-                    if answer(screen, settings, loaded, session, prompt).await? == Answer::GivenUp {
+                    if !(settings.chat && loaded.can_chat()) {
+                        chat = None;
+                    } else if chat.is_none() {
+                        match chat::start(screen, session, None).await? {
+                            Ok(started) => chat = Some(started),
+                            Err(Answer::Done) => continue,
+                            Err(Answer::GivenUp) => return Ok(Some(Next::OpenAgain)),
+                        }
+                    }
+                    if answer(screen, settings, loaded, session, chat.as_mut(), prompt).await? == Answer::GivenUp {
                         return Ok(Some(Next::OpenAgain));
                     }
                 }
+                Command::System(text) => {
+                    chat = None;
+                    match chat::start(screen, session, Some(text).filter(|text| !text.is_empty())).await? {
+                        Ok(started) => {
+                            (chat, settings.chat) = (Some(started), true);
+                            screen.print("the chat starts again\n")?;
+                        }
+                        Err(Answer::Done) => {}
+                        Err(Answer::GivenUp) => return Ok(Some(Next::OpenAgain)),
+                    }
+                }
                 Command::Choose(line) => {
+                    if chat.is_none() {
+                        session.reset();
+                    }
                     if choose(screen, session, line).await? == Answer::GivenUp {
                         return Ok(Some(Next::OpenAgain));
                     }
@@ -200,11 +235,17 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     }
                 }
                 Command::Reset => {
-                    session.reset();
+                    match &mut chat {
+                        Some(chat) => Chat::reset(chat, session),
+                        None => session.reset(),
+                    }
                     *settings = Settings::new();
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
                 Command::Bench => {
+                    if chat.is_some() {
+                        screen.print("the chat is forgotten, as its memory is needed\n")?;
+                    }
                     screen.say(format_args!("{}", KernelBench(board.clock())))?;
                     return Ok(None);
                 }
