@@ -51,6 +51,14 @@ enum rillm_status_t
    * The text, or the prompt and the options, have more tokens than the context has room for.
    */
   RILLM_ERROR_PROMPT_TOO_LONG = 7,
+  /**
+   * The write function failed.
+   */
+  RILLM_ERROR_WRITE = 8,
+  /**
+   * The data is not a saved text of this model and version, or it is damaged, or the context is too small for it.
+   */
+  RILLM_ERROR_SAVED = 9,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -151,6 +159,14 @@ typedef struct rillm_setup_t {
    * Tokens to make room for, prompt and answer together; 0 for as many as the model supports and the memory holds.
    */
   uint32_t context;
+  /**
+   * Tokens of a prompt to compute in one pass over the weights; 0 for as many as the memory holds, up to 32.
+   */
+  uint32_t batch;
+  /**
+   * Bytes of each read, rounded up to 512; 0 for as many as the memory holds, up to 16384.
+   */
+  size_t chunk;
 } rillm_setup_t;
 
 /**
@@ -223,6 +239,14 @@ typedef struct rillm_config_t {
    */
   float top_p;
   /**
+   * Choose among tokens with at least this share of the probability of the likeliest one; 0 for all.
+   */
+  float min_p;
+  /**
+   * Make the last 64 tokens less likely to be repeated: divides their logits, if positive. 0 and 1 for no penalty.
+   */
+  float repeat_penalty;
+  /**
    * Seed of the random numbers: the same seed gives the same text.
    */
   uint64_t seed;
@@ -234,6 +258,18 @@ typedef struct rillm_config_t {
  * It must not call rillm with the same handle, throw or longjmp.
  */
 typedef int (*rillm_text_t)(void *user, const char *text, size_t len);
+
+/**
+ * Receives a piece of a saved text, and returns 0; anything else ends the saving. Many pieces are as short as 2 bytes:
+ * buffer them where a write is expensive. It must not call rillm with the same handle, throw or longjmp.
+ */
+typedef int (*rillm_write_bytes_t)(void *user, const void *bytes, size_t len);
+
+/**
+ * Fills `bytes` with the next `len` bytes of a saved text, and returns 0; anything else means that it cannot. It must
+ * not call rillm with the same handle, throw or longjmp.
+ */
+typedef int (*rillm_read_bytes_t)(void *user, void *bytes, size_t len);
 
 /**
  * Statistics since rillm_init, and of the last text.
@@ -350,6 +386,47 @@ rillm_status_t rillm_choose(struct rillm_t *rillm,
 rillm_status_t rillm_push(struct rillm_t *rillm,
                           const char *text,
                           struct rillm_message_t *message);
+
+/**
+ * Counts the tokens that `text`, which is zero-terminated UTF-8, would append to the current text, and copies the
+ * first `room` of them to `tokens`, which may be NULL if `room` is 0. The current text stays. A text that the context
+ * has no room for is an error. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, `tokens` has room for `room` numbers, and no other thread is using the handle.
+ */
+rillm_status_t rillm_tokenize(struct rillm_t *rillm,
+                              const char *text,
+                              uint32_t *tokens,
+                              size_t room,
+                              size_t *count,
+                              struct rillm_message_t *message);
+
+/**
+ * Saves the current text, and what was computed of it, through `write`: to a file, or to flash. `user` is passed to
+ * `write`. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_save(struct rillm_t *rillm,
+                          rillm_write_bytes_t write,
+                          void *user,
+                          struct rillm_message_t *message);
+
+/**
+ * Replaces the current text by one that rillm_save has written, read through `read`: rillm_generate with a prompt of
+ * NULL continues it, with the same text as if it had never been saved, and nothing is computed again. The model file
+ * must be the same; the memory may be another one. After an error the current text is empty. `user` is passed to
+ * `read`. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_restore(struct rillm_t *rillm,
+                             rillm_read_bytes_t read,
+                             void *user,
+                             struct rillm_message_t *message);
 
 /**
  * Ends the current text: rillm_push starts a new one.

@@ -1,5 +1,7 @@
 //! The model, session and text behind a handle.
 
+use core::ffi::c_int;
+
 use rillm::{Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
 use rillm_generate::{Generation, Step, StopReason};
 
@@ -20,6 +22,10 @@ pub struct Config {
     pub top_k: u32,
     /// Choose among the fewest tokens whose probabilities add up to this; 0, and from 1 on, for all.
     pub top_p: f32,
+    /// Choose among tokens with at least this share of the probability of the likeliest one; 0 for all.
+    pub min_p: f32,
+    /// Make the last 64 tokens less likely to be repeated: divides their logits, if positive. 0 and 1 for no penalty.
+    pub repeat_penalty: f32,
     /// Seed of the random numbers: the same seed gives the same text.
     pub seed: u64,
 }
@@ -162,6 +168,37 @@ impl Engine {
         Ok(())
     }
 
+    /// The tokens that `text` would append to the current one go to `copy`.
+    pub fn tokenize<T>(&mut self, text: &str, copy: impl FnOnce(&[u32]) -> T) -> Result<T, Failure> {
+        let len = self.session.tokens().len();
+        block_on(self.session.push_text(text))?;
+        let copied = copy(&self.session.tokens()[len..]);
+        self.session.truncate(len);
+        Ok(copied)
+    }
+
+    /// Saves the current text and what was computed of it through `write`, which returns 0 or why it failed.
+    pub fn save(&self, mut write: impl FnMut(&[u8]) -> c_int) -> Result<(), Failure> {
+        self.session.save(|bytes| match write(bytes) {
+            0 => Ok(()),
+            code => Err(Failure::Write(code)),
+        })
+    }
+
+    /// Replaces the current text by a saved one.
+    pub fn restore(&mut self, mut read: impl FnMut(&mut [u8]) -> c_int) -> Result<(), Failure> {
+        self.reset();
+        let restored = self.session.restore(|bytes| match read(bytes) {
+            0 => Ok(()),
+            code => Err(code),
+        });
+        restored.map_err(Failure::Restore)?;
+        self.prompt_tokens = self.session.tokens().len();
+        // A text that has begun: its next token's leading space is printed.
+        self.generation = Generation::new(self.model, " ", Sampling::GREEDY);
+        Ok(())
+    }
+
     /// Ends the current text.
     pub fn reset(&mut self) {
         self.session.reset();
@@ -221,7 +258,10 @@ impl Config {
         let top_p = q16("top_p", self.top_p)?;
         let temperature = q16("temperature", self.temperature)?;
         let top_p = if top_p == Q16::ZERO { Q16::ONE } else { top_p };
-        Ok(Sampling::GREEDY.temperature(temperature).top_k(self.top_k).top_p(top_p).seed(self.seed))
+        let min_p = q16("min_p", self.min_p)?;
+        let penalty = q16("repeat_penalty", self.repeat_penalty)?;
+        let sampling = Sampling::GREEDY.temperature(temperature).top_k(self.top_k).top_p(top_p).seed(self.seed);
+        Ok(sampling.min_p(min_p).repeat_penalty(penalty))
     }
 }
 

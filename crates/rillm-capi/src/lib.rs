@@ -9,6 +9,8 @@
 //! | [`rillm_generate()`] | takes a prompt, and hands text to a callback as it comes |
 //! | [`rillm_choose`] | takes a prompt and texts, and says which one is the likeliest after it |
 //! | [`rillm_push`], [`rillm_reset`] | append to the current text, or end it |
+//! | [`rillm_save`], [`rillm_restore`] | the current text, computed, as bytes |
+//! | [`rillm_tokenize`] | the tokens of a text |
 //! | [`rillm_stats`], [`rillm_tokens`] | what was read and computed, and the tokens of the text |
 //! | [`rillm_deinit`] | ends the use of the memory |
 //! | [`rillm_error_message`] | a [`Status`] in words |
@@ -42,6 +44,8 @@
 //!     large: null_mut(),
 //!     large_len: 0,
 //!     context: 0,
+//!     batch: 0,
+//!     chunk: 0,
 //! };
 //! let config = Config { max_tokens: 12, ..Config::default() };
 //! let mut rillm: *mut Handle = null_mut();
@@ -98,6 +102,14 @@ use status::Failure;
 /// before each pass over the weights, with a `len` of 0. It returns 0 to continue, and anything else to end the text.
 /// It must not call rillm with the same handle, throw or longjmp.
 pub type OnText = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, len: usize) -> c_int>;
+
+/// Receives a piece of a saved text, and returns 0; anything else ends the saving. Many pieces are as short as 2 bytes:
+/// buffer them where a write is expensive. It must not call rillm with the same handle, throw or longjmp.
+pub type OnBytes = Option<unsafe extern "C" fn(user: *mut c_void, bytes: *const c_void, len: usize) -> c_int>;
+
+/// Fills `bytes` with the next `len` bytes of a saved text, and returns 0; anything else means that it cannot. It must
+/// not call rillm with the same handle, throw or longjmp.
+pub type ReadBytes = Option<unsafe extern "C" fn(user: *mut c_void, bytes: *mut c_void, len: usize) -> c_int>;
 
 /// Plans the memory of a setup: fills `plan` with the usage and the smallest size, also where the memory is too small.
 /// If the model cannot be opened, `plan` is all zeros. Reads a few kilobytes of the model. `message` may be NULL.
@@ -252,6 +264,95 @@ pub unsafe extern "C" fn rillm_push(rillm: *mut Handle, text: *const c_char, mes
         let (handle, text) = unsafe { (rillm.as_ref(), self::text("the text", text)?) };
         let (handle, text) = (handle.ok_or(Failure::Null("rillm"))?, text.ok_or(Failure::Null("text"))?);
         handle.with(|engine| engine.push(text))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Counts the tokens that `text`, which is zero-terminated UTF-8, would append to the current text, and copies the
+/// first `room` of them to `tokens`, which may be NULL if `room` is 0. The current text stays. A text that the context
+/// has no room for is an error. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, `tokens` has room for `room` numbers, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_tokenize(
+    rillm: *mut Handle,
+    text: *const c_char,
+    tokens: *mut u32,
+    room: usize,
+    count: *mut usize,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let (handle, text) = unsafe { (rillm.as_ref(), self::text("the text", text)?) };
+        let (handle, text) = (handle.ok_or(Failure::Null("rillm"))?, text.ok_or(Failure::Null("text"))?);
+        if tokens.is_null() && room > 0 {
+            return Err(Failure::Null("tokens"));
+        }
+        if count.is_null() {
+            return Err(Failure::Null("count"));
+        }
+        let copy = |found: &[u32]| {
+            if room > 0 {
+                // SAFETY: not null, so with room for `room` numbers; nobody else uses the engine's memory.
+                unsafe { tokens.copy_from_nonoverlapping(found.as_ptr(), found.len().min(room)) };
+            }
+            found.len()
+        };
+        let found = handle.with(|engine| engine.tokenize(text, copy))?;
+        // SAFETY: not null, so valid.
+        unsafe { count.write(found) };
+        Ok(())
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Saves the current text, and what was computed of it, through `write`: to a file, or to flash. `user` is passed to
+/// `write`. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_save(
+    rillm: *mut Handle,
+    write: OnBytes,
+    user: *mut c_void,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"))?;
+        let write = write.ok_or(Failure::Null("write"))?;
+        // SAFETY: the caller's function, with the arguments that it expects.
+        handle.with(|engine| engine.save(|bytes| unsafe { write(user, bytes.as_ptr().cast(), bytes.len()) }))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Replaces the current text by one that rillm_save has written, read through `read`: rillm_generate with a prompt of
+/// NULL continues it, with the same text as if it had never been saved, and nothing is computed again. The model file
+/// must be the same; the memory may be another one. After an error the current text is empty. `user` is passed to
+/// `read`. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_restore(
+    rillm: *mut Handle,
+    read: ReadBytes,
+    user: *mut c_void,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"))?;
+        let read = read.ok_or(Failure::Null("read"))?;
+        // SAFETY: the caller's function, with the arguments that it expects.
+        handle.with(|engine| engine.restore(|bytes| unsafe { read(user, bytes.as_mut_ptr().cast(), bytes.len()) }))
     };
     // SAFETY: null or valid, by our own contract.
     unsafe { report(run(), message) }

@@ -35,6 +35,10 @@ pub struct Setup {
     pub large_len: usize,
     /// Tokens to make room for, prompt and answer together; 0 for as many as the model supports and the memory holds.
     pub context: u32,
+    /// Tokens of a prompt to compute in one pass over the weights; 0 for as many as the memory holds, up to 32.
+    pub batch: u32,
+    /// Bytes of each read, rounded up to 512; 0 for as many as the memory holds, up to 16384.
+    pub chunk: usize,
 }
 
 /// The usage of the memory.
@@ -110,7 +114,9 @@ impl Setup {
     }
 
     fn options(&self) -> PlanOptions {
-        PlanOptions::default().context((self.context > 0).then_some(self.context as usize))
+        let given = |number: usize| (number > 0).then_some(number);
+        let options = PlanOptions::default().context(given(self.context as usize));
+        options.batch(given(self.batch as usize)).chunk(given(self.chunk))
     }
 
     /// The plan of the engine.

@@ -1,9 +1,9 @@
 //! The result of a call, as a number and in words.
 
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_int};
 use core::fmt;
 
-use rillm::{ChooseError, Error, PlanError};
+use rillm::{ChooseError, Error, PlanError, RestoreError};
 
 use crate::engine::RILLM_OPTIONS_MAX;
 
@@ -29,10 +29,14 @@ pub enum Status {
     RillmErrorMemory = 6,
     /// The text, or the prompt and the options, have more tokens than the context has room for.
     RillmErrorPromptTooLong = 7,
+    /// The write function failed.
+    RillmErrorWrite = 8,
+    /// The data is not a saved text of this model and version, or it is damaged, or the context is too small for it.
+    RillmErrorSaved = 9,
 }
 
 impl Status {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::RillmOk,
         Self::RillmErrorArgument,
         Self::RillmErrorClosed,
@@ -41,6 +45,8 @@ impl Status {
         Self::RillmErrorModel,
         Self::RillmErrorMemory,
         Self::RillmErrorPromptTooLong,
+        Self::RillmErrorWrite,
+        Self::RillmErrorSaved,
     ];
 
     /// What to do about a status, for any number.
@@ -65,6 +71,12 @@ impl Status {
             Some(Self::RillmErrorMemory) => c"the memory is too small: rillm_plan says how much is needed",
             Some(Self::RillmErrorPromptTooLong) => {
                 c"the text is too long: shorten it, or give memory for a longer context"
+            }
+            Some(Self::RillmErrorWrite) => {
+                c"the saved text could not be written: check the write function, then save again"
+            }
+            Some(Self::RillmErrorSaved) => {
+                c"the saved text cannot be restored: save it with the same model file, and a context that is not longer"
             }
             None => c"no status of this version of rillm",
         }
@@ -96,6 +108,10 @@ pub enum Failure {
     Busy,
     /// The memory is too small.
     Memory(PlanError),
+    /// The write function failed, and its result.
+    Write(c_int),
+    /// A saved text cannot be restored. Of a failed read, the result of the read function.
+    Restore(RestoreError<c_int>),
     /// An error of the engine.
     Engine(Error<SourceError>),
 }
@@ -123,6 +139,9 @@ impl Failure {
             Self::Number(..) | Self::NotUtf8(..) | Self::Options(_) => Status::RillmErrorArgument,
             Self::Choose(ChooseError::Session(Error::ContextFull { .. })) => Status::RillmErrorPromptTooLong,
             Self::Choose(_) => Status::RillmErrorArgument,
+            Self::Write(_) => Status::RillmErrorWrite,
+            Self::Restore(RestoreError::Read(_)) => Status::RillmErrorRead,
+            Self::Restore(_) => Status::RillmErrorSaved,
             Self::Closed => Status::RillmErrorClosed,
             Self::Busy => Status::RillmErrorBusy,
             Self::Memory(_) | Self::Engine(Error::Plan(_)) => Status::RillmErrorMemory,
@@ -150,6 +169,13 @@ impl fmt::Display for Failure {
             Self::NotUtf8(what, at) => write!(f, "{what} is not UTF-8 at byte {at}; encode it as UTF-8"),
             Self::Options(count) => write!(f, "count is {count}; it must be at most {RILLM_OPTIONS_MAX}"),
             Self::Choose(error) => error.fmt(f),
+            Self::Write(code) => write!(f, "the write function returned {code} instead of 0; save the text again"),
+            Self::Restore(RestoreError::Read(code)) => write!(
+                f,
+                "the read function returned {code} instead of 0 for a saved text, which may end too early; the current text is \
+                 empty now"
+            ),
+            Self::Restore(error) => error.fmt(f),
             Self::Closed => {
                 f.write_str("the handle is not open; use one that rillm_init gave and rillm_deinit did not end")
             }

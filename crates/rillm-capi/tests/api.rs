@@ -7,7 +7,8 @@ use std::slice;
 use rillm::{Bytes, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
 use rillm_capi::{
     Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_choose, rillm_deinit, rillm_error_message,
-    rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_stats, rillm_tokens,
+    rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_restore, rillm_save, rillm_stats,
+    rillm_tokenize, rillm_tokens,
 };
 
 use crate::support::{MODEL, expected};
@@ -61,6 +62,8 @@ const NOTHING: Setup = Setup {
     large: null_mut(),
     large_len: 0,
     context: 0,
+    batch: 0,
+    chunk: 0,
 };
 
 fn lent(model: &[u8]) -> Setup {
@@ -71,7 +74,15 @@ fn with_memory(setup: Setup, memory: &mut [u8]) -> Setup {
     Setup { memory: memory.as_mut_ptr().cast(), memory_len: memory.len(), ..setup }
 }
 
-const GREEDY: Config = Config { max_tokens: TOKENS as u32, temperature: 0.0, top_k: 0, top_p: 0.0, seed: 0 };
+const GREEDY: Config = Config {
+    max_tokens: TOKENS as u32,
+    temperature: 0.0,
+    top_k: 0,
+    top_p: 0.0,
+    min_p: 0.0,
+    repeat_penalty: 0.0,
+    seed: 0,
+};
 
 /// The text that a callback receives, and when to stop.
 #[derive(Default)]
@@ -323,6 +334,110 @@ fn a_text_that_is_pushed_goes_on() {
     assert_eq!(deinit(handle), Status::RillmOk);
 }
 
+/// Appends the bytes of a saved text to the `Vec` that `user` points to.
+unsafe extern "C" fn write_bytes(user: *mut c_void, bytes: *const c_void, len: usize) -> c_int {
+    // SAFETY: the test's bytes, and a piece of `len` bytes.
+    let (all, piece) = unsafe { (&mut *user.cast::<Vec<u8>>(), slice::from_raw_parts(bytes.cast(), len)) };
+    if all.len() + len > all.capacity() {
+        return 28;
+    }
+    all.extend_from_slice(piece);
+    0
+}
+
+/// Takes the bytes of a saved text from the slice that `user` points to.
+unsafe extern "C" fn read_bytes(user: *mut c_void, bytes: *mut c_void, len: usize) -> c_int {
+    // SAFETY: the test's bytes, and room for `len` of them.
+    let (all, piece) = unsafe { (&mut *user.cast::<&[u8]>(), slice::from_raw_parts_mut(bytes.cast(), len)) };
+    let Some(next) = all.split_off(..len) else { return -1 };
+    piece.copy_from_slice(next);
+    0
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes long")]
+fn a_saved_text_goes_on_in_another_memory() {
+    const HALF: Config = Config { max_tokens: TOKENS as u32 / 2, ..GREEDY };
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut listener = Listener::default();
+    generate(handle, Some(PROMPT), &HALF, &mut listener).expect("a text");
+    let (mut saved, mut message) = (Vec::<u8>::with_capacity(1 << 20), NO_MESSAGE);
+    let mut short = Vec::<u8>::with_capacity(100);
+    // SAFETY: valid pointers.
+    unsafe {
+        let status = rillm_save(handle, Some(write_bytes), (&raw mut short).cast(), &mut message);
+        assert_eq!(status, Status::RillmErrorWrite);
+        assert_eq!(words(&message), "the write function returned 28 instead of 0; save the text again");
+        assert_eq!(rillm_save(handle, None, null_mut(), null_mut()), Status::RillmErrorArgument);
+        assert_eq!(rillm_save(handle, Some(write_bytes), (&raw mut saved).cast(), &mut message), Status::RillmOk);
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
+
+    let mut card = Card::new(MODEL);
+    let mut memory = vec![0; 80 << 10];
+    let handle = init(&with_memory(Setup { context: 50, ..card.setup() }, &mut memory)).expect("opens");
+    let restore = |bytes: &[u8]| {
+        let (mut bytes, mut message) = (bytes, NO_MESSAGE);
+        // SAFETY: valid pointers.
+        let status = unsafe { rillm_restore(handle, Some(read_bytes), (&raw mut bytes).cast(), &mut message) };
+        (status, words(&message).to_owned())
+    };
+    let (status, message) = restore(&saved[..saved.len() - 1]);
+    assert!(status == Status::RillmErrorRead && message.contains("returned -1"), "{message}");
+    assert!(tokens(handle).is_empty());
+    let (status, message) = restore(&[b'x'; 200]);
+    assert!(status == Status::RillmErrorSaved && message.contains("no saved session"), "{message}");
+    assert_eq!(restore(&saved).0, Status::RillmOk);
+    let before = stats(handle).tokens;
+    let config = Config { max_tokens: (TOKENS - TOKENS / 2) as u32, ..GREEDY };
+    generate(handle, None, &config, &mut listener).expect("the rest");
+    assert_eq!((listener.text, tokens(handle)), expected(PROMPT, TOKENS, &Sampling::GREEDY));
+    assert_eq!(stats(handle).tokens - before, u64::from(config.max_tokens));
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+#[test]
+fn a_text_is_tokenised_without_becoming_the_current_one() {
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let tokenize = |text: &CStr, tokens: &mut [u32]| {
+        let mut count = 0;
+        let (start, room) = (tokens.as_mut_ptr(), tokens.len());
+        // SAFETY: valid pointers, and room for as many tokens.
+        let status = unsafe { rillm_tokenize(handle, text.as_ptr(), start, room, &mut count, null_mut()) };
+        (status, count)
+    };
+    let mut found = [0; 9];
+    let (status, count) = tokenize(c"and a", &mut found);
+    push(handle, "and a").expect("room");
+    let before = tokens(handle);
+    assert_eq!((status, &found[..count]), (Status::RillmOk, &*before));
+    // The rest of a text has no token that starts one.
+    assert_eq!(tokenize(c"and a", &mut found[..1]), (Status::RillmOk, count - 1));
+    assert_eq!(found[0], before[1]);
+    assert_eq!(tokens(handle), before);
+    assert_eq!(tokenize(c"\xff", &mut []).0, Status::RillmErrorArgument);
+    let long = CString::new("a ".repeat(600)).expect("no zero");
+    assert_eq!(tokenize(&long, &mut []).0, Status::RillmErrorPromptTooLong);
+    // SAFETY: valid pointers but for those that are null.
+    unsafe {
+        let (text, mut count) = (c"a".as_ptr(), 0);
+        let null_count = rillm_tokenize(handle, text, null_mut(), 0, null_mut(), null_mut());
+        let null_tokens = rillm_tokenize(handle, text, null_mut(), 1, &mut count, null_mut());
+        assert_eq!([null_count, null_tokens], [Status::RillmErrorArgument; 2]);
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+#[test]
+fn the_setup_limits_batches_and_reads() {
+    let mut card = Card::new(MODEL);
+    let setup = Setup { memory_len: 256 << 10, batch: 3, chunk: 1000, ..card.setup() };
+    let (status, plan, _) = plan(&setup);
+    assert_eq!((status, plan.batch, plan.chunk), (Status::RillmOk, 3, 1024));
+}
+
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn sampling_is_the_engines() {
@@ -335,6 +450,11 @@ fn sampling_is_the_engines() {
     let (text, _) = expected(PROMPT, TOKENS, &sampling);
     assert_eq!(listener.text, text);
     assert_ne!(text, expected(PROMPT, TOKENS, &Sampling::GREEDY).0);
+    let config = Config { temperature: 2.0, min_p: 0.0625, repeat_penalty: 1.5, seed: 7, ..GREEDY };
+    let sampling = Sampling::GREEDY.temperature(Q16(2 << 16)).min_p(Q16(1 << 12)).repeat_penalty(Q16(3 << 15)).seed(7);
+    let mut listener = Listener::default();
+    generate(handle, Some(PROMPT), &config, &mut listener).expect("a text");
+    assert_eq!(listener.text, expected(PROMPT, TOKENS, &sampling).0);
 
     // Without a limit the text goes on to its end.
     let mut whole = Listener::default();
@@ -493,6 +613,8 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         (Config { temperature: f32::NAN, ..GREEDY }, "config.temperature is not a number"),
         (Config { temperature: -0.5, ..GREEDY }, "config.temperature is negative"),
         (Config { top_p: f32::NEG_INFINITY, ..GREEDY }, "config.top_p is negative"),
+        (Config { min_p: -1.0, ..GREEDY }, "config.min_p is negative"),
+        (Config { repeat_penalty: f32::NAN, ..GREEDY }, "config.repeat_penalty is not a number"),
         (Config { temperature: 1.0, top_k: 257, ..GREEDY }, "config.top_k is 257; it must be at most 256"),
     ] {
         let (status, words) = generate(handle, Some(PROMPT), &config, &mut Listener::default()).expect_err(reason);
