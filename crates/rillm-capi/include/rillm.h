@@ -96,6 +96,10 @@ enum rillm_end_t
    * The callback ended it. A prompt of NULL continues the text.
    */
   RILLM_END_STOPPED = 4,
+  /**
+   * The model generated one of the stop strings.
+   */
+  RILLM_END_STOP_STRING = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -250,6 +254,16 @@ typedef struct rillm_config_t {
    * Seed of the random numbers: the same seed gives the same text.
    */
   uint64_t seed;
+  /**
+   * Zero-terminated strings before which the text ends: `stop_count` of them, at most 4, of at most 64 bytes. They are
+   * copied where a text begins, and hold for its continuations. Text that may be the beginning of one is held back until
+   * the next tokens show it. NULL if `stop_count` is 0.
+   */
+  const char *const *stop;
+  /**
+   * Number of strings in `stop`.
+   */
+  size_t stop_count;
 } rillm_config_t;
 
 /**
@@ -355,8 +369,8 @@ rillm_status_t rillm_generate(struct rillm_t *rillm,
                               struct rillm_message_t *message);
 
 /**
- * Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest after the
- * current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
+ * Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest
+ * after the current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
  * docs/choose.md defines them. A space between the prompt and the texts may stand at the end of the prompt or at the
  * start of the texts.
  *

@@ -1,18 +1,20 @@
 //! The model, session and text behind a handle.
 
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int};
+use core::ptr::null;
 
 use rillm::{Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
-use rillm_generate::{Generation, Step, StopReason};
+use rillm_generate::{Generation, Step, StopReason, StopStrings};
 
 use crate::place::Region;
 use crate::setup::Setup;
 use crate::source::CallerSource;
 use crate::status::Failure;
+use crate::stops::Stops;
 
 /// Sampling settings, and the limit of the text. All zeros: always the likeliest token, as many tokens as fit.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Largest number of tokens to generate; 0 for as many as fit.
     pub max_tokens: u32,
@@ -28,6 +30,28 @@ pub struct Config {
     pub repeat_penalty: f32,
     /// Seed of the random numbers: the same seed gives the same text.
     pub seed: u64,
+    /// Zero-terminated strings before which the text ends: `stop_count` of them, at most 4, of at most 64 bytes. They are
+    /// copied where a text begins, and hold for its continuations. Text that may be the beginning of one is held back until
+    /// the next tokens show it. NULL if `stop_count` is 0.
+    pub stop: *const *const c_char,
+    /// Number of strings in `stop`.
+    pub stop_count: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_tokens: 0,
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 0.0,
+            min_p: 0.0,
+            repeat_penalty: 0.0,
+            seed: 0,
+            stop: null(),
+            stop_count: 0,
+        }
+    }
 }
 
 /// Why a text ended.
@@ -45,6 +69,8 @@ pub enum End {
     RillmEndContextFull = 3,
     /// The callback ended it. A prompt of NULL continues the text.
     RillmEndStopped = 4,
+    /// The model generated one of the stop strings.
+    RillmEndStopString = 5,
 }
 
 impl From<StopReason> for End {
@@ -52,7 +78,8 @@ impl From<StopReason> for End {
         match reason {
             StopReason::MaxTokens => Self::RillmEndMaxTokens,
             StopReason::ContextFull => Self::RillmEndContextFull,
-            StopReason::EndOfText | StopReason::StopString => Self::RillmEndOfText,
+            StopReason::EndOfText => Self::RillmEndOfText,
+            StopReason::StopString => Self::RillmEndStopString,
             StopReason::Interrupted => Self::RillmEndStopped,
         }
     }
@@ -90,6 +117,10 @@ pub struct Engine {
     model: &'static Model,
     session: Session<'static, CallerSource>,
     generation: Generation<'static>,
+    /// The stop strings of `generation`.
+    stops: Stops,
+    /// If the current text was pushed or restored and nothing of it generated: a text that stands for its beginning.
+    begun: Option<&'static str>,
     prompt_tokens: usize,
     end: End,
 }
@@ -104,15 +135,16 @@ impl Engine {
     ) -> Result<Self, Failure> {
         let model = block_on(Model::open(&mut source))?;
         let plan = setup.plan(&model, &source)?;
-        // The plan leaves room for the handle and the model, wherever the memory starts.
+        // The plan leaves room for the handle, the model and the stop strings, wherever the memory starts.
         let none = Failure::Setup("setup.memory is smaller than setup.memory_len");
+        let stops = Stops::place(memory).ok_or(none)?;
         let model: &Model = memory.place(model).ok_or(none)?;
         let MemoryLen { internal, external } = plan.memory();
         let memory =
             Memory { internal: memory.bytes(internal).ok_or(none)?, external: large.bytes(external).ok_or(none)? };
         let session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
         let generation = Generation::new(model, "", Sampling::GREEDY);
-        Ok(Self { model, session, generation, prompt_tokens: 0, end: End::RillmEndNone })
+        Ok(Self { model, session, generation, stops, begun: None, prompt_tokens: 0, end: End::RillmEndNone })
     }
 
     /// Generates a text after `prompt`, or continues the current one. `print` receives the text as it comes, and an
@@ -121,19 +153,25 @@ impl Engine {
         &mut self,
         prompt: Option<&str>,
         config: &Config,
+        stops: &[&str],
         mut print: impl FnMut(&str) -> bool,
     ) -> Result<(), Failure> {
         let sampling = config.sampling()?;
+        StopStrings::new(stops)?;
         let most = if config.max_tokens == 0 { usize::MAX } else { config.max_tokens as usize };
-        let Self { model, session, generation, prompt_tokens, end } = self;
-        generation.resume(sampling, most);
-        *end = End::RillmEndNone;
         if let Some(prompt) = prompt {
-            session.reset();
-            *prompt_tokens = 0;
-            *prompt_tokens = block_on(session.push_text(prompt))?;
-            *generation = Generation::new(model, prompt, sampling).max_tokens(most);
+            self.reset();
+            self.push(prompt)?;
         }
+        let Self { model, session, generation, end, .. } = self;
+        *end = End::RillmEndNone;
+        if let Some(begun) = self.begun.take() {
+            *generation = Generation::new(model, begun, sampling);
+            // SAFETY: the generation before, which alone had the filter before, is gone.
+            let filter = unsafe { self.stops.copy(stops) };
+            *generation = Generation::new(model, begun, sampling).stop_strings(filter);
+        }
+        generation.resume(sampling, most);
         *end = loop {
             if let Some(reason) = generation.done(session) {
                 break reason.into();
@@ -144,7 +182,8 @@ impl Engine {
             if let Step::Token(text) = block_on(generation.step(session))? {
                 // All pieces of a token are printed, so that a continuation starts at the next token.
                 let go_on = text.fold(true, |go_on, piece| print(piece) & go_on);
-                if !go_on && generation.done(session) != Some(StopReason::EndOfText) {
+                let ended = matches!(generation.done(session), Some(StopReason::EndOfText | StopReason::StopString));
+                if !go_on && !ended {
                     break End::RillmEndStopped;
                 }
             }
@@ -162,9 +201,7 @@ impl Engine {
         block_on(self.session.push_text(text))?;
         self.prompt_tokens = self.session.tokens().len();
         self.end = End::RillmEndNone;
-        if is_first {
-            self.generation = Generation::new(self.model, text, Sampling::GREEDY);
-        }
+        self.begun = Some(if is_first && text.is_empty() { "" } else { " " });
         Ok(())
     }
 
@@ -194,8 +231,7 @@ impl Engine {
         });
         restored.map_err(Failure::Restore)?;
         self.prompt_tokens = self.session.tokens().len();
-        // A text that has begun: its next token's leading space is printed.
-        self.generation = Generation::new(self.model, " ", Sampling::GREEDY);
+        self.begun = Some(" ");
         Ok(())
     }
 
@@ -203,7 +239,7 @@ impl Engine {
     pub fn reset(&mut self) {
         self.session.reset();
         self.generation = Generation::new(self.model, "", Sampling::GREEDY);
-        (self.prompt_tokens, self.end) = (0, End::RillmEndNone);
+        (self.begun, self.prompt_tokens, self.end) = (None, 0, End::RillmEndNone);
     }
 
     /// Chooses among the texts that `text` returns, after the current text and `prompt`. Returns the index of the

@@ -69,8 +69,8 @@
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-// The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs` and
-// `handle.rs`.
+// The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs`,
+// `stops.rs`, `engine.rs` and `handle.rs`.
 
 // On a computer the static library needs a panic handler, which std provides.
 #[cfg(not(target_os = "none"))]
@@ -82,11 +82,13 @@ mod place;
 mod setup;
 mod source;
 mod status;
+mod stops;
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::null_mut;
 
 use rillm::{Model, block_on};
+use rillm_generate::{MOST_STOP_STRINGS, StopError};
 
 pub use engine::{Config, End, Stats};
 pub use handle::Handle;
@@ -193,16 +195,26 @@ pub unsafe extern "C" fn rillm_generate(
         let on_text = on_text.ok_or(Failure::Null("on_text"))?;
         // SAFETY: null or zero-terminated, by our own contract.
         let prompt = unsafe { text("the prompt", prompt)? };
+        let mut stops = [""; MOST_STOP_STRINGS];
+        let stops = stops.get_mut(..config.stop_count).ok_or(StopError::TooMany { count: config.stop_count })?;
+        if config.stop.is_null() && config.stop_count > 0 {
+            return Err(Failure::Null("config.stop"));
+        }
+        for (index, stop) in stops.iter_mut().enumerate() {
+            // SAFETY: not null, so `stop_count` strings, by our own contract.
+            let string = unsafe { text("a stop string", *config.stop.add(index))? };
+            *stop = string.ok_or(Failure::Null("a stop string"))?;
+        }
         // SAFETY: the caller's function, with the arguments that it expects.
         let print = |text: &str| unsafe { on_text(user, text.as_ptr().cast(), text.len()) } == 0;
-        handle.with(|engine| engine.generate(prompt, &config, print))
+        handle.with(|engine| engine.generate(prompt, &config, stops, print))
     };
     // SAFETY: null or valid, by our own contract.
     unsafe { report(run(), message) }
 }
 
-/// Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest after the
-/// current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
+/// Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest
+/// after the current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
 /// docs/choose.md defines them. A space between the prompt and the texts may stand at the end of the prompt or at the
 /// start of the texts.
 ///

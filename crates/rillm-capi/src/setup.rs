@@ -8,9 +8,15 @@ use rillm::{Bytes, MemoryLen, Model, Plan, PlanError, PlanOptions};
 use crate::handle::Handle;
 use crate::source::{CallerSource, ReadSectors};
 use crate::status::Failure;
+use crate::stops::StopRoom;
 
-/// Bytes of the memory for the handle and the model's description, at any alignment of its start.
-const HANDLE_LEN: usize = size_of::<Model>() + align_of::<Model>() - 1 + size_of::<Handle>() + align_of::<Handle>() - 1;
+/// Bytes of the memory for the handle, the model's description and the stop strings, at any alignment of its start.
+const HANDLE_LEN: usize = most_bytes::<Model>() + most_bytes::<Handle>() + most_bytes::<StopRoom>();
+
+/// Bytes of a value at any alignment of the memory before it.
+const fn most_bytes<T>() -> usize {
+    size_of::<T>() + align_of::<T>() - 1
+}
 
 /// A model, and memory to run it in. Fields that are zero are left out: start with `rillm_setup_t setup = {0};`.
 #[repr(C)]

@@ -4,6 +4,7 @@ use core::ffi::{CStr, c_char, c_int};
 use core::fmt;
 
 use rillm::{ChooseError, Error, PlanError, RestoreError};
+use rillm_generate::StopError;
 
 use crate::engine::RILLM_OPTIONS_MAX;
 
@@ -100,6 +101,8 @@ pub enum Failure {
     NotUtf8(&'static str, usize),
     /// More options than there is room for.
     Options(usize),
+    /// Stop strings that are not accepted.
+    Stop(StopError),
     /// The options cannot be chosen from.
     Choose(ChooseError<SourceError>),
     /// The handle is not open.
@@ -122,6 +125,12 @@ impl From<Error<SourceError>> for Failure {
     }
 }
 
+impl From<StopError> for Failure {
+    fn from(error: StopError) -> Self {
+        Self::Stop(error)
+    }
+}
+
 impl From<ChooseError<SourceError>> for Failure {
     fn from(error: ChooseError<SourceError>) -> Self {
         match error {
@@ -136,7 +145,7 @@ impl Failure {
     pub fn status(&self) -> Status {
         match self {
             Self::Null(_) | Self::Setup(_) | Self::Region(..) | Self::Overlap(..) => Status::RillmErrorArgument,
-            Self::Number(..) | Self::NotUtf8(..) | Self::Options(_) => Status::RillmErrorArgument,
+            Self::Number(..) | Self::NotUtf8(..) | Self::Options(_) | Self::Stop(_) => Status::RillmErrorArgument,
             Self::Choose(ChooseError::Session(Error::ContextFull { .. })) => Status::RillmErrorPromptTooLong,
             Self::Choose(_) => Status::RillmErrorArgument,
             Self::Write(_) => Status::RillmErrorWrite,
@@ -168,6 +177,7 @@ impl fmt::Display for Failure {
             Self::Number(field, found) => write!(f, "config.{field} is {found}; it must be a number of at least 0"),
             Self::NotUtf8(what, at) => write!(f, "{what} is not UTF-8 at byte {at}; encode it as UTF-8"),
             Self::Options(count) => write!(f, "count is {count}; it must be at most {RILLM_OPTIONS_MAX}"),
+            Self::Stop(error) => write!(f, "config.stop: {error}"),
             Self::Choose(error) => error.fmt(f),
             Self::Write(code) => write!(f, "the write function returned {code} instead of 0; save the text again"),
             Self::Restore(RestoreError::Read(code)) => write!(

@@ -82,6 +82,8 @@ const GREEDY: Config = Config {
     min_p: 0.0,
     repeat_penalty: 0.0,
     seed: 0,
+    stop: null(),
+    stop_count: 0,
 };
 
 /// The text that a callback receives, and when to stop.
@@ -436,6 +438,49 @@ fn the_setup_limits_batches_and_reads() {
     let setup = Setup { memory_len: 256 << 10, batch: 3, chunk: 1000, ..card.setup() };
     let (status, plan, _) = plan(&setup);
     assert_eq!((status, plan.batch, plan.chunk), (Status::RillmOk, 3, 1024));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes long")]
+fn a_text_ends_before_a_stop_string() {
+    let (text, _) = expected("Once upon a time", 60, &Sampling::GREEDY);
+    let at = text.find(". ").expect("a sentence");
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut strings = [CString::new("no such text").expect("no zero"), CString::new(". ").expect("no zero")];
+    let pointers = strings.each_ref().map(|string| string.as_ptr());
+    let config = Config { max_tokens: 3, stop: pointers.as_ptr(), stop_count: 2, ..GREEDY };
+    let mut listener = Listener::default();
+    generate(handle, Some("Once upon a time"), &config, &mut listener).expect("a text");
+    // The strings are the engine's own from the beginning of the text on.
+    strings = [c"x".to_owned(), c"y".to_owned()];
+    let pointers = strings.each_ref().map(|string| string.as_ptr());
+    let config = Config { max_tokens: 60, stop: pointers.as_ptr(), ..config };
+    generate(handle, None, &config, &mut listener).expect("the rest");
+    assert_eq!((&*listener.text, stats(handle).end), (&text[..at], End::RillmEndStopString));
+    // Nothing follows, and another text has other strings.
+    generate(handle, None, &config, &mut listener).expect("nothing");
+    assert_eq!((&*listener.text, stats(handle).end), (&text[..at], End::RillmEndStopString));
+    // SAFETY: a valid handle.
+    assert_eq!(unsafe { rillm_reset(handle) }, Status::RillmOk);
+    push(handle, "Once upon a time").expect("room");
+    let end = CString::new(&text[4..9]).expect("no zero");
+    let config = Config { max_tokens: 60, stop: &end.as_ptr(), stop_count: 1, ..GREEDY };
+    let mut listener = Listener::default();
+    generate(handle, None, &config, &mut listener).expect("a text");
+    assert_eq!((&*listener.text, stats(handle).end), (&text[..4], End::RillmEndStopString));
+    for (config, reason) in [
+        (Config { stop_count: 5, ..config }, "config.stop: there are 5 stop strings and may be 4"),
+        (Config { stop: null(), ..config }, "config.stop is NULL"),
+        (Config { stop: &null(), ..config }, "a stop string is NULL"),
+        (Config { stop: &c"".as_ptr(), ..config }, "config.stop: a stop string is empty"),
+        (Config { stop: &c"a\xff".as_ptr(), ..config }, "a stop string is not UTF-8 at byte 1"),
+    ] {
+        let (status, words) = generate(handle, Some(PROMPT), &config, &mut Listener::default()).expect_err(reason);
+        assert_eq!(status, Status::RillmErrorArgument, "{words}");
+        assert!(words.contains(reason), "{words}");
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
 }
 
 #[test]
