@@ -8,7 +8,7 @@
 //! `(e R)_k = R_kk · (w_k + Σ_{i<k} e_i · R_ik / R_kk - q_k)`
 //!
 //! So column *k* takes the level nearest to its *target* `w_k + Σ e_i R_ik / R_kk`, front to back. This is GPTQ without the
-//! inverse of H: its update is the same number. A group's scale is the one of sixteen that leaves the least of the
+//! inverse of H: its update is the same number. A group's scale is the one of sixteen of each sign that leaves the least of the
 //! sum when the whole group is quantised with it.
 //!
 //! Then columns are taken up again in turn, against all others (coordinate descent, as in QuantEase, arXiv 2309.01885): each
@@ -19,13 +19,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 use rillm::format::INT4_LEVELS;
 
-use crate::rows::int4::{Int4Row, nearest, nearest_level, needed_scale};
+use crate::rows::INT4_S_MAX;
+use crate::rows::int4::{Int4Row, nearest, nearest_level, needed_scales};
 
 /// The share of the mean diagonal that is added to the diagonal of H, as in the paper: inputs that the calibration text lacks
 /// are not free.
 const DAMPING: f64 = 0.01;
-/// Scales that are tried for a group at a time, one in each lane of the arithmetic.
-const LANES: usize = 16;
+/// Scales that are tried for a group at a time, one in each lane of the arithmetic: the first half positive, the second
+/// negative.
+const LANES: usize = 32;
 /// The shares of the scale that clips nothing between which they lie.
 const SHARES: [f32; 2] = [0.66, 1.11];
 /// Rows that are quantised together, so that a panel of R is used for all of them.
@@ -139,21 +141,22 @@ impl Row {
         let weights = &self.weights[columns.clone()];
         targets.iter_mut().zip(weights).for_each(|(target, weight)| *target += weight);
 
-        let needed = needed_scale(&targets);
-        if needed == 0.0 {
+        let needed = needed_scales(&targets);
+        if needed[0] == 0.0 {
             self.errors[columns.clone()].copy_from_slice(&self.weights[columns]);
             return;
         }
         let scales: [f32; LANES] = std::array::from_fn(|lane| {
-            let share = SHARES[0] + (SHARES[1] - SHARES[0]) * lane as f32 / (LANES - 1) as f32;
-            (needed * share).round().clamp(1.0, 255.0)
+            const OF_A_SIGN: usize = LANES / 2;
+            let share = SHARES[0] + (SHARES[1] - SHARES[0]) * (lane % OF_A_SIGN) as f32 / (OF_A_SIGN - 1) as f32;
+            with_sign(needed[lane / OF_A_SIGN] * share, needed[lane / OF_A_SIGN])
         });
         let diagonal = &sensitivity.diagonal[columns.clone()];
         let feedback = &sensitivity.panels[group][columns.start * sensitivity.group..];
         let (losses, levels) = with_scales(weights, &targets, diagonal, feedback, sensitivity.group, &scales);
         let best = (1..LANES).fold(0, |best, lane| if losses[lane] < losses[best] { lane } else { best });
 
-        self.found.scales[group] = scales[best] as u8;
+        self.found.scales[group] = scales[best] as i8;
         for ((column, levels), weight) in columns.zip(levels).zip(weights) {
             self.found.nibbles[column] = nearest(levels[best]);
             self.errors[column] = weight - levels[best] * scales[best];
@@ -178,9 +181,9 @@ impl Row {
         if old == 0.0 {
             return;
         }
-        let new = (old + slope / curvature).round().clamp(1.0, 255.0);
+        let new = with_sign(old + slope / curvature, old);
         if new != old {
-            self.found.scales[group] = new as u8;
+            self.found.scales[group] = new as i8;
             for (column, level) in columns.clone().zip(&levels) {
                 self.change(column, level * (new - old), hessian(column));
             }
@@ -200,6 +203,12 @@ impl Row {
         self.errors[column] -= change;
         add_scaled(&mut self.gradient, -change, hessian);
     }
+}
+
+/// `scale` as a byte holds it, without changing the sign of `sign`, and not zero.
+fn with_sign(scale: f32, sign: f32) -> f32 {
+    let limit = INT4_S_MAX as f32;
+    if sign < 0.0 { scale.round().clamp(-limit, -1.0) } else { scale.round().clamp(1.0, limit) }
 }
 
 /// Quantises a group with each of several scales. Returns for each of them the group's part of `|e R|²`, and for each column
