@@ -330,8 +330,12 @@ mod tests {
         fn hardly_another_scale_is_better(values in prop::collection::vec(-1f32..1.0, 32)) {
             let x = Int4Row::zeros(&values, 32).in_units(&values);
             let found = squared_error(&x, &[1.0; 32], best_scale(&x, &[1.0; 32]).into());
-            let least = (-127..=127).filter(|&scale| scale != 0);
-            let least = least.map(|scale| squared_error(&x, &[1.0; 32], scale as f32)).fold(f32::INFINITY, f32::min);
+            let of_sign = |needed: f32| {
+                let [least, greatest] = SHARES.map(|share| (f64::from(needed.abs()) * share).ceil() as usize);
+                let error = |scale| squared_error(&x, &[1.0; 32], needed.signum() * scale as f32);
+                (least..greatest).map(error).fold(f32::INFINITY, f32::min)
+            };
+            let least = needed_scales(&x).map(of_sign).into_iter().fold(f32::INFINITY, f32::min);
             // Every third scale or so is tried, and the neighbours of the best.
             prop_assert!(found <= 1.2 * least, "{found} and {least}");
         }

@@ -66,26 +66,25 @@ pub fn dequantise_row(quantisation: Quantisation, exponent: i8, row: &[u8], out:
 /// finite number for each group, not negative.
 pub fn rescale_row(quantisation: Quantisation, cols: usize, row: &mut [u8], factors: &[f32]) -> i8 {
     assert_eq!(row.len(), quantisation.row_len(cols as u32), "bytes of a row");
-    // Where the scale of a group lies that ends at a column.
-    let (group, signed, at): (u32, bool, fn(usize, usize, usize) -> usize) = match quantisation {
-        Quantisation::Int8 { group } => (group, false, |index, _, cols| cols + index),
-        Quantisation::Int4 { group } => (group, true, |index, end, _| end.div_ceil(2) + index),
+    let (group, is_int4, s_max) = match quantisation {
+        Quantisation::Int8 { group } => (group, false, INT8_S_MAX),
+        Quantisation::Int4 { group } => (group, true, INT4_S_MAX),
         Quantisation::Fixed32 => panic!("a vector has no scales"),
     };
-    let s_max = if signed { INT4_S_MAX } else { INT8_S_MAX };
     let ends = (0..cols).step_by(group as usize).map(|start| cols.min(start + group as usize));
-    let places: Vec<usize> = ends.enumerate().map(|(index, end)| at(index, end, cols)).collect();
+    let place = |(index, end): (usize, usize)| index + if is_int4 { end.div_ceil(2) } else { cols };
+    let places: Vec<usize> = ends.enumerate().map(place).collect();
     assert_eq!(factors.len(), places.len(), "a factor for each group");
     let exponent_at = places[places.len() - 1] + 1;
     let unit = libm::scalbn(1.0, (row[exponent_at] as i8).into());
-    let byte = |place: usize| if signed { f64::from(row[place] as i8) } else { f64::from(row[place]) };
+    let byte = |place: usize| if is_int4 { f64::from(row[place] as i8) } else { f64::from(row[place]) };
     let scale = |(&place, &factor): (&usize, &f32)| byte(place) * unit * f64::from(factor);
     let scales: Vec<f64> = places.iter().zip(factors).map(scale).collect();
     let exponent = scale_exponent(scales.iter().fold(0.0, |max: f64, scale| max.max(scale.abs())), s_max);
     let unit = libm::scalbn(1.0, exponent.into());
     for (place, scale) in places.into_iter().zip(scales) {
         let scale = (scale / unit).round();
-        row[place] = if signed { scale as i8 as u8 } else { scale as u8 };
+        row[place] = if is_int4 { scale as i8 as u8 } else { scale as u8 };
     }
     row[exponent_at] = exponent as u8;
     exponent
