@@ -21,9 +21,9 @@ pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
 
 /// Consecutive rows of a quantised matrix, each as `docs/format.md` has it.
 ///
-/// A weight is `q · s`, `q` within ±127 and `s` the unsigned 8-bit scale of its group, times a power of two for the row.
-/// In int8 a row is its `q`, then its scales. In int4 each group is its 4-bit numbers, for which [`INT4_LEVELS`] has `q`,
-/// and its scale. The row's exponent and padding follow.
+/// A weight is `q · s`, `q` within ±127 and `s` the 8-bit scale of its group, times a power of two for the row. In int8 a
+/// row is its `q`, then its scales, which are unsigned. In int4 each group is its 4-bit numbers, for which [`INT4_LEVELS`]
+/// has `q`, and its scale, which has a sign. The row's exponent and padding follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     bytes: &'a [u8],
@@ -98,15 +98,15 @@ impl<'a> Rows<'a> {
     }
 
     /// The values and the scale of a row's group. Values of int4 are two in a byte.
-    fn group(&self, index: usize, number: usize) -> (&'a [u8], u8) {
+    fn group(&self, index: usize, number: usize) -> (&'a [u8], i32) {
         let (row, first) = (self.row(index), number * self.group);
         let len = self.group.min(self.cols - first);
         match self.bits {
             Bits::Four => {
                 let (nibbles, rest) = row[first / 2 + number..].split_at(len.div_ceil(2));
-                (nibbles, rest[0])
+                (nibbles, i32::from(rest[0] as i8))
             }
-            Bits::Eight => (&row[first..first + len], row[self.cols + number]),
+            Bits::Eight => (&row[first..first + len], i32::from(row[self.cols + number])),
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Rows<'a> {
                     Bits::Four => INT4_LEVELS[usize::from(values[at / 2] >> (at % 2 * 4) & 15)],
                     Bits::Eight => values[at] as i8,
                 };
-                i32::from(q) * i32::from(scale)
+                i32::from(q) * scale
             })
         })
     }
