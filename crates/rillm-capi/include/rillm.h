@@ -302,6 +302,10 @@ typedef struct rillm_stats_t {
    */
   uint32_t generated_tokens;
   /**
+   * In a chat, the number of oldest turns that were forgotten to make room for the last one and its answer.
+   */
+  uint32_t forgotten_turns;
+  /**
    * Length of the context in tokens, prompt and answer together.
    */
   uint32_t context;
@@ -390,9 +394,23 @@ rillm_status_t rillm_choose(struct rillm_t *rillm,
                             struct rillm_message_t *message);
 
 /**
+ * Starts a chat with a model that has a chat template. The current text ends. From now on, until rillm_reset or
+ * rillm_restore, each prompt of rillm_generate is a turn, and the text is the answer to it: earlier turns stay in the
+ * context and are not computed again. When the context is full, the oldest ones are forgotten, each as a whole. `system`,
+ * zero-terminated UTF-8, is the system text; NULL for the template's own start. rillm_save saves the text of a chat, not
+ * the turns. After an error the current text is empty, and no chat. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_chat(struct rillm_t *rillm,
+                          const char *system,
+                          struct rillm_message_t *message);
+
+/**
  * Appends `text`, which is zero-terminated UTF-8, to the current text. Nothing is computed yet: rillm_generate with a
- * prompt of NULL continues it, and rillm_choose compares what may follow it. After an error the current text is as
- * before. `message` may be NULL.
+ * prompt of NULL continues it, and rillm_choose compares what may follow it. In a chat, it is a part of the answer. After
+ * an error the current text is as before. `message` may be NULL.
  *
  * # Safety
  * Pointers are NULL or valid, and no other thread is using the handle.
@@ -443,7 +461,7 @@ rillm_status_t rillm_restore(struct rillm_t *rillm,
                              struct rillm_message_t *message);
 
 /**
- * Ends the current text: rillm_push starts a new one.
+ * Ends the current text, or the chat: rillm_push starts a new text.
  *
  * # Safety
  * The handle is NULL or valid, and no other thread is using it.

@@ -3,9 +3,10 @@
 use core::ffi::{c_char, c_int};
 use core::ptr::null;
 
-use rillm::{Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
+use rillm::{Chat, Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
 use rillm_generate::{Generation, Step, StopReason, StopStrings};
 
+use crate::chat_place::ChatPlace;
 use crate::place::Region;
 use crate::setup::Setup;
 use crate::source::CallerSource;
@@ -95,6 +96,8 @@ pub struct Stats {
     pub prompt_tokens: u32,
     /// Tokens that the last rillm_generate generated.
     pub generated_tokens: u32,
+    /// In a chat, the number of oldest turns that were forgotten to make room for the last one and its answer.
+    pub forgotten_turns: u32,
     /// Length of the context in tokens, prompt and answer together.
     pub context: u32,
     /// Since rillm_init: tokens computed, prompts included.
@@ -119,6 +122,11 @@ pub struct Engine {
     generation: Generation<'static>,
     /// The stop strings of `generation`.
     stops: Stops,
+    /// The chat of `generation`, if the current text is one.
+    chat: ChatPlace,
+    is_chat: bool,
+    /// Turns of the chat that were forgotten for the last one.
+    forgotten: u32,
     /// If the current text was pushed or restored and nothing of it generated: a text that stands for its beginning.
     begun: Option<&'static str>,
     prompt_tokens: usize,
@@ -135,16 +143,17 @@ impl Engine {
     ) -> Result<Self, Failure> {
         let model = block_on(Model::open(&mut source))?;
         let plan = setup.plan(&model, &source)?;
-        // The plan leaves room for the handle, the model and the stop strings, wherever the memory starts.
+        // The plan leaves room for the handle, the model, the stop strings and a chat, wherever the memory starts.
         let none = Failure::Setup("setup.memory is smaller than setup.memory_len");
-        let stops = Stops::place(memory).ok_or(none)?;
+        let (stops, chat) = (Stops::place(memory).ok_or(none)?, ChatPlace::take(memory).ok_or(none)?);
         let model: &Model = memory.place(model).ok_or(none)?;
         let MemoryLen { internal, external } = plan.memory();
         let memory =
             Memory { internal: memory.bytes(internal).ok_or(none)?, external: large.bytes(external).ok_or(none)? };
         let session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
         let generation = Generation::new(model, "", Sampling::GREEDY);
-        Ok(Self { model, session, generation, stops, begun: None, prompt_tokens: 0, end: End::RillmEndNone })
+        let (is_chat, forgotten, begun, prompt_tokens, end) = (false, 0, None, 0, End::RillmEndNone);
+        Ok(Self { model, session, generation, stops, chat, is_chat, forgotten, begun, prompt_tokens, end })
     }
 
     /// Generates a text after `prompt`, or continues the current one. `print` receives the text as it comes, and an
@@ -159,18 +168,26 @@ impl Engine {
         let sampling = config.sampling()?;
         StopStrings::new(stops)?;
         let most = if config.max_tokens == 0 { usize::MAX } else { config.max_tokens as usize };
-        if let Some(prompt) = prompt {
-            self.reset();
-            self.push(prompt)?;
+        match prompt {
+            Some(turn) if self.is_chat => self.ask(turn)?,
+            Some(prompt) => {
+                self.reset();
+                self.push(prompt)?;
+            }
+            None => {}
         }
-        let Self { model, session, generation, end, .. } = self;
-        *end = End::RillmEndNone;
+        self.end = End::RillmEndNone;
         if let Some(begun) = self.begun.take() {
-            *generation = Generation::new(model, begun, sampling);
-            // SAFETY: the generation before, which alone had the filter before, is gone.
-            let filter = unsafe { self.stops.copy(stops) };
-            *generation = Generation::new(model, begun, sampling).stop_strings(filter);
+            self.generation = Generation::new(self.model, begun, sampling);
+            // SAFETY: the generation before, which alone had the filter and the chat before, is gone.
+            let (filter, chat) = unsafe { (self.stops.copy(stops), self.chat.get()) };
+            let generation = Generation::new(self.model, begun, sampling).stop_strings(filter);
+            self.generation = match chat {
+                Some(chat) if self.is_chat => generation.in_chat(chat),
+                _ => generation,
+            };
         }
+        let Self { session, generation, end, .. } = self;
         generation.resume(sampling, most);
         *end = loop {
             if let Some(reason) = generation.done(session) {
@@ -192,6 +209,30 @@ impl Engine {
         if let End::RillmEndOfText | End::RillmEndContextFull = *end {
             generation.finish().for_each(|rest| _ = print(rest));
         }
+        Ok(())
+    }
+
+    /// Starts a chat with a system text, or as the template starts without one. The current text ends.
+    pub fn start_chat(&mut self, system: Option<&str>) -> Result<(), Failure> {
+        self.reset();
+        let chat = block_on(Chat::new(&mut self.session, system))?;
+        self.prompt_tokens = self.session.tokens().len();
+        // SAFETY: the generation of `reset` has no chat.
+        unsafe { self.chat.set(chat) };
+        (self.is_chat, self.begun) = (true, Some(""));
+        Ok(())
+    }
+
+    /// Appends a turn to the chat.
+    fn ask(&mut self, turn: &str) -> Result<(), Failure> {
+        // An answer is a text of its own, whose leading space is not printed.
+        self.begun = Some("");
+        (self.prompt_tokens, self.forgotten, self.end) = (0, 0, End::RillmEndNone);
+        self.generation = Generation::new(self.model, "", Sampling::GREEDY);
+        // SAFETY: the generation before, which alone had the chat, is gone.
+        let Some(chat) = (unsafe { self.chat.get() }) else { return Ok(()) };
+        self.forgotten = block_on(chat.ask(&mut self.session, turn))?;
+        self.prompt_tokens = self.session.tokens().len();
         Ok(())
     }
 
@@ -239,6 +280,7 @@ impl Engine {
     pub fn reset(&mut self) {
         self.session.reset();
         self.generation = Generation::new(self.model, "", Sampling::GREEDY);
+        (self.is_chat, self.forgotten) = (false, 0);
         (self.begun, self.prompt_tokens, self.end) = (None, 0, End::RillmEndNone);
     }
 
@@ -279,6 +321,7 @@ impl Engine {
             end: self.end,
             prompt_tokens: self.prompt_tokens as u32,
             generated_tokens: self.generation.generated() as u32,
+            forgotten_turns: self.forgotten + self.generation.forgotten_turns(),
             context: self.session.plan().context as u32,
             tokens: stats.tokens,
             reads: stats.traffic.reads,

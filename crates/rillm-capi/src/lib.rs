@@ -7,6 +7,7 @@
 //! | [`rillm_plan`] | how much of the memory the model takes, and what would be enough |
 //! | [`rillm_init`] | opens the model and gives a [`Handle`] |
 //! | [`rillm_generate()`] | takes a prompt, and hands text to a callback as it comes |
+//! | [`rillm_chat`] | starts a chat, in which each prompt is a turn |
 //! | [`rillm_choose`] | takes a prompt and texts, and says which one is the likeliest after it |
 //! | [`rillm_push`], [`rillm_reset`] | append to the current text, or end it |
 //! | [`rillm_save`], [`rillm_restore`] | the current text, computed, as bytes |
@@ -70,12 +71,13 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 // The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs`,
-// `stops.rs`, `engine.rs` and `handle.rs`.
+// `stops.rs`, `chat_place.rs`, `engine.rs` and `handle.rs`.
 
 // On a computer the static library needs a panic handler, which std provides.
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+mod chat_place;
 mod engine;
 mod handle;
 mod place;
@@ -263,9 +265,28 @@ pub unsafe extern "C" fn rillm_choose(
     unsafe { report(run(), message) }
 }
 
+/// Starts a chat with a model that has a chat template. The current text ends. From now on, until rillm_reset or
+/// rillm_restore, each prompt of rillm_generate is a turn, and the text is the answer to it: earlier turns stay in the
+/// context and are not computed again. When the context is full, the oldest ones are forgotten, each as a whole. `system`,
+/// zero-terminated UTF-8, is the system text; NULL for the template's own start. rillm_save saves the text of a chat, not
+/// the turns. After an error the current text is empty, and no chat. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_chat(rillm: *mut Handle, system: *const c_char, message: *mut Message) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let (handle, system) = unsafe { (rillm.as_ref(), text("the system text", system)?) };
+        handle.ok_or(Failure::Null("rillm"))?.with(|engine| engine.start_chat(system))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
 /// Appends `text`, which is zero-terminated UTF-8, to the current text. Nothing is computed yet: rillm_generate with a
-/// prompt of NULL continues it, and rillm_choose compares what may follow it. After an error the current text is as
-/// before. `message` may be NULL.
+/// prompt of NULL continues it, and rillm_choose compares what may follow it. In a chat, it is a part of the answer. After
+/// an error the current text is as before. `message` may be NULL.
 ///
 /// # Safety
 /// Pointers are NULL or valid, and no other thread is using the handle.
@@ -370,7 +391,7 @@ pub unsafe extern "C" fn rillm_restore(
     unsafe { report(run(), message) }
 }
 
-/// Ends the current text: rillm_push starts a new one.
+/// Ends the current text, or the chat: rillm_push starts a new text.
 ///
 /// # Safety
 /// The handle is NULL or valid, and no other thread is using it.

@@ -3,15 +3,17 @@
 use core::ffi::c_void;
 use core::slice;
 
-use rillm::{Bytes, MemoryLen, Model, Plan, PlanError, PlanOptions};
+use rillm::{Bytes, Chat, MemoryLen, Model, Plan, PlanError, PlanOptions};
 
 use crate::handle::Handle;
 use crate::source::{CallerSource, ReadSectors};
 use crate::status::Failure;
 use crate::stops::StopRoom;
 
-/// Bytes of the memory for the handle, the model's description and the stop strings, at any alignment of its start.
-const HANDLE_LEN: usize = most_bytes::<Model>() + most_bytes::<Handle>() + most_bytes::<StopRoom>();
+/// Bytes of the memory for the handle, the model's description, the stop strings and a chat, at any alignment of its
+/// start.
+const HANDLE_LEN: usize =
+    most_bytes::<Model>() + most_bytes::<Handle>() + most_bytes::<StopRoom>() + most_bytes::<Option<Chat>>();
 
 /// Bytes of a value at any alignment of the memory before it.
 const fn most_bytes<T>() -> usize {

@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char, c_int};
 use core::fmt;
 
-use rillm::{ChooseError, Error, PlanError, RestoreError};
+use rillm::{ChatError, ChooseError, Error, PlanError, RestoreError};
 use rillm_generate::StopError;
 
 use crate::engine::RILLM_OPTIONS_MAX;
@@ -111,6 +111,8 @@ pub enum Failure {
     Busy,
     /// The memory is too small.
     Memory(PlanError),
+    /// The model does not chat, or not with a system text.
+    Chat(ChatError<SourceError>),
     /// The write function failed, and its result.
     Write(c_int),
     /// A saved text cannot be restored. Of a failed read, the result of the read function.
@@ -131,6 +133,16 @@ impl From<StopError> for Failure {
     }
 }
 
+impl From<ChatError<SourceError>> for Failure {
+    fn from(error: ChatError<SourceError>) -> Self {
+        match error {
+            ChatError::Session(error) => Self::Engine(error),
+            ChatError::TooLong { tokens, context } => Self::Engine(Error::ContextFull { tokens, context }),
+            error => Self::Chat(error),
+        }
+    }
+}
+
 impl From<ChooseError<SourceError>> for Failure {
     fn from(error: ChooseError<SourceError>) -> Self {
         match error {
@@ -147,7 +159,7 @@ impl Failure {
             Self::Null(_) | Self::Setup(_) | Self::Region(..) | Self::Overlap(..) => Status::RillmErrorArgument,
             Self::Number(..) | Self::NotUtf8(..) | Self::Options(_) | Self::Stop(_) => Status::RillmErrorArgument,
             Self::Choose(ChooseError::Session(Error::ContextFull { .. })) => Status::RillmErrorPromptTooLong,
-            Self::Choose(_) => Status::RillmErrorArgument,
+            Self::Choose(_) | Self::Chat(_) => Status::RillmErrorArgument,
             Self::Write(_) => Status::RillmErrorWrite,
             Self::Restore(RestoreError::Read(_)) => Status::RillmErrorRead,
             Self::Restore(_) => Status::RillmErrorSaved,
@@ -179,6 +191,7 @@ impl fmt::Display for Failure {
             Self::Options(count) => write!(f, "count is {count}; it must be at most {RILLM_OPTIONS_MAX}"),
             Self::Stop(error) => write!(f, "config.stop: {error}"),
             Self::Choose(error) => error.fmt(f),
+            Self::Chat(error) => error.fmt(f),
             Self::Write(code) => write!(f, "the write function returned {code} instead of 0; save the text again"),
             Self::Restore(RestoreError::Read(code)) => write!(
                 f,

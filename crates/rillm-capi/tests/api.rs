@@ -4,14 +4,18 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::slice;
 
-use rillm::{Bytes, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
+use rillm::{Bytes, Chat, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
 use rillm_capi::{
-    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_choose, rillm_deinit, rillm_error_message,
-    rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_restore, rillm_save, rillm_stats,
-    rillm_tokenize, rillm_tokens,
+    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_chat, rillm_choose, rillm_deinit,
+    rillm_error_message, rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_restore, rillm_save,
+    rillm_stats, rillm_tokenize, rillm_tokens,
 };
 
+#[cfg(not(miri))]
+use crate::support::chat_model::MODEL as CHAT_MODEL;
 use crate::support::{MODEL, expected};
+#[cfg(not(miri))]
+use rillm_generate::{Generation, Step};
 
 const PROMPT: &str = if cfg!(miri) { "and" } else { "The little fox" };
 /// Tokens of a text. Fewer under Miri, which is slow.
@@ -480,6 +484,94 @@ fn a_text_ends_before_a_stop_string() {
         assert_eq!(status, Status::RillmErrorArgument, "{words}");
         assert!(words.contains(reason), "{words}");
     }
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+/// A conversation of the engine: the answers, the tokens, and the turns that were forgotten for the last one.
+#[cfg(not(miri))]
+fn conversation(system: Option<&str>, turns: &[&str]) -> (Vec<String>, Vec<u32>, u32) {
+    let mut source = Bytes::copied(&CHAT_MODEL);
+    let model = block_on(Model::open(&mut source)).expect("a model");
+    let mut ram = vec![0; 1 << 20];
+    let mut session = Session::new(&model, source, Memory::internal(&mut ram), &PlanOptions::default()).expect("room");
+    let mut chat = block_on(Chat::new(&mut session, system)).expect("a chat");
+    let (mut answers, mut forgotten) = (Vec::new(), 0);
+    for turn in turns {
+        forgotten = block_on(chat.ask(&mut session, turn)).expect("room");
+        let generation = Generation::new(&model, "", Sampling::GREEDY).max_tokens(TOKENS / 4);
+        let (mut generation, mut answer) = (generation.in_chat(&mut chat), String::new());
+        loop {
+            match block_on(generation.step(&mut session)).expect("a step") {
+                Step::Token(text) => answer.extend(text),
+                Step::Prefill => {}
+                Step::Done(_) => break,
+            }
+        }
+        forgotten += generation.forgotten_turns();
+        answers.push(answer);
+    }
+    (answers, session.tokens().to_vec(), forgotten)
+}
+
+#[test]
+#[cfg(not(miri))]
+fn a_chat_is_the_engines() {
+    let turns = ["the boat and the sea"; 7];
+    let mut card = Card::new(&CHAT_MODEL);
+    let mut memory = vec![0; 128 << 10];
+    let setup = card.setup();
+    let handle = init(&with_memory(setup, &mut memory)).expect("opens");
+    let chat = |system: Option<&CStr>| {
+        let mut message = NO_MESSAGE;
+        // SAFETY: valid pointers, or null.
+        let status = unsafe { rillm_chat(handle, system.map_or(null(), CStr::as_ptr), &mut message) };
+        (status, words(&message).to_owned())
+    };
+    let config = Config { max_tokens: TOKENS as u32 / 4, ..GREEDY };
+    for system in [None, Some(c"say one thing")] {
+        assert_eq!(chat(system), (Status::RillmOk, String::new()));
+        let system = system.map(|system| system.to_str().expect("UTF-8"));
+        for (at, turn) in turns.into_iter().enumerate() {
+            let mut listener = Listener::default();
+            if at == 3 {
+                // After a failed read the turn is said again.
+                // SAFETY: the card, which nobody uses meanwhile.
+                unsafe { (*setup.read_user.cast::<Card<'_>>()).reads_to_failure = Some(1) };
+                let (status, _) = generate(handle, Some(turn), &config, &mut listener).expect_err("a failed read");
+                assert_eq!((status, &*listener.text), (Status::RillmErrorRead, ""));
+            }
+            if at == 1 {
+                // An answer in two parts is one answer.
+                let part = Config { max_tokens: 2, ..config };
+                generate(handle, Some(turn), &part, &mut listener).expect("a part");
+                let rest = Config { max_tokens: config.max_tokens - 2, ..config };
+                generate(handle, None, &rest, &mut listener).expect("the rest");
+            } else {
+                generate(handle, Some(turn), &config, &mut listener).expect("an answer");
+            }
+            let (answers, ids, forgotten) = conversation(system, &turns[..=at]);
+            assert_eq!((&listener.text, tokens(handle)), (&answers[at], ids), "turn {at}");
+            assert_eq!(stats(handle).forgotten_turns, forgotten, "turn {at}");
+            assert!(at < 6 || (0..=at).any(|at| conversation(system, &turns[..=at]).2 > 0));
+        }
+    }
+    let long = "x y ".repeat(100);
+    let (status, message) = generate(handle, Some(&long), &config, &mut Listener::default()).expect_err("too long");
+    assert_eq!(status, Status::RillmErrorPromptTooLong, "{message}");
+    // A reset ends the chat.
+    // SAFETY: a valid handle.
+    assert_eq!(unsafe { rillm_reset(handle) }, Status::RillmOk);
+    generate(handle, Some("the"), &config, &mut Listener::default()).expect("a text");
+    assert_eq!(tokens(handle)[..2], [1, 323]);
+    assert_eq!(chat(Some(c"\xff")).0, Status::RillmErrorArgument);
+    assert_eq!(deinit(handle), Status::RillmOk);
+
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut message = NO_MESSAGE;
+    // SAFETY: valid pointers, or null.
+    let status = unsafe { rillm_chat(handle, null(), &mut message) };
+    assert!(status == Status::RillmErrorArgument && words(&message).contains("does not chat"), "{}", words(&message));
     assert_eq!(deinit(handle), Status::RillmOk);
 }
 
