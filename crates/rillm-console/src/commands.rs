@@ -23,6 +23,7 @@ for chats answers instead, and remembers what was said.
 /check on|off  after each text a line to compare with `rillm run --check`
 /stats         what was done since the start, and where the memory goes
 /stats --json  the same figures as one line of JSON
+/selftest      whether kernel, memories, model file and a text are right
 /bench         whether the board multiplies right, and what it takes
 /model         the model; with a name, open that file instead
 /reset         forget the text, all settings as they were at the start
@@ -50,6 +51,8 @@ pub enum Command<'l> {
     StatsJson,
     /// Run the benchmarks.
     Bench,
+    /// Run the self-test.
+    SelfTest,
     Reset,
     /// Start a chat with a system text, if there is one.
     System(&'l str),
@@ -106,6 +109,7 @@ impl<'l> Command<'l> {
                 let command = match name {
                     "stats" => Self::Stats,
                     "bench" => Self::Bench,
+                    "selftest" => Self::SelfTest,
                     "reset" => Self::Reset,
                     "help" => Self::Help,
                     "model" => Self::Model,

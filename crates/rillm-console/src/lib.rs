@@ -55,6 +55,7 @@ mod kernel_bench;
 mod line;
 mod report;
 mod screen;
+mod selftest;
 mod serve;
 mod settings;
 

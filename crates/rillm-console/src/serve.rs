@@ -18,6 +18,7 @@ use crate::kernel_bench::KernelBench;
 use crate::line::Line;
 use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
+use crate::selftest;
 use crate::settings::{CANDIDATES, Settings};
 
 /// Longest file name in bytes.
@@ -36,6 +37,22 @@ pub enum Next {
     Failed,
     /// End: the input has ended.
     Ended,
+}
+
+/// What ends the service of lines.
+enum Interlude {
+    /// Another model, or none.
+    Next(Next),
+    /// The benchmark of the memories.
+    Bench,
+    /// The self-test.
+    SelfTest,
+}
+
+impl From<Next> for Interlude {
+    fn from(next: Next) -> Self {
+        Self::Next(next)
+    }
 }
 
 /// The state that outlives a model.
@@ -104,25 +121,27 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             return self.failed(error);
         }
         let given = MemoryLen { internal: fast.len(), external: large.len() };
-        let (board, lent) = (self.board, source.memory().is_some());
-        let loaded = LoadedModel { board, model: &model, given, lent };
+        let lent = source.memory().is_some();
+        let loaded = LoadedModel { board: self.board, model: &model, given, lent };
         let mut reported = false;
+        // The result of a self-test, of which only the text is left.
+        let mut tested = None;
         loop {
-            let options = board.plan_options(&model).candidates(CANDIDATES);
+            let options = loaded.board.plan_options(&model).candidates(CANDIDATES);
             let mut session = match Session::new(&model, source, Memory { internal: fast, external: large }, &options) {
                 Ok(session) => session,
                 Err(error) => return self.failed(error),
             };
-            if let Some(clock) = board.clock() {
+            if let Some(clock) = loaded.board.clock() {
                 session.set_clock(clock.ticks);
             }
-            if let Some(dot) = board.dot() {
+            if let Some(dot) = loaded.board.dot() {
                 session.set_dot(dot);
             }
-            session.set_check_every(board.check_every());
+            session.set_check_every(loaded.board.check_every());
             if !reported {
                 let (facts, memory) = (ModelFacts(model.header()), loaded.memory(&session));
-                let expected = fmt::from_fn(|f| board.expect(f, &model, session.plan()));
+                let expected = fmt::from_fn(|f| loaded.board.expect(f, &model, session.plan()));
                 self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
                 self.screen.print(if self.settings.chat && loaded.can_chat() {
                     "Say something to the model, or type /help.\n"
@@ -131,15 +150,28 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 })?;
                 reported = true;
             }
-            let next = self.serve(&loaded, &mut session).await?;
-            self.totals = self.totals.and(session.stats());
-            match next {
-                Some(next) => return Ok(next),
-                // The session's memory becomes the buffer for reads, and is timed itself. Between two texts it holds
-                // only weights, which the next text reads again.
-                None => source = session.into_source(),
+            if let Some(passed) = tested.take() {
+                let passed = selftest::text(&mut self.screen, &mut session).await? && passed;
+                self.screen.print(if passed { "selftest: passed\n" } else { "selftest: failed\n" })?;
             }
-            if let Some(clock) = board.clock() {
+            let interlude = self.serve(&loaded, &mut session).await?;
+            self.totals = self.totals.and(session.stats());
+            if let Interlude::Next(next) = interlude {
+                return Ok(next);
+            }
+            // The session's memory becomes the buffer for reads, and is tested itself. Between two texts it holds only
+            // weights, which the next text reads again.
+            source = session.into_source();
+            if let Interlude::SelfTest = interlude {
+                let screen = &mut self.screen;
+                let mut passed = selftest::kernels(screen)?;
+                passed &= selftest::memory(screen, "fast memory", fast)?;
+                if !large.is_empty() {
+                    passed &= selftest::memory(screen, "large memory", large)?;
+                }
+                passed &= selftest::file(screen, loaded.board.clock(), &mut source, &model, fast).await?;
+                tested = Some(passed);
+            } else if let Some(clock) = loaded.board.clock() {
                 let len = model.header().file_len();
                 bandwidth::measure(&mut self.screen, clock, &mut source, len, fast, large).await?;
             }
@@ -163,12 +195,9 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Next::Ended)
     }
 
-    /// Serves lines until the user opens another model. Returns `None` where `/bench` needs the session's memory.
-    async fn serve<S>(
-        &mut self,
-        loaded: &LoadedModel<'_>,
-        session: &mut Session<'_, S>,
-    ) -> Result<Option<Next>, C::Error>
+    /// Serves lines until the user opens another model. Also ends where a command needs the session's
+    /// memory.
+    async fn serve<S>(&mut self, loaded: &LoadedModel<'_>, session: &mut Session<'_, S>) -> Result<Interlude, C::Error>
     where
         S: WeightSource<Error: fmt::Display>,
     {
@@ -192,11 +221,11 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                         match chat::start(screen, session, None).await? {
                             Ok(started) => chat = Some(started),
                             Err(Answer::Done) => continue,
-                            Err(Answer::GivenUp) => return Ok(Some(Next::OpenAgain)),
+                            Err(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
                         }
                     }
                     if answer(screen, settings, loaded, session, chat.as_mut(), prompt).await? == Answer::GivenUp {
-                        return Ok(Some(Next::OpenAgain));
+                        return Ok(Next::OpenAgain.into());
                     }
                 }
                 Command::System(text) => {
@@ -207,7 +236,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                             screen.print("the chat starts again\n")?;
                         }
                         Err(Answer::Done) => {}
-                        Err(Answer::GivenUp) => return Ok(Some(Next::OpenAgain)),
+                        Err(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
                     }
                 }
                 Command::Choose(line) => {
@@ -215,7 +244,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                         session.reset();
                     }
                     if choose(screen, session, line).await? == Answer::GivenUp {
-                        return Ok(Some(Next::OpenAgain));
+                        return Ok(Next::OpenAgain.into());
                     }
                 }
                 Command::Show(setting) => screen.say(format_args!("{}\n", settings.show(setting)))?,
@@ -242,23 +271,26 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     *settings = Settings::new();
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
-                Command::Bench => {
+                Command::Bench | Command::SelfTest => {
                     if chat.is_some() {
                         screen.print("the chat is forgotten, as its memory is needed\n")?;
                     }
+                    if let Command::SelfTest = command {
+                        return Ok(Interlude::SelfTest);
+                    }
                     screen.say(format_args!("{}", KernelBench(board.clock())))?;
-                    return Ok(None);
+                    return Ok(Interlude::Bench);
                 }
                 Command::Help => screen.print(HELP)?,
                 Command::Model => screen.say(format_args!("{}\n", ModelFacts(loaded.model.header())))?,
                 Command::Open(name) => {
                     if let Some(next) = open(screen, name)? {
-                        return Ok(Some(next));
+                        return Ok(next.into());
                     }
                 }
             }
         }
-        Ok(Some(Next::Ended))
+        Ok(Next::Ended.into())
     }
 }
 

@@ -115,3 +115,11 @@ fn the_bench_says_that_the_chat_is_forgotten() {
     assert!(seen.contains("the chat is forgotten, as its memory is needed\r\n"), "{seen}");
     assert_eq!(checks(&seen), [expected(None, &["the sea"]), expected(None, &["the sea"])].concat());
 }
+
+#[test]
+fn a_self_test_of_another_model_prints_a_check_line() {
+    let seen = chat("/selftest\r/chat off\r/temp 0\r/max 12\r/check on\rOnce upon a time\r");
+    let [test, text] = checks(&seen)[..] else { panic!("{seen}") };
+    assert_eq!(test, text);
+    assert!(seen.contains("-n 12 --check` prints for this file?\r\nselftest: passed\r\n"), "{seen}");
+}

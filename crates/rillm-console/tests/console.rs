@@ -488,6 +488,51 @@ fn the_bench_proves_the_kernel_and_times_it() {
 }
 
 #[test]
+fn a_self_test_looks_at_everything() {
+    let seen = converse(&format!("{GREEDY_12}/selftest\rOnce upon a time\r"));
+    for expected in [
+        "> /selftest\r\nkernel: 500 of 500 random matrices multiplied as the definition has it\r\n",
+        "\r\nfast memory: 131,072 bytes hold what is written\r\nmodel file: ",
+        " bytes read, all checksums are right, ",
+        " steps a byte\r\ntext: logits e7bafaed, as everywhere\r\nselftest: passed\r\n> ",
+    ] {
+        assert!(seen.contains(expected), "{expected:?} in {seen}");
+    }
+    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    assert!(seen.contains(&check), "{seen}");
+
+    // A bit of the tokenizer, which no text may need.
+    let mut source = Bytes::copied(MODEL);
+    let model = block_on(Model::open(&mut source)).unwrap();
+    let section = model.header().section(SectionKind::Tokenizer).unwrap();
+    let mut file = MODEL.to_vec();
+    file[(section.offset + section.len) as usize - 1] ^= 1;
+    let file: &'static [u8] = file.leak();
+    let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(file), "a file"));
+    let (mut fast, mut large) = (vec![0; RAM], vec![0; 4 << 20]);
+    let mut script = Script::new("/selftest\r");
+    block_on(rillm_console::run(&mut script, &BOARD, open, &mut fast, &mut large)).unwrap();
+    let seen = script.seen();
+    assert!(seen.contains("\r\nlarge memory: 4,194,304 bytes hold what is written\r\n"), "{seen}");
+    assert!(seen.contains("\r\nmodel file: tokenizer is damaged: checksum "), "{seen}");
+    assert!(seen.contains("as everywhere\r\nselftest: failed\r\n"), "{seen}");
+
+    let mut script = Script::new("/selftest\r");
+    block_on(rillm_console::run(&mut script, &TestBoard(None), bundled, &mut vec![0; RAM], &mut [])).unwrap();
+    assert!(script.seen().contains(", all checksums are right\r\n"), "{}", script.seen());
+    let seen = converse("/selftest\r\x03");
+    assert!(seen.contains("model file: stopped\r\n") && seen.contains("selftest: failed\r\n"), "{seen}");
+}
+
+#[test]
+fn a_self_test_tells_a_failing_card() {
+    let open = async |_: Option<&str>| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), 12), "a file"));
+    let seen = run(&mut Script::new("/selftest\r"), open);
+    assert!(seen.contains("cannot read the model: a planned fault\r\n"), "{seen}");
+    assert!(seen.contains("selftest: failed\r\n"), "{seen}");
+}
+
+#[test]
 fn the_bench_reads_the_file_and_the_memories_and_gives_them_back() {
     let bench = |file: Bytes<'static>, fast: usize, large: usize, unit| {
         let mut script = Script::new("/temp 0\r/max 3\rOnce\r/bench\rOnce\r/stats\r");
