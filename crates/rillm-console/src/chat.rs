@@ -9,12 +9,13 @@ use rillm_generate::number::Count;
 use crate::failures::{Answer, Failures};
 use crate::screen::Screen;
 
-/// Starts a chat with a system text, or with the template's own start. Without a chat, the reason is printed.
+/// Starts a chat with a system text, or with the template's own start. If there is none, prints and returns the reason.
 pub async fn start<C, S>(
     screen: &mut Screen<C>,
     session: &mut Session<'_, S>,
     system: Option<&str>,
-) -> Result<Result<Chat, Answer>, C::Error>
+    chat: &mut Option<Chat>,
+) -> Result<Option<Answer>, C::Error>
 where
     C: Read + ReadReady + Write,
     S: WeightSource<Error: fmt::Display>,
@@ -22,10 +23,13 @@ where
     let mut failures = Failures::default();
     loop {
         match Chat::new(session, system).await {
-            Ok(chat) => return Ok(Ok(chat)),
+            Ok(started) => {
+                *chat = Some(started);
+                return Ok(None);
+            }
             Err(error) => {
                 if let Some(answer) = refused(screen, &mut failures, error)? {
-                    return Ok(Err(answer));
+                    return Ok(Some(answer));
                 }
             }
         }

@@ -26,7 +26,8 @@ where
         screen.say(format_args!("there are more than {MOST} texts; leave some out\n"))?;
         return Ok(Answer::Done);
     }
-    let (prompt, mut choices) = parse(line);
+    let mut choices = Vec::new();
+    let prompt = parse(line, &mut choices);
     let mut failures = Failures::default();
     let mut choose = loop {
         match Choose::new(session, prompt, &mut choices).await {
@@ -70,8 +71,10 @@ where
     Ok(Answer::Done)
 }
 
-/// The prompt and the texts of a line with at most [`MOST`] bars.
-fn parse(line: &str) -> (&str, Vec<Choice<'_>, MOST>) {
+/// Divides a line with at most [`MOST`] bars into the prompt, which is returned, and the texts.
+fn parse<'l>(line: &'l str, choices: &mut Vec<Choice<'l>, MOST>) -> &'l str {
     let mut pieces = line.split('|').map(str::trim_end);
-    (pieces.next().unwrap_or_default(), pieces.map(Choice::new).collect())
+    let prompt = pieces.next().unwrap_or_default();
+    choices.extend(pieces.map(Choice::new));
+    prompt
 }

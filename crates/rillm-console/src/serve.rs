@@ -171,7 +171,10 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 }
                 passed &= selftest::file(screen, loaded.board.clock(), &mut source, &model, fast).await?;
                 tested = Some(passed);
-            } else if let Some(clock) = loaded.board.clock() {
+            } else {
+                self.screen.say(format_args!("{}", KernelBench(loaded.board.clock())))?;
+            }
+            if let (Interlude::Bench, Some(clock)) = (interlude, loaded.board.clock()) {
                 let len = model.header().file_len();
                 bandwidth::measure(&mut self.screen, clock, &mut source, len, fast, large).await?;
             }
@@ -218,10 +221,10 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     if !(settings.chat && loaded.can_chat()) {
                         chat = None;
                     } else if chat.is_none() {
-                        match chat::start(screen, session, None).await? {
-                            Ok(started) => chat = Some(started),
-                            Err(Answer::Done) => continue,
-                            Err(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
+                        match chat::start(screen, session, None, &mut chat).await? {
+                            None => {}
+                            Some(Answer::Done) => continue,
+                            Some(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
                         }
                     }
                     if answer(screen, settings, loaded, session, chat.as_mut(), prompt).await? == Answer::GivenUp {
@@ -230,13 +233,14 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 }
                 Command::System(text) => {
                     chat = None;
-                    match chat::start(screen, session, Some(text).filter(|text| !text.is_empty())).await? {
-                        Ok(started) => {
-                            (chat, settings.chat) = (Some(started), true);
+                    let text = Some(text).filter(|text| !text.is_empty());
+                    match chat::start(screen, session, text, &mut chat).await? {
+                        None => {
+                            settings.chat = true;
                             screen.print("the chat starts again\n")?;
                         }
-                        Err(Answer::Done) => {}
-                        Err(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
+                        Some(Answer::Done) => {}
+                        Some(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
                     }
                 }
                 Command::Choose(line) => {
@@ -256,12 +260,12 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     }
                 },
                 Command::Stats | Command::StatsJson => {
-                    let totals = totals.and(session.stats());
-                    let report = StatsReport { totals, board: *board, memory: loaded.memory(session) };
-                    match command {
-                        Command::StatsJson => screen.say(format_args!("{}\n", StatsJson(report)))?,
-                        _ => screen.say(format_args!("{report}"))?,
-                    }
+                    let report = || StatsReport {
+                        totals: totals.and(session.stats()),
+                        board: *board,
+                        memory: loaded.memory(session),
+                    };
+                    say_stats(screen, command == Command::StatsJson, report)?;
                 }
                 Command::Reset => {
                     match &mut chat {
@@ -275,11 +279,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     if chat.is_some() {
                         screen.print("the chat is forgotten, as its memory is needed\n")?;
                     }
-                    if let Command::SelfTest = command {
-                        return Ok(Interlude::SelfTest);
-                    }
-                    screen.say(format_args!("{}", KernelBench(board.clock())))?;
-                    return Ok(Interlude::Bench);
+                    return Ok(if command == Command::Bench { Interlude::Bench } else { Interlude::SelfTest });
                 }
                 Command::Help => screen.print(HELP)?,
                 Command::Model => screen.say(format_args!("{}\n", ModelFacts(loaded.model.header())))?,
@@ -292,6 +292,20 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         }
         Ok(Next::Ended.into())
     }
+}
+
+/// Prints a report, as text or as JSON. Not inlined, so that its figures are not on the stack while a model runs.
+#[inline(never)]
+fn say_stats<'r, C>(
+    screen: &mut Screen<C>,
+    json: bool,
+    report: impl FnOnce() -> StatsReport<'r>,
+) -> Result<(), C::Error>
+where
+    C: Read + ReadReady + Write,
+{
+    let report = report();
+    if json { screen.say(format_args!("{}\n", StatsJson(report))) } else { screen.say(format_args!("{report}")) }
 }
 
 /// The file of this name. If the name is too long, prints an error.
