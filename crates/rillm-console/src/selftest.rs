@@ -5,9 +5,9 @@ use core::hint::black_box;
 
 use embedded_io::{Read, ReadReady, Write};
 use rillm::format::{Crc32, SectionKind};
-use rillm::{Fingerprint, Model, SECTOR_LEN, Sampling, Sector, Session, WeightSource};
-use rillm_generate::Check;
+use rillm::{Model, SECTOR_LEN, Sampling, Sector, Session, WeightSource};
 use rillm_generate::number::Grouped;
+use rillm_generate::{Check, Generation, Step};
 
 use crate::Clock;
 use crate::bandwidth::Rate;
@@ -125,18 +125,21 @@ where
     C: Read + ReadReady + Write,
     S: WeightSource<Error: fmt::Display>,
 {
-    let mut fingerprint = Fingerprint::new();
+    let generation = Generation::new(session.model(), PROMPT, Sampling::GREEDY).max_tokens(TOKENS);
+    let mut generation = generation.with_fingerprint();
     let mut result = session.push_text(PROMPT).await.map(|_| ());
-    for _ in 0..TOKENS {
-        if result.is_ok() {
-            result = session.next_observed(&Sampling::GREEDY, |logit| fingerprint.add(logit)).await.map(|_| ());
-        }
+    while result.is_ok() {
+        result = match generation.step(session).await {
+            Ok(Step::Done(_)) => break,
+            Ok(Step::Prefill | Step::Token(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
     }
-    let logits = fingerprint.value();
     if let Err(error) = result {
         screen.say(format_args!("text: {error}\n"))?;
         return Ok(false);
     }
+    let logits = generation.fingerprint().unwrap_or_default();
     let weights = session.model().header().section(SectionKind::Tape).map_or(0, |tape| tape.crc32);
     match KNOWN.iter().find(|(known, _)| *known == weights) {
         Some(&(_, expected)) if expected == logits => {
