@@ -6,7 +6,6 @@ use std::path::Path;
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::Rescoring;
-use rillm_boards::BoardSpec;
 use rillm_convert::chat::Unfollowable;
 use rillm_convert::write::{ConversionReport, TokenizerSections};
 use rillm_quantise::evaluate::Agreement;
@@ -148,20 +147,38 @@ impl Report<'_> {
         writeln!(out)
     }
 
-    /// What 4 bits would change, where the file is too large for the flash of a board.
+    /// What 4 bits would change, where none are used.
     fn hint(&self) -> Option<String> {
-        let room = |board: &BoardSpec| board.flash_model_len() as u64;
-        let board = rillm_boards::ALL.into_iter().min_by_key(|board| room(board))?;
-        let (len, room, int4) = (self.conversion.file_len, room(board), self.int4_len);
-        (!self.mix.has_int4() && self.candidates.is_empty() && len > room).then(|| {
-            let fits = if int4 <= room { ", which fit," } else { "" };
-            format!(
-                "the file is larger than the {} bytes of flash that {} has for a model; --bits 4 makes it {} bytes{fits} and a \
-                 token reads half as much",
-                grouped(room),
-                board.name,
-                grouped(int4)
-            )
-        })
+        let is_chosen = self.mix.has_int4() || !self.candidates.is_empty();
+        if is_chosen { None } else { flash_hint(self.conversion.file_len, self.int4_len) }
+    }
+}
+
+/// What 4 bits would change, if an int8 file of `len` bytes is too large for the flash of a board. A file of 4 bits has `int4`.
+fn flash_hint(len: u64, int4: u64) -> Option<String> {
+    let board = rillm_boards::ALL.into_iter().min_by_key(|board| board.flash_model_len())?;
+    let room = board.flash_model_len() as u64;
+    (len > room).then(|| {
+        format!(
+            "flash has room for {} bytes on {}; with --bits 4 the file has {}{}, and a token reads about half",
+            grouped(room),
+            board.name,
+            grouped(int4),
+            if int4 <= room { " and fits" } else { "" }
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_for_flash_is_told() {
+        assert_eq!(flash_hint(1_000_000, 500_000), None);
+        let fits = flash_hint(5_000_000, 2_600_000).expect("a hint");
+        assert!(fits.contains("2,600,000 and fits,") && fits.contains("--bits 4"), "{fits}");
+        let neither = flash_hint(15_000_000, 8_000_000).expect("a hint");
+        assert!(neither.contains("8,000,000, and a token reads"), "{neither}");
     }
 }

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
-use rillm::format::TensorKind;
 use rillm::tokenizer::Scratch;
 use rillm::{Model, block_on};
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::write::NewFile;
+use rillm_convert::write::{NewFile, bytes_per_token};
 use serde_json::{Value, json};
 
 use crate::evaluation::{Evaluation, evaluate};
@@ -96,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
     let windows = windows(&paths, &mut files, &texts, args.max_tokens)?;
     let mut bytes = vec![];
     for (model, source) in &mut files {
-        bytes.push(bytes_per_token(model, source)?);
+        bytes.push(bytes_per_token(tensor_table(model.header(), source)?.iter().map(|entry| &entry.tensor)));
     }
 
     let bar = progress::tokens(windows.iter().map(Vec::len).sum::<usize>() as u64);
@@ -184,13 +183,6 @@ fn encode(model: &Model, source: &mut ModelSource, text: &str, most: usize) -> R
     let found = block_on(model.tokenizer().encoder(text, false, &mut scratch).fill(source, &mut tokens))?;
     tokens.truncate(found);
     Ok(tokens)
-}
-
-/// The bytes that a token reads if nothing is resident: an embedding row and the tape.
-fn bytes_per_token(model: &Model, source: &mut ModelSource) -> Result<u64> {
-    let tensors = tensor_table(model.header(), source)?;
-    let embedding = tensors.iter().find(|entry| entry.tensor.kind == TensorKind::Embedding);
-    Ok(embedding.map_or(0, |entry| entry.tensor.row_len() as u64) + model.tape_len())
 }
 
 impl Row<'_> {

@@ -162,24 +162,33 @@ pub struct ConversionReport {
 }
 
 impl ConversionReport {
-    /// The bits of all tensors of the file for each of their values: with scales, headers, norms and the rows for rescoring,
-    /// without token texts.
+    /// [`bits_per_weight`] of the file.
     pub fn bits_per_weight(&self) -> f64 {
-        let (bytes, values) =
-            self.tensors.iter().map(|TensorReport { tensor, .. }| tensor).fold((0, 0), |(bytes, values), tensor| {
-                (bytes + tensor.byte_len(), values + u64::from(tensor.rows) * u64::from(tensor.cols))
-            });
-        8.0 * (bytes + self.rescoring_bytes) as f64 / values as f64
+        bits_per_weight(self.tensors.iter().map(|report| &report.tensor), self.rescoring_bytes)
     }
 
-    /// The bytes that a token reads if nothing is resident: an embedding row and the tape, without rows for rescoring.
+    /// [`bytes_per_token`] of the file.
     pub fn bytes_per_token(&self) -> u64 {
-        let read = self.tensors.iter().map(|TensorReport { tensor, .. }| match tensor.kind {
-            TensorKind::Embedding => tensor.row_len() as u64,
-            _ => tensor.byte_len(),
-        });
-        read.sum()
+        bytes_per_token(self.tensors.iter().map(|report| &report.tensor))
     }
+}
+
+/// The bits of all tensors of a file for each of their values: with scales, headers, norms and the rows for rescoring, without
+/// token texts.
+pub fn bits_per_weight<'a>(tensors: impl IntoIterator<Item = &'a TensorHeader>, rescoring_bytes: u64) -> f64 {
+    let (bytes, values) = tensors.into_iter().fold((0, 0), |(bytes, values), tensor| {
+        (bytes + tensor.byte_len(), values + u64::from(tensor.rows) * u64::from(tensor.cols))
+    });
+    8.0 * (bytes + rescoring_bytes) as f64 / values as f64
+}
+
+/// The bytes that a token reads if nothing is resident: an embedding row and the tape, without rows for rescoring.
+pub fn bytes_per_token<'a>(tensors: impl IntoIterator<Item = &'a TensorHeader>) -> u64 {
+    let read = tensors.into_iter().map(|tensor| match tensor.kind {
+        TensorKind::Embedding => tensor.row_len() as u64,
+        _ => tensor.byte_len(),
+    });
+    read.sum()
 }
 
 /// Converts `checkpoint` to the `.rillm` file `out`, with all cores and a few megabytes of memory for rows. Weights take the
