@@ -6,8 +6,9 @@ mod gguf;
 
 use std::fs;
 
-use crate::support::{CONTEXT, Models, error, json as json_of, llama2c, path, rillm, stdout, words};
-use rillm_convert::checkpoint::Checkpoint;
+use crate::support::{CONTEXT, Models, config, error, json as json_of, llama2c, path, rillm, stdout, words};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
+use rillm_convert::random;
 use rillm_quantise::config::LlamaConfig;
 use serde_json::{Value, json};
 
@@ -68,7 +69,18 @@ fn options_reach_the_file() {
 
 #[test]
 fn four_bits_make_a_smaller_file_that_runs() {
+    // Distillation takes seconds with a larger one.
     let models = Models::new();
+    let small = LlamaConfig {
+        hidden_size: 32,
+        intermediate_size: 48,
+        n_layers: 1,
+        n_heads: 4,
+        n_kv_heads: 2,
+        context_length: 32,
+        ..config()
+    };
+    random::write(&models.checkpoint(), &small, Dtype::Bf16, 11).expect("a checkpoint");
     let (eight, four, again) = (models.at("eight.rillm"), models.at("four.rillm"), models.at("again.rillm"));
     let convert = |file, args: &[&str]| {
         let report = json_of(rillm(&["convert", path(&models.checkpoint()), path(file), "--json"]).args(args));
