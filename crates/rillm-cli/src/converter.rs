@@ -25,6 +25,8 @@ pub struct Converter<'a> {
     pub text: Option<&'a str>,
     /// The file to make.
     pub out: &'a Path,
+    /// What the bars start with: the file of several that is made.
+    pub prefix: String,
     calibrator: Option<Calibrator>,
     /// The texts to judge by, once they are written.
     judges: Option<Vec<Vec<u32>>>,
@@ -37,13 +39,13 @@ impl<'a> Converter<'a> {
         text: Option<&'a str>,
         out: &'a Path,
     ) -> Self {
-        Self { checkpoint, sections, text, out, calibrator: None, judges: None }
+        Self { checkpoint, sections, text, out, prefix: String::new(), calibrator: None, judges: None }
     }
 
     /// Makes a file, which is not in its place yet.
     pub fn make(&mut self, options: Options) -> Result<Draft, WriteError> {
         let quantised = if options.mix.has_int4() { self.quantise(options)? } else { QuantisedModel::new() };
-        let bar = progress::bytes(0);
+        let bar = progress::bytes(0).with_prefix(self.prefix.clone());
         let progress = |progress: write::Progress| {
             bar.set_length(progress.bytes);
             bar.set_position(progress.bytes_done);
@@ -72,7 +74,7 @@ impl<'a> Converter<'a> {
         };
         let file = from_path(file, Access::Mmap, CardPace::UNUSED)?;
         let mut reference = Reference::new(calibrator.float().clone());
-        let bar = progress::tokens(texts.iter().map(Vec::len).sum::<usize>() as u64);
+        let bar = progress::tokens(texts.iter().map(Vec::len).sum::<usize>() as u64).with_prefix(self.prefix.clone());
         let found = evaluate(vec![file], &mut reference, texts, |done, evaluations| {
             bar.set_position(done as u64);
             bar.set_message(format!("· KL {:.5}", evaluations[0].agreement.mean_kl()));
@@ -83,7 +85,8 @@ impl<'a> Converter<'a> {
 
     /// Quantises the tensors, with a bar for the text that the model writes, one for the tensors and one for distillation.
     fn quantise(&mut self, options: Options) -> Result<QuantisedModel, WriteError> {
-        let (writing, tensors, steps) = (progress::tokens(0), progress::weights(0), progress::steps(0));
+        let [writing, tensors, steps] = [progress::tokens(0), progress::weights(0), progress::steps(0)]
+            .map(|bar| bar.with_prefix(self.prefix.clone()));
         writing.set_message("· the model writes a text to calibrate with");
         let calibrator = load(&mut self.calibrator, self.checkpoint, self.sections, self.text)?;
         calibrator.quantise(options, |progress| {

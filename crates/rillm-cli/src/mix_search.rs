@@ -35,6 +35,8 @@ pub fn search(converter: &mut Converter<'_>, options: Options, goal: Goal) -> Re
     let candidates = Mix::every().map(|mix| Ok(Candidate { mix, bytes: len(mix)?, agreement: None }));
     let mut candidates = candidates.collect::<Result<Vec<_>>>()?;
     let found = choose(goal, &mut candidates, |mix| {
+        let Mix { layers, head, embedding } = mix;
+        converter.prefix = format!("layers {layers}, head {head}, table {embedding} ");
         let draft = converter.make(options.mix(mix))?;
         let agreement = converter.judge(draft.path())?;
         Ok((draft, agreement))
