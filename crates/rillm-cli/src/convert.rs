@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = number::bytes, conflicts_with = "max_kl", conflicts_with_all = WIDTHS)]
     target_size: Option<usize>,
     /// Choose the bits of layers, head and embedding table so that the file's KL divergence is at most so many nats, and of
-    /// these files the smallest. Four to eight files are made and evaluated, or one if 8 bits are too few
+    /// these files the smallest. Four to eight files are made and evaluated, or one if even 8 bits are further away
     #[arg(long, value_name = "NATS", value_parser = number::nats, conflicts_with_all = WIDTHS)]
     max_kl: Option<f64>,
     /// Tell at the end how far the file's predictions are from the checkpoint's, in KL divergence and top-1, on text that the

@@ -33,7 +33,7 @@ have the same likeliest token.
 Examples:
   rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt
   rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt --json
-  rillm eval int8.rillm int4.rillm --against Tiny-LLM/ --text book.txt --plot accuracy.svg"
+  rillm eval 8.rillm 4.rillm --against Tiny-LLM/ --text book.txt --plot kl.svg"
 )]
 pub struct Args {
     /// The .rillm files to compare, all made of the same checkpoint

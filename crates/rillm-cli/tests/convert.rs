@@ -313,6 +313,7 @@ fn a_mix_is_searched_for() {
     let len = json_of(&mut models.convert(&["--json"]))["file_bytes"].to_string();
     let eight = fs::read(models.file()).expect("a file");
     let report = json_of(&mut models.convert(&["--target-size", &len, "--json"]));
+    assert_eq!(report["mixes"][0]["file_bytes"].to_string(), len);
     let mixes = report["mixes"].as_array().expect("a list");
     assert_eq!((mixes.len(), &mixes[0]["chosen"], &mixes[0]["layer_bits"]), (8, &json!(true), &json!(8)));
     assert_eq!(mixes[0]["evaluation"], report["evaluation"]);
