@@ -10,7 +10,7 @@ use rillm::format::KeyBits;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::is_gguf;
 use rillm_convert::vocabulary::{Problem, Vocabulary};
-use rillm_convert::write::{Options, WriteError, file_len};
+use rillm_convert::write::{NewFile, Options, WriteError, file_len};
 use rillm_quantise::mix::{Bits, Mix};
 
 use crate::conversion_report::Report;
@@ -135,6 +135,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Makes the file and, if that is asked for, chooses its mix and evaluates it.
 fn make<'a>(args: &'a Args, converter: &mut Converter<'a>, options: Options) -> Result<Report<'a>> {
+    // Checks that the output can be written before minutes are spent on it.
+    drop(NewFile::new(&args.out)?);
     let goal = args.target_size.map(|bytes| Goal::Size(bytes as u64)).or(args.max_kl.map(Goal::Kl));
     let (draft, mix, candidates) = match goal {
         None => (converter.make(options)?, options.mix, vec![]),
