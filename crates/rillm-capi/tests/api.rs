@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::slice;
 
+use rillm::format::Header;
 use rillm::{Bytes, Chat, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
 use rillm_capi::{
     Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_chat, rillm_choose, rillm_deinit,
@@ -13,7 +14,7 @@ use rillm_capi::{
 
 #[cfg(not(miri))]
 use crate::support::chat_model::MODEL as CHAT_MODEL;
-use crate::support::{MODEL, expected};
+use crate::support::{INT4, MODEL, RESCORING, expected};
 #[cfg(not(miri))]
 use rillm_generate::{Generation, Step};
 
@@ -214,19 +215,25 @@ fn deinit(handle: *mut Handle) -> Status {
     unsafe { rillm_deinit(handle) }
 }
 
-/// Checks that the text of a setup equals the engine's own.
+/// Checks that the text of a setup with [`MODEL`] equals the engine's own.
 fn check_text(setup: &Setup) -> Stats {
+    check_text_of(MODEL, PROMPT, TOKENS, setup)
+}
+
+/// Checks that the text of a setup with a model equals the engine's own.
+fn check_text_of(model: &'static [u8], prompt: &str, most: usize, setup: &Setup) -> Stats {
     let (status, plan, _) = plan(setup);
     assert_eq!(status, Status::RillmOk);
     assert!(plan.memory <= setup.memory_len && plan.large <= setup.large_len, "{plan:?}");
     let handle = init(setup).expect("opens");
     let mut listener = Listener::default();
-    generate(handle, Some(PROMPT), &GREEDY, &mut listener).expect("a text");
-    let (text, ids) = expected(PROMPT, TOKENS, &Sampling::GREEDY);
+    let config = Config { max_tokens: most as u32, ..GREEDY };
+    generate(handle, Some(prompt), &config, &mut listener).expect("a text");
+    let (text, ids) = expected(model, prompt, most, &Sampling::GREEDY);
     assert_eq!((listener.text, tokens(handle)), (text, ids.clone()));
     let stats = stats(handle);
-    assert_eq!(stats.prompt_tokens as usize + TOKENS, ids.len());
-    assert_eq!((stats.generated_tokens as usize, stats.end), (TOKENS, End::RillmEndMaxTokens));
+    assert_eq!(stats.prompt_tokens as usize + most, ids.len());
+    assert_eq!((stats.generated_tokens as usize, stats.end), (most, End::RillmEndMaxTokens));
     assert_eq!(stats.context, plan.context);
     assert_eq!(deinit(handle), Status::RillmOk);
     stats
@@ -248,6 +255,21 @@ fn a_model_in_memory_gives_the_engines_text() {
     let stats = check_text(&with_memory(lent(MODEL), &mut memory));
     assert_eq!((stats.reads, stats.read_bytes), (0, 0));
     assert!(stats.resident_bytes > MODEL.len() as u64);
+}
+
+#[test]
+fn weights_of_4_bits_and_logits_that_are_computed_again_give_the_engines_text() {
+    let mut memory = vec![0xff; 12 << 10];
+    for (model, rescoring) in [(INT4, false), (RESCORING, true)] {
+        let header = Header::parse(model.first_chunk().expect("a sector")).expect("a model");
+        assert_eq!(header.rescoring.is_some(), rescoring);
+        let mut card = Card::new(model);
+        let stats = check_text_of(model, "and", 6, &with_memory(card.setup(), &mut memory));
+        // Rows are computed again beside the tape's reads of each token.
+        assert_eq!(stats.reads > 60, rescoring, "{stats:?}");
+        let stats = check_text_of(model, "and", 6, &with_memory(lent(model), &mut memory));
+        assert_eq!(stats.reads, 0);
+    }
 }
 
 #[test]
@@ -333,7 +355,7 @@ fn a_text_that_is_pushed_goes_on() {
     push(handle, PROMPT).expect("room");
     let mut listener = Listener::default();
     generate(handle, None, &GREEDY, &mut listener).expect("a text");
-    assert_eq!((listener.text, tokens(handle)), expected(PROMPT, TOKENS, &Sampling::GREEDY));
+    assert_eq!((listener.text, tokens(handle)), expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY));
     assert_eq!(stats(handle).prompt_tokens as usize + TOKENS, tokens(handle).len());
     let (status, message) = push(handle, &"a ".repeat(400)).expect_err("refused");
     assert_eq!(status, Status::RillmErrorPromptTooLong, "{message}");
@@ -398,7 +420,7 @@ fn a_saved_text_goes_on_in_another_memory() {
     let before = stats(handle).tokens;
     let config = Config { max_tokens: (TOKENS - TOKENS / 2) as u32, ..GREEDY };
     generate(handle, None, &config, &mut listener).expect("the rest");
-    assert_eq!((listener.text, tokens(handle)), expected(PROMPT, TOKENS, &Sampling::GREEDY));
+    assert_eq!((listener.text, tokens(handle)), expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY));
     assert_eq!(stats(handle).tokens - before, u64::from(config.max_tokens));
     assert_eq!(deinit(handle), Status::RillmOk);
 }
@@ -447,7 +469,7 @@ fn the_setup_limits_batches_and_reads() {
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn a_text_ends_before_a_stop_string() {
-    let (text, _) = expected("Once upon a time", 60, &Sampling::GREEDY);
+    let (text, _) = expected(MODEL, "Once upon a time", 60, &Sampling::GREEDY);
     let at = text.find(". ").expect("a sentence");
     let mut memory = vec![0; 128 << 10];
     let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
@@ -584,21 +606,21 @@ fn sampling_is_the_engines() {
     let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
     let mut listener = Listener::default();
     generate(handle, Some(PROMPT), &config, &mut listener).expect("a text");
-    let (text, _) = expected(PROMPT, TOKENS, &sampling);
+    let (text, _) = expected(MODEL, PROMPT, TOKENS, &sampling);
     assert_eq!(listener.text, text);
-    assert_ne!(text, expected(PROMPT, TOKENS, &Sampling::GREEDY).0);
+    assert_ne!(text, expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY).0);
     let config = Config { temperature: 2.0, min_p: 0.0625, repeat_penalty: 1.5, seed: 7, ..GREEDY };
     let sampling = Sampling::GREEDY.temperature(Q16(2 << 16)).min_p(Q16(1 << 12)).repeat_penalty(Q16(3 << 15)).seed(7);
     let mut listener = Listener::default();
     generate(handle, Some(PROMPT), &config, &mut listener).expect("a text");
-    assert_eq!(listener.text, expected(PROMPT, TOKENS, &sampling).0);
+    assert_eq!(listener.text, expected(MODEL, PROMPT, TOKENS, &sampling).0);
 
     // Without a limit the text goes on to its end.
     let mut whole = Listener::default();
     generate(handle, Some("Once upon a time"), &Config::default(), &mut whole).expect("a text");
     let stats = stats(handle);
     assert!(matches!(stats.end, End::RillmEndOfText | End::RillmEndContextFull), "{stats:?}");
-    assert_eq!(whole.text, expected("Once upon a time", stats.generated_tokens as usize, &Sampling::GREEDY).0);
+    assert_eq!(whole.text, expected(MODEL, "Once upon a time", stats.generated_tokens as usize, &Sampling::GREEDY).0);
 }
 
 #[test]
@@ -666,7 +688,7 @@ fn a_text_that_was_stopped_goes_on() {
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn after_a_failed_read_the_text_goes_on_as_if_nothing_had_happened() {
-    let (whole, _) = expected(PROMPT, TOKENS, &Sampling::GREEDY);
+    let (whole, _) = expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY);
     let mut memory = vec![0; 48 << 10];
     for reads in (0..40).chain((40..2000).step_by(37)) {
         let mut card = Card::new(MODEL);

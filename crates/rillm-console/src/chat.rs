@@ -27,6 +27,13 @@ where
                 *chat = Some(started);
                 return Ok(None);
             }
+            Err(ChatError::TooLong { tokens, context }) => {
+                screen.say(format_args!(
+                    "a chat starts with {tokens} tokens or more and there is room for {context}; shorten the system text, or type \
+                     /chat off to continue texts\n"
+                ))?;
+                return Ok(Some(Answer::Done));
+            }
             Err(error) => {
                 if let Some(answer) = refused(screen, &mut failures, error)? {
                     return Ok(Some(answer));

@@ -56,6 +56,8 @@ fn a_system_text_starts_the_chat_again() {
     // The system text outlives a reset, but not another one.
     assert_eq!(reset, expected(Some(system), &["a"])[0]);
     assert_eq!(without, expected(None, &["a"])[0]);
+    let seen = chat(&format!("/system {}\r", "x y z ".repeat(40)));
+    assert!(seen.contains("a chat starts with ") && seen.contains("room for 96; shorten the system text"), "{seen}");
     let seen = converse("/system be kind\r/max\r");
     assert!(seen.contains("> /system be kind\r\nthis model does not chat: ") && seen.contains("max 256"), "{seen}");
 }

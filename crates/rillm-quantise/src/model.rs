@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn texts(weights: &Weights, seed: u64) -> Vec<Vec<u32>> {
-        own_texts(weights, 40, 32, seed, go_on).continue_value().expect("texts")
+        own_texts(weights, 0..40, 32, seed, go_on).continue_value().expect("texts")
     }
 
     /// The mean divergence from a model to another, on text of the first.

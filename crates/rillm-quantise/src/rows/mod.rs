@@ -6,7 +6,7 @@ mod int8;
 pub use int4::{dequantise_int4, quantise_int4};
 pub use int8::{dequantise_int8, quantise_int8};
 
-use rillm::format::{Quantisation, TensorKind};
+use rillm::format::Quantisation;
 
 /// The largest scale of a group in int8.
 const INT8_S_MAX: f64 = 255.0;
@@ -22,12 +22,6 @@ pub struct NotFinite {
     pub column: usize,
     /// The value.
     pub value: f32,
-}
-
-/// How the tensors of a kind are stored: norms as they are, matrices in int8 with groups of `group` values, a power of
-/// two, 16 to 512.
-pub fn quantisation(kind: TensorKind, group: u32) -> Quantisation {
-    if kind.is_vector() { Quantisation::Fixed32 } else { Quantisation::Int8 { group } }
 }
 
 /// Quantises a row as `quantisation` says, and returns its exponent: see [`quantise_int8`], [`quantise_int4`] and
