@@ -1,13 +1,21 @@
 //! Matrix kernels: they take most of a token's time.
 //!
 //! [`Rows::dot_generic`] defines the result. The kernels for specific processors give the same bits, because all
-//! kernels are exact. The kernels are public so that firmware can test and time them on its own board.
+//! kernels are exact. Those for x86-64 are chosen when they run, the others when they are compiled. The kernels are public so
+//! that firmware can test and time them on its own board.
 
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod fours;
 mod generic;
 mod int4;
 #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
 #[allow(unsafe_code)]
 mod riscv32;
+#[cfg(test)]
+mod tests;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[allow(unsafe_code)]
+mod x86_64;
 #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
 #[allow(unsafe_code)]
 mod xtensa;
@@ -18,6 +26,41 @@ pub(crate) use generic::dot;
 
 /// A function that multiplies rows by a vector, as [`Rows::dot`] does.
 pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
+
+/// A kernel that this processor can run.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// A short name, for reports: `generic`, or the instructions that the kernel is made of.
+    pub name: &'static str,
+    /// Multiplies rows by a vector.
+    pub dot: Dot,
+}
+
+impl Kernel {
+    /// The kernels that this processor can run, the fastest one first. The last one is the generic kernel.
+    pub fn all() -> impl Iterator<Item = Self> {
+        #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+        let special = core::iter::once(Self { name: "riscv32", dot: riscv32::dot_rows });
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+        let special = x86_64::kernels();
+        #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
+        let special = core::iter::once(Self { name: "mac16", dot: xtensa::dot_rows });
+        #[cfg(not(any(
+            all(target_arch = "riscv32", target_feature = "m"),
+            all(target_arch = "x86_64", target_feature = "sse2"),
+            all(target_arch = "xtensa", feature = "mac16"),
+        )))]
+        let special = core::iter::empty();
+        special.chain([Self::GENERIC])
+    }
+
+    /// The fastest kernel for this processor.
+    pub fn fastest() -> Self {
+        Self::all().next().unwrap_or(Self::GENERIC)
+    }
+
+    const GENERIC: Self = Self { name: "generic", dot: |rows, x, sums| rows.dot_generic(x, sums) };
+}
 
 /// Consecutive rows of a quantised matrix, each as `docs/format.md` has it.
 ///
@@ -38,6 +81,11 @@ pub struct Rows<'a> {
 enum Bits {
     Four,
     Eight,
+}
+
+/// The scale of a group of int4, from its byte.
+fn int4_scale(byte: u8) -> i32 {
+    byte.into()
 }
 
 impl<'a> Rows<'a> {
@@ -98,15 +146,15 @@ impl<'a> Rows<'a> {
     }
 
     /// The values and the scale of a row's group. Values of int4 are two in a byte.
-    fn group(&self, index: usize, number: usize) -> (&'a [u8], u8) {
+    fn group(&self, index: usize, number: usize) -> (&'a [u8], i32) {
         let (row, first) = (self.row(index), number * self.group);
         let len = self.group.min(self.cols - first);
         match self.bits {
             Bits::Four => {
                 let (nibbles, rest) = row[first / 2 + number..].split_at(len.div_ceil(2));
-                (nibbles, rest[0])
+                (nibbles, int4_scale(rest[0]))
             }
-            Bits::Eight => (&row[first..first + len], row[self.cols + number]),
+            Bits::Eight => (&row[first..first + len], row[self.cols + number].into()),
         }
     }
 
@@ -120,7 +168,7 @@ impl<'a> Rows<'a> {
                     Bits::Four => INT4_LEVELS[usize::from(values[at / 2] >> (at % 2 * 4) & 15)],
                     Bits::Eight => values[at] as i8,
                 };
-                i32::from(q) * i32::from(scale)
+                i32::from(q) * scale
             })
         })
     }
@@ -147,12 +195,7 @@ impl<'a> Rows<'a> {
     /// `sums[row] = Σ q · scale · x`, exactly, with the fastest kernel for this processor. `x` must hold at least
     /// `cols` values, none of them −32,768, and `sums` one sum for each row.
     pub fn dot(&self, x: &[i16], sums: &mut [i64]) {
-        #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
-        return riscv32::dot_rows(self, x, sums);
-        #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
-        return xtensa::dot_rows(self, x, sums);
-        #[allow(unreachable_code)]
-        self.dot_generic(x, sums)
+        (Kernel::fastest().dot)(self, x, sums);
     }
 
     /// Like [`dot`](Self::dot), with the generic kernel.

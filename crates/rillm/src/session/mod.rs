@@ -11,7 +11,7 @@ use core::ops::Range;
 use crate::error::Error;
 use crate::format::TokenKind;
 use crate::forward::Workspace;
-use crate::kernels::{Dot, Rows};
+use crate::kernels::{Dot, Kernel};
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::plan::{Memory, MemoryError, Plan, PlanError, PlanOptions};
@@ -151,7 +151,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
             passes: 0,
             verifier: Verifier::new(CHECK_EVERY, model.tape_crc32()),
             watch: Stopwatch::default(),
-            dot: |rows: &Rows<'_>, x, sums| rows.dot(x, sums),
+            dot: Kernel::fastest().dot,
         }
     }
 
