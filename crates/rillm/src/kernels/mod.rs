@@ -4,13 +4,23 @@
 //! kernels are exact. Those for x86-64 are chosen when they run, the others when they are compiled. The kernels are public so
 //! that firmware can test and time them on its own board.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[cfg(any(
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    all(target_arch = "x86_64", target_feature = "sse2"),
+))]
 mod fours;
 mod generic;
 mod int4;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[allow(unsafe_code)]
+mod neon;
 #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
 #[allow(unsafe_code)]
 mod riscv32;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[allow(unsafe_code)]
+mod simd128;
 #[cfg(test)]
 mod tests;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -39,14 +49,20 @@ pub struct Kernel {
 impl Kernel {
     /// The kernels that this processor can run, the fastest one first. The last one is the generic kernel.
     pub fn all() -> impl Iterator<Item = Self> {
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        let special = core::iter::once(Self { name: "neon", dot: neon::dot_rows });
         #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
         let special = core::iter::once(Self { name: "riscv32", dot: riscv32::dot_rows });
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let special = core::iter::once(Self { name: "simd128", dot: simd128::dot_rows });
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
         let special = x86_64::kernels();
         #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
         let special = core::iter::once(Self { name: "mac16", dot: xtensa::dot_rows });
         #[cfg(not(any(
+            all(target_arch = "aarch64", target_feature = "neon"),
             all(target_arch = "riscv32", target_feature = "m"),
+            all(target_arch = "wasm32", target_feature = "simd128"),
             all(target_arch = "x86_64", target_feature = "sse2"),
             all(target_arch = "xtensa", feature = "mac16"),
         )))]
