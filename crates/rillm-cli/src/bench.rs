@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::model_file::ModelArgs;
 use crate::number::grouped;
-use crate::source::ModelSource;
+use crate::source::{Access, ModelSource};
 use crate::{files, llama_bench, progress, say};
 
 /// Measure tokens a second
@@ -124,7 +124,7 @@ struct Against {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let (model, source) = args.model.open()?;
+    let (model, source) = args.model.open(Access::Mmap)?;
     let workload = args.workload(&model)?;
     if let Some(file) = &args.against {
         files::check_input(file)?;

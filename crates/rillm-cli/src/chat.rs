@@ -69,7 +69,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
-    let (model, mut source) = args.model.open()?;
+    let (model, mut source) = args.model.open(args.session.default_source())?;
     let Some(form) = chat_form(model.header(), &mut source)? else {
         bail!(
             "{} has no chat template that rillm can follow: it continues texts, with `rillm run`; chats want a model that was \

@@ -10,6 +10,7 @@ use rillm::{MemoryLen, Model, Plan, PlanError, PlanOptions, Q16, Sampling, Weigh
 use rillm_generate::{StopError, StopStrings};
 
 use crate::number;
+use crate::source::Access;
 
 /// Options for memory, sampling, and the end of the text.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub struct SessionArgs {
     /// Prompt tokens to process in one pass over the weights; without it, as many as the memory holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
-    /// Bytes of each read; without it, as many as the memory holds
+    /// Bytes of each read, of a source that is read; without it, as many as the memory holds
     #[arg(long, value_name = "BYTES", value_parser = number::bytes)]
     chunk: Option<usize>,
     /// Largest number of tokens to generate
@@ -64,6 +65,11 @@ impl SessionArgs {
             .min_p(self.min_p)
             .repeat_penalty(self.repeat_penalty)
             .seed(self.seed.unwrap_or_else(clock))
+    }
+
+    /// How the weights are read unless `--source` says so: mapped weights are not read in chunks.
+    pub fn default_source(&self) -> Access {
+        if self.chunk.is_some() { Access::File } else { Access::Mmap }
     }
 
     fn plan_options(&self) -> PlanOptions {
