@@ -78,6 +78,35 @@ impl Kernel {
     const GENERIC: Self = Self { name: "generic", dot: |rows, x, sums| rows.dot_generic(x, sums) };
 }
 
+/// The sums of two products each, `a` or `b` without −32,768, so that they are below 2^31.
+#[inline(always)]
+pub(crate) fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return x86_64::dot_pairs(a, b);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    core::array::from_fn(|i| {
+        i32::from(a[2 * i]) * i32::from(b[2 * i]) + i32::from(a[2 * i + 1]) * i32::from(b[2 * i + 1])
+    })
+}
+
+/// Loops that the compiler vectorises, with what they work on.
+pub(crate) trait Loops {
+    type Output;
+
+    /// Runs the loops. Implementations are always inlined, and so is what they call in a loop: what is not inlined is not
+    /// compiled for wider vectors.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs loops, compiled for the widest vectors that this processor has.
+#[inline(always)]
+pub(crate) fn widely<L: Loops>(loops: L) -> L::Output {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return x86_64::widely(loops);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    loops.run()
+}
+
 /// Consecutive rows of a quantised matrix, each as `docs/format.md` has it.
 ///
 /// A weight is `q · s`, `q` within ±127 and `s` the unsigned 8-bit scale of its group, times a power of two for the row.

@@ -36,7 +36,10 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
             total = add_scaled(total, group, scales);
         }
         let total: [i64; 4] = bytemuck::cast(total);
-        sums.copy_from_slice(&total[..sums.len()]);
+        match sums.as_mut_array() {
+            Some(sums) => *sums = total,
+            None => sums.copy_from_slice(&total[..sums.len()]),
+        }
     }
 }
 
@@ -47,16 +50,16 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 #[target_feature(enable = "avx2")]
 unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> __m256i {
     let mut total = _mm256_setzero_si256();
-    for (block, x) in x.chunks(4).enumerate() {
-        // The scales of four groups, the next one in the lowest bits. In a shorter block the bytes before them are shifted out.
-        let missing = 4 - x.len();
+    for (block, x) in x.chunks(8).enumerate() {
+        // The scales of eight groups, the next one in the lowest bits. In a shorter block the bytes before them are shifted out.
+        let missing = 8 - x.len();
         // SAFETY: these bytes lie between the row's start and the end of its scales.
-        let words = rows.map(|row| unsafe { row.add(scales + 4 * block - missing).cast::<i32>().read_unaligned() });
-        let words = _mm256_cvtepu32_epi64(_mm_setr_epi32(words[0], words[1], words[2], words[3]));
+        let words = rows.map(|row| unsafe { row.add(scales + 8 * block - missing).cast::<i64>().read_unaligned() });
+        let words = _mm256_setr_epi64x(words[0], words[1], words[2], words[3]);
         let mut scales = _mm256_srl_epi64(words, _mm_cvtsi32_si128(8 * missing as i32));
         for (group, x) in x.iter().enumerate() {
             // SAFETY: the row has this group.
-            let group = unsafe { int8_group(rows.map(|row| row.add((4 * block + group) * GROUP)), x) };
+            let group = unsafe { int8_group(rows.map(|row| row.add((8 * block + group) * GROUP)), x) };
             total = add_scaled(total, group, _mm256_and_si256(scales, _mm256_set1_epi64x(0xff)));
             scales = _mm256_srli_epi64::<8>(scales);
         }

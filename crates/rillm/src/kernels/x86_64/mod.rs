@@ -3,7 +3,7 @@
 mod avx2;
 mod sse41;
 
-use super::{Kernel, Rows};
+use super::{Kernel, Loops, Rows};
 
 cpufeatures::new!(has_avx2, "avx2");
 cpufeatures::new!(has_sse41, "sse4.1", "ssse3");
@@ -13,6 +13,29 @@ pub fn kernels() -> impl Iterator<Item = Kernel> {
     let avx2 = has_avx2::get().then_some(Kernel { name: "avx2", dot: dot_avx2 });
     let sse41 = has_sse41::get().then_some(Kernel { name: "sse4.1", dot: dot_sse41 });
     avx2.into_iter().chain(sse41)
+}
+
+/// See [`super::dot_pairs`].
+#[inline(always)]
+pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
+    // SAFETY: this file is compiled for processors with SSE2 only.
+    bytemuck::cast(unsafe { core::arch::x86_64::_mm_madd_epi16(bytemuck::cast(a), bytemuck::cast(b)) })
+}
+
+/// Runs loops, compiled for AVX2 if the processor has it.
+#[inline(always)]
+pub fn widely<L: Loops>(loops: L) -> L::Output {
+    if has_avx2::get() {
+        // SAFETY: the processor has AVX2.
+        unsafe { with_avx2(loops) }
+    } else {
+        loops.run()
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn with_avx2<L: Loops>(loops: L) -> L::Output {
+    loops.run()
 }
 
 fn dot_avx2(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
