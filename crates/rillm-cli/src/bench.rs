@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::model_file::ModelArgs;
 use crate::number::grouped;
 use crate::source::{Access, ModelSource};
-use crate::{files, llama_bench, progress, say};
+use crate::{files, llama_bench, progress, say, threads};
 
 /// Measure tokens a second
 ///
@@ -32,6 +32,7 @@ Examples:
   rillm bench --model tiny-llm.rillm --repetitions 20 --json
   # As a device reads a card, but at this computer's pace
   rillm bench --model tiny-llm.rillm --source file
+  rillm bench --model smollm2.rillm --threads 4
   # Beside llama.cpp
   rillm bench --model smollm2.rillm --against SmolLM2-135M-Instruct.Q8_0.gguf"
 )]
@@ -47,6 +48,9 @@ pub struct Args {
     /// How often each is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
+    /// Threads that share the rows of large matrices, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=threads::MOST as i64))]
+    threads: u32,
     /// A GGUF file of the same model, to be measured with `llama-bench`, which must be on the PATH
     #[arg(long, value_name = "GGUF", value_parser = files::input())]
     against: Option<PathBuf>,
@@ -187,7 +191,7 @@ impl Args {
             );
         }
         let [prompt_tokens, generated_tokens] = tokens;
-        Ok(Workload { prompt_tokens, generated_tokens, repetitions: self.repetitions, threads: 1 })
+        Ok(Workload { prompt_tokens, generated_tokens, repetitions: self.repetitions, threads: self.threads })
     }
 }
 
@@ -201,6 +205,9 @@ fn measure(model: &Model, source: ModelSource, workload: Workload) -> Result<(Sp
     let ram = plan.memory().internal;
     let mut memory = vec![0; ram];
     let mut session = Session::from_plan(model, source, plan, Memory::internal(&mut memory))?;
+    if let Some(dot) = threads::start(workload.threads)? {
+        session.set_dot(dot);
+    }
 
     let vocab_size = model.header().vocab_size;
     // Tokens from all over the vocabulary: a step that has no factor in common with most sizes.

@@ -25,6 +25,7 @@ mod session_args;
 mod source;
 mod surrogates;
 mod text;
+mod threads;
 mod tokenize;
 mod usage;
 mod verify;

@@ -18,6 +18,7 @@ use crate::number;
 use crate::prompt_cache;
 use crate::say;
 use crate::session_args::SessionArgs;
+use crate::threads;
 
 const DEFAULT_PROMPT: &str = "Once upon a time";
 
@@ -89,6 +90,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (model, source) = args.model.open(args.session.default_source())?;
     let (plan, mut memory) = args.session.memory(&model, &source)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
+    if let Some(dot) = threads::start(args.session.threads)? {
+        session.set_dot(dot);
+    }
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;

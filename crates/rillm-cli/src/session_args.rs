@@ -11,6 +11,7 @@ use rillm_generate::{StopError, StopStrings};
 
 use crate::number;
 use crate::source::Access;
+use crate::threads;
 
 /// Options for memory, sampling, and the end of the text.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,6 +29,9 @@ pub struct SessionArgs {
     /// Bytes of each read, of a source that is read; without it, as many as the memory holds
     #[arg(long, value_name = "BYTES", value_parser = number::bytes)]
     chunk: Option<usize>,
+    /// Threads that share the rows of large matrices, 1 to 64; the text is the same with any number
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=threads::MOST as i64))]
+    pub threads: u32,
     /// Largest number of tokens to generate
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     pub max_tokens: usize,

@@ -81,6 +81,7 @@ fn memory_and_access_do_not_change_the_tokens() {
         &["--source", "mmap", "--batch", "2"],
         &["--source", "throttled", "--card-rate", "900000G", "--card-latency", "0"],
         &["--context", "60"],
+        &["--threads", "3"],
     ] {
         assert_eq!(tokens(args), expected, "{args:?}");
     }

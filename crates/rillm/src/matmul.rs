@@ -4,13 +4,10 @@ use core::ops::Range;
 
 use crate::fixed::round_shift;
 use crate::format::{FormatError, TensorHeader};
-use crate::kernels::{Dot, Loops, Rows, widely};
+use crate::kernels::{Dot, Loops, Rows, STRIP_ROWS, widely};
 use crate::stats::Stopwatch;
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
-
-/// Rows that are multiplied by one vector before the next vector.
-const STRIP: usize = 16;
 
 /// Ticks of a multiplication, by part.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,19 +37,21 @@ pub(crate) async fn matmul(
     let mut first = 0;
     while first < rows {
         let block = tape.rows(row_len, rows - first).await?;
-        for strip in block.chunks(STRIP * row_len) {
+        for strip in block.chunks(STRIP_ROWS * row_len) {
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
-            let mut sums = [0; STRIP];
+            let (mut sums, mut values) = ([0; STRIP_ROWS], [0; STRIP_ROWS]);
+            let (sums, values) = (&mut sums[..rows.len()], &mut values[..rows.len()]);
             for token in tokens.clone() {
                 let start = watch.now();
-                dot(&rows, x.get(token, cols), &mut sums[..rows.len()]);
+                dot(&rows, x.get(token, cols), sums);
                 let multiplied = watch.now();
                 let scale = RowScale {
                     exponent_at: rows.exponent_at(),
                     largest: tensor.exponent.into(),
                     excess: x.excess[token],
                 };
-                emit(token, first, &outputs(strip, row_len, &sums, scale)[..rows.len()]);
+                outputs(strip, row_len, sums, scale, values);
+                emit(token, first, values);
                 spent.multiply += u64::from(multiplied.wrapping_sub(start));
                 spent.emit += watch.since(multiplied);
             }
@@ -73,23 +72,21 @@ struct RowScale {
     excess: i32,
 }
 
-/// The outputs of a strip of rows with these sums. Not inlined into a future, whose variables are in memory.
+/// Computes the outputs of a strip of rows with these sums. Not inlined into a future, whose variables are in memory.
 #[inline(never)]
-fn outputs(strip: &[u8], row_len: usize, sums: &[i64; STRIP], scale: RowScale) -> [i32; STRIP] {
+fn outputs(strip: &[u8], row_len: usize, sums: &[i64], scale: RowScale, values: &mut [i32]) {
     let exponents = strip.chunks_exact(row_len).map(|row| row[scale.exponent_at] as i8);
-    let mut values = [0; STRIP];
     if cfg!(target_pointer_width = "64") {
-        let mut array = [0; STRIP];
+        let mut array = [0; STRIP_ROWS];
         for (into, exponent) in array.iter_mut().zip(exponents) {
             *into = exponent;
         }
-        widely(Narrow { sums, exponents: &array, scale, values: &mut values });
+        widely(Narrow { sums, exponents: &array, scale, values });
     } else {
         for ((value, &sum), exponent) in values.iter_mut().zip(sums).zip(exponents) {
             *value = narrowed(sum, scale.shift(exponent));
         }
     }
-    values
 }
 
 impl RowScale {
@@ -103,10 +100,10 @@ impl RowScale {
 
 /// The outputs of a strip, all at once.
 struct Narrow<'a> {
-    sums: &'a [i64; STRIP],
-    exponents: &'a [i8; STRIP],
+    sums: &'a [i64],
+    exponents: &'a [i8],
     scale: RowScale,
-    values: &'a mut [i32; STRIP],
+    values: &'a mut [i32],
 }
 
 impl Loops for Narrow<'_> {
@@ -147,8 +144,8 @@ mod tests {
     /// The output by both ways to compute it.
     fn both(sum: i64, shift: u32) -> [i64; 2] {
         let scale = RowScale { exponent_at: 0, largest: 100, excess: shift as i32 - 150 };
-        let mut values = [0; STRIP];
-        Narrow { sums: &[sum; STRIP], exponents: &[-50; STRIP], scale, values: &mut values }.run();
+        let mut values = [0; 16];
+        Narrow { sums: &[sum; 16], exponents: &[-50; 16], scale, values: &mut values }.run();
         assert!(values.iter().all(|&value| value == values[0]));
         [narrowed(sum, shift).into(), values[0].into()]
     }

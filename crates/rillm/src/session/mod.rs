@@ -170,7 +170,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
 
     /// Multiplies with `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot). Firmware with a second
     /// core can give it a part of the rows ([`Rows::split_at`](crate::kernels::Rows::split_at)). Each call gets at most
-    /// 16 rows, and a sum for each row.
+    /// [`STRIP_ROWS`](crate::kernels::STRIP_ROWS) rows, and a sum for each row.
     ///
     /// A row's sum is exact and depends only on the row and the vector. The bits are therefore the same for every
     /// division of the rows.
