@@ -40,8 +40,8 @@ struct Strip<'a> {
 struct Pool {
     dot: Dot,
     threads: u32,
-    /// Locked while the pool multiplies a strip.
-    trial: Mutex<Trial>,
+    /// A trial for each size of strips, by the bit length of their weights. Locked while the pool multiplies a strip.
+    trials: Mutex<[Trial; usize::BITS as usize]>,
     strip: AtomicPtr<Strip<'static>>,
     /// The number of the strip (32 bits), its parts, and the part to take next (16 bits each).
     parts: AtomicU64,
@@ -79,7 +79,7 @@ impl Pool {
         Self {
             dot: Kernel::fastest().dot,
             threads,
-            trial: Mutex::new(Trial::default()),
+            trials: Mutex::new([Trial::default(); usize::BITS as usize]),
             strip: AtomicPtr::new(ptr::null_mut()),
             parts: AtomicU64::new(0),
             done: AtomicU32::new(0),
@@ -90,16 +90,18 @@ impl Pool {
     /// Multiplies a strip, together with the workers if it is large.
     fn multiply(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         let least = PART.div_ceil(x.len().max(1));
-        // Whole fours of rows, which the kernels multiply together; two parts for each thread, so that all end at about the same
+        // Whole fours of rows, which the kernels multiply together; four parts for each thread, so that all end at about the same
         // time.
-        let part = rows.len().div_ceil(2 * self.threads as usize).max(least).next_multiple_of(4);
+        let part = rows.len().div_ceil(4 * self.threads as usize).max(least).next_multiple_of(4);
         let parts = rows.len().div_ceil(part) as u64;
         if !(2..1 << 16).contains(&parts) {
             return (self.dot)(rows, x, sums);
         }
-        let Ok(mut trial) = self.trial.try_lock() else {
+        let Ok(mut trials) = self.trials.try_lock() else {
             return (self.dot)(rows, x, sums);
         };
+        let weights = rows.len() * x.len();
+        let trial = &mut trials[weights.ilog2() as usize];
         let (shared, timed) = trial.next();
         let start = timed.then(Instant::now);
         if shared {
@@ -108,7 +110,7 @@ impl Pool {
             (self.dot)(rows, x, sums)
         }
         if let Some(start) = start {
-            trial.record(shared, start.elapsed(), rows.len() * x.len());
+            trial.record(shared, start.elapsed(), weights);
         }
     }
 
@@ -192,7 +194,7 @@ impl Pool {
 
 /// Which strips are shared, by the times of one thread and of all. In a trial strips are multiplied in either way by turns, so
 /// that both meet the same other work of the computer. The strips after it are multiplied in the way that was faster.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Trial {
     /// Nanoseconds and weights of this trial's strips, of one thread and of all threads.
     times: [(u64, u64); 2],
@@ -205,10 +207,11 @@ struct Trial {
     round: u32,
 }
 
-/// Strips of a trial.
+/// Strips of a trial, and of one that all threads lose by far. The first few wake the workers.
 const TIMED: u32 = 32;
+const HOPELESS: u32 = 8;
 /// Strips after a trial. Each trial that all threads lose doubles them, up to the second number.
-const ROUND: (u32, u32) = (1 << 10, 1 << 16);
+const ROUND: (u32, u32) = (1 << 8, 1 << 14);
 
 impl Trial {
     /// Whether the next strip is shared, and whether it is timed.
@@ -231,7 +234,7 @@ impl Trial {
         let [one, all] = self.times;
         // Times of a weight, times a common denominator.
         let (one, all) = (u128::from(one.0) * u128::from(all.1), u128::from(all.0) * u128::from(one.1));
-        let is_hopeless = self.timed.is_multiple_of(2) && all > 4 * one;
+        let is_hopeless = self.timed == HOPELESS && all > 4 * one;
         if self.timed == TIMED || is_hopeless {
             let shared = all < one;
             let round = if shared { ROUND.0 } else { (2 * self.round).clamp(ROUND.0, ROUND.1) };
@@ -272,7 +275,7 @@ mod tests {
                 }
                 // The trial decides when strips are shared; here they all are, in parts of any size.
                 let pool = POOL.get().expect("workers");
-                let _turn = pool.trial.lock().expect("no panic");
+                let _turn = pool.trials.lock().expect("no panic");
                 for part in (1..rows.min(20)).chain([rows.max(1)]) {
                     let mut sums = vec![5; rows];
                     pool.share(&matrix, &x, &mut sums, part);
@@ -306,11 +309,11 @@ mod tests {
         assert_eq!(run([1000, 900]), (TIMED, [0, first]));
         // The first strip of a trial ended the run before it.
         assert_eq!(run([1000, 1100]), (TIMED - 1, [2 * first, 0]));
-        assert_eq!(run([1000, 9000]), (1, [4 * first, 0]));
+        assert_eq!(run([1000, 9000]), (HOPELESS - 1, [4 * first, 0]));
         for _ in 0..10 {
             run([1000, 9000]);
         }
-        assert_eq!(run([1000, 9000]), (1, [last, 0]));
+        assert_eq!(run([1000, 9000]), (HOPELESS - 1, [last, 0]));
         assert_eq!(run([1000, 500]), (TIMED - 1, [0, first]));
     }
 }

@@ -18,6 +18,9 @@ pub(crate) struct Spent {
     pub emit: u64,
 }
 
+/// Bytes of a strip for a batch: less than any computer's second-level cache.
+const CACHED: usize = 64 * 1024;
+
 /// Multiplies the next tensor on the tape by the vectors `tokens` of `x`, in one pass for all of them.
 ///
 /// `emit(token, first, values)` receives the outputs of the rows from `first` on, in ascending order of rows. An output is its
@@ -34,10 +37,12 @@ pub(crate) async fn matmul(
     tensor.expect_matrix()?;
     let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
     let mut spent = Spent::default();
+    // Rows that are used for every token of a batch stay in the cache.
+    let strip_rows = if tokens.len() > 1 { (CACHED / row_len).clamp(16, STRIP_ROWS) } else { STRIP_ROWS };
     let mut first = 0;
     while first < rows {
         let block = tape.rows(row_len, rows - first).await?;
-        for strip in block.chunks(STRIP_ROWS * row_len) {
+        for strip in block.chunks(strip_rows * row_len) {
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
             let (mut sums, mut values) = ([0; STRIP_ROWS], [0; STRIP_ROWS]);
             let (sums, values) = (&mut sums[..rows.len()], &mut values[..rows.len()]);

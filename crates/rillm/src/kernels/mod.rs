@@ -39,7 +39,7 @@ pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
 
 /// The most rows of one call of a session to its [`Dot`]: on a microcontroller few, whose sums fit its stack, and elsewhere so
 /// many that threads can share them.
-pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 128 } else { 16 };
+pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 1024 } else { 16 };
 
 /// A kernel that this processor can run.
 #[derive(Clone, Copy, Debug)]
