@@ -4,6 +4,7 @@
 
 use core::arch::x86_64::*;
 
+use super::{ahead, prefetch};
 use crate::format::INT4_LEVELS;
 use crate::kernels::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
 use crate::kernels::{Bits, Rows, int4_scale};
@@ -27,7 +28,7 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     for (index, sums) in sums.chunks_mut(4).enumerate() {
         let four = Four::new(rows, 4 * index);
         // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
-        let mut total = unsafe { int8(four.starts(), rows.cols, groups) };
+        let mut total = unsafe { int8(four.starts(), rows.cols, groups, ahead(rows)) };
         if let Some(last) = &last {
             let (q, scales) = last.int8(&four, rows.cols);
             // SAFETY: the arrays hold a group.
@@ -48,7 +49,8 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// # Safety
 /// Each row starts with the groups of `x`, and has a scale for each of them at byte `scales`.
 #[target_feature(enable = "avx2")]
-unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> __m256i {
+unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]], ahead: usize) -> __m256i {
+    let mut next = rows[0].wrapping_add(ahead);
     let mut total = _mm256_setzero_si256();
     for (block, x) in x.chunks(8).enumerate() {
         // The scales of eight groups, the next one in the lowest bits. In a shorter block the bytes before them are shifted out.
@@ -58,6 +60,10 @@ unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> __m25
         let words = _mm256_setr_epi64x(words[0], words[1], words[2], words[3]);
         let mut scales = _mm256_srl_epi64(words, _mm_cvtsi32_si128(8 * missing as i32));
         for (group, x) in x.iter().enumerate() {
+            for line in [0, 64] {
+                prefetch(next.wrapping_add(line));
+            }
+            next = next.wrapping_add(4 * GROUP);
             // SAFETY: the row has this group.
             let group = unsafe { int8_group(rows.map(|row| row.add((8 * block + group) * GROUP)), x) };
             total = add_scaled(total, group, _mm256_and_si256(scales, _mm256_set1_epi64x(0xff)));
@@ -98,7 +104,8 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         for (index, sums) in sums.chunks_mut(4).enumerate() {
             let starts = Four::new(rows, 4 * index).starts();
             // SAFETY: a row has all groups of `x`.
-            let total = unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()]) };
+            let total =
+                unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()], ahead(rows)) };
             add(sums, total);
         }
     }
@@ -107,7 +114,7 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         for (index, sums) in sums.chunks_mut(4).enumerate() {
             let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
             // SAFETY: the arrays hold a group.
-            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x) });
+            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x, 0) });
         }
     }
 }
@@ -117,9 +124,11 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// # Safety
 /// `rows` points to that many groups of each row.
 #[target_feature(enable = "avx2")]
-unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]]) -> __m256i {
+unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]], ahead: usize) -> __m256i {
+    let next = rows[0].wrapping_add(ahead);
     let mut total = _mm256_setzero_si256();
     for (group, x) in x.iter().enumerate() {
+        prefetch(next.wrapping_add(group * 4 * INT4_LEN));
         let x: [__m128i; 4] = bytemuck::cast(*x);
         let x = x.map(|x| _mm256_broadcastsi128_si256(x));
         // SAFETY: the rows have this group, whose scale is its last byte.

@@ -15,6 +15,19 @@ pub fn kernels() -> impl Iterator<Item = Kernel> {
     avx2.into_iter().chain(sse41)
 }
 
+/// Bytes after the start of four rows that are fetched while they are multiplied: these rows, or more if they are short. The
+/// processor's own prefetching does not keep up with four rows at a time.
+fn ahead(rows: &Rows<'_>) -> usize {
+    (4 * rows.row_len).max(4096)
+}
+
+/// Starts to fetch the bytes from `at` on, which need not exist.
+#[inline(always)]
+fn prefetch(at: *const u8) {
+    // SAFETY: nothing is read.
+    unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast()) }
+}
+
 /// See [`super::dot_pairs`].
 #[inline(always)]
 pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {

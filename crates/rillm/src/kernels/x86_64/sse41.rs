@@ -4,6 +4,7 @@
 
 use core::arch::x86_64::*;
 
+use super::{ahead, prefetch};
 use crate::format::INT4_LEVELS;
 use crate::kernels::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
 use crate::kernels::{Bits, Rows, int4_scale};
@@ -31,7 +32,7 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     for (index, sums) in sums.chunks_mut(4).enumerate() {
         let four = Four::new(rows, 4 * index);
         // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
-        let mut totals = unsafe { int8(four.starts(), rows.cols, groups) };
+        let mut totals = unsafe { int8(four.starts(), rows.cols, groups, ahead(rows)) };
         if let Some(last) = &last {
             let (q, scales) = last.int8(&four, rows.cols);
             // SAFETY: the arrays hold a group.
@@ -47,7 +48,8 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// # Safety
 /// Each row starts with the groups of `x`, and has a scale for each of them at byte `scales`.
 #[target_feature(enable = "sse4.1,ssse3")]
-unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> Totals {
+unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]], ahead: usize) -> Totals {
+    let mut next = rows[0].wrapping_add(ahead);
     let mut totals = [_mm_setzero_si128(); 2];
     for (block, x) in x.chunks(4).enumerate() {
         // The scales of four groups, the next one in the lowest bits. In a shorter block the bytes before them are shifted out.
@@ -57,6 +59,10 @@ unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> Total
         let words = _mm_setr_epi32(words[0], words[1], words[2], words[3]);
         let mut scales = _mm_srl_epi32(words, _mm_cvtsi32_si128(8 * missing as i32));
         for (group, x) in x.iter().enumerate() {
+            for line in [0, 64] {
+                prefetch(next.wrapping_add(line));
+            }
+            next = next.wrapping_add(4 * GROUP);
             // SAFETY: the row has this group.
             let group = unsafe { int8_group(rows.map(|row| row.add((4 * block + group) * GROUP)), x) };
             add_scaled(&mut totals, group, _mm_and_si128(scales, _mm_set1_epi32(0xff)));
@@ -94,7 +100,8 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         for (index, sums) in sums.chunks_mut(4).enumerate() {
             let starts = Four::new(rows, 4 * index).starts();
             // SAFETY: a row has all groups of `x`.
-            let totals = unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()]) };
+            let totals =
+                unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()], ahead(rows)) };
             add(sums, totals);
         }
     }
@@ -103,7 +110,7 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         for (index, sums) in sums.chunks_mut(4).enumerate() {
             let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
             // SAFETY: the arrays hold a group.
-            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x) });
+            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x, 0) });
         }
     }
 }
@@ -113,9 +120,11 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// # Safety
 /// `rows` points to that many groups of each row.
 #[target_feature(enable = "sse4.1,ssse3")]
-unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]]) -> Totals {
+unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]], ahead: usize) -> Totals {
+    let next = rows[0].wrapping_add(ahead);
     let mut totals = [_mm_setzero_si128(); 2];
     for (group, x) in x.iter().enumerate() {
+        prefetch(next.wrapping_add(group * 4 * INT4_LEN));
         let x: [__m128i; 4] = bytemuck::cast(*x);
         let (mut sums, mut scales) = ([_mm_setzero_si128(); 4], [0; 4]);
         for ((sum, scale), row) in sums.iter_mut().zip(&mut scales).zip(rows) {
