@@ -22,7 +22,7 @@ pub struct Dialogue {
 
 /// A text, and what the console reports about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct Reply {
     /// The prompt and the text, with `\n` as line end.
     pub text: String,
     /// The line of figures. None after an error.
@@ -89,7 +89,7 @@ impl Dialogue {
     /// # Errors
     /// The prompt contains characters that cannot be typed, the board receives another prompt, or it ends, hangs or
     /// traps.
-    pub fn ask(&mut self, prompt: &str, show: impl FnMut(&str)) -> Result<Answer> {
+    pub fn ask(&mut self, prompt: &str, show: impl FnMut(&str)) -> Result<Reply> {
         let is_line = !prompt.trim().is_empty() && !prompt.starts_with('/') && !prompt.contains(char::is_control);
         ensure!(is_line, "a console takes a prompt of one line that does not start with `/`, not {prompt:?}");
         self.enter(prompt)?;
@@ -119,7 +119,7 @@ impl Dialogue {
 /// known not to be one.
 struct Parts<F> {
     show: F,
-    answer: Answer,
+    answer: Reply,
     /// The part of the current line that is not shown yet. It may end in an incomplete character.
     held: Vec<u8>,
     /// Whether `held` begins at the start of a line.
@@ -128,7 +128,7 @@ struct Parts<F> {
 
 impl<F: FnMut(&str)> Parts<F> {
     fn new(show: F) -> Self {
-        Self { show, answer: Answer::default(), held: Vec::new(), is_start: true }
+        Self { show, answer: Reply::default(), held: Vec::new(), is_start: true }
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -173,7 +173,7 @@ impl<F: FnMut(&str)> Parts<F> {
         }
     }
 
-    fn finish(mut self) -> Answer {
+    fn finish(mut self) -> Reply {
         // The line end before the prompt belongs to the mark that ended the wait.
         self.held.push(b'\n');
         self.end_line();
@@ -200,7 +200,7 @@ fn plain(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn parts(pieces: &[&[u8]]) -> (Vec<String>, Answer) {
+    fn parts(pieces: &[&[u8]]) -> (Vec<String>, Reply) {
         let mut shown = Vec::new();
         let mut parts = Parts::new(|text: &str| shown.push(text.to_owned()));
         pieces.iter().for_each(|piece| parts.push(piece));
@@ -230,6 +230,6 @@ mod tests {
     fn a_text_is_shown_as_it_comes_and_in_whole_characters() {
         let (shown, answer) = parts(&[b"f\xc3", b"\xbcr\r"]);
         assert_eq!(shown, ["f", "ü", "r", "\n"]);
-        assert_eq!(answer, Answer { text: "für\n".to_owned(), ..Answer::default() });
+        assert_eq!(answer, Reply { text: "für\n".to_owned(), ..Reply::default() });
     }
 }

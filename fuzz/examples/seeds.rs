@@ -91,7 +91,8 @@ fn model(attention: AttentionExtras, mix: Mix, tokenizer: &str, out: &Path) -> R
     let go_on = |_| ControlFlow::Continue(());
     let quantised =
         quantise(&mut checkpoint.weights(), mix, 32, &[vec![1, 50, 60, 70, 80]], go_on).expect("finite weights");
-    convert_quantised(&checkpoint, &sections, &quantised, Options::default(), |_| ControlFlow::Continue(()), out)?;
+    let options = Options::default().mix(mix);
+    convert_quantised(&checkpoint, &sections, &quantised, options, |_| ControlFlow::Continue(()), out)?;
     Ok(())
 }
 

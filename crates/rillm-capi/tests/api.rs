@@ -4,13 +4,14 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::slice;
 
+use rillm::format::Header;
 use rillm::{Q16, Sampling};
 use rillm_capi::{
     Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_deinit, rillm_error_message, rillm_generate,
     rillm_init, rillm_plan, rillm_stats, rillm_tokens,
 };
 
-use crate::support::{MODEL, expected};
+use crate::support::{INT4, MODEL, RESCORING, expected};
 
 const PROMPT: &str = if cfg!(miri) { "and" } else { "The little fox" };
 /// Tokens of a text. Fewer under Miri, which is slow.
@@ -169,19 +170,25 @@ fn deinit(handle: *mut Handle) -> Status {
     unsafe { rillm_deinit(handle) }
 }
 
-/// Checks that the text of a setup equals the engine's own.
+/// Checks that the text of a setup with [`MODEL`] equals the engine's own.
 fn check_text(setup: &Setup) -> Stats {
+    check_text_of(MODEL, PROMPT, TOKENS, setup)
+}
+
+/// Checks that the text of a setup with a model equals the engine's own.
+fn check_text_of(model: &'static [u8], prompt: &str, most: usize, setup: &Setup) -> Stats {
     let (status, plan, _) = plan(setup);
     assert_eq!(status, Status::RillmOk);
     assert!(plan.memory <= setup.memory_len && plan.large <= setup.large_len, "{plan:?}");
     let handle = init(setup).expect("opens");
     let mut listener = Listener::default();
-    generate(handle, Some(PROMPT), &GREEDY, &mut listener).expect("a text");
-    let (text, ids) = expected(PROMPT, TOKENS, &Sampling::GREEDY);
+    let config = Config { max_tokens: most as u32, ..GREEDY };
+    generate(handle, Some(prompt), &config, &mut listener).expect("a text");
+    let (text, ids) = expected(model, prompt, most, &Sampling::GREEDY);
     assert_eq!((listener.text, tokens(handle)), (text, ids.clone()));
     let stats = stats(handle);
-    assert_eq!(stats.prompt_tokens as usize + TOKENS, ids.len());
-    assert_eq!((stats.generated_tokens as usize, stats.end), (TOKENS, End::RillmEndMaxTokens));
+    assert_eq!(stats.prompt_tokens as usize + most, ids.len());
+    assert_eq!((stats.generated_tokens as usize, stats.end), (most, End::RillmEndMaxTokens));
     assert_eq!(stats.context, plan.context);
     assert_eq!(deinit(handle), Status::RillmOk);
     stats
@@ -206,6 +213,21 @@ fn a_model_in_memory_gives_the_engines_text() {
 }
 
 #[test]
+fn weights_of_4_bits_and_logits_that_are_computed_again_give_the_engines_text() {
+    let mut memory = vec![0xff; 12 << 10];
+    for (model, rescoring) in [(INT4, false), (RESCORING, true)] {
+        let header = Header::parse(model.first_chunk().expect("a sector")).expect("a model");
+        assert_eq!(header.rescoring.is_some(), rescoring);
+        let mut card = Card::new(model);
+        let stats = check_text_of(model, "and", 6, &with_memory(card.setup(), &mut memory));
+        // Rows are computed again beside the tape's reads of each token.
+        assert_eq!(stats.reads > 60, rescoring, "{stats:?}");
+        let stats = check_text_of(model, "and", 6, &with_memory(lent(model), &mut memory));
+        assert_eq!(stats.reads, 0);
+    }
+}
+
+#[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn a_second_memory_keeps_weights() {
     let (mut memory, mut large) = (vec![0xff; 64 << 10], vec![0xff; 1 << 20]);
@@ -227,16 +249,16 @@ fn sampling_is_the_engines() {
     let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
     let mut listener = Listener::default();
     generate(handle, Some(PROMPT), &config, &mut listener).expect("a text");
-    let (text, _) = expected(PROMPT, TOKENS, &sampling);
+    let (text, _) = expected(MODEL, PROMPT, TOKENS, &sampling);
     assert_eq!(listener.text, text);
-    assert_ne!(text, expected(PROMPT, TOKENS, &Sampling::GREEDY).0);
+    assert_ne!(text, expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY).0);
 
     // Without a limit the text goes on to its end.
     let mut whole = Listener::default();
     generate(handle, Some("Once upon a time"), &Config::default(), &mut whole).expect("a text");
     let stats = stats(handle);
     assert!(matches!(stats.end, End::RillmEndOfText | End::RillmEndContextFull), "{stats:?}");
-    assert_eq!(whole.text, expected("Once upon a time", stats.generated_tokens as usize, &Sampling::GREEDY).0);
+    assert_eq!(whole.text, expected(MODEL, "Once upon a time", stats.generated_tokens as usize, &Sampling::GREEDY).0);
 }
 
 #[test]
@@ -304,7 +326,7 @@ fn a_text_that_was_stopped_goes_on() {
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn after_a_failed_read_the_text_goes_on_as_if_nothing_had_happened() {
-    let (whole, _) = expected(PROMPT, TOKENS, &Sampling::GREEDY);
+    let (whole, _) = expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY);
     let mut memory = vec![0; 48 << 10];
     for reads in (0..40).chain((40..2000).step_by(37)) {
         let mut card = Card::new(MODEL);

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use rillm::Sampling;
 
-use crate::support::expected;
+use crate::support::{MODEL, expected};
 
 const DIR: &str = env!("CARGO_MANIFEST_DIR");
 const PROMPT: &str = "The little fox";
@@ -49,7 +49,7 @@ fn run(mut command: Command) {
     let Output { status, stdout, stderr } = command.output().expect("it runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{command:?}: {stderr}");
-    let (text, ids) = expected(PROMPT, TOKENS, &Sampling::GREEDY);
+    let (text, ids) = expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY);
     assert_eq!(stdout, format!("{PROMPT}{text}\n"), "{command:?}");
     let prompt = ids.len() - TOKENS;
     let (stats, _) = stderr.split_once(", in ").expect("statistics");

@@ -1,28 +1,22 @@
 //! `rillm convert`: converts a checkpoint to a `.rillm` file.
 
-use std::io::{self, Write};
-use std::ops::ControlFlow;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use console::style;
-use indicatif::BinaryBytes;
-use rillm::format::{KeyBits, Rescoring};
-use rillm_convert::calibrate;
-use rillm_convert::chat::Unfollowable;
+use rillm::format::KeyBits;
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::is_gguf;
 use rillm_convert::vocabulary::{Problem, Vocabulary};
-use rillm_convert::write::{ConversionReport, Options, Progress, TokenizerSections, WriteError, convert_quantised};
+use rillm_convert::write::{NewFile, Options, WriteError, file_len};
 use rillm_quantise::mix::{Bits, Mix};
-use rillm_quantise::model::QuantisedModel;
-use serde_json::json;
 
-use crate::number::{grouped, tensor_name};
-use crate::progress;
-use crate::{files, interrupt, say, text};
+use crate::conversion_report::Report;
+use crate::converter::Converter;
+use crate::mix_search::{Goal, search};
+use crate::{files, interrupt, number, say, text};
 
 /// Convert a Hugging Face directory or a GGUF file to a .rillm file
 #[derive(Clone, Debug, clap::Args)]
@@ -33,7 +27,9 @@ use crate::{files, interrupt, say, text};
   rillm convert stories260K.bin stories.rillm        tok512.bin is beside it
   rillm convert esp32_weights/ tiny-llm.rillm
   rillm convert Tiny-LLM/ tiny-llm.rillm --bits 4
-  rillm convert Tiny-LLM/ tiny-llm.rillm --head-bits 4
+  rillm convert Tiny-LLM/ tiny-llm.rillm --head-bits 4 --evaluate
+  rillm convert Tiny-LLM/ tiny-llm.rillm --target-size 12M
+  rillm convert Tiny-LLM/ tiny-llm.rillm --max-kl 0.01
 
 A Hugging Face directory has config.json, model.safetensors (or its shards and \
 index) and tokenizer.json or tokenizer.model. A GGUF file contains its tokenizer; \
@@ -68,6 +64,18 @@ pub struct Args {
     /// Bits of the embedding table's weights, of which a token reads one row, instead of --bits
     #[arg(long, value_name = "BITS", value_parser = ["8", "4"])]
     embed_bits: Option<String>,
+    /// Choose the bits of layers, head and embedding table so that the file has at most so many bytes (4M is 4,194,304), and
+    /// of these files the one that is closest to the checkpoint. Up to three files are made and evaluated
+    #[arg(long, value_name = "BYTES", value_parser = number::bytes, conflicts_with = "max_kl", conflicts_with_all = WIDTHS)]
+    target_size: Option<usize>,
+    /// Choose the bits of layers, head and embedding table so that the file's KL divergence is at most so many nats, and of
+    /// these files the smallest. Four to eight files are made and evaluated, or one if even 8 bits are further away
+    #[arg(long, value_name = "NATS", value_parser = number::nats, conflicts_with_all = WIDTHS)]
+    max_kl: Option<f64>,
+    /// Tell at the end how far the file's predictions are from the checkpoint's, in KL divergence and top-1, on text that the
+    /// model writes and that was not used to calibrate it
+    #[arg(long)]
+    evaluate: bool,
     /// Best logits of a 4-bit head that are computed again from 8-bit rows, 0 to 255: more rows make the choice of a token more
     /// accurate and cost a read each. Without it, 32 if the head has 4 bits and the embedding table 8, else 0
     #[arg(long, value_name = "ROWS")]
@@ -82,6 +90,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// The options that choose bits; one of them beside --target-size or --max-kl would be ignored.
+const WIDTHS: [&str; 4] = ["bits", "layer_bits", "head_bits", "embed_bits"];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -100,40 +111,52 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let sections = vocabulary.sections().context("in the tokenizer")?;
     let key_bits = args.key_bits.as_deref().map(|bits| if bits == "8" { KeyBits::Eight } else { KeyBits::Sixteen });
-    let options = Options::default().group(args.group_size.parse()?).key_bits(key_bits).rescored_rows(args.rescore);
-    let mix = args.mix();
+    let options = Options::default().mix(args.mix()).group(args.group_size.parse()?);
+    let options = options.key_bits(key_bits).rescored_rows(args.rescore);
     let text = args.calibrate.as_deref().map(text::read).transpose()?;
 
     // Ctrl-C stops after the current rows, so that the incomplete file is removed.
     interrupt::watch()?;
-    let quantised = match mix.has_int4() {
-        true => calibrate(&checkpoint, &sections, mix, options.group, text.as_deref()),
-        false => Ok(QuantisedModel::new()),
-    };
-    let result = quantised.and_then(|quantised| {
-        let bar = progress::bytes(0);
-        let progress = |progress: Progress| {
-            bar.set_length(progress.bytes);
-            bar.set_position(progress.bytes_done);
-            bar.set_message(tensor_name(progress.kind, progress.layer));
-            go_on()
-        };
-        convert_quantised(&checkpoint, &sections, &quantised, options, progress, &args.out)
-    });
-    let report = match result {
-        Err(error @ WriteError::Interrupted) => {
+    let mut converter = Converter::new(&checkpoint, &sections, text.as_deref(), &args.out);
+    let report = match make(args, &mut converter, options) {
+        Err(error) if matches!(error.downcast_ref(), Some(WriteError::Interrupted)) => {
             say::note(error);
             return Ok(ExitCode::from(interrupt::exit_code()));
         }
-        result => result?,
+        report => report?,
     };
-
     if args.json {
-        writeln!(say::out(), "{}", describe(args, &report, &sections))?;
+        writeln!(say::out(), "{}", report.json())?;
     } else {
-        print(args, &report, &sections, start.elapsed().as_secs_f64(), &mut say::out())?;
+        report.print(start.elapsed().as_secs_f64(), &mut say::out())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the file and, if that is asked for, chooses its mix and evaluates it.
+fn make<'a>(args: &'a Args, converter: &mut Converter<'a>, options: Options) -> Result<Report<'a>> {
+    // Checks that the output can be written before minutes are spent on it.
+    drop(NewFile::new(&args.out)?);
+    let goal = args.target_size.map(|bytes| Goal::Size(bytes as u64)).or(args.max_kl.map(Goal::Kl));
+    let (draft, mix, candidates) = match goal {
+        None => (converter.make(options)?, options.mix, vec![]),
+        Some(goal) => search(converter, options, goal)?,
+    };
+    let chosen = candidates.iter().find(|candidate| candidate.mix == mix);
+    let agreement = match chosen.and_then(|chosen| chosen.agreement) {
+        None if args.evaluate => Some(converter.judge(draft.path())?),
+        agreement => agreement,
+    };
+    let four_bits = options.mix(Mix::all(Bits::Four));
+    Ok(Report {
+        file: &args.out,
+        sections: converter.sections,
+        mix,
+        candidates,
+        agreement,
+        int4_len: file_len(converter.checkpoint, converter.sections, four_bits)?,
+        conversion: draft.keep()?,
+    })
 }
 
 impl Args {
@@ -145,43 +168,6 @@ impl Args {
             head: bits(self.head_bits.as_ref()),
         }
     }
-}
-
-/// Quantises the tensors, with a bar for the text that the model writes, one for the tensors and one for distillation.
-fn calibrate(
-    checkpoint: &Checkpoint,
-    sections: &TokenizerSections,
-    mix: Mix,
-    group: u32,
-    text: Option<&str>,
-) -> Result<QuantisedModel, WriteError> {
-    let (writing, tensors, steps) = (progress::tokens(0), progress::weights(0), progress::steps(0));
-    writing.set_message("· the model writes a text to calibrate with");
-    calibrate::quantise(checkpoint, sections, mix, group, text, |progress| {
-        match progress {
-            calibrate::Progress::Text { tokens_done, tokens } => {
-                writing.set_length(tokens as u64);
-                writing.set_position(tokens_done as u64);
-            }
-            calibrate::Progress::Tensors(done) => {
-                writing.finish_and_clear();
-                tensors.set_length(done.weights as u64);
-                tensors.set_position(done.weights_done as u64);
-                tensors.set_message(tensor_name(done.kind, done.layer));
-            }
-            calibrate::Progress::Distillation(done) => {
-                tensors.finish_and_clear();
-                steps.set_length(done.steps.into());
-                steps.set_position(done.step.into());
-                steps.set_message(format!("· scales and norms are distilled, KL {:.4}", done.divergence));
-            }
-        }
-        go_on()
-    })
-}
-
-fn go_on() -> ControlFlow<()> {
-    if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// The tokenizer that was named on the command line or belongs to the checkpoint: in its directory, in the GGUF file,
@@ -200,76 +186,4 @@ fn tokenizer(args: &Args, vocab_size: u32) -> Result<PathBuf> {
         let source = args.source.display();
         format!("there is no {first} and no {second} beside {source}; name the tokenizer with --tokenizer")
     })
-}
-
-fn describe(args: &Args, report: &ConversionReport, sections: &TokenizerSections) -> serde_json::Value {
-    json!({
-        "file": args.out,
-        "file_bytes": report.file_len,
-        "bits_per_weight": report.bits_per_weight(),
-        "bytes_per_token": report.bytes_per_token(),
-        "rescored_rows": report.rescoring.map_or(0, |rescoring| rescoring.rows),
-        "rescoring_bytes": report.rescoring_bytes,
-        "chat": sections.chat.is_ok(),
-        "chat_problem": sections.chat.as_ref().err().map(Unfollowable::to_string),
-        "tensors": report.tensors.iter().map(|t| json!({
-            "name": tensor_name(t.tensor.kind, t.tensor.layer), "rows": t.tensor.rows, "cols": t.tensor.cols,
-            "quantisation": t.tensor.quantisation.to_string(), "bytes": t.bytes,
-            "snr_db": t.snr_db.is_finite().then_some(t.snr_db),
-        })).collect::<Vec<_>>(),
-    })
-}
-
-fn print(
-    args: &Args,
-    report: &ConversionReport,
-    sections: &TokenizerSections,
-    seconds: f64,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    writeln!(
-        out,
-        "{}",
-        style(format!("{:<40} {:>16} {:>9} {:>12} {:>8}", "tensor", "shape", "stored", "bytes", "SNR")).bold()
-    )?;
-    for tensor in &report.tensors {
-        let header = &tensor.tensor;
-        writeln!(
-            out,
-            "{:<40} {:>16} {:>9} {:>12} {:>8}",
-            tensor_name(header.kind, header.layer),
-            format!("{} × {}", header.rows, header.cols),
-            header.quantisation.to_string(),
-            grouped(tensor.bytes),
-            if tensor.snr_db.is_finite() { format!("{:.1} dB", tensor.snr_db) } else { "exact".to_owned() },
-        )?;
-    }
-    writeln!(
-        out,
-        "{:.2} bits a weight; {} bytes are read for a token",
-        report.bits_per_weight(),
-        grouped(report.bytes_per_token())
-    )?;
-    if let Some(Rescoring { rows, margin }) = report.rescoring {
-        writeln!(
-            out,
-            "the {rows} best logits of a token are computed again, those up to {:.2} below the best for a greedy choice",
-            f64::from(margin) / 128.0
-        )?;
-    }
-    let path = args.out.display();
-    let size = BinaryBytes(report.file_len);
-    let command = match &sections.chat {
-        Ok(_) => "chat",
-        Err(Unfollowable::NoTemplate) => "run",
-        Err(problem) => {
-            writeln!(out, "{} it continues texts and does not chat: {problem}", style("note:").yellow().bold())?;
-            "run"
-        }
-    };
-    writeln!(
-        out,
-        "{} {path} ({size}) in {seconds:.1} s; try it: rillm {command} --model {path}",
-        style("wrote").green().bold()
-    )
 }

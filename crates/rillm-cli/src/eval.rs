@@ -1,51 +1,60 @@
-//! `rillm eval`: measures how far the predictions of a file are from those of its checkpoint in float32.
+//! `rillm eval`: measures how far the predictions of files are from those of their checkpoint in float32.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use console::style;
 use rillm::tokenizer::Scratch;
-use rillm::{Logit, Memory, MemoryLen, Model, Plan, PlanOptions, Session, block_on};
+use rillm::{Model, block_on};
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_quantise::evaluate::{Agreement, negative_log_likelihood};
-use rillm_quantise::reference::Reference;
-use serde_json::json;
+use rillm_convert::write::{NewFile, bytes_per_token};
+use serde_json::{Value, json};
 
+use crate::evaluation::{Evaluation, evaluate};
 use crate::model_file::from_path;
 use crate::number::grouped;
+use crate::plot::{Point, svg};
+use crate::sections::tensor_table;
 use crate::source::{Access, CardPace, ModelSource};
 use crate::{files, progress, say, text};
 
-/// Compare a .rillm file with its checkpoint in float32
+/// Compare .rillm files with their checkpoint in float32
 ///
-/// Both predict each token of a text from the tokens before it (teacher forcing).
+/// They and the checkpoint predict each token of a text from the tokens before it (teacher forcing).
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "The text is cut into windows of the context's length, 2,048 tokens at most. Each window starts with an empty context. \
+    after_help = "A text is cut into windows of the context's length, 2,048 tokens at most. Each window starts with an empty context. \
 KL is the mean over all positions of the divergence from the checkpoint's distribution to the file's, in nats. KL sampled is \
 that among the tokens that a sampler with top-k 40 and top-p 0.95 draws from. Top-1 is the share of positions at which both \
 have the same likeliest token.
 
 Examples:
   rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt
-  rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt --json"
+  rillm eval --model tiny-llm.rillm --against Tiny-LLM/ --text book.txt --json
+  rillm eval 8.rillm 4.rillm --against Tiny-LLM/ --text book.txt --plot kl.svg"
 )]
 pub struct Args {
-    /// The .rillm file
+    /// The .rillm files to compare, all made of the same checkpoint
+    #[arg(value_name = "FILE", value_parser = files::input(), required_unless_present = "model")]
+    models: Vec<PathBuf>,
+    /// A .rillm file; the same as FILE
     #[arg(long, short, value_name = "FILE", value_parser = files::input())]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// The checkpoint, in any form that `rillm convert` reads
     #[arg(long, value_name = "CHECKPOINT", value_parser = files::input())]
     against: PathBuf,
-    /// UTF-8 text to predict; `-` for standard input
-    #[arg(long, value_name = "FILE")]
-    text: PathBuf,
-    /// Largest number of tokens of the text to use
+    /// UTF-8 text to predict; `-` for standard input. May be given several times: each text starts with an empty context
+    #[arg(long, value_name = "FILE", required = true)]
+    text: Vec<PathBuf>,
+    /// Largest number of tokens of all texts to use
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_tokens: usize,
-    /// Print one JSON object
+    /// Draw KL against bytes a token, a point for each file, to an SVG file
+    #[arg(long, value_name = "FILE", value_parser = files::output())]
+    plot: Option<PathBuf>,
+    /// Print one JSON object a file, each on a line
     #[arg(long)]
     json: bool,
 }
@@ -53,31 +62,66 @@ pub struct Args {
 /// Longest window in tokens: the predictions from one empty context.
 const WINDOW: usize = 2048;
 
-/// The result of an evaluation.
-struct Evaluation {
-    agreement: Agreement,
-    nll: f64,
-    nll_reference: f64,
-    predicted: usize,
-}
-
-impl Evaluation {
-    fn ppl(&self) -> f64 {
-        (self.nll / self.predicted as f64).exp()
-    }
-
-    fn ppl_reference(&self) -> f64 {
-        (self.nll_reference / self.predicted as f64).exp()
-    }
+/// A file and how far it is from the checkpoint.
+struct Row<'a> {
+    file: &'a Path,
+    bytes_per_token: u64,
+    evaluation: Evaluation,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let text = text::read(&args.text)?;
-    let card = CardPace { bytes_per_second: usize::MAX, latency: Duration::ZERO };
-    let (model, mut source) = from_path(&args.model, Access::Mmap, card)?;
+    let texts = args.text.iter().map(|path| text::read(path)).collect::<Result<Vec<_>>>()?;
+    let paths: Vec<&Path> = args.model.iter().chain(&args.models).map(PathBuf::as_path).collect();
+    let mut files = vec![];
+    for path in &paths {
+        files.push(from_path(path, Access::Mmap, CardPace::UNUSED)?);
+    }
     files::check_input(&args.against)?;
     let checkpoint = Checkpoint::open(&args.against)?;
+    if let Some(plot) = &args.plot {
+        // Checks early that it can be written.
+        drop(NewFile::new(plot)?);
+        files::check_plot(plot, &args.against, paths.iter().copied().chain(args.text.iter().map(PathBuf::as_path)))?;
+    }
+    let source_hash = checkpoint.weights_sha256();
+    for (path, (model, _)) in paths.iter().zip(&files) {
+        check_dimensions(path, model, args, &checkpoint)?;
+        if model.header().source_hash != source_hash {
+            let (model, checkpoint) = (path.display(), args.against.display());
+            say::line(format_args!("note: {model} was made of other weights than {checkpoint} has now"));
+        }
+    }
+    let windows = windows(&paths, &mut files, &texts, args.max_tokens)?;
+    let mut bytes = vec![];
+    for (model, source) in &mut files {
+        bytes.push(bytes_per_token(tensor_table(model.header(), source)?.iter().map(|entry| &entry.tensor)));
+    }
+
+    let bar = progress::tokens(windows.iter().map(Vec::len).sum::<usize>() as u64);
+    let evaluations = evaluate(files, &mut checkpoint.reference(), &windows, |done, evaluations| {
+        bar.set_position(done as u64);
+        if done % 16 == 0 {
+            bar.set_message(format!("· KL {:.5}", evaluations[0].agreement.mean_kl()));
+        }
+        ControlFlow::Continue(())
+    })?;
+    drop(bar);
+    let each = paths.into_iter().zip(bytes).zip(evaluations.unwrap_or_default());
+    let rows: Vec<Row> =
+        each.map(|((file, bytes_per_token), evaluation)| Row { file, bytes_per_token, evaluation }).collect();
+    if let Some(path) = &args.plot {
+        let points: Vec<Point> = rows.iter().map(Row::point).collect();
+        let mut file = NewFile::new(path)?;
+        file.file()
+            .write_all(svg(&checkpoint.name(), &points).as_bytes())
+            .with_context(|| format!("writing {}", path.display()))?;
+        file.keep()?;
+    }
+    Ok(print(args, &rows, &mut say::out())?)
+}
+
+fn check_dimensions(path: &Path, model: &Model, args: &Args, checkpoint: &Checkpoint) -> Result<()> {
     let (ours, theirs) = (model.header(), checkpoint.config());
     for (field, ours, theirs) in [
         ("vocabulary", ours.vocab_size, theirs.vocab_size),
@@ -88,17 +132,47 @@ pub fn run(args: &Args) -> Result<()> {
             ours == theirs,
             "the file's {field} is {ours}, the checkpoint's is {theirs}: {} was not made of {}; name the checkpoint that \
              it was made of",
-            args.model.display(),
+            path.display(),
             args.against.display()
         );
     }
-    if model.header().source_hash != checkpoint.weights_sha256() {
-        let (model, checkpoint) = (args.model.display(), args.against.display());
-        say::line(format_args!("note: {model} was made of other weights than {checkpoint} has now"));
+    Ok(())
+}
+
+/// The texts' first `most` tokens, in windows that each start an empty context.
+fn windows(
+    paths: &[&Path],
+    files: &mut [(Model, ModelSource)],
+    texts: &[String],
+    most: usize,
+) -> Result<Vec<Vec<u32>>> {
+    let Some(((model, source), others)) = files.split_first_mut() else { return Ok(vec![]) };
+    let context = (model.header().context_length as usize).min(WINDOW);
+    let bos = model.tokenizer().bos();
+    ensure!(
+        context > usize::from(bos.is_some()),
+        "the model's context of {context} has no room for a token to predict"
+    );
+    let (mut windows, mut left) = (vec![], most);
+    for text in texts {
+        let tokens = encode(model, source, text, left)?;
+        for ((other, source), path) in others.iter_mut().zip(&paths[1..]) {
+            ensure!(
+                encode(other, source, text, left)? == tokens && other.tokenizer().bos() == bos,
+                "{} and {} have different tokenizers; compare files of the same checkpoint and tokenizer",
+                paths[0].display(),
+                path.display()
+            );
+        }
+        left -= tokens.len();
+        let parts = tokens.chunks(context - usize::from(bos.is_some()));
+        windows.extend(parts.map(|part| bos.into_iter().chain(part.iter().copied()).collect::<Vec<u32>>()));
     }
-    let tokens = encode(&model, &mut source, &text, args.max_tokens)?;
-    let evaluation = evaluate(&model, source, &mut checkpoint.reference(), &tokens)?;
-    Ok(print(args, &evaluation, &mut say::out())?)
+    let found = most - left;
+    if found < 2 {
+        bail!("a text of at least 2 tokens is needed, {found} found; give a longer text or raise --max-tokens");
+    }
+    Ok(windows)
 }
 
 /// The first `most` tokens of the text, without the beginning-of-text token.
@@ -108,74 +182,70 @@ fn encode(model: &Model, source: &mut ModelSource, text: &str, most: usize) -> R
     let mut tokens = vec![0; most.min(text.len() + 1)];
     let found = block_on(model.tokenizer().encoder(text, false, &mut scratch).fill(source, &mut tokens))?;
     tokens.truncate(found);
-    if tokens.len() < 2 {
-        bail!(
-            "a text of at least 2 tokens is needed, {} found; give a longer text or raise --max-tokens",
-            tokens.len()
-        );
-    }
     Ok(tokens)
 }
 
-fn evaluate(model: &Model, source: ModelSource, reference: &mut Reference, tokens: &[u32]) -> Result<Evaluation> {
-    let context = (model.header().context_length as usize).min(WINDOW);
-    let bos = model.tokenizer().bos();
-    ensure!(
-        context > usize::from(bos.is_some()),
-        "the model's context of {context} has no room for a token to predict"
-    );
-    let options = PlanOptions::default().batch(1).context(context);
-    let plan = Plan::new(model, &source, MemoryLen::internal(usize::MAX), &options)?;
-    let mut memory = vec![0; plan.memory().internal];
-    let mut session = Session::from_plan(model, source, plan, Memory::internal(&mut memory))?;
-
-    let bar = progress::tokens(tokens.len() as u64);
-    let mut evaluation = Evaluation { agreement: Agreement::default(), nll: 0.0, nll_reference: 0.0, predicted: 0 };
-    let mut logits = vec![0f32; model.header().vocab_size as usize];
-    for window in tokens.chunks(context - usize::from(bos.is_some())) {
-        session.reset();
-        let window: Vec<u32> = bos.into_iter().chain(window.iter().copied()).collect();
-        for (position, &token) in window.iter().enumerate() {
-            let expected = reference.forward(token, position);
-            session.push(&[token])?;
-            block_on(session.logits(|Logit { token, mantissa, exponent }| {
-                logits[token as usize] = (f64::from(mantissa) * f64::from(exponent).exp2()) as f32;
-            }))?;
-            evaluation.agreement.add(expected, &logits);
-            if let Some(&next) = window.get(position + 1) {
-                evaluation.nll += negative_log_likelihood(&logits, next);
-                evaluation.nll_reference += negative_log_likelihood(expected, next);
-                evaluation.predicted += 1;
-            }
-            bar.inc(1);
-            if position % 16 == 0 {
-                bar.set_message(format!("· KL {:.5}", evaluation.agreement.mean_kl()));
-            }
-        }
+impl Row<'_> {
+    fn point(&self) -> Point {
+        let name = self.file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Point { name, bytes_per_token: self.bytes_per_token, kl: self.evaluation.agreement.mean_kl() }
     }
-    Ok(evaluation)
+
+    fn json(&self) -> Value {
+        let Self { evaluation, .. } = self;
+        let agreement = &evaluation.agreement;
+        json!({
+            "file": self.file,
+            "bytes_per_token": self.bytes_per_token,
+            "tokens": agreement.tokens(),
+            "ppl": evaluation.ppl(),
+            "ppl_reference": evaluation.ppl_reference(),
+            "kl": agreement.mean_kl(),
+            "kl_sampled": agreement.mean_sampled_kl(),
+            "top1": agreement.top1(),
+        })
+    }
 }
 
-fn print(args: &Args, evaluation: &Evaluation, out: &mut impl Write) -> io::Result<()> {
-    let Evaluation { agreement, .. } = evaluation;
-    if args.json {
-        return writeln!(
-            out,
-            "{}",
-            json!({
-                "tokens": agreement.tokens(),
-                "ppl": evaluation.ppl(),
-                "ppl_reference": evaluation.ppl_reference(),
-                "kl": agreement.mean_kl(),
-                "kl_sampled": agreement.mean_sampled_kl(),
-                "top1": agreement.top1(),
-            })
-        );
+fn print(args: &Args, rows: &[Row], out: &mut impl Write) -> io::Result<()> {
+    match rows {
+        _ if args.json => rows.iter().try_for_each(|row| writeln!(out, "{}", row.json())),
+        [row] => print_one(&row.evaluation, out),
+        _ => print_table(rows, out),
     }
+}
+
+fn print_one(evaluation: &Evaluation, out: &mut impl Write) -> io::Result<()> {
+    let Evaluation { agreement, .. } = evaluation;
     let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<12}")).bold());
     field("positions", grouped(agreement.tokens() as u64))?;
     field("perplexity", format!("{:.4}, in float32 {:.4}", evaluation.ppl(), evaluation.ppl_reference()))?;
     field("KL", format!("{:.6} nats", agreement.mean_kl()))?;
     field("KL sampled", format!("{:.6} nats", agreement.mean_sampled_kl()))?;
     field("top-1", format!("{:.2} %", 100.0 * agreement.top1()))
+}
+
+fn print_table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
+    let width = rows.iter().map(|row| row.file.display().to_string().chars().count()).max().unwrap_or(0).max(4);
+    let line = |file: &str, [bytes, perplexity, kl, sampled, top1]: [&str; 5]| {
+        format!("{file:<width$} {bytes:>13} {perplexity:>10} {kl:>9} {sampled:>10} {top1:>8}")
+    };
+    let titles = ["bytes a token", "perplexity", "KL, nats", "KL sampled", "top-1"];
+    writeln!(out, "{}", style(line("file", titles)).bold())?;
+    for Row { file, bytes_per_token, evaluation } in rows {
+        let agreement = &evaluation.agreement;
+        let figures = [
+            grouped(*bytes_per_token),
+            format!("{:.4}", evaluation.ppl()),
+            format!("{:.6}", agreement.mean_kl()),
+            format!("{:.6}", agreement.mean_sampled_kl()),
+            format!("{:.2} %", 100.0 * agreement.top1()),
+        ];
+        writeln!(out, "{}", line(&file.display().to_string(), figures.each_ref().map(String::as_str)))?;
+    }
+    if let Some(Row { evaluation, .. }) = rows.first() {
+        let positions = grouped(evaluation.agreement.tokens() as u64);
+        writeln!(out, "{positions} positions; perplexity in float32 {:.4}", evaluation.ppl_reference())?;
+    }
+    Ok(())
 }

@@ -98,6 +98,22 @@ pub fn same(a: &Path, b: &Path) -> bool {
 /// Which files of a directory a loader reads depends on their contents. So in a checkpoint's directory every file
 /// counts except models. Beside a checkpoint of one file, only files with a checkpoint's extension count.
 pub fn check_output(out: &Path, checkpoint: &Path, tokenizer: &Path) -> Result<()> {
+    check_ending(out, checkpoint, tokenizer, "rillm")
+}
+
+/// Rejects a plot that would replace an input of the evaluation or a file of the checkpoint, or be taken for one.
+pub fn check_plot<'a>(out: &Path, checkpoint: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    for input in inputs {
+        ensure!(
+            !(out.is_file() && same(out, input)),
+            "{} is read here, and would be lost; name another file to make",
+            out.display()
+        );
+    }
+    check_ending(out, checkpoint, checkpoint, "svg")
+}
+
+fn check_ending(out: &Path, checkpoint: &Path, tokenizer: &Path, ending: &str) -> Result<()> {
     ensure!(
         !(out.is_file() && same(out, checkpoint)),
         "{} is the checkpoint itself, which would be lost; name another file to make",
@@ -115,7 +131,7 @@ pub fn check_output(out: &Path, checkpoint: &Path, tokenizer: &Path) -> Result<(
         }
         ensure!(
             out.exists() || !ends_in(out, &CHECKPOINT) || !same(directory(out), place),
-            "{} would be taken for a file of the checkpoint in {}; give it a name that ends in .rillm",
+            "{} would be taken for a file of the checkpoint in {}; give it a name that ends in .{ending}",
             out.display(),
             place.display()
         );

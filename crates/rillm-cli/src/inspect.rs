@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::format::{AttentionExtras, ChatHeader, Header, Rescoring, RopeScaling, TensorEntry};
+use rillm::format::{
+    AttentionExtras, ChatHeader, Header, Rescoring, RopeScaling, SectionKind, TensorEntry, TensorKind,
+};
 use rillm::tokenizer::layout::{Kind, PreTokenizer};
+use rillm_convert::write::{bits_per_weight, bytes_per_token};
 use serde_json::{Value, json};
 
 use crate::model_file::from_path;
@@ -96,6 +99,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Bytes of the rows for rescoring, where they are not the embedding table's.
+fn rescoring_bytes(header: &Header) -> u64 {
+    header.section(SectionKind::RescoringHead).map_or(0, |section| section.len)
+}
+
 fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
     let scaling = match header.rope.scaling {
         RopeScaling::None => Value::Null,
@@ -121,6 +129,9 @@ fn describe(header: &Header, tensors: &[TensorEntry]) -> Value {
         "vocab_size": header.vocab_size,
         "max_position_embeddings": header.context_length,
         "key_bits": header.key_bits as u8,
+        "bits_per_weight": bits_per_weight(tensors.iter().map(|entry| &entry.tensor), rescoring_bytes(header)),
+        "bytes_per_token": bytes_per_token(tensors.iter().map(|entry| &entry.tensor)),
+        "rescoring_bytes": rescoring_bytes(header),
         "rescored_rows": header.rescoring.map_or(0, |rescoring| rescoring.rows),
         "qkv_bias": header.attention.qkv_bias,
         "o_bias": header.attention.o_bias,
@@ -151,12 +162,18 @@ fn print(
     file_len: u64,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    print_header(header, words, file_len, out)?;
+    print_header(header, words, tensors, file_len, out)?;
     print_sections(header, out)?;
     print_tensors(tensors, out)
 }
 
-fn print_header(header: &Header, words: &Words, file_len: u64, out: &mut impl Write) -> io::Result<()> {
+fn print_header(
+    header: &Header,
+    words: &Words,
+    tensors: &[TensorEntry],
+    file_len: u64,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<12}")).bold());
     let tokens = |ids: Vec<u32>| {
         if ids.is_empty() { "none".to_owned() } else { ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ") }
@@ -165,6 +182,24 @@ fn print_header(header: &Header, words: &Words, file_len: u64, out: &mut impl Wr
     field("checkpoint", format!("SHA-256 {}", hex(&header.source_hash)))?;
     field("file", format!("{} bytes ({})", grouped(file_len), BinaryBytes(file_len)))?;
     field("parameters", grouped(header.parameters()))?;
+    let headers = || tensors.iter().map(|entry| &entry.tensor);
+    let stored = |of: fn(TensorKind) -> bool| {
+        let mut stored: Vec<_> =
+            headers().filter(|tensor| of(tensor.kind)).map(|tensor| tensor.quantisation.to_string()).collect();
+        stored.dedup();
+        stored.join(" and ")
+    };
+    field(
+        "weights",
+        format!(
+            "layers {}, head {}, embedding table {}; {:.2} bits each",
+            stored(|kind| !kind.is_vector() && !matches!(kind, TensorKind::Head | TensorKind::Embedding)),
+            stored(|kind| kind == TensorKind::Head),
+            stored(|kind| kind == TensorKind::Embedding),
+            bits_per_weight(headers(), rescoring_bytes(header))
+        ),
+    )?;
+    field("a token", format!("reads {} bytes", grouped(bytes_per_token(headers()))))?;
     field("layers", header.n_layers.to_string())?;
     field("hidden size", format!("{}, feed-forward {}", header.hidden_size, header.intermediate_size))?;
     let AttentionExtras { qkv_bias, o_bias, qk_norm } = header.attention;
@@ -191,7 +226,11 @@ fn print_header(header: &Header, words: &Words, file_len: u64, out: &mut impl Wr
     field("context", grouped(header.context_length.into()))?;
     field("KV cache", format!("keys in {} bits, values in 8", header.key_bits as u8))?;
     if let Some(Rescoring { rows, .. }) = header.rescoring {
-        field("head", format!("the {rows} best logits are computed again"))?;
+        let of = match rescoring_bytes(header) {
+            0 => "the embedding table's rows".to_owned(),
+            bytes => format!("rows of their own, {} bytes", grouped(bytes)),
+        };
+        field("head", format!("the {rows} best logits are computed again, with {of}"))?;
     }
     let scaling = match header.rope.scaling {
         RopeScaling::None => String::new(),

@@ -28,6 +28,12 @@ fn bytes_of(text: &str, range: &str) -> Result<usize, String> {
     if (1.0..=1e15).contains(&bytes) { Ok(bytes as usize) } else { Err(format!("it must be {range}")) }
 }
 
+/// Parses a divergence in nats, above 0.
+pub fn nats(text: &str) -> Result<f64, String> {
+    let nats: f64 = text.parse().map_err(|_| "it is no number; write it as 0.01".to_owned())?;
+    if nats > 0.0 && nats.is_finite() { Ok(nats) } else { Err("it must be above 0, as in 0.01".to_owned()) }
+}
+
 /// Formats at least `bytes`, rounded up, so that [`bytes`] can parse it: whole K below 1M, tenths of an M below 10M,
 /// whole M above.
 pub fn at_least(bytes: usize) -> String {

@@ -276,9 +276,15 @@ impl PlanReport<'_> {
             return writeln!(out, "{} bytes used where they lie in flash", grouped(resident));
         }
         let (reads, bytes, seeks) = (Count(reads, "read"), grouped(bytes), Count(seeks, "seek"));
-        let chunk = self.plan().chunk as u64;
+        let plan = self.plan();
+        let chunk = plan.chunk as u64;
         let pieces = if chunk > 0 { format!(", of up to {} bytes", grouped(chunk)) } else { String::new() };
         writeln!(out, "{bytes} bytes from the card in {reads}{pieces}, and {seeks}")?;
+        let again = plan.rescoring_traffic(self.model());
+        if again.reads > 0 {
+            let (bytes, reads) = (grouped(again.bytes), Count(again.reads, "read"));
+            writeln!(out, "up to {bytes} bytes more in {reads}, for the logits that are computed again")?;
+        }
         writeln!(out, "{} bytes of weights pinned", grouped(resident))
     }
 
@@ -337,6 +343,10 @@ impl PlanReport<'_> {
         let (estimate, plan, header) = (&self.estimate, self.plan(), self.model().header());
         let [reads, bytes, seeks, resident] = self.traffic();
         let (prompt, start) = (self.prompt_tokens(), estimate.start());
+        let again = match self.source {
+            Storage::Card => plan.rescoring_traffic(self.model()),
+            Storage::Flash => Default::default(),
+        };
         let first = estimate.prompt(prompt);
         let seconds = |time: Range| [time.low as f64 / 1e6, time.high as f64 / 1e6];
         let constants: Vec<_> = self
@@ -367,6 +377,8 @@ impl PlanReport<'_> {
             "reads_per_token": reads,
             "seeks_per_token": seeks,
             "resident_bytes_per_token": resident,
+            "rescoring_bytes": again.bytes,
+            "rescoring_reads": again.reads,
             "positions": self.estimate.positions(),
             "tokens_per_second": rate(1, estimate.token(self.estimate.positions())),
             "prompt_tokens": prompt,

@@ -22,9 +22,9 @@ pub fn steps(len: u64) -> ProgressBar {
     bar(len, "{bar:20} {pos}/{len} steps, {eta} left {msg}")
 }
 
-/// A bar that is erased at the end, whether the work succeeds or fails.
+/// A bar that is erased at the end, whether the work succeeds or fails. Its prefix says what the work is for, if it is one of several.
 fn bar(len: u64, template: &str) -> ProgressBar {
     ProgressBar::new(len)
-        .with_style(ProgressStyle::with_template(template).expect("a valid template"))
+        .with_style(ProgressStyle::with_template(&format!("{{prefix}}{template}")).expect("a valid template"))
         .with_finish(ProgressFinish::AndClear)
 }

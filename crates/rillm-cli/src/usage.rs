@@ -40,13 +40,19 @@ const TABLE: &[Useless] = &[
         command: "convert",
         options: &["calibrate"],
         case: "with 8-bit weights, which take the nearest values; choose --bits 4",
-        is_so: has_no_int4,
+        is_so: |convert| !is_searched(convert) && has_no_int4(convert),
+    },
+    Useless {
+        command: "convert",
+        options: &["evaluate"],
+        case: "with --target-size or --max-kl, which evaluate what they make",
+        is_so: is_searched,
     },
     Useless {
         command: "convert",
         options: &["rescore"],
         case: "with an 8-bit head, whose logits are exact enough; choose --head-bits 4",
-        is_so: |convert| bits(convert, "head_bits") == "8",
+        is_so: |convert| !is_searched(convert) && bits(convert, "head_bits") == "8",
     },
     Useless {
         command: "convert",
@@ -93,6 +99,11 @@ fn is_unpaced(run: &ArgMatches) -> bool {
 
 fn is_mapped(run: &ArgMatches) -> bool {
     run.get_one::<Access>("source") == Some(&Access::Mmap)
+}
+
+/// Whether the widths are searched for.
+fn is_searched(convert: &ArgMatches) -> bool {
+    ["target_size", "max_kl"].iter().any(|goal| convert.contains_id(goal))
 }
 
 fn has_no_int4(convert: &ArgMatches) -> bool {

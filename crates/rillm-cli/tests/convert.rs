@@ -6,8 +6,9 @@ mod gguf;
 
 use std::fs;
 
-use crate::support::{Models, error, json as json_of, llama2c, path, rillm, stdout};
-use rillm_convert::checkpoint::Checkpoint;
+use crate::support::{CONTEXT, Models, config, error, json as json_of, llama2c, path, rillm, stdout, words};
+use rillm_convert::checkpoint::{Checkpoint, Dtype};
+use rillm_convert::random;
 use rillm_quantise::config::LlamaConfig;
 use serde_json::{Value, json};
 
@@ -68,7 +69,18 @@ fn options_reach_the_file() {
 
 #[test]
 fn four_bits_make_a_smaller_file_that_runs() {
+    // Distillation takes seconds with a larger one.
     let models = Models::new();
+    let small = LlamaConfig {
+        hidden_size: 32,
+        intermediate_size: 48,
+        n_layers: 1,
+        n_heads: 4,
+        n_kv_heads: 2,
+        context_length: 32,
+        ..config()
+    };
+    random::write(&models.checkpoint(), &small, Dtype::Bf16, 11).expect("a checkpoint");
     let (eight, four, again) = (models.at("eight.rillm"), models.at("four.rillm"), models.at("again.rillm"));
     let convert = |file, args: &[&str]| {
         let report = json_of(rillm(&["convert", path(&models.checkpoint()), path(file), "--json"]).args(args));
@@ -78,8 +90,13 @@ fn four_bits_make_a_smaller_file_that_runs() {
     let [few_bits, few_bytes] = convert(&four, &["--bits", "4"]);
     assert!(bits > 8.0 && few_bits < 0.65 * bits, "{few_bits} and {bits} bits");
     assert!(few_bytes < 0.65 * bytes, "{few_bytes} and {bytes} bytes");
-    convert(&again, &["--bits", "4"]);
+    // The only mix for a file of this size.
+    let len = fs::metadata(&four).expect("a file").len().to_string();
+    let table = stdout(&mut rillm(&["convert", path(&models.checkpoint()), path(&again), "--target-size", &len]));
     assert!(fs::read(&four).expect("a file") == fs::read(again).expect("a file"), "other bytes");
+    let chosen = table.lines().find(|line| line.ends_with("chosen")).expect("a choice");
+    assert!(chosen.starts_with("int4    int4    int4 ") && table.matches("not tried").count() == 7, "{table}");
+    assert!(table.contains("\nKL ") && table.contains(" tokens that were not calibrated with"), "{table}");
 
     let inspected = json_of(&mut rillm(&["inspect", path(&four), "--verify", "--json"]));
     assert_eq!((&inspected["verified"], &inspected["tensors"][0]["quantisation"]), (&json!(true), &json!("int4/32")));
@@ -268,4 +285,38 @@ fn a_gguf_file_brings_its_tokenizer() {
     fs::write(&source, &file.to_bytes()[..1000]).unwrap();
     let message = error(&mut rillm(&["convert", path(&source), path(&out)]), 1);
     assert!(message.contains("model.gguf") && message.contains("cut off"), "{message}");
+}
+
+#[test]
+fn a_file_is_evaluated_on_text_that_was_not_used() {
+    let models = Models::new();
+    let report = json_of(&mut models.convert(&["--head-bits", "4", "--rescore", "8", "--evaluate", "--json"]));
+    let figure = |name: &str| report["evaluation"][name].as_f64().unwrap_or_else(|| panic!("no {name} in {report}"));
+    assert_eq!(figure("tokens"), f64::from(32 * CONTEXT));
+    let (kl, top1) = (figure("kl"), figure("top1"));
+    assert!(kl > 0.0 && kl < 0.02 && top1 > 0.9 && top1 <= 1.0, "{report}");
+    assert_eq!(report["mixes"], json!([]));
+
+    let table = stdout(&mut models.convert(&["--evaluate"]));
+    let of_int8: f64 = words(&table, "\nKL ", " nats").parse().expect("a number");
+    assert!(of_int8 < kl && table.contains("bits a weight") && !table.contains("note:"), "{of_int8} {kl} {table}");
+}
+
+#[test]
+fn a_mix_is_searched_for() {
+    let models = Models::new();
+    for (goal, found) in [(["--target-size", "1K"], "1,024 bytes"), (["--max-kl", "1e-9"], "0.000000001 nats")] {
+        let message = error(&mut models.convert(&goal), 1);
+        assert!(message.contains(found) && models.names() == ["checkpoint"], "{message}");
+    }
+    // int8 is the closest, and fits.
+    let len = json_of(&mut models.convert(&["--json"]))["file_bytes"].to_string();
+    let eight = fs::read(models.file()).expect("a file");
+    let report = json_of(&mut models.convert(&["--target-size", &len, "--json"]));
+    assert_eq!(report["mixes"][0]["file_bytes"].to_string(), len);
+    let mixes = report["mixes"].as_array().expect("a list");
+    assert_eq!((mixes.len(), &mixes[0]["chosen"], &mixes[0]["layer_bits"]), (8, &json!(true), &json!(8)));
+    assert_eq!(mixes[0]["evaluation"], report["evaluation"]);
+    assert!(mixes[1..].iter().all(|mix| mix["evaluation"].is_null() && mix["chosen"] == false), "{report}");
+    assert_eq!(fs::read(models.file()).expect("a file"), eight);
 }

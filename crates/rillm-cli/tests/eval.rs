@@ -54,3 +54,55 @@ fn another_checkpoint() {
     let message = error(&mut eval(&models, b"the cat and the dog"), 1);
     assert!(message.contains("checkpoint"), "{message}");
 }
+
+#[test]
+fn several_files_are_compared_and_drawn() {
+    let models = Models::new();
+    let [checkpoint, eight, four] = ["checkpoint", "int8.rillm", "a<b.rillm"].map(|name| models.at(name));
+    for (file, bits) in [(&eight, "8"), (&four, "4")] {
+        let convert = ["convert", path(&checkpoint), path(file), "--embed-bits", bits, "--head-bits", bits];
+        rillm(&convert).assert().success();
+    }
+    let [one, two] = ["one.txt", "two.txt"].map(|name| models.at(name));
+    fs::write(&one, "the cat and the dog went away. ").expect("a file");
+    fs::write(&two, "and the dog").expect("a file");
+    let plot = models.at("plot.svg");
+    let eval = |files: &[&str], texts: &[&str], args: &[&str]| {
+        let mut command = rillm(&["eval", "--against", path(&checkpoint)]);
+        command.args(files).args(texts.iter().flat_map(|text| ["--text", text])).args(args);
+        command
+    };
+    let files = [path(&eight), path(&four)];
+    let lines = stdout(&mut eval(&files, &[path(&one), path(&two)], &["--plot", path(&plot), "--json"]));
+    let rows: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let figure = |row: &serde_json::Value, name: &str| row[name].as_f64().expect("a number");
+    assert_eq!((&rows[0]["file"], &rows[1]["file"], rows.len()), (&path(&eight).into(), &path(&four).into(), 2));
+    assert!(figure(&rows[1], "bytes_per_token") < figure(&rows[0], "bytes_per_token"), "{lines}");
+    assert!(figure(&rows[1], "kl") > figure(&rows[0], "kl"), "{lines}");
+    // Each alone is the same, and so are the texts.
+    let alone = json(&mut eval(&files[1..], &[path(&one), path(&two)], &["--json"]));
+    assert_eq!(alone, rows[1]);
+    let [first, second] = [&one, &two].map(|text| json(&mut eval(&files[1..], &[path(text)], &["--json"])));
+    let mean = |name| {
+        let [a, b] = [&first, &second].map(|row| (figure(row, "tokens"), figure(row, name)));
+        (a.0 * a.1 + b.0 * b.1) / (a.0 + b.0)
+    };
+    assert!((mean("kl") - figure(&alone, "kl")).abs() < 1e-9, "{first} {second} {alone}");
+
+    let drawn = fs::read_to_string(&plot).expect("a plot");
+    for part in ["<circle ", ">int8</text>", ">a&lt;b</text>", "KL, nats", "bytes that a token reads"] {
+        assert!(drawn.contains(part), "{part} in {drawn}");
+    }
+    assert_eq!(drawn.matches("<circle ").count(), 2);
+    let table = stdout(&mut eval(&files, &[path(&two)], &[]));
+    assert!(table.lines().count() == 4 && table.contains("bytes a token"), "{table}");
+
+    // No input is replaced.
+    for input in [&eight, &one, &checkpoint.join("config.json"), &checkpoint.join("plot.json")] {
+        let before = fs::read(input).ok();
+        let message = error(&mut eval(&files, &[path(&one)], &["--plot", path(input)]), 1);
+        assert!(message.contains(path(input)) && fs::read(input).ok() == before, "{message}");
+    }
+    assert!(models.names().iter().all(|name| !name.ends_with(".part")));
+}

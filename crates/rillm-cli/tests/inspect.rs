@@ -98,3 +98,30 @@ fn what_is_no_rillm_file() {
         }
     }
 }
+
+#[test]
+fn widths_and_logits_that_are_computed_again_are_told() {
+    let models = Models::new();
+    // Rows of their own, as the embedding table has 4 bits, too.
+    let args = ["--head-bits", "4", "--embed-bits", "4", "--rescore", "9", "--json"];
+    let converted = json(&mut models.convert(&args));
+    let file = models.file();
+    let inspected = json(&mut rillm(&["inspect", path(&file), "--json"]));
+    for field in ["bits_per_weight", "bytes_per_token", "rescored_rows", "rescoring_bytes"] {
+        assert_eq!(inspected[field], converted[field], "{field}");
+    }
+    assert!(inspected["rescored_rows"] == 9 && inspected["rescoring_bytes"].as_u64() > Some(48 * 403), "{inspected}");
+    let text = stdout(&mut rillm(&["inspect", path(&file)]));
+    for expected in
+        ["layers int8/32, head int4/32, embedding table int4/32; ", "the 9 best logits", "rows of their own"]
+    {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+
+    let plan = json(&mut rillm(&["plan", "--board", "esp32-cam", "--model", path(&file), "--json"]));
+    assert_eq!((&plan["rescoring_reads"], &plan["rescoring_bytes"]), (&9.into(), &(9 * 1024).into()));
+    let plan = stdout(&mut rillm(&["plan", "--board", "esp32-cam", "--model", path(&file)]));
+    assert!(plan.contains("up to 9,216 bytes more in 9 reads, for the logits that are computed again"), "{plan}");
+    let flash = ["plan", "--board", "esp32-cam", "--model", path(&file), "--source", "flash", "--json"];
+    assert_eq!(json(&mut rillm(&flash))["rescoring_reads"], 0);
+}

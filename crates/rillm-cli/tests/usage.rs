@@ -33,6 +33,10 @@ const USELESS: &[(&[&str], &str, &str)] = &[
     (&["card", "--check", "card.img", "--out", "card.img"], "--check", "--out"),
     (&["card", "--check", "card.img", "model.rillm"], "--check", "MODEL"),
     (&["convert", "a", "b", "--calibrate", "c"], "--calibrate", "--bits 4"),
+    (&["convert", "a", "b", "--max-kl", "0.1", "--evaluate"], "--evaluate", "--max-kl"),
+    (&["convert", "a", "b", "--target-size", "1M", "--bits", "8"], "--bits", "--target-size"),
+    (&["convert", "a", "b", "--target-size", "1M", "--head-bits", "4"], "--head-bits", "--target-size"),
+    (&["convert", "a", "b", "--target-size", "1M", "--max-kl", "0.1"], "--max-kl", "--target-size"),
     (
         &["convert", "a", "b", "--bits", "4", "--layer-bits", "8", "--head-bits", "8", "--embed-bits", "8"],
         "--bits",

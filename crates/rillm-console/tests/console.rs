@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::support::{BOARD, MODEL, RAM, Script, TestBoard, bundled, converse, run};
+use crate::support::{BOARD, INT4, MODEL, RAM, RESCORING, Script, TestBoard, bundled, converse, run};
 use rillm::format::{Header, SectionKind};
 use rillm::source::Faulty;
 use rillm::{
@@ -15,8 +15,8 @@ use rillm_generate::{Check, Generation, Step, Unit};
 use serde_json::{Value, json};
 
 /// The text and the check line of a session without the console.
-fn direct(prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, String) {
-    let mut source = Bytes::copied(MODEL);
+fn direct(file: &[u8], prompt: &str, sampling: Sampling, max_tokens: usize) -> (String, String) {
+    let mut source = Bytes::copied(file);
     let model = block_on(Model::open(&mut source)).unwrap();
     let mut ram = vec![0; RAM];
     let mut session = Session::new(&model, source, Memory::internal(&mut ram), &PlanOptions::default()).unwrap();
@@ -39,7 +39,7 @@ const GREEDY_12: &str = "/temp 0\r/max 12\r/check on\r";
 
 #[test]
 fn the_text_is_what_a_session_gives() {
-    let (text, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let (text, check) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 12);
     let seen = converse(&format!("{GREEDY_12}Once upon a time\r"));
     assert!(seen.contains(&format!("> Once upon a time\r\n{text}\r\n12 tokens at ")), "{seen}");
     assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{seen}");
@@ -47,10 +47,21 @@ fn the_text_is_what_a_session_gives() {
     assert!(check.ends_with(" 338 432, logits e7bafaed"), "{check}");
 
     let drawn = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
-    let (text, _) = direct("Anna", drawn, 20);
+    let (text, _) = direct(MODEL, "Anna", drawn, 20);
     let seen = converse("/seed 7\n/max 20\nAnna\nAnna\n");
     assert_eq!(seen.matches(&format!("\r\n{text}\r\n")).count(), 2, "{seen}");
     assert_eq!(seen.matches(" · seed 7\r\n").count(), 2, "{seen}");
+}
+
+#[test]
+fn weights_of_4_bits_and_logits_that_are_computed_again_give_what_a_session_gives() {
+    for file in [INT4, RESCORING] {
+        let (text, check) = direct(file, "and", Sampling::GREEDY, 6);
+        let mut script = Script::new("/temp 0\r/max 6\r/check on\rand\r");
+        let seen = run(&mut script, async |_| Ok::<_, &str>((Bytes::copied(file), "a file in memory")));
+        assert!(seen.contains(&format!("> and\r\n{text}\r\n6 tokens at ")), "{text:?} in {seen}");
+        assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{check} in {seen}");
+    }
 }
 
 #[test]
@@ -161,7 +172,7 @@ fn settings_are_shown_set_and_kept() {
 
 #[test]
 fn a_stop_string_ends_a_text_and_is_left_out() {
-    let (text, _) = direct("Once upon a time", Sampling::GREEDY, 40);
+    let (text, _) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 40);
     // The stop string spans one or two token boundaries.
     let (before, _) = text.split_once("the highest").unwrap();
     let seen = converse("/temp 0\r/max 40\r/stop the highest\rOnce upon a time\r/stop\rOnce upon a time\r");
@@ -193,7 +204,7 @@ fn statistics_since_the_start() {
 
 #[test]
 fn ctrl_c_ends_a_text_after_the_token_at_hand() {
-    let (text, _) = direct("Once upon a time", Sampling::GREEDY, 200);
+    let (text, _) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 200);
     // Typed after ten letters of the text. Input before Ctrl-C is discarded, input after it is kept.
     let typed_at = text[.."Once upon a time".len() + 10].to_owned();
     let mut script = Script::new("/temp 0\rOnce upon a time\r");
@@ -254,7 +265,7 @@ fn marks_and_scripts_are_prompts() {
 
 #[test]
 fn a_read_that_fails_is_repeated_and_the_tokens_stay() {
-    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let (_, check) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 12);
     // Fails at every read after those of opening the model.
     let mut struck = 0;
     for reads in (9..200).step_by(13) {
@@ -314,7 +325,7 @@ fn a_card_that_was_pulled_out_is_opened_again() {
 
 #[test]
 fn a_damaged_transfer_is_repeated() {
-    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let (_, check) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 12);
     let mut struck = 0;
     for reads in 60..75 {
         let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
@@ -348,7 +359,7 @@ fn a_bit_of_a_tensors_header_that_flips_is_read_again() {
             Ok(())
         }
     }
-    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let (_, check) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 12);
     let header = Header::parse(MODEL.first_chunk().unwrap()).unwrap();
     let tape = header.section(SectionKind::Tape).unwrap();
     // Fields of the first tensor: kind, quantisation, layer, rows and columns.
@@ -421,7 +432,7 @@ fn memory_that_is_too_small_is_said() {
 
 #[test]
 fn a_second_memory_is_used_and_shown() {
-    let (_, check) = direct("Once upon a time", Sampling::GREEDY, 12);
+    let (_, check) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 12);
     let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
     let (mut fast, mut large) = (vec![0; RAM], vec![0; 4 << 20]);
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));

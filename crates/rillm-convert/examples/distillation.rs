@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let float = checkpoint.weights();
     let length = LENGTH.min(float.config.context_length as usize);
     let own = |texts, seed| {
-        let texts = own_texts(&float, texts, length, seed, |_| ControlFlow::Continue(()));
+        let texts = own_texts(&float, 0..texts, length, seed, |_| ControlFlow::Continue(()));
         texts.continue_value().expect("texts, as nothing stops them")
     };
     let start = Instant::now();

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let weights = checkpoint.weights();
     let [texts, judges] = [CALIBRATION, JUDGES].map(|(texts, seed)| {
         let length = LENGTH.min(checkpoint.config().context_length as usize);
-        own_texts(&weights, texts, length, seed, |_| ControlFlow::Continue(())).continue_value().unwrap_or_default()
+        own_texts(&weights, 0..texts, length, seed, |_| ControlFlow::Continue(())).continue_value().unwrap_or_default()
     });
     println!("{}: {} tokens", checkpoint.name(), judges.iter().map(Vec::len).sum::<usize>());
     println!("| weights | KL, nats | top-1 |");

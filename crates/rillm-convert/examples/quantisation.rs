@@ -9,9 +9,10 @@ use std::path::Path;
 use rillm::format::{Quantisation, TensorKind};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_quantise::evaluate::Agreement;
+use rillm_quantise::mix::{Bits, Mix};
 use rillm_quantise::random::SplitMix64;
 use rillm_quantise::reference::Reference;
-use rillm_quantise::rows::{Noise, dequantise_row, quantisation, quantise_row};
+use rillm_quantise::rows::{Noise, dequantise_row, quantise_row};
 use rillm_quantise::weights::Weights;
 
 /// Tokens to judge by.
@@ -101,7 +102,7 @@ fn quantised(checkpoint: &Checkpoint, group: u32) -> (Reference, Noise) {
 }
 
 fn restore_row(kind: TensorKind, group: u32, row: &mut [f32]) {
-    let quantisation = quantisation(kind, group);
+    let quantisation = Mix::all(Bits::Eight).quantisation(kind, group);
     let mut bytes = vec![0; quantisation.row_len(row.len() as u32)];
     let exponent =
         quantise_row(quantisation, row, &mut bytes).expect("the float32 model has run, so that its weights are finite");

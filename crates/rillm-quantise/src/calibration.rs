@@ -1,6 +1,6 @@
 //! Texts on which a model is calibrated: written by itself, so that no data is needed, or given.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use rayon::prelude::*;
 
@@ -11,14 +11,14 @@ use crate::weights::Weights;
 /// Sequences that are written at a time.
 const BATCH: usize = 64;
 
-/// Texts that the model writes: `sequences` of `length` tokens each, sampled at temperature 1. The same model and seed give
-/// the same tokens on every machine, and a sequence does not depend on how many there are.
+/// Texts that the model writes, of `length` tokens each, sampled at temperature 1: those of these numbers. The same model, seed
+/// and number give the same tokens on every machine.
 ///
 /// A sequence starts with BOS, or else with an EOS token, or else with a random one. After an EOS token the next text starts with
 /// BOS, where the model has one. `progress` is told the tokens so far, and may break off.
 pub fn own_texts(
     weights: &Weights,
-    sequences: usize,
+    sequences: Range<usize>,
     length: usize,
     seed: u64,
     mut progress: impl FnMut(usize) -> ControlFlow<()>,
@@ -26,9 +26,8 @@ pub fn own_texts(
     let config = &weights.config;
     let mut texts = vec![];
     let mut written = 0;
-    while texts.len() < sequences {
-        let first = texts.len();
-        let mut batch: Vec<(SplitMix64, Vec<u32>)> = (first..sequences.min(first + BATCH))
+    for first in sequences.clone().step_by(BATCH) {
+        let mut batch: Vec<(SplitMix64, Vec<u32>)> = (first..sequences.end.min(first + BATCH))
             .map(|sequence| {
                 let mut random = SplitMix64(SplitMix64(seed).next_u64() ^ SplitMix64(sequence as u64).next_u64());
                 let start = config.bos.or(config.eos.first().copied());

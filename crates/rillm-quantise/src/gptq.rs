@@ -8,8 +8,12 @@
 //! `(e R)_k = R_kk · (w_k + Σ_{i<k} e_i · R_ik / R_kk - q_k)`
 //!
 //! So column *k* takes the level nearest to its *target* `w_k + Σ e_i R_ik / R_kk`, front to back. This is GPTQ without the
-//! inverse of H: its update is the same number. A group's scale is the one of sixteen that leaves the least of the
+//! inverse of H: its update is the same number. A group's scale is the one of sixteen of each sign that leaves the least of the
 //! sum when the whole group is quantised with it.
+//!
+//! The inputs are those of the quantised model, `x'`, and the outputs that are wanted are the float model's, `W x`. Before all that
+//! W becomes the matrix that is nearest to them, `W + W C H⁻¹` with the mean `C` of `(x - x') x'ᵀ`: it makes up for the errors
+//! of the tensors before it (GPTAQ, Li et al., 2025, arXiv 2504.02692, has the same aim).
 //!
 //! Then columns are taken up again in turn, against all others (coordinate descent, as in QuantEase, arXiv 2309.01885): each
 //! group's scale and each nibble that lowers `e H eᵀ` when it is changed alone.
@@ -19,13 +23,16 @@ use std::ops::Range;
 use rayon::prelude::*;
 use rillm::format::INT4_LEVELS;
 
-use crate::rows::int4::{Int4Row, nearest, nearest_level, needed_scale};
+use crate::matmul::outer;
+use crate::rows::INT4_S_MAX;
+use crate::rows::int4::{Int4Row, nearest, nearest_level, needed_scales};
 
 /// The share of the mean diagonal that is added to the diagonal of H, as in the paper: inputs that the calibration text lacks
 /// are not free.
 const DAMPING: f64 = 0.01;
-/// Scales that are tried for a group at a time, one in each lane of the arithmetic.
-const LANES: usize = 16;
+/// Scales that are tried for a group at a time, one in each lane of the arithmetic: the first half positive, the second
+/// negative.
+const LANES: usize = 32;
 /// The shares of the scale that clips nothing between which they lie.
 const SHARES: [f32; 2] = [0.66, 1.11];
 /// Rows that are quantised together, so that a panel of R is used for all of them.
@@ -38,6 +45,10 @@ pub struct Sensitivity {
     group: usize,
     /// H with damping, `[cols, cols]`.
     hessian: Vec<f32>,
+    /// C, `[cols, cols]`.
+    drift: Vec<f32>,
+    /// R in the upper triangle, `[cols, cols]`; below it are other numbers.
+    root: Vec<f64>,
     /// `R_kk`, `[cols]`.
     diagonal: Vec<f32>,
     /// `R_ik / R_kk`: for each group a panel `[columns up to the group's end, group]`; zero where `i >= k`.
@@ -45,13 +56,19 @@ pub struct Sensitivity {
 }
 
 impl Sensitivity {
-    /// From `H`, `[cols, cols]`, the sum of `x · xᵀ` over the inputs, or their mean: a factor changes nothing. `group` is the
-    /// number of values that share a scale.
+    /// From the inputs of a matrix in the float model, `wanted`, and in the quantised one, `found`, each `[tokens, cols]`.
+    /// `group` is the number of values that share a scale.
     ///
     /// # Panics
-    /// Unless H has `cols` rows of `cols` finite values.
-    pub fn new(mut hessian: Vec<f32>, cols: usize, group: usize) -> Self {
-        assert_eq!(hessian.len(), cols * cols, "elements of a Hessian");
+    /// Unless both have as many whole rows of finite values.
+    pub fn of(wanted: &[f32], found: &[f32], cols: usize, group: usize) -> Self {
+        assert_eq!(wanted.len(), found.len(), "inputs of a matrix");
+        let difference: Vec<f32> = wanted.iter().zip(found).map(|(wanted, found)| wanted - found).collect();
+        Self::new(outer(found, found, cols, cols), outer(&difference, found, cols, cols), cols, group)
+    }
+
+    /// From sums, instead of means, H and C: a factor of both changes nothing.
+    fn new(mut hessian: Vec<f32>, drift: Vec<f32>, cols: usize, group: usize) -> Self {
         let trace: f64 = (0..cols).map(|k| f64::from(hessian[k * cols + k])).sum();
         // Inputs that are all zero leave a matrix that maps nothing: any diagonal will do.
         let damping = if trace > 0.0 { DAMPING * trace / cols as f64 } else { 1.0 };
@@ -70,13 +87,15 @@ impl Sensitivity {
             }
             panel
         });
-        let panels = panels.collect();
-        Self { cols, group, hessian, diagonal: diagonal.iter().map(|&r| r as f32).collect(), panels }
+        let panels: Vec<_> = panels.collect();
+        let diagonal = diagonal.iter().map(|&r| r as f32).collect();
+        Self { cols, group, hessian, drift, root, diagonal, panels }
     }
 
     /// Quantises a matrix, `[rows, cols]` of finite values, to int4, with `passes` of coordinate descent.
     pub(crate) fn quantise(&self, weights: &[f32], passes: usize) -> Vec<Int4Row> {
         let tasks = weights.par_chunks(TASK_ROWS * self.cols).map(|weights| {
+            let weights = self.corrected(weights);
             let mut rows: Vec<Row> = weights.chunks_exact(self.cols).map(|row| Row::new(row, self.group)).collect();
             for group in 0..self.panels.len() {
                 rows.iter_mut().for_each(|row| row.quantise_group(self, group));
@@ -92,6 +111,34 @@ impl Sensitivity {
             rows.into_iter().map(|row| row.found).collect()
         });
         tasks.collect::<Vec<Vec<Int4Row>>>().concat()
+    }
+
+    /// `W + W C H⁻¹` for some rows of W.
+    fn corrected(&self, weights: &[f32]) -> Vec<f32> {
+        let cols = self.cols;
+        let mut product = vec![0.0; weights.len()];
+        for (k, drift) in self.drift.chunks_exact(cols).enumerate() {
+            for (product, weights) in product.chunks_exact_mut(cols).zip(weights.chunks_exact(cols)) {
+                add_scaled(product, weights[k], drift);
+            }
+        }
+        // Each row z H = W C of the equation is R (Rᵀ zᵀ) = (W C)ᵀ: from the last column to the first, and back.
+        let mut z: Vec<f64> = product.into_iter().map(f64::from).collect();
+        for k in (0..cols).rev() {
+            let (diagonal, after) = self.root[k * cols + k..(k + 1) * cols].split_first().expect("the diagonal");
+            for z in z.chunks_exact_mut(cols) {
+                z[k] = (z[k] - dot(after, &z[k + 1..])) / diagonal;
+            }
+        }
+        for k in 0..cols {
+            let (diagonal, after) = self.root[k * cols + k..(k + 1) * cols].split_first().expect("the diagonal");
+            for z in z.chunks_exact_mut(cols) {
+                let (done, rest) = z.split_at_mut(k + 1);
+                done[k] /= diagonal;
+                rest.iter_mut().zip(after).for_each(|(rest, after)| *rest -= done[k] * after);
+            }
+        }
+        weights.iter().zip(z).map(|(&weight, z)| (f64::from(weight) + z) as f32).collect()
     }
 
     /// Sets the rows' gradients, `e H`.
@@ -139,21 +186,22 @@ impl Row {
         let weights = &self.weights[columns.clone()];
         targets.iter_mut().zip(weights).for_each(|(target, weight)| *target += weight);
 
-        let needed = needed_scale(&targets);
-        if needed == 0.0 {
+        let needed = needed_scales(&targets);
+        if needed[0] == 0.0 {
             self.errors[columns.clone()].copy_from_slice(&self.weights[columns]);
             return;
         }
         let scales: [f32; LANES] = std::array::from_fn(|lane| {
-            let share = SHARES[0] + (SHARES[1] - SHARES[0]) * lane as f32 / (LANES - 1) as f32;
-            (needed * share).round().clamp(1.0, 255.0)
+            const OF_A_SIGN: usize = LANES / 2;
+            let share = SHARES[0] + (SHARES[1] - SHARES[0]) * (lane % OF_A_SIGN) as f32 / (OF_A_SIGN - 1) as f32;
+            with_sign(needed[lane / OF_A_SIGN] * share, needed[lane / OF_A_SIGN])
         });
         let diagonal = &sensitivity.diagonal[columns.clone()];
         let feedback = &sensitivity.panels[group][columns.start * sensitivity.group..];
         let (losses, levels) = with_scales(weights, &targets, diagonal, feedback, sensitivity.group, &scales);
         let best = (1..LANES).fold(0, |best, lane| if losses[lane] < losses[best] { lane } else { best });
 
-        self.found.scales[group] = scales[best] as u8;
+        self.found.scales[group] = scales[best] as i8;
         for ((column, levels), weight) in columns.zip(levels).zip(weights) {
             self.found.nibbles[column] = nearest(levels[best]);
             self.errors[column] = weight - levels[best] * scales[best];
@@ -178,9 +226,9 @@ impl Row {
         if old == 0.0 {
             return;
         }
-        let new = (old + slope / curvature).round().clamp(1.0, 255.0);
+        let new = with_sign(old + slope / curvature, old);
         if new != old {
-            self.found.scales[group] = new as u8;
+            self.found.scales[group] = new as i8;
             for (column, level) in columns.clone().zip(&levels) {
                 self.change(column, level * (new - old), hessian(column));
             }
@@ -200,6 +248,12 @@ impl Row {
         self.errors[column] -= change;
         add_scaled(&mut self.gradient, -change, hessian);
     }
+}
+
+/// `scale` as a byte holds it, without changing the sign of `sign`, and not zero.
+fn with_sign(scale: f32, sign: f32) -> f32 {
+    let limit = INT4_S_MAX as f32;
+    if sign < 0.0 { scale.round().clamp(-limit, -1.0) } else { scale.round().clamp(1.0, limit) }
 }
 
 /// Quantises a group with each of several scales. Returns for each of them the group's part of `|e R|²`, and for each column
@@ -290,6 +344,11 @@ mod tests {
         (0..len).map(|_| random.normal()).collect()
     }
 
+    /// With inputs that quantisation leaves as they are.
+    fn sensitivity(hessian: Vec<f32>) -> Sensitivity {
+        Sensitivity::new(hessian, vec![0.0; COLS * COLS], COLS, GROUP)
+    }
+
     /// `Σ x xᵀ` of inputs in which neighbours resemble each other and some columns are larger.
     fn hessian() -> Vec<f32> {
         let noise = random(1, 400 * COLS);
@@ -321,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_factor_is_a_root() {
-        let hessian = Sensitivity::new(hessian(), COLS, GROUP).hessian;
+        let hessian = sensitivity(hessian()).hessian;
         let root = factor(&hessian, COLS);
         for i in 0..COLS {
             for k in i..COLS {
@@ -333,12 +392,30 @@ mod tests {
     }
 
     #[test]
+    fn a_corrected_matrix_is_nearer_to_the_wanted_outputs() {
+        let (weights, wanted) = (random(6, 3 * COLS), random(7, 400 * COLS));
+        let noise = random(8, wanted.len());
+        // Quantisation has mixed neighbours and added noise.
+        let found: Vec<f32> = (0..wanted.len())
+            .map(|at| 0.9 * wanted[at] + 0.3 * wanted[at / COLS * COLS + (at + 1) % COLS] + 0.05 * noise[at])
+            .collect();
+        let distance = |matrix: &[f32]| -> f64 {
+            let outputs = |matrix: &[f32], inputs: &[f32]| crate::matmul::project(inputs, matrix, COLS);
+            let pairs = outputs(&weights, &wanted).into_iter().zip(outputs(matrix, &found));
+            pairs.map(|(wanted, found)| f64::from(wanted - found).powi(2)).sum()
+        };
+        let corrected = Sensitivity::of(&wanted, &found, COLS, GROUP).corrected(&weights);
+        assert!(distance(&corrected) < 0.1 * distance(&weights));
+        assert_eq!(Sensitivity::of(&wanted, &wanted, COLS, GROUP).corrected(&weights), weights);
+    }
+
+    #[test]
     fn feedback_and_descent_each_lower_the_loss() {
         let (weights, hessian) = (random(2, 40 * COLS), hessian());
         let importance: Vec<f32> = (0..COLS).map(|k| hessian[k * COLS + k]).collect();
         let rows = weights.chunks_exact(COLS);
         let nearest: Vec<Int4Row> = rows.map(|row| Int4Row::nearest(row, &importance, GROUP)).collect();
-        let sensitivity = Sensitivity::new(hessian.clone(), COLS, GROUP);
+        let sensitivity = sensitivity(hessian.clone());
         let nearest = loss(&weights, &nearest, &hessian);
         let [gptq, descended] = [0, 4].map(|passes| loss(&weights, &sensitivity.quantise(&weights, passes), &hessian));
         assert!(gptq < 0.7 * nearest, "{gptq} after {nearest}");
@@ -348,7 +425,7 @@ mod tests {
     #[test]
     fn the_loss_of_a_group_is_that_of_its_errors() {
         // The sum over the groups is |e R|².
-        let (weights, sensitivity) = (random(3, COLS), Sensitivity::new(hessian(), COLS, GROUP));
+        let (weights, sensitivity) = (random(3, COLS), sensitivity(hessian()));
         let found = sensitivity.quantise(&weights, 0);
         let mut row = Row::new(&weights, GROUP);
         let mut sum = 0.0;
@@ -370,9 +447,9 @@ mod tests {
     #[test]
     fn inputs_of_zero_are_admitted() {
         let weights = random(4, 2 * COLS);
-        let found = Sensitivity::new(vec![0.0; COLS * COLS], COLS, GROUP).quantise(&weights, 2);
+        let found = sensitivity(vec![0.0; COLS * COLS]).quantise(&weights, 2);
         assert_eq!(found.len(), 2);
-        let zeros = Sensitivity::new(hessian(), COLS, GROUP).quantise(&[0.0; COLS], 2);
+        let zeros = sensitivity(hessian()).quantise(&[0.0; COLS], 2);
         assert_eq!((&zeros[0].scales[..], zeros[0].exponent), (&[0; 3][..], i8::MIN));
     }
 
@@ -381,7 +458,7 @@ mod tests {
         let (weights, hessian) = (random(5, 70 * COLS), hessian());
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| Sensitivity::new(hessian.clone(), COLS, GROUP).quantise(&weights, 2))
+            pool.install(|| sensitivity(hessian.clone()).quantise(&weights, 2))
         };
         for (one, three) in on(1).iter().zip(&on(3)) {
             assert_eq!((&one.nibbles, &one.scales), (&three.nibbles, &three.scales));

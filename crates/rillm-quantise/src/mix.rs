@@ -1,5 +1,7 @@
 //! Which tensors have how many bits.
 
+use std::fmt;
+
 use rillm::format::{Quantisation, TensorKind};
 
 /// The width of a matrix's values.
@@ -9,6 +11,16 @@ pub enum Bits {
     Four,
     /// int8.
     Eight,
+}
+
+/// `int4` or `int8`.
+impl fmt::Display for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Four => "int4",
+            Self::Eight => "int8",
+        })
+    }
 }
 
 /// The widths of a model's matrices, by class.
@@ -26,6 +38,17 @@ impl Mix {
     /// The same width for all matrices.
     pub const fn all(bits: Bits) -> Self {
         Self { embedding: bits, layers: bits, head: bits }
+    }
+
+    /// All mixes, int8 first.
+    pub fn every() -> impl Iterator<Item = Self> {
+        let bits = |mix: u32, class: u32| if mix & class == 0 { Bits::Eight } else { Bits::Four };
+        (0..8).map(move |mix| Self { embedding: bits(mix, 1), layers: bits(mix, 2), head: bits(mix, 4) })
+    }
+
+    /// The classes that have four bits: the embedding table, the layers, the head.
+    pub fn int4_classes(self) -> [bool; 3] {
+        [self.embedding, self.layers, self.head].map(|bits| bits == Bits::Four)
     }
 
     /// Whether any matrix has four bits.

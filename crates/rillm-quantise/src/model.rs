@@ -8,7 +8,6 @@ use rillm::format::{Quantisation, TensorKind};
 
 use crate::batch::Batch;
 use crate::gptq::Sensitivity;
-use crate::matmul::outer;
 use crate::mix::Mix;
 use crate::rows::{NotFinite, dequantise_row, quantise_row};
 use crate::weights::Weights;
@@ -75,6 +74,14 @@ pub struct Progress {
     pub weights: usize,
 }
 
+/// The inputs of a matrix, `[tokens, cols]`.
+struct Inputs {
+    /// In the float32 model.
+    wanted: Vec<f32>,
+    /// What the quantised tensors before it leave of them.
+    found: Vec<f32>,
+}
+
 struct Quantiser<'a, P> {
     mix: Mix,
     group: u32,
@@ -85,14 +92,14 @@ struct Quantiser<'a, P> {
 }
 
 /// Quantises a model as `mix` says, in groups of `group` values, and calibrates its int4 matrices with `texts`: GPTQ, tensor
-/// after tensor, each with the inputs that the tensors before it leave it when they are quantised. `weights` become those of
-/// the file. The same input gives the same bytes.
+/// after tensor, each with the inputs that the tensors before it leave it when they are quantised, towards its outputs in
+/// the float32 model. `weights` become those of the file. The same input gives the same bytes.
 ///
 /// The embedding table, which has no inputs, and int8 matrices take the nearest values. `progress` is called after every
 /// tensor, and returns whether to go on.
 ///
-/// Memory, apart from the weights in float32 and the result: the activations of all texts, and one matrix of as many columns and
-/// rows as the model's widest matrix has columns, three times.
+/// Memory, apart from the weights in float32 and the result: the activations of all texts twice, a layer's weights, and one
+/// matrix of as many columns and rows as the model's widest matrix has columns, seven times.
 ///
 /// # Errors
 /// [`ModelError`].
@@ -109,29 +116,46 @@ pub fn quantise(
     let config = weights.config.clone();
     let mut quantiser = Quantiser { mix, group, done: QuantisedModel::new(), weights, progress, weights_done: 0 };
     let batch = Batch::new(&config, texts.iter().map(Vec::len).collect());
+    let tokens = texts.concat();
+    // The residual streams of both models.
+    let mut wanted = batch.embed(quantiser.weights, &tokens);
     quantiser.nearest(TensorKind::Embedding, 0)?;
-    let mut x = batch.embed(quantiser.weights, &texts.concat());
+    let mut found = batch.embed(quantiser.weights, &tokens);
     for layer in 0..config.n_layers {
         use TensorKind::*;
+        let float = quantiser.layer(layer).clone();
         for kind in [AttentionNorm, MlpNorm, KBias, VBias, QBias, OBias, KNorm, QNorm] {
             if config.tensors().any(|tensor| tensor == (kind, layer)) {
                 quantiser.nearest(kind, layer)?;
             }
         }
-        let input = batch.attention_input(quantiser.layer(layer), &x);
-        quantiser.calibrated(&[KProj, VProj, QProj], layer, &input)?;
-        let attended = batch.attended(quantiser.layer(layer), &input);
-        quantiser.calibrated(&[OProj], layer, &attended)?;
-        batch.add_attention(quantiser.layer(layer), &attended, &mut x);
-        let input = batch.mlp_input(quantiser.layer(layer), &x);
-        quantiser.calibrated(&[GateProj, UpProj], layer, &input)?;
-        let activated = batch.activated(quantiser.layer(layer), &input);
-        quantiser.calibrated(&[DownProj], layer, &activated)?;
-        batch.add_mlp(quantiser.layer(layer), &activated, &mut x);
+        let inputs = Inputs {
+            wanted: batch.attention_input(&float, &wanted),
+            found: batch.attention_input(quantiser.layer(layer), &found),
+        };
+        quantiser.calibrated(&[KProj, VProj, QProj], layer, &inputs)?;
+        let inputs = Inputs {
+            wanted: batch.attended(&float, &inputs.wanted),
+            found: batch.attended(quantiser.layer(layer), &inputs.found),
+        };
+        quantiser.calibrated(&[OProj], layer, &inputs)?;
+        batch.add_attention(&float, &inputs.wanted, &mut wanted);
+        batch.add_attention(quantiser.layer(layer), &inputs.found, &mut found);
+        let inputs =
+            Inputs { wanted: batch.mlp_input(&float, &wanted), found: batch.mlp_input(quantiser.layer(layer), &found) };
+        quantiser.calibrated(&[GateProj, UpProj], layer, &inputs)?;
+        let inputs = Inputs {
+            wanted: batch.activated(&float, &inputs.wanted),
+            found: batch.activated(quantiser.layer(layer), &inputs.found),
+        };
+        quantiser.calibrated(&[DownProj], layer, &inputs)?;
+        batch.add_mlp(&float, &inputs.wanted, &mut wanted);
+        batch.add_mlp(quantiser.layer(layer), &inputs.found, &mut found);
     }
+    let wanted = batch.head_input(quantiser.weights, &wanted);
     quantiser.nearest(TensorKind::FinalNorm, 0)?;
-    let input = batch.head_input(quantiser.weights, &x);
-    quantiser.calibrated(&[TensorKind::Head], 0, &input)?;
+    let inputs = Inputs { wanted, found: batch.head_input(quantiser.weights, &found) };
+    quantiser.calibrated(&[TensorKind::Head], 0, &inputs)?;
     Ok(quantiser.done)
 }
 
@@ -141,7 +165,7 @@ impl<P: FnMut(Progress) -> ControlFlow<()>> Quantiser<'_, P> {
     }
 
     /// Quantises matrices with the same inputs, with error feedback those of four bits.
-    fn calibrated(&mut self, kinds: &[TensorKind], layer: u32, inputs: &[f32]) -> Result<(), ModelError> {
+    fn calibrated(&mut self, kinds: &[TensorKind], layer: u32, inputs: &Inputs) -> Result<(), ModelError> {
         let (_, cols) = self.weights.config.shape(kinds[0]);
         let mut sensitivity = None;
         for &kind in kinds {
@@ -150,8 +174,8 @@ impl<P: FnMut(Progress) -> ControlFlow<()>> Quantiser<'_, P> {
                 self.nearest(kind, layer)?;
                 continue;
             };
-            let sensitivity = sensitivity
-                .get_or_insert_with(|| Sensitivity::new(outer(inputs, inputs, cols, cols), cols, group as usize));
+            let sensitivity =
+                sensitivity.get_or_insert_with(|| Sensitivity::of(&inputs.wanted, &inputs.found, cols, group as usize));
             let values = self.weights.tensor_mut(kind, layer);
             check_finite(kind, layer, values, cols)?;
             let found = sensitivity.quantise(values, PASSES);
@@ -261,7 +285,7 @@ mod tests {
     }
 
     fn texts(weights: &Weights, seed: u64) -> Vec<Vec<u32>> {
-        own_texts(weights, 40, 32, seed, go_on).continue_value().expect("texts")
+        own_texts(weights, 0..40, 32, seed, go_on).continue_value().expect("texts")
     }
 
     /// The mean divergence from a model to another, on text of the first.

@@ -3,6 +3,8 @@
 //! Touvron et al., "LLaMA" and "Llama 2" (2023): pre-normalisation with RMSNorm (Zhang & Sennrich, 2019), rotary
 //! embeddings (Su et al., 2021), grouped-query attention (Ainslie et al., 2023), SwiGLU (Shazeer, 2020).
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::config::LlamaConfig;
@@ -13,7 +15,7 @@ use crate::weights::{Linear, Weights};
 /// A float32 model with its KV cache.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    weights: Weights,
+    weights: Arc<Weights>,
     /// Angle of each rotary pair from one position to the next, `[head_dim / 2]`.
     frequencies: Vec<f64>,
     /// One a layer.
@@ -31,7 +33,8 @@ struct KvCache {
 
 impl Reference {
     /// A model with these weights, before its first token.
-    pub fn new(weights: Weights) -> Self {
+    pub fn new(weights: impl Into<Arc<Weights>>) -> Self {
+        let weights = weights.into();
         let config = &weights.config;
         Self {
             frequencies: rope::frequencies(&config.rope, &config.rope_divisors, config.head_dim),

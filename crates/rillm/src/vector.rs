@@ -68,8 +68,8 @@ impl Loops for Narrow<'_> {
     }
 }
 
-/// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for int8 weights `q` with scales `s`
-/// below 256.
+/// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for weights `q` with scales `s` of
+/// magnitude below 256.
 ///
 /// |q · s| ≤ 127 · 255 < 2^15, and Σ |x| < 2^b for its bit length b, so the accumulator lies within ±2^(15 + b). With
 /// at most 2^17 elements of 15 bits, b ≤ 32: the accumulator fits 48 bits.

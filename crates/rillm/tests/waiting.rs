@@ -40,7 +40,7 @@ fn timed(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 }
 
 /// A card with a fixed time for each command, as a DMA source.
-struct Card {
+struct SimulatedCard {
     file: Bytes<'static>,
     nanos_a_command: u64,
     bytes_a_ms: u64,
@@ -48,7 +48,7 @@ struct Card {
     blocks: bool,
 }
 
-impl WeightSource for Card {
+impl WeightSource for SimulatedCard {
     type Error = <Bytes<'static> as WeightSource>::Error;
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
@@ -87,7 +87,7 @@ struct Token {
 }
 
 /// The average of several tokens after the first one.
-fn token(card: Card, options: &PlanOptions, picos_a_byte: [u64; 2]) -> Token {
+fn token(card: SimulatedCard, options: &PlanOptions, picos_a_byte: [u64; 2]) -> Token {
     const TOKENS: u64 = 4;
     PICOS_A_BYTE.set(picos_a_byte);
     let mut card = card;
@@ -122,8 +122,8 @@ const SRAM: u64 = 5_200;
 /// The rate of a 4-bit card in bytes per millisecond, and the time of a command in nanoseconds.
 const CARD: (u64, u64) = (9_000, 500_000);
 
-fn card((bytes_a_ms, nanos_a_command): (u64, u64)) -> Card {
-    Card { file: Bytes::copied(MODEL), nanos_a_command, bytes_a_ms, blocks: false }
+fn card((bytes_a_ms, nanos_a_command): (u64, u64)) -> SimulatedCard {
+    SimulatedCard { file: Bytes::copied(MODEL), nanos_a_command, bytes_a_ms, blocks: false }
 }
 
 fn options(chunk: usize, resident: usize, spread: bool) -> PlanOptions {
@@ -210,7 +210,7 @@ fn what_is_read_while_rows_are_multiplied_is_not_waited_for() {
     // The first chunk, and the token's record.
     assert!(read > micros / 5 && waited < 2 * (4096 + 1024) * 1000 / 200_000, "{read} {waited}");
     // A blocking source always causes waiting.
-    let blocking = Card { blocks: true, ..card(fast) };
+    let blocking = SimulatedCard { blocks: true, ..card(fast) };
     let blocked = token(blocking, &options(4096, 0, false), [20_000, 20_000]);
     assert_eq!((blocked.waited, blocked.ids), (blocked.read, ids));
     assert!(blocked.read.abs_diff(blocked.micros - blocked.multiplied) <= 2, "{}", blocked.multiplied);

@@ -19,7 +19,7 @@ const BLOCK: usize = 512;
 
 /// The contents of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Card {
+pub enum CardContents {
     /// The model.
     Whole,
     /// The model, cut off after this many bytes.
@@ -38,7 +38,7 @@ pub enum Card {
     Erased,
 }
 
-impl Card {
+impl CardContents {
     /// Writes the image to `path`. `whole` is the image of a good card with the file `name`.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ mod tests {
     }
 
     /// The bytes of the changed card, and those of its file.
-    fn changed(card: Card) -> (Vec<u8>, Vec<u8>) {
+    fn changed(card: CardContents) -> (Vec<u8>, Vec<u8>) {
         let (mut image, mut bytes) = (whole(), Vec::new());
         card.change(&mut image, NAME).expect("a change");
         on_partition(&mut image, |root| Ok(_ = root.open_file(NAME)?.read_to_end(&mut bytes)?)).expect("a file");
@@ -176,15 +176,15 @@ mod tests {
 
     #[test]
     fn a_cut_file_has_its_first_bytes() {
-        assert!(changed(Card::Cut(700)).1 == model()[..700]);
-        assert!(changed(Card::CutBy(512)).1 == model()[..model().len() - 512]);
-        assert!(changed(Card::Cut(0)).1.is_empty());
+        assert!(changed(CardContents::Cut(700)).1 == model()[..700]);
+        assert!(changed(CardContents::CutBy(512)).1 == model()[..model().len() - 512]);
+        assert!(changed(CardContents::Cut(0)).1.is_empty());
     }
 
     #[test]
     fn a_file_in_pieces_is_the_same_file_with_something_between_them() {
         let model = model();
-        for (card, expected) in [(Card::Whole, 0), (Card::InPieces, 4)] {
+        for (card, expected) in [(CardContents::Whole, 0), (CardContents::InPieces, 4)] {
             let (image, bytes) = changed(card);
             assert!(bytes == model);
             let blocks = image.chunks_exact(BLOCK).skip(1);
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_card_without_the_model_has_another_file() {
         let mut image = whole();
-        Card::NoModel.change(&mut image, NAME).expect("a change");
+        CardContents::NoModel.change(&mut image, NAME).expect("a change");
         on_partition(&mut image, |root| {
             let names: Vec<_> =
                 root.iter().map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;

@@ -14,7 +14,7 @@ use console::style;
 use rillm_firmware_builder::root;
 use serde_json::{Value, json};
 
-use self::cards::Card;
+use self::cards::CardContents;
 use self::run::{Seen, Unfaulted, play, seeks, setup, unfaulted};
 use self::scenarios::{Places, Scenario};
 use crate::machine::{Board, Machine, Setup};
@@ -122,7 +122,7 @@ impl Stage {
     }
 
     fn outcome<'s>(&self, scenario: &'s Scenario, number: usize) -> Outcome<'s> {
-        let trace = (scenario.card == Card::InPieces).then(|| self.directory.join(format!("{number}.log")));
+        let trace = (scenario.card == CardContents::InPieces).then(|| self.directory.join(format!("{number}.log")));
         let seen = self.play(scenario, number, trace.as_deref());
         let mut problems = match &seen {
             Ok(seen) => seen.problems(scenario, &self.unfaulted.check),

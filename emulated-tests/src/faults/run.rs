@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::scenarios::{End, Scenario};
-use crate::dialogue::{Answer, Dialogue};
+use crate::dialogue::{Dialogue, Reply};
 use crate::machine::{Machine, Setup};
 
 const PROMPT: &str = "Once upon a time";
@@ -86,7 +86,7 @@ fn enter(console: &mut Dialogue, seen: &mut Seen) -> Result<bool> {
     Ok(false)
 }
 
-fn ask(console: &mut Dialogue, seen: &mut Seen) -> Result<Answer> {
+fn ask(console: &mut Dialogue, seen: &mut Seen) -> Result<Reply> {
     let answer = console.ask(PROMPT, |_| ())?;
     seen.words += &answer.text;
     Ok(answer)

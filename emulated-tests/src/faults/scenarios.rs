@@ -1,6 +1,6 @@
 //! The scenarios: card failures, and how each must end.
 
-use crate::faults::cards::{Card, PIECES};
+use crate::faults::cards::{CardContents, PIECES};
 use crate::machine::Board;
 
 /// A card failure on a board.
@@ -11,7 +11,7 @@ pub struct Scenario {
     /// The board.
     pub board: Board,
     /// The contents of the card, or of the file that replaces it.
-    pub card: Card,
+    pub card: CardContents,
     /// The fault of a block that the card sends.
     pub fault: Option<Fault>,
     /// Whether the card's driver verifies the CRC of every block.
@@ -113,7 +113,7 @@ const fn fault(kind: &'static str, at: Place, more: &'static str) -> Option<Faul
 pub const PLAIN: Scenario = Scenario {
     name: "no fault",
     board: Board::Rv32,
-    card: Card::Whole,
+    card: CardContents::Whole,
     fault: None,
     crc: false,
     check_every: 64,
@@ -155,18 +155,18 @@ pub fn all() -> Vec<Scenario> {
             ..always
         },
         Scenario { name: "a bit stays flipped, neither", check_every: 0, end: End::Unnoticed, ..always },
-        unopened("file of 0 bytes", Card::Cut(0), "the file has no bytes"),
-        unopened("file cut after 700 bytes", Card::Cut(700), CUT),
-        unopened("file cut after 64 KiB", Card::Cut(64 << 10), CUT),
-        unopened("file cut after 1 MiB", Card::Cut(1 << 20), CUT),
-        unopened("file without its last sector", Card::CutBy(512), CUT),
-        unopened("card of zeros", Card::Erased, "no partition table and no FAT file system"),
-        unopened("partition table without a partition", Card::NoPartition, "partition table is empty"),
-        unopened("exFAT", Card::ExFat, "formatted as exFAT"),
-        unopened("no .rillm file", Card::NoModel, "no .rillm file"),
-        Scenario { name: "file in pieces", card: Card::InPieces, says: PIECES, ..PLAIN },
-        Scenario { board: Board::Xtensa, ..unopened("file cut after 1 MiB", Card::Cut(1 << 20), CUT) },
-        Scenario { board: Board::Xtensa, ..unopened("no such file", Card::NoModel, "there is no such file") },
+        unopened("file of 0 bytes", CardContents::Cut(0), "the file has no bytes"),
+        unopened("file cut after 700 bytes", CardContents::Cut(700), CUT),
+        unopened("file cut after 64 KiB", CardContents::Cut(64 << 10), CUT),
+        unopened("file cut after 1 MiB", CardContents::Cut(1 << 20), CUT),
+        unopened("file without its last sector", CardContents::CutBy(512), CUT),
+        unopened("card of zeros", CardContents::Erased, "no partition table and no FAT file system"),
+        unopened("partition table without a partition", CardContents::NoPartition, "partition table is empty"),
+        unopened("exFAT", CardContents::ExFat, "formatted as exFAT"),
+        unopened("no .rillm file", CardContents::NoModel, "no .rillm file"),
+        Scenario { name: "file in pieces", card: CardContents::InPieces, says: PIECES, ..PLAIN },
+        Scenario { board: Board::Xtensa, ..unopened("file cut after 1 MiB", CardContents::Cut(1 << 20), CUT) },
+        Scenario { board: Board::Xtensa, ..unopened("no such file", CardContents::NoModel, "there is no such file") },
     ]
 }
 

@@ -23,8 +23,8 @@ const TIMEOUT: u64 = 600;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Setup {
     /// Where the model is stored: on the SD card, or in memory-mapped flash
-    #[arg(long, value_enum, default_value_t = Source::Card)]
-    pub source: Source,
+    #[arg(long, value_enum, default_value_t = Storage::Card)]
+    pub source: Storage,
     /// Internal memory for the engine, at most what the board has left: for example 64K; without it, all of that
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub ram: Option<u64>,
@@ -60,7 +60,7 @@ pub struct Setup {
 
 /// Where a board reads the model from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Source {
+pub enum Storage {
     /// An SD card with a FAT file system.
     Card,
     /// Memory-mapped flash.
@@ -193,7 +193,7 @@ impl Default for Setup {
     /// The defaults of the options.
     fn default() -> Self {
         Self {
-            source: Source::Card,
+            source: Storage::Card,
             ram: None,
             psram: PSRAM,
             context: None,

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use rillm_firmware_builder::{root, toolchain};
 
-use super::{Setup, Source};
+use super::{Setup, Storage};
 use crate::emulator;
 
 /// Name of the emulator.
@@ -40,8 +40,8 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
     let mut words = setup.words();
     let mut qemu = Command::new(QEMU);
     match setup.source {
-        Source::Card => words.push("source=card".to_owned()),
-        Source::Flash => {
+        Storage::Card => words.push("source=card".to_owned()),
+        Storage::Flash => {
             if model_len > FLASH.1 {
                 bail!("a model of {model_len} bytes does not fit the {} bytes of flash", FLASH.1);
             }

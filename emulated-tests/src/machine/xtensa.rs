@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use rillm_firmware_builder::{root, toolchain, xtensa_toolchain};
 
-use super::{Setup, Source};
+use super::{Setup, Storage};
 use crate::emulator;
 
 /// Name of the emulator.
@@ -35,7 +35,7 @@ pub fn qemu(firmware: &Path, model: &Path, setup: &Setup) -> Result<Command> {
     if setup.psram > most {
         bail!("this board has at most {most} bytes of PSRAM");
     }
-    if setup.source != Source::Card || setup.fault.is_some() || setup.crc || setup.trace.is_some() {
+    if setup.source != Storage::Card || setup.fault.is_some() || setup.crc || setup.trace.is_some() {
         bail!("this board has no card but a file in its place: leave --source, --fault, --crc and --trace out");
     }
     let model = format!("model={}", emulator::option(model)?);

@@ -13,13 +13,13 @@ use crate::stats::Stats;
 /// The results of a board from the start to the end.
 pub struct Seen {
     /// The texts.
-    pub texts: Vec<Text>,
+    pub texts: Vec<SeenText>,
     /// Use of SRAM and PSRAM.
     pub memories: [Memory; 2],
 }
 
 /// A generated text.
-pub struct Text {
+pub struct SeenText {
     /// Its tokens, prompt and answer.
     pub ids: Vec<u32>,
     /// The fingerprint of every logit.
@@ -69,7 +69,7 @@ pub fn run(machine: &Machine, case: &Case, trace: Option<&Path>) -> Result<Seen>
         let Stats { reads, bytes, seeks, .. } = console.stats()?;
         let engine = Traffic { reads, bytes, seeks };
         let card = trace.map(card_reads).transpose()?.map(|reads| trace::traffic(&reads[opening..]));
-        texts.push(Text { ids, logits, engine, card });
+        texts.push(SeenText { ids, logits, engine, card });
     }
     let mut end = String::new();
     console.into_board().hang_up(|said| end += &String::from_utf8_lossy(said))?;

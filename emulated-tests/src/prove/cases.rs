@@ -8,12 +8,12 @@ use rillm::{Q16, Sampling};
 use rillm_firmware_builder::root;
 use rillm_generate::number::Decimal;
 
-use crate::machine::{Board, Setup, Source};
+use crate::machine::{Board, Setup, Storage};
 use crate::{bundled_model, command, say};
 
 /// A text to generate.
 #[derive(Clone, Copy, Debug)]
-pub struct Text {
+pub struct Request {
     /// The prompt.
     pub prompt: &'static str,
     /// How its tokens are chosen.
@@ -22,7 +22,7 @@ pub struct Text {
     pub tokens: usize,
 }
 
-impl Text {
+impl Request {
     /// The console commands for its settings.
     pub fn settings(&self) -> [String; 5] {
         let Sampling { temperature, top_k, top_p, seed, .. } = self.sampling;
@@ -52,7 +52,7 @@ pub struct Layout {
     /// Name of the layout.
     pub name: &'static str,
     /// Where the model is stored.
-    pub source: Source,
+    pub source: Storage,
     /// Bytes of SRAM for the engine; without it, all that the board has.
     pub ram: Option<u64>,
     /// Bytes of PSRAM.
@@ -64,7 +64,7 @@ pub struct Layout {
 impl Layout {
     /// Whether the board supports this layout.
     pub fn is_for(&self, board: Board) -> bool {
-        self.source == Source::Card || board.has_flash()
+        self.source == Storage::Card || board.has_flash()
     }
 
     /// The options that boot a board with this layout.
@@ -79,7 +79,7 @@ pub struct Case {
     /// The memory layout.
     pub layout: Layout,
     /// The texts.
-    pub texts: Vec<Text>,
+    pub texts: Vec<Request>,
 }
 
 /// A model and its cases.
@@ -103,16 +103,16 @@ pub const LONG: &str = "Once upon a time there was a boy who lived in a small ho
                     \"There is a town,\" she said, \"and in the town there is a clock that nobody can read.\" One day he";
 
 const PLENTY: Layout =
-    Layout { name: "SRAM and PSRAM", source: Source::Card, ram: None, psram: 4 << 20, context: None };
+    Layout { name: "SRAM and PSRAM", source: Storage::Card, ram: None, psram: 4 << 20, context: None };
 const SRAM: Layout = Layout { name: "SRAM alone", psram: 0, ..PLENTY };
 const SRAM_512: Layout = Layout { name: "SRAM alone, context 512", context: Some(512), ..SRAM };
 const TINY: Layout = Layout { name: "64 KiB", ram: Some(64 << 10), ..SRAM };
 /// KV cache in PSRAM, with a part of the weights.
 const SPLIT: Layout = Layout { name: "64 KiB and 1 MiB of PSRAM", ram: Some(64 << 10), psram: 1 << 20, ..PLENTY };
-const FLASH: Layout = Layout { name: "flash, mapped", source: Source::Flash, ..SRAM };
+const FLASH: Layout = Layout { name: "flash, mapped", source: Storage::Flash, ..SRAM };
 
 fn case(layout: Layout, texts: &[(&'static str, Sampling, usize)]) -> Case {
-    let texts = texts.iter().map(|&(prompt, sampling, tokens)| Text { prompt, sampling, tokens }).collect();
+    let texts = texts.iter().map(|&(prompt, sampling, tokens)| Request { prompt, sampling, tokens }).collect();
     Case { layout, texts }
 }
 

@@ -9,11 +9,11 @@ use rillm::plan::Region;
 use rillm::{Bytes, CHECK_EVERY, MemoryLen, PlanOptions};
 
 use super::board::{self, Seen};
-use super::cases::{Case, Layout, Text};
+use super::cases::{Case, Layout, Request};
 use super::host::{self, Setup, Written};
 use super::memory::{Expected, expected};
 use super::trace::Traffic;
-use crate::machine::{Machine, Source};
+use crate::machine::{Machine, Storage};
 
 /// The result of a case.
 pub struct Proof {
@@ -56,8 +56,8 @@ pub fn prove(machine: &Machine, model: &Path, case: &Case, trace: Option<&Path>)
     // The twin takes the board's path, to compare traffic and memory.
     let setup = board_setup(&case.layout, &seen);
     let (twin, plan) = match case.layout.source {
-        Source::Card => host::write(Bytes::copied(&file), setup, &case.texts)?,
-        Source::Flash => host::write(Bytes::lent(&file), setup, &case.texts)?,
+        Storage::Card => host::write(Bytes::copied(&file), setup, &case.texts)?,
+        Storage::Flash => host::write(Bytes::lent(&file), setup, &case.texts)?,
     };
 
     let tokens = reference.iter().map(|text| text.ids.len()).max().unwrap_or_default();
@@ -88,7 +88,7 @@ fn board_setup(layout: &Layout, seen: &Seen) -> Setup {
 }
 
 /// The differences of a text, in words.
-fn differences_of(reference: &Written, seen: &board::Text, twin: &Written) -> Vec<String> {
+fn differences_of(reference: &Written, seen: &board::SeenText, twin: &Written) -> Vec<String> {
     let mut differences = Vec::new();
     if let Some(at) = (0..reference.ids.len().max(seen.ids.len())).find(|&at| reference.ids.get(at) != seen.ids.get(at))
     {
@@ -118,7 +118,7 @@ fn differences_of(reference: &Written, seen: &board::Text, twin: &Written) -> Ve
 }
 
 /// The rows of the texts. Traffic is the increase with each text.
-fn compared(texts: &[Text], reference: &[Written], seen: &Seen) -> Vec<Compared> {
+fn compared(texts: &[Request], reference: &[Written], seen: &Seen) -> Vec<Compared> {
     let mut before = (Traffic::default(), Traffic::default());
     let mut rows = Vec::new();
     for ((text, host), board) in texts.iter().zip(reference).zip(&seen.texts) {
@@ -145,8 +145,8 @@ mod tests {
         Written { ids: ids.to_vec(), prompt_tokens: 2, logits, traffic: TRAFFIC }
     }
 
-    fn seen(ids: &[u32], logits: u32, card: Traffic) -> board::Text {
-        board::Text { ids: ids.to_vec(), logits, engine: TRAFFIC, card: Some(card) }
+    fn seen(ids: &[u32], logits: u32, card: Traffic) -> board::SeenText {
+        board::SeenText { ids: ids.to_vec(), logits, engine: TRAFFIC, card: Some(card) }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rillm::{Memory, MemoryLen, Model, Plan, PlanOptions, Session, WeightSource, block_on};
 use rillm_generate::{Generation, Step};
 
-use super::cases::Text;
+use super::cases::Request;
 use super::trace::Traffic;
 
 /// A generated text.
@@ -45,7 +45,7 @@ impl Setup {
 ///
 /// # Errors
 /// The model cannot be opened, or does not fit into the memory.
-pub fn write<S>(mut source: S, setup: Setup, texts: &[Text]) -> Result<(Vec<Written>, Plan)>
+pub fn write<S>(mut source: S, setup: Setup, texts: &[Request]) -> Result<(Vec<Written>, Plan)>
 where
     S: WeightSource<Error: Error + Send + Sync + 'static>,
 {

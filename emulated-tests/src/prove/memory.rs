@@ -47,14 +47,14 @@ mod tests {
     use rillm::{Bytes, CHECK_EVERY, MemoryLen, PlanOptions, Sampling};
 
     use super::*;
-    use crate::prove::cases::Text;
+    use crate::prove::cases::Request;
     use crate::prove::host::{self, Setup};
 
     static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/rill-tales-1m/model.rillm"));
 
     /// The expected use of both memories after a text of 9 tokens, and the planned context.
     fn after_nine(internal: usize, external: usize) -> ([Expected; 2], usize) {
-        let text = Text { prompt: "Hello there", sampling: Sampling::GREEDY, tokens: 4 };
+        let text = Request { prompt: "Hello there", sampling: Sampling::GREEDY, tokens: 4 };
         let setup = Setup {
             memory: MemoryLen { internal, external },
             options: PlanOptions::default(),

@@ -16,7 +16,7 @@ use rillm_firmware_builder::{esp, root, toolchain, xtensa_toolchain};
 
 use crate::dialogue::Dialogue;
 use crate::emulator::Emulated;
-use crate::machine::Source;
+use crate::machine::Storage;
 use crate::{bundled_model, command, interrupt, say};
 
 /// Environment variable with the path of a Python that has labwired.
@@ -38,8 +38,8 @@ The simulator is labwired, a Python package: pip install labwired==0.25.0. RILLM
 docs/emulation.md describes its limits.")]
 pub struct Args {
     /// Where the model is stored: in memory-mapped flash, or on a card with a FAT file system
-    #[arg(long, value_enum, default_value_t = Source::Flash)]
-    source: Source,
+    #[arg(long, value_enum, default_value_t = Storage::Flash)]
+    source: Storage,
     /// Text to continue, greedily
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
@@ -61,7 +61,7 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// Where the model is stored.
-    pub source: Source,
+    pub source: Storage,
     /// Whether to use the PSRAM.
     pub psram: bool,
     /// Whether to leave the second core unused.
@@ -113,7 +113,7 @@ impl Simulator {
     pub fn boot(&self, setup: Setup, mut show: impl FnMut(&str)) -> Result<(Dialogue, String)> {
         let mut runner = Command::new(&self.python);
         runner.arg(root().join("emulated-tests/src/simulate/simulator.py")).arg(&self.firmware);
-        if setup.source == Source::Card {
+        if setup.source == Storage::Card {
             runner.arg("--card").arg(&self.card);
         }
         runner.args((!setup.psram).then_some("--no-psram")).args(setup.one_core.then_some("--one-core"));

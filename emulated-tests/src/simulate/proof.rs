@@ -11,15 +11,15 @@ use rillm::{Bytes, Sampling};
 use rillm_generate::number::Grouped;
 
 use super::{Setup, Simulator};
-use crate::machine::Source;
+use crate::machine::Storage;
 use crate::prove::board::check;
-use crate::prove::cases::Text;
+use crate::prove::cases::Request;
 use crate::prove::host::{self, Written};
 use crate::table::table;
 use crate::{bundled_model, jobs};
 
 /// The text: one batch and two more tokens, because the simulation is slow.
-const TEXT: Text = Text { prompt: "Once upon a time", sampling: Sampling::GREEDY, tokens: 3 };
+const TEXT: Request = Request { prompt: "Once upon a time", sampling: Sampling::GREEDY, tokens: 3 };
 
 /// A setup to run.
 struct Case {
@@ -29,8 +29,8 @@ struct Case {
     said: &'static [&'static str],
 }
 
-const FLASH: Setup = Setup { source: Source::Flash, psram: false, one_core: true };
-const CARD: Setup = Setup { source: Source::Card, ..FLASH };
+const FLASH: Setup = Setup { source: Storage::Flash, psram: false, one_core: true };
+const CARD: Setup = Setup { source: Storage::Card, ..FLASH };
 /// The last cases take longest and start first.
 const CASES: [Case; 4] = [
     Case { name: "flash, one core", setup: FLASH, said: &["one core", "flash, memory-mapped", "used where they lie"] },

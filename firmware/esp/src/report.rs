@@ -11,7 +11,7 @@ use rillm_watermark::Stack;
 use crate::{clock, psram};
 
 /// Results of the start.
-pub struct Report {
+pub struct StartReport {
     /// Bytes of PSRAM, if the board has any, or why it is not used.
     pub psram: core::result::Result<Option<usize>, psram::Error>,
     /// Whether the second core multiplies.
@@ -20,7 +20,7 @@ pub struct Report {
     pub stack: Stack,
 }
 
-impl Report {
+impl StartReport {
     /// Writes chip and memory.
     pub fn start(&self, out: &mut dyn Write) -> Result {
         let (revision, cores) = (chip_revision(), if self.two_cores { "two cores" } else { "one core" });

@@ -12,7 +12,7 @@ use rillm_card::Slot;
 use rillm_console::{Board, Clock, StackUse};
 use rillm_watermark::Stack;
 
-use crate::report::Report;
+use crate::report::StartReport;
 use crate::{clock, model, psram};
 
 /// The hardware for the engine.
@@ -37,7 +37,7 @@ where
 {
     let Hardware { internal, spare, psram, dot, stack } = hardware;
     let two_cores = dot.is_some();
-    let report = Report {
+    let report = StartReport {
         psram: psram.as_ref().map(|psram| psram.as_ref().map(|memory| memory.len())).map_err(|&error| error),
         two_cores,
         stack,
@@ -69,7 +69,7 @@ where
 struct EspBoard {
     /// The specification, without a PSRAM that is not used.
     spec: BoardSpec,
-    report: Report,
+    report: StartReport,
     dot: Option<Dot>,
     /// Where the weights of the open model are stored, and the speed of the board with them.
     opened: Cell<(Weights, Pace)>,

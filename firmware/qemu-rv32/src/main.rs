@@ -24,7 +24,7 @@ use rillm::Bytes;
 use rillm_emulated::Emulated;
 
 use crate::model::{About, Error, Model};
-use crate::options::{Options, Source};
+use crate::options::{Options, Storage};
 use crate::semihosting::{WORDS_LEN, exit, words};
 use crate::uart::Uart;
 
@@ -47,12 +47,12 @@ fn main() -> ! {
     memory::protect(options.common.psram);
     let bus = card::bus(&options);
     let open = async |name: Option<&str>| match options.source {
-        Source::Card => {
+        Storage::Card => {
             let file = card::open(&bus, &options, name).await.map_err(Error::Card)?;
             let about = About::Card { len: file.len(), runs: file.extents() };
             Ok::<_, Error>((Model::Card(file), about))
         }
-        Source::Flash(len) => Ok((Model::Flash(Bytes::lent(flash::model(len))), About::Flash)),
+        Storage::Flash(len) => Ok((Model::Flash(Bytes::lent(flash::model(len))), About::Flash)),
     };
     let memories = [memory::sram(), memory::psram(options.common.psram)];
     let board = Emulated {

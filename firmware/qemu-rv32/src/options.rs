@@ -7,7 +7,7 @@ use crate::faults::Fault;
 
 /// Where the model is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum Storage {
     /// In a file on the SD card.
     Card,
     /// In flash, with its length in bytes.
@@ -20,7 +20,7 @@ pub struct Options<'w> {
     /// The options that every board understands.
     pub common: rillm_emulated::Options,
     /// `source=card`, or `source=flash` with `flash=BYTES`.
-    pub source: Source,
+    pub source: Storage,
     /// `file=NAME`: name of the model on the card; without it, the first *.rillm.
     pub file: Option<&'w str>,
     /// `crc=1`: whether the card's driver verifies the CRC of every block.
@@ -46,7 +46,7 @@ impl<'w> Options<'w> {
     pub fn parse(words: impl Iterator<Item = &'w str>) -> Result<Self, BadWord<'w>> {
         let mut options = Self {
             common: rillm_emulated::Options::default(),
-            source: Source::Card,
+            source: Storage::Card,
             file: None,
             crc: false,
             #[cfg(feature = "faults")]
@@ -57,8 +57,8 @@ impl<'w> Options<'w> {
             let bad = BadWord { word, own: OWN };
             let (key, value) = word.split_once('=').ok_or(bad)?;
             match key {
-                "source" if value == "card" => options.source = Source::Card,
-                "source" if value == "flash" => options.source = Source::Flash(0),
+                "source" if value == "card" => options.source = Storage::Card,
+                "source" if value == "flash" => options.source = Storage::Flash(0),
                 "flash" => flash = value.parse().map_err(|_| bad)?,
                 "file" => options.file = Some(value),
                 "crc" => options.crc = flag(value).ok_or(bad)?,
@@ -67,7 +67,7 @@ impl<'w> Options<'w> {
                 _ => options.common.take(key, value).ok_or(bad)?,
             }
         }
-        if let Source::Flash(len) = &mut options.source {
+        if let Storage::Flash(len) = &mut options.source {
             *len = flash;
         }
         Ok(options)

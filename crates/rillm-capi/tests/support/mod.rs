@@ -8,9 +8,13 @@ pub const MODEL: &[u8] = include_bytes!("../../../../models/rill-tales-1m/model.
 #[cfg(miri)]
 pub const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/llama");
 
+/// Random models of few tokens: one of 4 bits, and one whose best logits are computed again.
+pub const INT4: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/int4");
+pub const RESCORING: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/rescoring");
+
 /// The engine's text after a prompt, in memory of its own choice, and all tokens.
-pub fn expected(prompt: &str, tokens: usize, sampling: &Sampling) -> (String, Vec<u32>) {
-    let mut source = Bytes::lent(MODEL);
+pub fn expected(file: &'static [u8], prompt: &str, tokens: usize, sampling: &Sampling) -> (String, Vec<u32>) {
+    let mut source = Bytes::lent(file);
     let model = block_on(Model::open(&mut source)).expect("a model");
     let mut memory = vec![0; 1 << 20];
     let mut session =

@@ -11,6 +11,10 @@ use rillm_generate::Unit;
 
 pub static MODEL: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+/// Random models of few tokens: one of 4 bits, and one whose best logits are computed again.
+pub static INT4: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/rillm_file/int4"));
+pub static RESCORING: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/rillm_file/rescoring"));
 pub const RAM: usize = 128 * 1024;
 
 /// Scripted input, and the captured output.

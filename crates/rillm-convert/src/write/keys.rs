@@ -33,16 +33,16 @@ fn score_noise(checkpoint: &Checkpoint, layer: u32) -> f64 {
     let [q_bias, k_bias] = [TensorKind::QBias, TensorKind::KBias].map(|kind| vector(extras.qkv_bias, kind));
     // Mean and variance of each element.
     let moments = |kind, bias: &Option<Vec<f32>>, head_norm: &Option<Vec<f32>>| -> Vec<(f64, f64)> {
-        let weights = checkpoint.tensor(kind, layer);
-        let rows = weights.chunks_exact(norm.len()).enumerate();
-        rows.map(|(row, weights)| match head_norm {
+        let mut weights = vec![0.0; norm.len()];
+        let moments = |row: usize| match head_norm {
             Some(norm) => (0.0, f64::from(norm[row % head_dim]).powi(2)),
             None => {
+                checkpoint.rows(kind, layer, row..row + 1, &mut weights);
                 let squares = weights.iter().zip(&norm).map(|(&w, &n)| (f64::from(w) * f64::from(n)).powi(2));
                 (bias.as_ref().map_or(0.0, |bias| bias[row].into()), squares.sum())
             }
-        })
-        .collect()
+        };
+        (0..config.shape(kind).0).map(moments).collect()
     };
     let queries = moments(TensorKind::QProj, &q_bias, &q_norm);
     let keys = moments(TensorKind::KProj, &k_bias, &k_norm);

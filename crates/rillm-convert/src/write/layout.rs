@@ -2,22 +2,20 @@
 
 use rillm::SECTOR_LEN;
 use rillm::format::{
-    EmbeddingHeader, Header, KeyBits, Quantisation, Rescoring, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry,
+    EmbeddingHeader, Header, Quantisation, Rescoring, Section, SectionKind, TENSOR_ENTRY_LEN, TensorEntry,
     TensorHeader, TensorKind, TokenKind,
 };
 
-use super::{MAX_TOKEN_TEXT, Options, RESCORED_ROWS, TokenizerSections, WIDE_HEAD, WriteError, keys, rescoring};
-use crate::checkpoint::Checkpoint;
+use super::{MAX_TOKEN_TEXT, Options, RESCORED_ROWS, TokenizerSections, WriteError};
 use crate::vocabulary::Token;
-use rillm_quantise::model::QuantisedModel;
-use rillm_quantise::rows;
+use rillm_quantise::mix::Bits;
 
 /// The bytes before a token's text: its length and the token's kind.
 const TOKEN_PREFIX_LEN: usize = 2;
 
 /// The file's sections and tensors. Checksums and exponents are zero until they are known.
 pub(super) struct Layout {
-    /// The header, without sections.
+    /// The header, without sections. The width of keys and the margin of rescoring are the caller's to set.
     pub header: Header,
     /// The sections, in file order.
     pub sections: Vec<Section>,
@@ -32,28 +30,17 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(
-        checkpoint: &Checkpoint,
-        tokenizer: &TokenizerSections,
-        quantised: &QuantisedModel,
-        options: Options,
-    ) -> Result<Self, WriteError> {
+    pub fn new(mut header: Header, tokenizer: &TokenizerSections, options: Options) -> Result<Self, WriteError> {
         if !(options.group.is_power_of_two() && (16..=512).contains(&options.group)) {
             return Err(WriteError::Group { found: options.group });
         }
-        let mut header = checkpoint.header();
-        header.key_bits = options.key_bits.unwrap_or_else(|| match header.head_dim < WIDE_HEAD {
-            true => KeyBits::Sixteen,
-            false => keys::choose(checkpoint),
-        });
         let longest_text = check_tokens(tokenizer, header.vocab_size)?;
         let unk = tokenizer.tokens.iter().position(|token| token.kind == TokenKind::Unknown);
         header.unk = unk.map(|token| token as u32);
 
         let tensor = |kind, layer| {
             let (rows, cols) = TensorKind::shape(kind, &header);
-            let quantised = quantised.get(&(kind, layer)).map(|tensor| tensor.quantisation);
-            let quantisation = quantised.unwrap_or_else(|| rows::quantisation(kind, options.group));
+            let quantisation = options.mix.quantisation(kind, options.group);
             TensorHeader { kind, layer, quantisation, exponent: 0, rows, cols }
         };
         let embedding = tensor(TensorKind::Embedding, 0);
@@ -61,25 +48,15 @@ impl Layout {
         let embedding = EmbeddingHeader { tensor: embedding, record_len: record_len.next_multiple_of(4) as u32 };
         let tape: Vec<TensorHeader> = TensorKind::tape(&header).map(|(kind, layer)| tensor(kind, layer)).collect();
 
-        let [head, table] = [tape.last().map(|head| head.quantisation), Some(embedding.tensor.quantisation)];
-        let is_int4 = |quantisation| matches!(quantisation, Some(Quantisation::Int4 { .. }));
-        let default_rows = if is_int4(head) && !is_int4(table) { RESCORED_ROWS } else { 0 };
-        let rows = options.rescored_rows.unwrap_or(default_rows);
-        if rows > 0 {
-            header.rescoring = Some(Rescoring { rows, margin: rescoring::margin(checkpoint, quantised) });
-        }
-        let repeats_table = header.tied_embeddings && !is_int4(table);
-        let rescoring_head = (rows > 0 && !repeats_table).then(|| {
-            let ((rows, cols), kind) = (TensorKind::Head.shape(&header), TensorKind::Head);
-            TensorHeader {
-                kind,
-                layer: 0,
-                quantisation: rows::quantisation(kind, options.group),
-                exponent: 0,
-                rows,
-                cols,
-            }
+        let has_int8_table = options.mix.embedding == Bits::Eight;
+        let default_rows = if has_int8_table { RESCORED_ROWS } else { 0 };
+        let rows = if options.mix.head == Bits::Four { options.rescored_rows.unwrap_or(default_rows) } else { 0 };
+        let repeats_table = header.tied_embeddings && has_int8_table;
+        let rescoring_head = (rows > 0 && !repeats_table).then(|| TensorHeader {
+            quantisation: Quantisation::Int8 { group: options.group },
+            ..tensor(TensorKind::Head, 0)
         });
+        header.rescoring = (rows > 0).then_some(Rescoring { rows, margin: u16::MAX });
 
         let sections = place_sections(&[
             (SectionKind::Rope, u64::from(header.head_dim) / 2 * 8),

@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::format::{KeyBits, Rescoring, TensorHeader, TensorKind};
+use rillm_quantise::mix::{Bits, Mix};
 use rillm_quantise::model::QuantisedModel;
 
 use crate::chat::Unfollowable;
@@ -65,14 +66,16 @@ impl Default for TokenizerSections {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
+    /// The widths of the matrices.
+    pub mix: Mix,
     /// The number of weights in a row that share a scale: a power of two, 16 to 512. Smaller groups are more exact and
     /// take more memory, `1 / group` bytes a weight.
     pub group: u32,
     /// The type of keys in the KV cache. `None` chooses 16 bits below a head width of [`WIDE_HEAD`], and where weights and
     /// biases let expect that 8 bits change the scores too much.
     pub key_bits: Option<KeyBits>,
-    /// The most logits that the head computes again from int8 rows; 0 for none. `None` chooses [`RESCORED_ROWS`] where the
-    /// head is int4 and the embedding table int8.
+    /// The most logits that an int4 head computes again from int8 rows; 0 for none. `None` chooses [`RESCORED_ROWS`] where
+    /// the embedding table is int8.
     pub rescored_rows: Option<u8>,
 }
 
@@ -85,13 +88,19 @@ pub const RESCORED_ROWS: u8 = 32;
 pub const WIDE_HEAD: u32 = 32;
 
 impl Default for Options {
-    /// Groups of 32: KL divergence below 0.0005 nats on the models measured, for 3 % more bytes than one scale a row.
+    /// int8 in groups of 32: KL divergence below 0.0005 nats on the models measured, for 3 % more bytes than one scale a row.
     fn default() -> Self {
-        Self { group: 32, key_bits: None, rescored_rows: None }
+        Self { mix: Mix::all(Bits::Eight), group: 32, key_bits: None, rescored_rows: None }
     }
 }
 
 impl Options {
+    /// Sets [`mix`](Self::mix).
+    #[must_use]
+    pub fn mix(self, mix: Mix) -> Self {
+        Self { mix, ..self }
+    }
+
     /// Sets [`group`](Self::group).
     #[must_use]
     pub fn group(self, weights: u32) -> Self {
@@ -153,28 +162,37 @@ pub struct ConversionReport {
 }
 
 impl ConversionReport {
-    /// The bits of all tensors of the file for each of their values: with scales, headers, norms and the rows for rescoring,
-    /// without token texts.
+    /// [`bits_per_weight`] of the file.
     pub fn bits_per_weight(&self) -> f64 {
-        let (bytes, values) =
-            self.tensors.iter().map(|TensorReport { tensor, .. }| tensor).fold((0, 0), |(bytes, values), tensor| {
-                (bytes + tensor.byte_len(), values + u64::from(tensor.rows) * u64::from(tensor.cols))
-            });
-        8.0 * (bytes + self.rescoring_bytes) as f64 / values as f64
+        bits_per_weight(self.tensors.iter().map(|report| &report.tensor), self.rescoring_bytes)
     }
 
-    /// The bytes that a token reads if nothing is resident: an embedding row and the tape, without rows for rescoring.
+    /// [`bytes_per_token`] of the file.
     pub fn bytes_per_token(&self) -> u64 {
-        let read = self.tensors.iter().map(|TensorReport { tensor, .. }| match tensor.kind {
-            TensorKind::Embedding => tensor.row_len() as u64,
-            _ => tensor.byte_len(),
-        });
-        read.sum()
+        bytes_per_token(self.tensors.iter().map(|report| &report.tensor))
     }
 }
 
-/// Converts `checkpoint` to the `.rillm` file `out`, in int8, with all cores and a few megabytes of memory for rows. The same
-/// input gives the same bytes. `progress` is called after every block of rows and may stop the conversion.
+/// The bits of all tensors of a file for each of their values: with scales, headers, norms and the rows for rescoring, without
+/// token texts.
+pub fn bits_per_weight<'a>(tensors: impl IntoIterator<Item = &'a TensorHeader>, rescoring_bytes: u64) -> f64 {
+    let (bytes, values) = tensors.into_iter().fold((0, 0), |(bytes, values), tensor| {
+        (bytes + tensor.byte_len(), values + u64::from(tensor.rows) * u64::from(tensor.cols))
+    });
+    8.0 * (bytes + rescoring_bytes) as f64 / values as f64
+}
+
+/// The bytes that a token reads if nothing is resident: an embedding row and the tape, without rows for rescoring.
+pub fn bytes_per_token<'a>(tensors: impl IntoIterator<Item = &'a TensorHeader>) -> u64 {
+    let read = tensors.into_iter().map(|tensor| match tensor.kind {
+        TensorKind::Embedding => tensor.row_len() as u64,
+        _ => tensor.byte_len(),
+    });
+    read.sum()
+}
+
+/// Converts `checkpoint` to the `.rillm` file `out`, with all cores and a few megabytes of memory for rows. Weights take the
+/// nearest values, which is good enough for int8. The same input gives the same bytes. `progress` is called after every block of rows and may stop the conversion.
 ///
 /// The file is written under a temporary name in the same directory and renamed at the end, so `out` is complete or
 /// untouched.
@@ -192,14 +210,14 @@ pub fn convert(
     convert_quantised(checkpoint, tokenizer, &QuantisedModel::new(), options, progress, out)
 }
 
-/// Like [`convert`], with the tensors of `quantised` in the place of int8 rows: a result of
-/// [`quantise`](crate::calibrate::quantise).
+/// Like [`convert`], with the tensors of `quantised`: a result of [`Calibrator::quantise`](crate::calibrate::Calibrator::quantise) with the same options.
+/// Tensors that are not among them take the nearest values.
 ///
 /// # Errors
 /// As for [`convert`].
 ///
 /// # Panics
-/// If a tensor of `quantised` does not have the shape of the checkpoint's.
+/// If a tensor of `quantised` does not have the shape of the checkpoint's, or not the width of the options.
 pub fn convert_quantised(
     checkpoint: &Checkpoint,
     tokenizer: &TokenizerSections,
@@ -208,12 +226,73 @@ pub fn convert_quantised(
     progress: impl FnMut(Progress) -> ControlFlow<()>,
     out: &Path,
 ) -> Result<ConversionReport, WriteError> {
+    draft(checkpoint, tokenizer, quantised, options, progress, out)?.keep()
+}
+
+/// A complete file that is not in its place yet.
+#[derive(Debug)]
+pub struct Draft {
+    file: NewFile,
+    report: ConversionReport,
+}
+
+impl Draft {
+    /// Where it is until it is kept: beside its place, under a temporary name.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The summary of the conversion.
+    pub fn report(&self) -> &ConversionReport {
+        &self.report
+    }
+
+    /// Puts the file in its place. Without this, it is removed on drop.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`]; what was in its place is untouched then.
+    pub fn keep(self) -> Result<ConversionReport, WriteError> {
+        self.file.keep()?;
+        Ok(self.report)
+    }
+}
+
+/// Like [`convert_quantised`], but the file does not take its place yet.
+///
+/// # Errors
+/// As for [`convert`].
+///
+/// # Panics
+/// As for [`convert_quantised`].
+pub fn draft(
+    checkpoint: &Checkpoint,
+    tokenizer: &TokenizerSections,
+    quantised: &QuantisedModel,
+    options: Options,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+    out: &Path,
+) -> Result<Draft, WriteError> {
     // Checks early that the output can be written: reading the checkpoint to its end cannot be interrupted. No
     // temporary file exists meanwhile.
     drop(NewFile::new(out)?);
-    let layout = Layout::new(checkpoint, tokenizer, quantised, options)?;
+    let mut layout = Layout::new(checkpoint.header(), tokenizer, options)?;
+    let head_dim = layout.header.head_dim;
+    layout.header.key_bits = options.key_bits.unwrap_or_else(|| match head_dim < WIDE_HEAD {
+        true => KeyBits::Sixteen,
+        false => keys::choose(checkpoint),
+    });
+    if let Some(rescoring) = &mut layout.header.rescoring {
+        rescoring.margin = rescoring::margin(checkpoint, quantised);
+    }
     let mut file = NewFile::new(out)?;
     let report = file::write(checkpoint, tokenizer, quantised, layout, &mut Output::new(file.file(), out), progress)?;
-    file.keep()?;
-    Ok(report)
+    Ok(Draft { file, report })
+}
+
+/// The length in bytes of the file that a conversion with these options makes.
+///
+/// # Errors
+/// [`WriteError`]: what is wrong with the tokenizer or the options, or what the format has no room for.
+pub fn file_len(checkpoint: &Checkpoint, tokenizer: &TokenizerSections, options: Options) -> Result<u64, WriteError> {
+    Ok(Layout::new(checkpoint.config().header(), tokenizer, options)?.file_len)
 }

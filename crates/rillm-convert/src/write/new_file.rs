@@ -62,6 +62,11 @@ impl NewFile {
         self.temporary.as_file_mut()
     }
 
+    /// Where the file is until it is kept.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
     /// Syncs the file to disk and renames it to its target.
     ///
     /// # Errors

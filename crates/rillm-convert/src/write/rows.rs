@@ -86,9 +86,10 @@ fn quantise_block(
                 checkpoint.rows(tensor.kind, tensor.layer, row..row + 1, values);
                 let (quantised, text) = record.split_at_mut(row_len);
                 let exponent = match rows.quantised {
-                    Some(tensor) => {
-                        quantised.copy_from_slice(&tensor.rows[row * row_len..][..row_len]);
-                        tensor.exponent
+                    Some(QuantisedTensor { quantisation, exponent, rows }) => {
+                        assert_eq!(*quantisation, tensor.quantisation, "the width of {}", tensor.kind);
+                        quantised.copy_from_slice(&rows[row * row_len..][..row_len]);
+                        *exponent
                     }
                     None => quantise_row(tensor.quantisation, values, quantised).map_err(
                         |NotFinite { column, value }| WriteError::NotFinite {

@@ -31,7 +31,7 @@ fn config() -> LlamaConfig {
 
 /// Texts of a model's own, of 24 tokens.
 fn own(float: &Weights, texts: usize, seed: u64) -> Vec<Vec<u32>> {
-    own_texts(float, texts, 24, seed, |_| ControlFlow::Continue(())).continue_value().expect("texts")
+    own_texts(float, 0..texts, 24, seed, |_| ControlFlow::Continue(())).continue_value().expect("texts")
 }
 
 /// A random float model, its int4 form with an int8 head, and texts of its own.

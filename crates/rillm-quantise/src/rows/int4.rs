@@ -2,7 +2,7 @@
 
 use rillm::format::{INT4_LEVELS, Quantisation};
 
-use super::{NotFinite, S_MAX, check_finite, scale_exponent, to_f32};
+use super::{INT4_S_MAX, NotFinite, check_finite, scale_exponent, to_f32};
 
 /// Between two levels, from where on the upper one is nearer.
 const THRESHOLDS: [f32; 15] = between(0.5, 0.5);
@@ -12,15 +12,16 @@ const STEPS: [f32; 15] = between(-1.0, 1.0);
 /// The shares of the scale that clips nothing between which scales are tried. A few of a group's largest values may be
 /// worth clipping.
 const SHARES: [f64; 2] = [0.6, 1.15];
-/// About the most scales that are tried for a group, before the neighbours of the best one.
+/// About the most scales of a sign that are tried for a group, before the neighbours of the best one.
 const SCALES_TRIED: usize = 40;
 
 /// Quantises a row to int4 with a scale for each group of `group` values, and returns its exponent *e*. `out` is the row
 /// of `docs/format.md`: for each group two values a byte and the scale; the exponent, zeros up to a multiple of four bytes.
 ///
 /// A group's scale is the one with the least `Σ importance · (value - restored)²` of those tried, and a value becomes
-/// the nearest level. *e* is the smallest exponent for which a byte holds 1.15 times the scale with which the largest
-/// group needs no clipping. A group of zeros has the scale 0, and a row of zeros the exponent -128.
+/// the nearest level. The levels are not symmetric, so that scales of both signs are tried. *e* is the smallest exponent for
+/// which ±127 holds 1.15 times a scale of each group with which nothing is clipped. A group of zeros has the scale 0, and a
+/// row of zeros the exponent -128.
 ///
 /// `importance` has a number for each column, not negative: the mean square of the inputs that the column is multiplied
 /// by, for example. Without it, columns are equal. `group` is a power of two, 16 to 512.
@@ -56,7 +57,7 @@ pub fn dequantise_int4(row: &[u8], group: u32, out: &mut [f32]) {
     let mut rest = row;
     for out in out.chunks_mut(group as usize) {
         let (nibbles, scale_and_rest) = rest.split_at(out.len().div_ceil(2));
-        let step = f64::from(scale_and_rest[0]) * unit;
+        let step = f64::from(scale_and_rest[0] as i8) * unit;
         for (column, value) in out.iter_mut().enumerate() {
             let nibble = nibbles[column / 2] >> (4 * (column % 2)) & 15;
             *value = to_f32(f64::from(INT4_LEVELS[usize::from(nibble)]) * step);
@@ -72,8 +73,8 @@ pub(crate) struct Int4Row {
     pub group: usize,
     /// One for each column, 0 to 15.
     pub nibbles: Vec<u8>,
-    /// One for each group.
-    pub scales: Vec<u8>,
+    /// One for each group, -127 to 127.
+    pub scales: Vec<i8>,
     /// The exponent of all scales.
     pub exponent: i8,
 }
@@ -87,7 +88,7 @@ impl Int4Row {
             let scale = best_scale(&in_units, importance);
             row.scales[index] = scale;
             for (nibble, &x) in row.nibbles[index * group..].iter_mut().zip(&in_units) {
-                *nibble = nearest(x / f32::from(scale.max(1)));
+                *nibble = nearest(if scale == 0 { 0.0 } else { x / f32::from(scale) });
             }
         }
         row
@@ -95,8 +96,9 @@ impl Int4Row {
 
     /// A row of zeros with the exponent for `values`.
     pub fn zeros(values: &[f32], group: usize) -> Self {
-        let needed = SHARES[1] * f64::from(needed_scale(values));
-        let exponent = scale_exponent(needed);
+        // Of a group's two signs the one that needs less.
+        let needed = values.chunks(group).map(needed_scales).map(|[positive, negative]| positive.min(-negative));
+        let exponent = scale_exponent(SHARES[1] * f64::from(needed.fold(0.0, f32::max)), INT4_S_MAX);
         Self { group, nibbles: vec![0; values.len()], scales: vec![0; values.len().div_ceil(group)], exponent }
     }
 
@@ -125,7 +127,7 @@ impl Int4Row {
             for (column, &nibble) in nibbles.iter().enumerate() {
                 bytes[column / 2] |= nibble << (4 * (column % 2));
             }
-            scale_and_rest[0] = scale;
+            scale_and_rest[0] = scale as u8;
             rest = &mut scale_and_rest[1..];
         }
         rest[0] = self.exponent as u8;
@@ -146,18 +148,26 @@ pub(crate) fn nearest_level(x: f32) -> f32 {
     level
 }
 
-/// The scale with the least `Σ importance · (x - restored)²` of those tried; the smallest of equal ones.
-pub(crate) fn best_scale(x: &[f32], importance: &[f32]) -> u8 {
-    let needed = f64::from(needed_scale(x));
-    if needed == 0.0 {
+/// The scale with the least `Σ importance · (x - restored)²` of those tried; of equal ones the smallest, and rather a positive
+/// one.
+pub(crate) fn best_scale(x: &[f32], importance: &[f32]) -> i8 {
+    let [positive, negative] = needed_scales(x);
+    if positive == 0.0 {
         return 0;
     }
-    let bound = |share: f64| (share * needed).clamp(1.0, S_MAX);
+    let (error, scale) = best_of_sign(x, importance, positive);
+    let (other_error, other) = best_of_sign(x, importance, negative);
+    if other_error < error { other } else { scale }
+}
+
+/// The best scale with the sign of `needed`, and its error.
+fn best_of_sign(x: &[f32], importance: &[f32], needed: f32) -> (f32, i8) {
+    let bound = |share: f64| (share * f64::from(needed.abs())).clamp(1.0, INT4_S_MAX);
     let (least, greatest) = (bound(SHARES[0]) as usize, bound(SHARES[1]).ceil() as usize);
     let stride = (greatest - least).div_ceil(SCALES_TRIED).max(1);
     let mut best = (f32::INFINITY, 0);
     let mut try_scale = |scale: usize| {
-        let error = squared_error(x, importance, scale as f32);
+        let error = squared_error(x, importance, needed.signum() * scale as f32);
         if error < best.0 || error == best.0 && scale < best.1 {
             best = (error, scale);
         }
@@ -167,11 +177,11 @@ pub(crate) fn best_scale(x: &[f32], importance: &[f32]) -> u8 {
     for scale in (least..=greatest).step_by(stride) {
         coarse = try_scale(scale);
     }
-    let mut fine = coarse;
-    for scale in (coarse + 1).saturating_sub(stride).max(1)..(coarse + stride).min(256) {
-        fine = try_scale(scale);
+    for scale in (coarse + 1).saturating_sub(stride).max(1)..(coarse + stride).min(128) {
+        try_scale(scale);
     }
-    fine as u8
+    let (error, scale) = best;
+    (error, if needed < 0.0 { -(scale as i8) } else { scale as i8 })
 }
 
 /// `Σ importance · (x - level · s)²` for the nearest levels, in eight partial sums that the compiler keeps in vector
@@ -193,10 +203,14 @@ fn squared_error(x: &[f32], importance: &[f32], s: f32) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// The smallest scale that clips nothing.
-pub(crate) fn needed_scale(values: &[f32]) -> f32 {
+/// The positive and the negative scale of the least magnitude that clip nothing.
+pub(crate) fn needed_scales(values: &[f32]) -> [f32; 2] {
     let (least, greatest) = (f32::from(INT4_LEVELS[0]), f32::from(INT4_LEVELS[15]));
-    values.iter().fold(0.0, |max: f32, &value| max.max(value / if value < 0.0 { least } else { greatest }))
+    let (mut min, mut max) = (0.0f32, 0.0f32);
+    for &value in values {
+        (min, max) = (min.min(value), max.max(value));
+    }
+    [(min / least).max(max / greatest), (max / least).min(min / greatest)]
 }
 
 fn row_len(values: usize, group: usize) -> usize {
@@ -234,21 +248,22 @@ mod tests {
 
     #[test]
     fn a_row_is_laid_out_as_specified() {
-        // Groups of 16, 16 and 1. The largest scale is 1, with room for 1.15 in a byte: 128 · 2^-7.
+        // Groups of 16, 16 and 1. The largest scale is 1, with room for 1.15 in a byte: 64 · 2^-6.
         let mut values = [0.0; 33];
         values[..3].copy_from_slice(&[-127.0, 113.0, 25.0]);
         values[3..16].fill(1.0);
         values[16..32].fill(-49.0 / 4.0);
         values[17] = 113.0 / 4.0;
+        values[32] = 127.0 / 2.0;
         let (row, e) = int4_row(&values, 16);
-        assert_eq!((e, row.len()), (-7, 24));
+        assert_eq!((e, row.len()), (-6, 24));
         // The first value of a byte is in its low half.
         assert_eq!(row[..3], [0xf0, 0x8a, 0x88]);
-        assert_eq!(row[8], 128);
+        assert_eq!(row[8], 64);
         assert_eq!(row[9..11], [0xf4, 0x44]);
-        assert_eq!(row[17], 32);
-        assert_eq!(row[18] >> 4, 0);
-        assert_eq!(row[19..], [0, -7i8 as u8, 0, 0, 0]);
+        assert_eq!(row[17], 16);
+        // A positive value of the first level.
+        assert_eq!(row[18..], [0, -32i8 as u8, -6i8 as u8, 0, 0, 0]);
     }
 
     #[test]
@@ -296,9 +311,9 @@ mod tests {
             let group = 1usize << log2_group;
             let (row, e) = int4_row(&values, group as u32);
             let restored = int4_round_trip(&values, group as u32);
-            let scales: Vec<u8> = (0..values.len())
+            let scales: Vec<i8> = (0..values.len())
                 .step_by(group)
-                .map(|first| row[first / 2 + first / group + group.min(values.len() - first).div_ceil(2)])
+                .map(|first| row[first / 2 + first / group + group.min(values.len() - first).div_ceil(2)] as i8)
                 .collect();
             for (column, (&value, &restored)) in values.iter().zip(&restored).enumerate() {
                 let step = f64::from(scales[column / group]) * 2f64.powi(e.into());
@@ -306,7 +321,7 @@ mod tests {
                 for level in INT4_LEVELS {
                     let other = (f64::from(value) - f64::from(level) * step).abs();
                     // A value in the middle, up to float32's rounding, may take either.
-                    prop_assert!(error <= other + step * 1e-4, "{value} became {restored}, {level} is nearer");
+                    prop_assert!(error <= other + step.abs() * 1e-4, "{value} became {restored}, {level} is nearer");
                 }
             }
         }
@@ -315,9 +330,12 @@ mod tests {
         fn hardly_another_scale_is_better(values in prop::collection::vec(-1f32..1.0, 32)) {
             let x = Int4Row::zeros(&values, 32).in_units(&values);
             let found = squared_error(&x, &[1.0; 32], best_scale(&x, &[1.0; 32]).into());
-            let [least, greatest] = SHARES.map(|share| (f64::from(needed_scale(&x)) * share).ceil() as usize);
-            let error = |scale| squared_error(&x, &[1.0; 32], scale as f32);
-            let least = (least..greatest).map(error).fold(f32::INFINITY, f32::min);
+            let of_sign = |needed: f32| {
+                let [least, greatest] = SHARES.map(|share| (f64::from(needed.abs()) * share).ceil() as usize);
+                let error = |scale| squared_error(&x, &[1.0; 32], needed.signum() * scale as f32);
+                (least..greatest).map(error).fold(f32::INFINITY, f32::min)
+            };
+            let least = needed_scales(&x).map(of_sign).into_iter().fold(f32::INFINITY, f32::min);
             // Every third scale or so is tried, and the neighbours of the best.
             prop_assert!(found <= 1.2 * least, "{found} and {least}");
         }

@@ -2,7 +2,7 @@
 
 use rillm::format::Quantisation;
 
-use super::{NotFinite, check_finite, max_magnitude, scale_exponent, to_f32};
+use super::{INT8_S_MAX, NotFinite, check_finite, max_magnitude, scale_exponent, to_f32};
 
 /// The largest magnitude of an int8 value.
 const Q_MAX: f64 = 127.0;
@@ -34,7 +34,7 @@ pub fn quantise_int8(values: &[f32], group: u32, out: &mut [u8]) -> Result<i8, N
 
     let (quantised, rest) = out.split_at_mut(values.len());
     let (scales, rest) = rest.split_at_mut(layout.groups);
-    let e = scale_exponent(max_magnitude(values) / Q_MAX);
+    let e = scale_exponent(max_magnitude(values) / Q_MAX, INT8_S_MAX);
     let unit = libm::scalbn(1.0, e.into());
     let groups = values.chunks(group as usize);
     for ((values, quantised), scale) in groups.zip(quantised.chunks_mut(group as usize)).zip(scales) {
@@ -52,7 +52,7 @@ pub fn quantise_int8(values: &[f32], group: u32, out: &mut [u8]) -> Result<i8, N
 
 /// The scale, in units of `unit`, with the least squared error of those tried; the smallest of equal ones.
 fn group_scale(values: &[f32], unit: f64) -> u8 {
-    // At most S_MAX by the choice of the exponent.
+    // At most INT8_S_MAX by the choice of the exponent.
     let least = (max_magnitude(values) / Q_MAX / unit).ceil() as u8;
     if least == 0 {
         return 0;

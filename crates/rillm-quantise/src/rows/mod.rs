@@ -6,10 +6,12 @@ mod int8;
 pub use int4::{dequantise_int4, quantise_int4};
 pub use int8::{dequantise_int8, quantise_int8};
 
-use rillm::format::{Quantisation, TensorKind};
+use rillm::format::Quantisation;
 
-/// The largest group scale.
-const S_MAX: f64 = 255.0;
+/// The largest scale of a group in int8.
+const INT8_S_MAX: f64 = 255.0;
+/// The largest magnitude of a scale in int4, which has a sign.
+pub(crate) const INT4_S_MAX: f64 = 127.0;
 /// Bits of a norm's mantissa without the sign.
 const FIXED32_BITS: i32 = 24;
 
@@ -20,12 +22,6 @@ pub struct NotFinite {
     pub column: usize,
     /// The value.
     pub value: f32,
-}
-
-/// How the tensors of a kind are stored: norms as they are, matrices in int8 with groups of `group` values, a power of
-/// two, 16 to 512.
-pub fn quantisation(kind: TensorKind, group: u32) -> Quantisation {
-    if kind.is_vector() { Quantisation::Fixed32 } else { Quantisation::Int8 { group } }
 }
 
 /// Quantises a row as `quantisation` says, and returns its exponent: see [`quantise_int8`], [`quantise_int4`] and
@@ -64,33 +60,34 @@ pub fn dequantise_row(quantisation: Quantisation, exponent: i8, row: &[u8], out:
 /// finite number for each group, not negative.
 pub fn rescale_row(quantisation: Quantisation, cols: usize, row: &mut [u8], factors: &[f32]) -> i8 {
     assert_eq!(row.len(), quantisation.row_len(cols as u32), "bytes of a row");
-    // Where the scale of a group lies that ends at a column.
-    let (group, at): (u32, fn(usize, usize, usize) -> usize) = match quantisation {
-        Quantisation::Int8 { group } => (group, |index, _, cols| cols + index),
-        Quantisation::Int4 { group } => (group, |index, end, _| end.div_ceil(2) + index),
+    let (group, is_int4, s_max) = match quantisation {
+        Quantisation::Int8 { group } => (group, false, INT8_S_MAX),
+        Quantisation::Int4 { group } => (group, true, INT4_S_MAX),
         Quantisation::Fixed32 => panic!("a vector has no scales"),
     };
     let ends = (0..cols).step_by(group as usize).map(|start| cols.min(start + group as usize));
-    let places: Vec<usize> = ends.enumerate().map(|(index, end)| at(index, end, cols)).collect();
+    let place = |(index, end): (usize, usize)| index + if is_int4 { end.div_ceil(2) } else { cols };
+    let places: Vec<usize> = ends.enumerate().map(place).collect();
     assert_eq!(factors.len(), places.len(), "a factor for each group");
     let exponent_at = places[places.len() - 1] + 1;
     let unit = libm::scalbn(1.0, (row[exponent_at] as i8).into());
-    let scale = |(&place, &factor): (&usize, &f32)| f64::from(row[place]) * unit * f64::from(factor);
+    let byte = |place: usize| if is_int4 { f64::from(row[place] as i8) } else { f64::from(row[place]) };
+    let scale = |(&place, &factor): (&usize, &f32)| byte(place) * unit * f64::from(factor);
     let scales: Vec<f64> = places.iter().zip(factors).map(scale).collect();
-    let exponent = scale_exponent(scales.iter().copied().fold(0.0, f64::max));
+    let exponent = scale_exponent(scales.iter().fold(0.0, |max: f64, scale| max.max(scale.abs())), s_max);
     let unit = libm::scalbn(1.0, exponent.into());
     for (place, scale) in places.into_iter().zip(scales) {
-        row[place] = (scale / unit).round() as u8;
+        let scale = (scale / unit).round();
+        row[place] = if is_int4 { scale as i8 as u8 } else { scale as u8 };
     }
     row[exponent_at] = exponent as u8;
     exponent
 }
 
-/// The smallest exponent, at least -128, with `scale <= 255 · 2^e`.
-fn scale_exponent(scale: f64) -> i8 {
-    // 255 is just below 2^8.
-    let e = clamp_exponent(power_above(scale) - 8);
-    if scale <= S_MAX * libm::scalbn(1.0, e.into()) { e } else { e + 1 }
+/// The smallest exponent, at least -128, with `scale <= s_max · 2^e`. `s_max` is just below a power of two.
+fn scale_exponent(scale: f64, s_max: f64) -> i8 {
+    let e = clamp_exponent(power_above(scale) - power_above(s_max));
+    if scale <= s_max * libm::scalbn(1.0, e.into()) { e } else { e + 1 }
 }
 
 /// Quantises a norm's weights to 32-bit mantissas with one exponent, which it returns: the smallest, at least -128, for

@@ -139,10 +139,10 @@ mod tests {
         let row = Rows::new(&[3, 0xfe, 100, 10, 20, 0xf0, 0, 0], int8, 3).unwrap();
         assert!(row.products(0).eq([30, -20, 2000]));
         assert_eq!(row.exponent(0), -16);
-        // Two groups: 4 values and their scale, 1 value and its scale.
+        // Two groups: 4 values and their scale, 1 value and its scale, which is negative.
         let int4 = Quantisation::Int4 { group: 4 };
-        let row = Rows::new(&[0xf0, 0x89, 10, 0x07, 20, 0x05, 0, 0], int4, 5).unwrap();
-        assert!(row.products(0).eq([-1270, 1130, 130, 10, -200]));
+        let row = Rows::new(&[0xf0, 0x89, 10, 0x07, 0xec, 0x05, 0, 0], int4, 5).unwrap();
+        assert!(row.products(0).eq([-1270, 1130, 130, 10, 200]));
         assert_eq!(row.exponent(0), 5);
     }
 

@@ -113,9 +113,9 @@ pub(crate) fn widely<L: Loops>(loops: L) -> L::Output {
 
 /// Consecutive rows of a quantised matrix, each as `docs/format.md` has it.
 ///
-/// A weight is `q · s`, `q` within ±127 and `s` the unsigned 8-bit scale of its group, times a power of two for the row.
-/// In int8 a row is its `q`, then its scales. In int4 each group is its 4-bit numbers, for which [`INT4_LEVELS`] has `q`,
-/// and its scale. The row's exponent and padding follow.
+/// A weight is `q · s`, `q` within ±127 and `s` the 8-bit scale of its group, times a power of two for the row. In int8 a
+/// row is its `q`, then its scales, which are unsigned. In int4 each group is its 4-bit numbers, for which [`INT4_LEVELS`]
+/// has `q`, and its scale, which has a sign. The row's exponent and padding follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     bytes: &'a [u8],
@@ -132,9 +132,9 @@ enum Bits {
     Eight,
 }
 
-/// The scale of a group of int4, from its byte.
+/// The scale of a group of int4, which has a sign, from its byte.
 fn int4_scale(byte: u8) -> i32 {
-    byte.into()
+    (byte as i8).into()
 }
 
 impl<'a> Rows<'a> {

@@ -4,7 +4,7 @@ use super::Session;
 use crate::error::Error;
 use crate::format::{FormatError, TokenKind};
 use crate::kernels::Rows;
-use crate::source::{SECTOR_LEN, Sector, WeightSource, lent};
+use crate::source::{WeightSource, record};
 use crate::stats::Stage;
 
 impl<S: WeightSource> Session<'_, S> {
@@ -22,15 +22,7 @@ impl<S: WeightSource> Session<'_, S> {
     pub(super) async fn embed(&mut self, id: u32, place: usize) -> Result<(TokenKind, usize), Error<S::Error>> {
         let embedding = self.model.embedding();
         let (offset, record_len) = (self.model.record_offset(id), embedding.record_len as usize);
-        let record = match lent(&self.source, offset, record_len) {
-            Some(record) => record,
-            None => {
-                let (sector, at) = Sector::of(offset);
-                let sectors = &mut self.chunks[..(at + record_len).next_multiple_of(SECTOR_LEN)];
-                self.source.read(sector, sectors).await.map_err(Error::Source)?;
-                &sectors[at..at + record_len]
-            }
-        };
+        let record = record(&mut self.source, offset, record_len, self.chunks).await.map_err(Error::Source)?;
         let _time = self.watch.time(Stage::Embedding);
         let (row, text) = record.split_at(embedding.tensor.row_len());
         let (quantisation, cols) = (embedding.tensor.quantisation, embedding.tensor.cols as usize);

@@ -6,7 +6,7 @@ use crate::kernels::{Dot, Rows};
 use crate::model::RescoringRows;
 use crate::rescoring::mantissa;
 use crate::sampler::Logit;
-use crate::source::{Counted, SECTOR_LEN, Sector, WeightSource, lent};
+use crate::source::{Counted, WeightSource, record};
 use crate::vector::BlockFloat16;
 
 /// The second head, and the input that both heads have.
@@ -30,15 +30,7 @@ impl Rescorer<'_, '_> {
     ) -> Result<Logit, Error<S::Error>> {
         let tensor = &self.rows.tensor;
         let (offset, row_len) = (self.rows.offset(logit.token), tensor.row_len());
-        let row = match lent(source, offset, row_len) {
-            Some(row) => row,
-            None => {
-                let (sector, at) = Sector::of(offset);
-                let sectors = &mut sectors[..(at + row_len).next_multiple_of(SECTOR_LEN)];
-                source.read(sector, sectors).await.map_err(Error::Source)?;
-                &sectors[at..at + row_len]
-            }
-        };
+        let row = record(source, offset, row_len, sectors).await.map_err(Error::Source)?;
         let (cols, mut sum) = (tensor.cols as usize, [0]);
         let row = Rows::new(row, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
         (self.dot)(&row, self.input.get(self.place, cols), &mut sum);

@@ -73,6 +73,24 @@ pub(crate) fn lent<S: WeightSource>(source: &S, offset: u64, len: usize) -> Opti
     source.memory()?.get(start..start.checked_add(len)?)
 }
 
+/// The `len` bytes from `offset` on: where they lie, if the source lends them, or read into `sectors`, which has room for the
+/// sectors that they lie in.
+pub(crate) async fn record<'a, S: WeightSource>(
+    source: &'a mut S,
+    offset: u64,
+    len: usize,
+    sectors: &'a mut [u8],
+) -> Result<&'a [u8], S::Error> {
+    if lent(source, offset, len).is_none() {
+        let (sector, at) = Sector::of(offset);
+        let sectors = &mut sectors[..(at + len).next_multiple_of(SECTOR_LEN)];
+        source.read(sector, sectors).await?;
+        return Ok(&sectors[at..at + len]);
+    }
+    // Asked again: a borrow that may be returned would last into the read.
+    Ok(lent(source, offset, len).unwrap_or_default())
+}
+
 /// A reader for a few bytes at any offset of a file: directly from a source that lends its memory, otherwise through a
 /// buffer of one sector, which is read again only for a different sector.
 #[derive(Debug)]

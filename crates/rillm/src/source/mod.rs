@@ -10,8 +10,8 @@ mod faulty;
 use core::future::Future;
 
 pub use bytes::{Bytes, PastTheEnd};
-pub(crate) use counted::lent;
 pub use counted::{Counted, SectorReader};
+pub(crate) use counted::{lent, record};
 pub use faulty::{Fault, Faulty};
 
 /// Bytes of a sector, the unit of every read and the smallest read of an SD card.

@@ -125,12 +125,13 @@ pub fn model_file_of(config: &LlamaConfig, seed: u64, mix: Mix, rescored_rows: O
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
     let vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
-    let options = Options::default().group(if seed.is_multiple_of(2) { 32 } else { 16 }).rescored_rows(rescored_rows);
+    let group = if seed.is_multiple_of(2) { 32 } else { 16 };
+    let options = Options::default().mix(mix).group(group).rescored_rows(rescored_rows);
     let out = directory.path().join("model.rillm");
     let quantised = match mix.has_int4() {
         true => {
             let text = (0..40).map(|token| token * 7 % config.vocab_size).collect();
-            quantise(&mut checkpoint.weights(), mix, options.group, &[text], |_| ControlFlow::Continue(())).unwrap()
+            quantise(&mut checkpoint.weights(), mix, group, &[text], |_| ControlFlow::Continue(())).unwrap()
         }
         false => QuantisedModel::new(),
     };

@@ -78,7 +78,7 @@ pub unsafe fn dot_four(q: *const u8, stride: usize, x: &[i16]) -> [i64; 4] {
             byte!(1 4 6), byte!(2 8 10), byte!(3 12 14), byte!(4 16 18), byte!(5 20 22), byte!(6 24 26),
             byte!(7 28 30), byte!(8 32 34), byte!(9 36 38), byte!(10 40 42), byte!(11 44 46), byte!(12 48 50),
             byte!(13 52 54), byte!(14 56 58), byte!(15 60 62),
-            "lbu {t0}, 16({q0})", "lbu {t1}, 16({q1})", "lbu {t2}, 16({q2})", "lbu {t3}, 16({q3})",
+            "lb {t0}, 16({q0})", "lb {t1}, 16({q1})", "lb {t2}, 16({q2})", "lb {t3}, 16({q3})",
             add_scaled!(),
             "addi {x}, {x}, 64",
             "addi {q0}, {q0}, 17", "addi {q1}, {q1}, 17", "addi {q2}, {q2}, 17", "addi {q3}, {q3}, 17",

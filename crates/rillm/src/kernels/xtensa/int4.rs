@@ -67,17 +67,17 @@ pub unsafe fn dot(q: *const u8, stride: usize, x: &[i16], sums: &mut [i64]) {
             // Pair 15 loads no further `x`, but the first levels of the next group; after the last group, of any byte.
             "l8ui {w}, {q}, 17", "l8ui {s}, {q}, 16", "addx4 {w}, {w}, {levels}", "addi {q}, {q}, 17",
             "mula.dd.ll m1, m3", "mula.dd.hh.ldinc m2, {w}, m1, m3",
-            // The group's sum, below 2^27, is in the accumulator's lower word: its lower 16 bits and the upper ones with
-            // the sign, times the scale. At most 256 lower sums of at most 65,535 · 255 are below 2^32.
-            "rsr {w}, acclo", "srai {u}, {w}, 16",
-            "mul16u {w}, {w}, {s}", "mul16s {u}, {u}, {s}",
+            // The group's sum, below 2^27, is in the accumulator's lower word. `low` sums the lower 32 bits of its product
+            // with the scale, `high` the product of all but its lower 15 bits, below 2^12 · 128.
+            "rsr {w}, acclo", "sext {s}, {s}, 7", "srai {u}, {w}, 15", "mull {w}, {w}, {s}", "mul16s {u}, {u}, {s}",
             "add {low}, {low}, {w}", "add {high}, {high}, {u}",
             "3:",
-            // high · 2^16 + low in two words.
-            "slli {w}, {high}, 16", "add {w}, {w}, {low}", "srai {high}, {high}, 16",
-            "bgeu {w}, {low}, 4f", "addi {high}, {high}, 1",
+            // The row's sum is high · 2^15 and the rest, at most 256 products of at most 2^15 · 128, which is within ±2^30. So
+            // low - high · 2^15 is the rest with its sign, and the upper words and a carry are added to it.
+            "slli {w}, {high}, 15", "srai {high}, {high}, 17", "sub {u}, {low}, {w}", "srai {u}, {u}, 31",
+            "add {high}, {high}, {u}", "bgeu {low}, {w}, 4f", "addi {high}, {high}, 1",
             "4:",
-            "s32i {w}, {sum}, 0", "s32i {high}, {sum}, 4", "addi {sum}, {sum}, 8", "add {q}, {q}, {step}",
+            "s32i {low}, {sum}, 0", "s32i {high}, {sum}, 4", "addi {sum}, {sum}, 8", "add {q}, {q}, {step}",
             // The loop's start is too far for a branch.
             "bgeu {sum}, {end}, 5f", "j 2b",
             "5:",
