@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use rillm_firmware_builder::root;
+use serde_json::Value;
 
 /// Writes a card image with `model` on it and returns its path. `name` is the name of the image.
 ///
@@ -36,6 +37,17 @@ pub fn convert(checkpoint: &Path, name: &str, options: &[&str]) -> Result<PathBu
 pub fn text(prompt: &str) -> Result<String> {
     let text = rillm(&["run".as_ref(), "--temperature".as_ref(), "0".as_ref(), "--prompt".as_ref(), prompt.as_ref()])?;
     String::from_utf8(text).context("`rillm run` writes no UTF-8")
+}
+
+/// The likelihood of each of `texts` after `prompt`: the object that `rillm choose --json` prints.
+///
+/// # Errors
+/// `rillm choose` fails.
+pub fn choose(prompt: &str, texts: &[&str]) -> Result<Value> {
+    let options = texts.iter().flat_map(|text| ["--option", text]);
+    let arguments: Vec<&Path> =
+        ["choose", "--json", "--prompt", prompt].into_iter().chain(options).map(Path::new).collect();
+    serde_json::from_slice(&rillm(&arguments)?).context("`rillm choose` writes no JSON")
 }
 
 fn directory() -> Result<PathBuf> {

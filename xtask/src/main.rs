@@ -37,7 +37,7 @@ enum Task {
     Faults(faults::Args),
     /// Count the instructions of a token on emulated boards
     Measure(measure::Args),
-    /// Build and boot the firmware of docs/firmware.md, and compare its text with this computer's
+    /// Build and boot the firmware of docs/firmware.md and docs/choose.md, and compare it with this computer
     FirmwarePage,
     /// Firmware for ESP32 boards
     #[command(subcommand)]

@@ -7,6 +7,11 @@
 #include <stdint.h>
 
 /**
+ * Largest number of options of rillm_choose.
+ */
+#define RILLM_OPTIONS_MAX 32
+
+/**
  * The result of a call. The numbers do not change between versions.
  */
 enum rillm_status_t
@@ -43,9 +48,17 @@ enum rillm_status_t
    */
   RILLM_ERROR_MEMORY = 6,
   /**
-   * The prompt has more tokens than the context has room for.
+   * The text, or the prompt and the options, have more tokens than the context has room for.
    */
   RILLM_ERROR_PROMPT_TOO_LONG = 7,
+  /**
+   * The write function failed.
+   */
+  RILLM_ERROR_WRITE = 8,
+  /**
+   * The data is not a saved text of this model and version, or it is damaged, or the context is too small for it.
+   */
+  RILLM_ERROR_SAVED = 9,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -83,6 +96,10 @@ enum rillm_end_t
    * The callback ended it. A prompt of NULL continues the text.
    */
   RILLM_END_STOPPED = 4,
+  /**
+   * The model generated one of the stop strings.
+   */
+  RILLM_END_STOP_STRING = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -146,6 +163,14 @@ typedef struct rillm_setup_t {
    * Tokens to make room for, prompt and answer together; 0 for as many as the model supports and the memory holds.
    */
   uint32_t context;
+  /**
+   * Tokens of a prompt to compute in one pass over the weights; 0 for as many as the memory holds, up to 32.
+   */
+  uint32_t batch;
+  /**
+   * Bytes of each read, rounded up to 512; 0 for as many as the memory holds, up to 16384.
+   */
+  size_t chunk;
 } rillm_setup_t;
 
 /**
@@ -218,9 +243,27 @@ typedef struct rillm_config_t {
    */
   float top_p;
   /**
+   * Choose among tokens with at least this share of the probability of the likeliest one; 0 for all.
+   */
+  float min_p;
+  /**
+   * Make the last 64 tokens less likely to be repeated: divides their logits, if positive. 0 and 1 for no penalty.
+   */
+  float repeat_penalty;
+  /**
    * Seed of the random numbers: the same seed gives the same text.
    */
   uint64_t seed;
+  /**
+   * Zero-terminated strings before which the text ends: `stop_count` of them, at most 4, of at most 64 bytes. They are
+   * copied where a text begins, and hold for its continuations. Text that may be the beginning of one is held back until
+   * the next tokens show it. NULL if `stop_count` is 0.
+   */
+  const char *const *stop;
+  /**
+   * Number of strings in `stop`.
+   */
+  size_t stop_count;
 } rillm_config_t;
 
 /**
@@ -229,6 +272,18 @@ typedef struct rillm_config_t {
  * It must not call rillm with the same handle, throw or longjmp.
  */
 typedef int (*rillm_text_t)(void *user, const char *text, size_t len);
+
+/**
+ * Receives a piece of a saved text, and returns 0; anything else ends the saving. Many pieces are as short as 2 bytes:
+ * buffer them where a write is expensive. It must not call rillm with the same handle, throw or longjmp.
+ */
+typedef int (*rillm_write_bytes_t)(void *user, const void *bytes, size_t len);
+
+/**
+ * Fills `bytes` with the next `len` bytes of a saved text, and returns 0; anything else means that it cannot. It must
+ * not call rillm with the same handle, throw or longjmp.
+ */
+typedef int (*rillm_read_bytes_t)(void *user, void *bytes, size_t len);
 
 /**
  * Statistics since rillm_init, and of the last text.
@@ -246,6 +301,10 @@ typedef struct rillm_stats_t {
    * Tokens that the last rillm_generate generated.
    */
   uint32_t generated_tokens;
+  /**
+   * In a chat, the number of oldest turns that were forgotten to make room for the last one and its answer.
+   */
+  uint32_t forgotten_turns;
   /**
    * Length of the context in tokens, prompt and answer together.
    */
@@ -312,6 +371,102 @@ rillm_status_t rillm_generate(struct rillm_t *rillm,
                               rillm_text_t on_text,
                               void *user,
                               struct rillm_message_t *message);
+
+/**
+ * Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest
+ * after the current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
+ * docs/choose.md defines them. A space between the prompt and the texts may stand at the end of the prompt or at the
+ * start of the texts.
+ *
+ * The current text stays, and what was computed of it: put text that several choices share there by rillm_push. A
+ * `prompt` of NULL is an empty one. `log_probabilities`, with room for `count` numbers, and `message` may be NULL.
+ * After an error neither `choice` nor `log_probabilities` is set.
+ *
+ * # Safety
+ * Pointers are NULL or valid, `options` has `count` zero-terminated strings, and no other thread is using the handle.
+ */
+rillm_status_t rillm_choose(struct rillm_t *rillm,
+                            const char *prompt,
+                            const char *const *options,
+                            size_t count,
+                            double *log_probabilities,
+                            size_t *choice,
+                            struct rillm_message_t *message);
+
+/**
+ * Starts a chat with a model that has a chat template. The current text ends. From now on, until rillm_reset or
+ * rillm_restore, each prompt of rillm_generate is a turn, and the text is the answer to it: earlier turns stay in the
+ * context and are not computed again. When the context is full, the oldest ones are forgotten, each as a whole. `system`,
+ * zero-terminated UTF-8, is the system text; NULL for the template's own start. rillm_save saves the text of a chat, not
+ * the turns. After an error the current text is empty, and no chat. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_chat(struct rillm_t *rillm,
+                          const char *system,
+                          struct rillm_message_t *message);
+
+/**
+ * Appends `text`, which is zero-terminated UTF-8, to the current text. Nothing is computed yet: rillm_generate with a
+ * prompt of NULL continues it, and rillm_choose compares what may follow it. In a chat, it is a part of the answer. After
+ * an error the current text is as before. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_push(struct rillm_t *rillm,
+                          const char *text,
+                          struct rillm_message_t *message);
+
+/**
+ * Counts the tokens that `text`, which is zero-terminated UTF-8, would append to the current text, and copies the
+ * first `room` of them to `tokens`, which may be NULL if `room` is 0. The current text stays. A text that the context
+ * has no room for is an error. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, `tokens` has room for `room` numbers, and no other thread is using the handle.
+ */
+rillm_status_t rillm_tokenize(struct rillm_t *rillm,
+                              const char *text,
+                              uint32_t *tokens,
+                              size_t room,
+                              size_t *count,
+                              struct rillm_message_t *message);
+
+/**
+ * Saves the current text, and what was computed of it, through `write`: to a file, or to flash. `user` is passed to
+ * `write`. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_save(struct rillm_t *rillm,
+                          rillm_write_bytes_t write,
+                          void *user,
+                          struct rillm_message_t *message);
+
+/**
+ * Replaces the current text by one that rillm_save has written, read through `read`: rillm_generate with a prompt of
+ * NULL continues it, with the same text as if it had never been saved, and nothing is computed again. The model file
+ * must be the same; the memory may be another one. After an error the current text is empty. `user` is passed to
+ * `read`. `message` may be NULL.
+ *
+ * # Safety
+ * Pointers are NULL or valid, and no other thread is using the handle.
+ */
+rillm_status_t rillm_restore(struct rillm_t *rillm,
+                             rillm_read_bytes_t read,
+                             void *user,
+                             struct rillm_message_t *message);
+
+/**
+ * Ends the current text, or the chat: rillm_push starts a new text.
+ *
+ * # Safety
+ * The handle is NULL or valid, and no other thread is using it.
+ */
+rillm_status_t rillm_reset(struct rillm_t *rillm);
 
 /**
  * Fills `stats` with the statistics so far.

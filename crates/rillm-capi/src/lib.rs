@@ -7,6 +7,11 @@
 //! | [`rillm_plan`] | how much of the memory the model takes, and what would be enough |
 //! | [`rillm_init`] | opens the model and gives a [`Handle`] |
 //! | [`rillm_generate()`] | takes a prompt, and hands text to a callback as it comes |
+//! | [`rillm_chat`] | starts a chat, in which each prompt is a turn |
+//! | [`rillm_choose`] | takes a prompt and texts, and says which one is the likeliest after it |
+//! | [`rillm_push`], [`rillm_reset`] | append to the current text, or end it |
+//! | [`rillm_save`], [`rillm_restore`] | the current text, computed, as bytes |
+//! | [`rillm_tokenize`] | the tokens of a text |
 //! | [`rillm_stats`], [`rillm_tokens`] | what was read and computed, and the tokens of the text |
 //! | [`rillm_deinit`] | ends the use of the memory |
 //! | [`rillm_error_message`] | a [`Status`] in words |
@@ -40,6 +45,8 @@
 //!     large: null_mut(),
 //!     large_len: 0,
 //!     context: 0,
+//!     batch: 0,
+//!     chunk: 0,
 //! };
 //! let config = Config { max_tokens: 12, ..Config::default() };
 //! let mut rillm: *mut Handle = null_mut();
@@ -63,24 +70,27 @@
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-// The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs` and
-// `handle.rs`.
+// The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs`,
+// `stops.rs`, `chat_place.rs`, `engine.rs` and `handle.rs`.
 
 // On a computer the static library needs a panic handler, which std provides.
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+mod chat_place;
 mod engine;
 mod handle;
 mod place;
 mod setup;
 mod source;
 mod status;
+mod stops;
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::null_mut;
 
 use rillm::{Model, block_on};
+use rillm_generate::{MOST_STOP_STRINGS, StopError};
 
 pub use engine::{Config, End, Stats};
 pub use handle::Handle;
@@ -96,6 +106,14 @@ use status::Failure;
 /// before each pass over the weights, with a `len` of 0. It returns 0 to continue, and anything else to end the text.
 /// It must not call rillm with the same handle, throw or longjmp.
 pub type OnText = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, len: usize) -> c_int>;
+
+/// Receives a piece of a saved text, and returns 0; anything else ends the saving. Many pieces are as short as 2 bytes:
+/// buffer them where a write is expensive. It must not call rillm with the same handle, throw or longjmp.
+pub type OnBytes = Option<unsafe extern "C" fn(user: *mut c_void, bytes: *const c_void, len: usize) -> c_int>;
+
+/// Fills `bytes` with the next `len` bytes of a saved text, and returns 0; anything else means that it cannot. It must
+/// not call rillm with the same handle, throw or longjmp.
+pub type ReadBytes = Option<unsafe extern "C" fn(user: *mut c_void, bytes: *mut c_void, len: usize) -> c_int>;
 
 /// Plans the memory of a setup: fills `plan` with the usage and the smallest size, also where the memory is too small.
 /// If the model cannot be opened, `plan` is all zeros. Reads a few kilobytes of the model. `message` may be NULL.
@@ -177,19 +195,215 @@ pub unsafe extern "C" fn rillm_generate(
         let handle = handle.ok_or(Failure::Null("rillm"))?;
         let config = config.ok_or(Failure::Null("config"))?;
         let on_text = on_text.ok_or(Failure::Null("on_text"))?;
-        let prompt = if prompt.is_null() {
-            None
-        } else {
-            // SAFETY: not null, so zero-terminated.
-            let prompt = unsafe { CStr::from_ptr(prompt) }.to_str();
-            Some(prompt.map_err(|error| Failure::NotUtf8(error.valid_up_to()))?)
-        };
+        // SAFETY: null or zero-terminated, by our own contract.
+        let prompt = unsafe { text("the prompt", prompt)? };
+        let mut stops = [""; MOST_STOP_STRINGS];
+        let stops = stops.get_mut(..config.stop_count).ok_or(StopError::TooMany { count: config.stop_count })?;
+        if config.stop.is_null() && config.stop_count > 0 {
+            return Err(Failure::Null("config.stop"));
+        }
+        for (index, stop) in stops.iter_mut().enumerate() {
+            // SAFETY: not null, so `stop_count` strings, by our own contract.
+            let string = unsafe { text("a stop string", *config.stop.add(index))? };
+            *stop = string.ok_or(Failure::Null("a stop string"))?;
+        }
         // SAFETY: the caller's function, with the arguments that it expects.
         let print = |text: &str| unsafe { on_text(user, text.as_ptr().cast(), text.len()) } == 0;
-        handle.with(|engine| engine.generate(prompt, &config, print))
+        handle.with(|engine| engine.generate(prompt, &config, stops, print))
     };
     // SAFETY: null or valid, by our own contract.
     unsafe { report(run(), message) }
+}
+
+/// Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest
+/// after the current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
+/// docs/choose.md defines them. A space between the prompt and the texts may stand at the end of the prompt or at the
+/// start of the texts.
+///
+/// The current text stays, and what was computed of it: put text that several choices share there by rillm_push. A
+/// `prompt` of NULL is an empty one. `log_probabilities`, with room for `count` numbers, and `message` may be NULL.
+/// After an error neither `choice` nor `log_probabilities` is set.
+///
+/// # Safety
+/// Pointers are NULL or valid, `options` has `count` zero-terminated strings, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_choose(
+    rillm: *mut Handle,
+    prompt: *const c_char,
+    options: *const *const c_char,
+    count: usize,
+    log_probabilities: *mut f64,
+    choice: *mut usize,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"))?;
+        if options.is_null() && count > 0 {
+            return Err(Failure::Null("options"));
+        }
+        if choice.is_null() {
+            return Err(Failure::Null("choice"));
+        }
+        // SAFETY: null or zero-terminated, by our own contract.
+        let prompt = unsafe { text("the prompt", prompt)? }.unwrap_or_default();
+        // SAFETY: not null, so `count` strings, by our own contract.
+        let option =
+            |index: usize| unsafe { text("an option", *options.add(index)) }?.ok_or(Failure::Null("an option"));
+        let result = |index: usize, logarithm: f64| {
+            if !log_probabilities.is_null() {
+                // SAFETY: not null, so with room for `count` numbers.
+                unsafe { log_probabilities.add(index).write(logarithm) };
+            }
+        };
+        let best = handle.with(|engine| engine.choose(prompt, count, option, result))?;
+        // SAFETY: not null, so valid.
+        unsafe { choice.write(best) };
+        Ok(())
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Starts a chat with a model that has a chat template. The current text ends. From now on, until rillm_reset or
+/// rillm_restore, each prompt of rillm_generate is a turn, and the text is the answer to it: earlier turns stay in the
+/// context and are not computed again. When the context is full, the oldest ones are forgotten, each as a whole. `system`,
+/// zero-terminated UTF-8, is the system text; NULL for the template's own start. rillm_save saves the text of a chat, not
+/// the turns. After an error the current text is empty, and no chat. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_chat(rillm: *mut Handle, system: *const c_char, message: *mut Message) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let (handle, system) = unsafe { (rillm.as_ref(), text("the system text", system)?) };
+        handle.ok_or(Failure::Null("rillm"))?.with(|engine| engine.start_chat(system))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Appends `text`, which is zero-terminated UTF-8, to the current text. Nothing is computed yet: rillm_generate with a
+/// prompt of NULL continues it, and rillm_choose compares what may follow it. In a chat, it is a part of the answer. After
+/// an error the current text is as before. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_push(rillm: *mut Handle, text: *const c_char, message: *mut Message) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let (handle, text) = unsafe { (rillm.as_ref(), self::text("the text", text)?) };
+        let (handle, text) = (handle.ok_or(Failure::Null("rillm"))?, text.ok_or(Failure::Null("text"))?);
+        handle.with(|engine| engine.push(text))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Counts the tokens that `text`, which is zero-terminated UTF-8, would append to the current text, and copies the
+/// first `room` of them to `tokens`, which may be NULL if `room` is 0. The current text stays. A text that the context
+/// has no room for is an error. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, `tokens` has room for `room` numbers, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_tokenize(
+    rillm: *mut Handle,
+    text: *const c_char,
+    tokens: *mut u32,
+    room: usize,
+    count: *mut usize,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let (handle, text) = unsafe { (rillm.as_ref(), self::text("the text", text)?) };
+        let (handle, text) = (handle.ok_or(Failure::Null("rillm"))?, text.ok_or(Failure::Null("text"))?);
+        if tokens.is_null() && room > 0 {
+            return Err(Failure::Null("tokens"));
+        }
+        if count.is_null() {
+            return Err(Failure::Null("count"));
+        }
+        let copy = |found: &[u32]| {
+            if room > 0 {
+                // SAFETY: not null, so with room for `room` numbers; nobody else uses the engine's memory.
+                unsafe { tokens.copy_from_nonoverlapping(found.as_ptr(), found.len().min(room)) };
+            }
+            found.len()
+        };
+        let found = handle.with(|engine| engine.tokenize(text, copy))?;
+        // SAFETY: not null, so valid.
+        unsafe { count.write(found) };
+        Ok(())
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Saves the current text, and what was computed of it, through `write`: to a file, or to flash. `user` is passed to
+/// `write`. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_save(
+    rillm: *mut Handle,
+    write: OnBytes,
+    user: *mut c_void,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"))?;
+        let write = write.ok_or(Failure::Null("write"))?;
+        // SAFETY: the caller's function, with the arguments that it expects.
+        handle.with(|engine| engine.save(|bytes| unsafe { write(user, bytes.as_ptr().cast(), bytes.len()) }))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Replaces the current text by one that rillm_save has written, read through `read`: rillm_generate with a prompt of
+/// NULL continues it, with the same text as if it had never been saved, and nothing is computed again. The model file
+/// must be the same; the memory may be another one. After an error the current text is empty. `user` is passed to
+/// `read`. `message` may be NULL.
+///
+/// # Safety
+/// Pointers are NULL or valid, and no other thread is using the handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_restore(
+    rillm: *mut Handle,
+    read: ReadBytes,
+    user: *mut c_void,
+    message: *mut Message,
+) -> Status {
+    let run = || {
+        // SAFETY: null or valid, by our own contract.
+        let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"))?;
+        let read = read.ok_or(Failure::Null("read"))?;
+        // SAFETY: the caller's function, with the arguments that it expects.
+        handle.with(|engine| engine.restore(|bytes| unsafe { read(user, bytes.as_mut_ptr().cast(), bytes.len()) }))
+    };
+    // SAFETY: null or valid, by our own contract.
+    unsafe { report(run(), message) }
+}
+
+/// Ends the current text, or the chat: rillm_push starts a new text.
+///
+/// # Safety
+/// The handle is NULL or valid, and no other thread is using it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_reset(rillm: *mut Handle) -> Status {
+    // SAFETY: null or valid, by our own contract.
+    let handle = unsafe { rillm.as_ref() }.ok_or(Failure::Null("rillm"));
+    let reset = |engine: &mut Engine| {
+        engine.reset();
+        Ok(())
+    };
+    handle.and_then(|handle| handle.with(reset)).map_or_else(|failure| failure.status(), |()| Status::RillmOk)
 }
 
 /// Fills `stats` with the statistics so far.
@@ -250,6 +464,19 @@ pub unsafe extern "C" fn rillm_deinit(rillm: *mut Handle) -> Status {
 #[unsafe(no_mangle)]
 pub extern "C" fn rillm_error_message(status: i32) -> *const c_char {
     Status::words(status).as_ptr()
+}
+
+/// The text at `text`, called `what` in errors; `None` for a null pointer.
+///
+/// # Safety
+/// `text` is null or zero-terminated, and does not change during `'t`.
+unsafe fn text<'t>(what: &'static str, text: *const c_char) -> Result<Option<&'t str>, Failure> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not null, so zero-terminated.
+    let text = unsafe { CStr::from_ptr(text) }.to_str();
+    text.map(Some).map_err(|error| Failure::NotUtf8(what, error.valid_up_to()))
 }
 
 /// Returns the status, and writes the message if it is wanted.

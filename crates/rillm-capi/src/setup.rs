@@ -3,14 +3,22 @@
 use core::ffi::c_void;
 use core::slice;
 
-use rillm::{Bytes, MemoryLen, Model, Plan, PlanError, PlanOptions};
+use rillm::{Bytes, Chat, MemoryLen, Model, Plan, PlanError, PlanOptions};
 
 use crate::handle::Handle;
 use crate::source::{CallerSource, ReadSectors};
 use crate::status::Failure;
+use crate::stops::StopRoom;
 
-/// Bytes of the memory for the handle and the model's description, at any alignment of its start.
-const HANDLE_LEN: usize = size_of::<Model>() + align_of::<Model>() - 1 + size_of::<Handle>() + align_of::<Handle>() - 1;
+/// Bytes of the memory for the handle, the model's description, the stop strings and a chat, at any alignment of its
+/// start.
+const HANDLE_LEN: usize =
+    most_bytes::<Model>() + most_bytes::<Handle>() + most_bytes::<StopRoom>() + most_bytes::<Option<Chat>>();
+
+/// Bytes of a value at any alignment of the memory before it.
+const fn most_bytes<T>() -> usize {
+    size_of::<T>() + align_of::<T>() - 1
+}
 
 /// A model, and memory to run it in. Fields that are zero are left out: start with `rillm_setup_t setup = {0};`.
 #[repr(C)]
@@ -35,6 +43,10 @@ pub struct Setup {
     pub large_len: usize,
     /// Tokens to make room for, prompt and answer together; 0 for as many as the model supports and the memory holds.
     pub context: u32,
+    /// Tokens of a prompt to compute in one pass over the weights; 0 for as many as the memory holds, up to 32.
+    pub batch: u32,
+    /// Bytes of each read, rounded up to 512; 0 for as many as the memory holds, up to 16384.
+    pub chunk: usize,
 }
 
 /// The usage of the memory.
@@ -110,7 +122,9 @@ impl Setup {
     }
 
     fn options(&self) -> PlanOptions {
-        PlanOptions::default().context((self.context > 0).then_some(self.context as usize))
+        let given = |number: usize| (number > 0).then_some(number);
+        let options = PlanOptions::default().context(given(self.context as usize));
+        options.batch(given(self.batch as usize)).chunk(given(self.chunk))
     }
 
     /// The plan of the engine.

@@ -1,9 +1,12 @@
 //! The result of a call, as a number and in words.
 
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_int};
 use core::fmt;
 
-use rillm::{Error, PlanError};
+use rillm::{ChatError, ChooseError, Error, PlanError, RestoreError};
+use rillm_generate::StopError;
+
+use crate::engine::RILLM_OPTIONS_MAX;
 
 use crate::source::SourceError;
 
@@ -25,12 +28,16 @@ pub enum Status {
     RillmErrorModel = 5,
     /// The memory is too small.
     RillmErrorMemory = 6,
-    /// The prompt has more tokens than the context has room for.
+    /// The text, or the prompt and the options, have more tokens than the context has room for.
     RillmErrorPromptTooLong = 7,
+    /// The write function failed.
+    RillmErrorWrite = 8,
+    /// The data is not a saved text of this model and version, or it is damaged, or the context is too small for it.
+    RillmErrorSaved = 9,
 }
 
 impl Status {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::RillmOk,
         Self::RillmErrorArgument,
         Self::RillmErrorClosed,
@@ -39,6 +46,8 @@ impl Status {
         Self::RillmErrorModel,
         Self::RillmErrorMemory,
         Self::RillmErrorPromptTooLong,
+        Self::RillmErrorWrite,
+        Self::RillmErrorSaved,
     ];
 
     /// What to do about a status, for any number.
@@ -62,7 +71,13 @@ impl Status {
             }
             Some(Self::RillmErrorMemory) => c"the memory is too small: rillm_plan says how much is needed",
             Some(Self::RillmErrorPromptTooLong) => {
-                c"the prompt is too long: shorten it, or give memory for a longer context"
+                c"the text is too long: shorten it, or give memory for a longer context"
+            }
+            Some(Self::RillmErrorWrite) => {
+                c"the saved text could not be written: check the write function, then save again"
+            }
+            Some(Self::RillmErrorSaved) => {
+                c"the saved text cannot be restored: save it with the same model file, and a context that is not longer"
             }
             None => c"no status of this version of rillm",
         }
@@ -82,14 +97,26 @@ pub enum Failure {
     Overlap(&'static str, &'static str),
     /// A setting, and its value, which is not a number of at least 0.
     Number(&'static str, &'static str),
-    /// The prompt is not UTF-8 from this byte on.
-    NotUtf8(usize),
+    /// A text, and the byte from which on it is not UTF-8.
+    NotUtf8(&'static str, usize),
+    /// More options than there is room for.
+    Options(usize),
+    /// Stop strings that are not accepted.
+    Stop(StopError),
+    /// The options cannot be chosen from.
+    Choose(ChooseError<SourceError>),
     /// The handle is not open.
     Closed,
     /// The handle is in use.
     Busy,
     /// The memory is too small.
     Memory(PlanError),
+    /// The model does not chat, or not with a system text.
+    Chat(ChatError<SourceError>),
+    /// The write function failed, and its result.
+    Write(c_int),
+    /// A saved text cannot be restored. Of a failed read, the result of the read function.
+    Restore(RestoreError<c_int>),
     /// An error of the engine.
     Engine(Error<SourceError>),
 }
@@ -100,12 +127,42 @@ impl From<Error<SourceError>> for Failure {
     }
 }
 
+impl From<StopError> for Failure {
+    fn from(error: StopError) -> Self {
+        Self::Stop(error)
+    }
+}
+
+impl From<ChatError<SourceError>> for Failure {
+    fn from(error: ChatError<SourceError>) -> Self {
+        match error {
+            ChatError::Session(error) => Self::Engine(error),
+            ChatError::TooLong { tokens, context } => Self::Engine(Error::ContextFull { tokens, context }),
+            error => Self::Chat(error),
+        }
+    }
+}
+
+impl From<ChooseError<SourceError>> for Failure {
+    fn from(error: ChooseError<SourceError>) -> Self {
+        match error {
+            ChooseError::Session(error @ (Error::Source(_) | Error::Format(_))) => Self::Engine(error),
+            error => Self::Choose(error),
+        }
+    }
+}
+
 impl Failure {
     /// The status of this failure.
     pub fn status(&self) -> Status {
         match self {
             Self::Null(_) | Self::Setup(_) | Self::Region(..) | Self::Overlap(..) => Status::RillmErrorArgument,
-            Self::Number(..) | Self::NotUtf8(_) => Status::RillmErrorArgument,
+            Self::Number(..) | Self::NotUtf8(..) | Self::Options(_) | Self::Stop(_) => Status::RillmErrorArgument,
+            Self::Choose(ChooseError::Session(Error::ContextFull { .. })) => Status::RillmErrorPromptTooLong,
+            Self::Choose(_) | Self::Chat(_) => Status::RillmErrorArgument,
+            Self::Write(_) => Status::RillmErrorWrite,
+            Self::Restore(RestoreError::Read(_)) => Status::RillmErrorRead,
+            Self::Restore(_) => Status::RillmErrorSaved,
             Self::Closed => Status::RillmErrorClosed,
             Self::Busy => Status::RillmErrorBusy,
             Self::Memory(_) | Self::Engine(Error::Plan(_)) => Status::RillmErrorMemory,
@@ -130,7 +187,18 @@ impl fmt::Display for Failure {
             }
             Self::Overlap(one, other) => write!(f, "{one} and {other} overlap; give each its own bytes"),
             Self::Number(field, found) => write!(f, "config.{field} is {found}; it must be a number of at least 0"),
-            Self::NotUtf8(at) => write!(f, "the prompt is not UTF-8 at byte {at}; encode it as UTF-8"),
+            Self::NotUtf8(what, at) => write!(f, "{what} is not UTF-8 at byte {at}; encode it as UTF-8"),
+            Self::Options(count) => write!(f, "count is {count}; it must be at most {RILLM_OPTIONS_MAX}"),
+            Self::Stop(error) => write!(f, "config.stop: {error}"),
+            Self::Choose(error) => error.fmt(f),
+            Self::Chat(error) => error.fmt(f),
+            Self::Write(code) => write!(f, "the write function returned {code} instead of 0; save the text again"),
+            Self::Restore(RestoreError::Read(code)) => write!(
+                f,
+                "the read function returned {code} instead of 0 for a saved text, which may end too early; the current text is \
+                 empty now"
+            ),
+            Self::Restore(error) => error.fmt(f),
             Self::Closed => {
                 f.write_str("the handle is not open; use one that rillm_init gave and rillm_deinit did not end")
             }
@@ -203,7 +271,9 @@ mod tests {
         let read = SourceError::Read { code: i32::MIN, first, len };
         let most = usize::MAX;
         let plan = PlanError { needed: most, given: 0, context: most, fitting_context: most, smallest: most };
-        for failure in [Failure::Engine(Error::Source(read)), Failure::Memory(plan), Failure::NotUtf8(most)] {
+        for failure in
+            [Failure::Engine(Error::Source(read)), Failure::Memory(plan), Failure::NotUtf8("the prompt", most)]
+        {
             assert_eq!(text(failure), std::format!("{failure}"));
         }
     }

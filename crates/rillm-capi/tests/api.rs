@@ -5,13 +5,18 @@ use std::ptr::{null, null_mut};
 use std::slice;
 
 use rillm::format::Header;
-use rillm::{Q16, Sampling};
+use rillm::{Bytes, Chat, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
 use rillm_capi::{
-    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_deinit, rillm_error_message, rillm_generate,
-    rillm_init, rillm_plan, rillm_stats, rillm_tokens,
+    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_chat, rillm_choose, rillm_deinit,
+    rillm_error_message, rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_restore, rillm_save,
+    rillm_stats, rillm_tokenize, rillm_tokens,
 };
 
+#[cfg(not(miri))]
+use crate::support::chat_model::MODEL as CHAT_MODEL;
 use crate::support::{INT4, MODEL, RESCORING, expected};
+#[cfg(not(miri))]
+use rillm_generate::{Generation, Step};
 
 const PROMPT: &str = if cfg!(miri) { "and" } else { "The little fox" };
 /// Tokens of a text. Fewer under Miri, which is slow.
@@ -62,6 +67,8 @@ const NOTHING: Setup = Setup {
     large: null_mut(),
     large_len: 0,
     context: 0,
+    batch: 0,
+    chunk: 0,
 };
 
 fn lent(model: &[u8]) -> Setup {
@@ -72,7 +79,17 @@ fn with_memory(setup: Setup, memory: &mut [u8]) -> Setup {
     Setup { memory: memory.as_mut_ptr().cast(), memory_len: memory.len(), ..setup }
 }
 
-const GREEDY: Config = Config { max_tokens: TOKENS as u32, temperature: 0.0, top_k: 0, top_p: 0.0, seed: 0 };
+const GREEDY: Config = Config {
+    max_tokens: TOKENS as u32,
+    temperature: 0.0,
+    top_k: 0,
+    top_p: 0.0,
+    min_p: 0.0,
+    repeat_penalty: 0.0,
+    seed: 0,
+    stop: null(),
+    stop_count: 0,
+};
 
 /// The text that a callback receives, and when to stop.
 #[derive(Default)]
@@ -165,6 +182,34 @@ fn tokens(handle: *mut Handle) -> Vec<u32> {
     tokens
 }
 
+fn push(handle: *mut Handle, text: &str) -> Result<(), (Status, String)> {
+    let text = CString::new(text).expect("no zero");
+    let mut message = NO_MESSAGE;
+    // SAFETY: valid pointers.
+    match unsafe { rillm_push(handle, text.as_ptr(), &mut message) } {
+        Status::RillmOk => Ok(()),
+        status => Err((status, words(&message).to_owned())),
+    }
+}
+
+/// The index of the likeliest text, and the logarithm of each probability.
+fn choose(handle: *mut Handle, prompt: &str, texts: &[&str]) -> Result<(usize, Vec<f64>), (Status, String)> {
+    let prompt = CString::new(prompt).expect("no zero");
+    let texts: Vec<CString> = texts.iter().map(|&text| CString::new(text).expect("no zero")).collect();
+    let texts: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+    let (mut choice, mut message, mut logarithms) = (usize::MAX, NO_MESSAGE, vec![1.0; texts.len()]);
+    // SAFETY: valid pointers, and room for as many numbers as there are texts.
+    let status = unsafe {
+        let logarithms = logarithms.as_mut_ptr();
+        rillm_choose(handle, prompt.as_ptr(), texts.as_ptr(), texts.len(), logarithms, &mut choice, &mut message)
+    };
+    if status == Status::RillmOk {
+        return Ok((choice, logarithms));
+    }
+    assert!(choice == usize::MAX && logarithms.iter().all(|&logarithm| logarithm == 1.0));
+    Err((status, words(&message).to_owned()))
+}
+
 fn deinit(handle: *mut Handle) -> Status {
     // SAFETY: a handle, or a closed one in memory that is still there.
     unsafe { rillm_deinit(handle) }
@@ -242,6 +287,318 @@ fn a_second_memory_keeps_weights() {
 
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
+fn a_choice_is_the_engines() {
+    const TEXTS: [&str; 3] = [" and", " a", " and a"];
+    let mut memory = vec![0; 128 << 10];
+    let mut source = Bytes::lent(MODEL);
+    let model = block_on(Model::open(&mut source)).expect("a model");
+    let mut session =
+        Session::new(&model, source, Memory::internal(&mut memory), &PlanOptions::default()).expect("room");
+    block_on(session.push_text("a")).expect("room");
+    let before = session.tokens().to_vec();
+    let mut choices = TEXTS.map(Choice::new);
+    let best = block_on(session.choose(PROMPT, &mut choices)).expect("a choice");
+    let expected = choices.map(|choice| choice.log_probability().0 as f64 / f64::from(1 << Nats::FRACTION_BITS));
+    let expected = Ok((best, expected.to_vec()));
+
+    let mut card = Card::new(MODEL);
+    let mut memory = vec![0; 128 << 10];
+    let setup = card.setup();
+    let handle = init(&with_memory(setup, &mut memory)).expect("opens");
+    push(handle, "a").expect("room");
+    assert_eq!(choose(handle, PROMPT, &TEXTS), expected);
+    assert_eq!(tokens(handle), before);
+    // Without a prompt, and without logarithms.
+    let text = c" and".as_ptr();
+    let mut choice = usize::MAX;
+    // SAFETY: valid pointers.
+    let status = unsafe { rillm_choose(handle, null(), &text, 1, null_mut(), &mut choice, null_mut()) };
+    assert_eq!((status, choice), (Status::RillmOk, 0));
+
+    // After a failed read the call can be repeated.
+    // SAFETY: the card, which nobody uses meanwhile.
+    unsafe { (*setup.read_user.cast::<Card<'_>>()).reads_to_failure = Some(2) };
+    assert_eq!(choose(handle, PROMPT, &TEXTS).expect_err("a failed read").0, Status::RillmErrorRead);
+    assert_eq!(choose(handle, PROMPT, &TEXTS), expected);
+
+    let refused = |texts: &[&str]| choose(handle, PROMPT, texts).expect_err("refused");
+    let argument = |message: &str| (Status::RillmErrorArgument, message.to_owned());
+    assert_eq!(refused(&[]), argument("there is nothing to choose from: give at least one text"));
+    assert_eq!(refused(&["a"; 33]), argument("count is 33; it must be at most 32"));
+    assert_eq!(refused(&["a", "a"]).0, Status::RillmErrorArgument);
+    assert_eq!(refused(&[&"a ".repeat(400)]).0, Status::RillmErrorPromptTooLong);
+    // SAFETY: valid pointers but for those that are null.
+    unsafe {
+        let choose = |texts, choice| rillm_choose(handle, null(), texts, 1, null_mut(), choice, null_mut());
+        assert_eq!(choose(&text, null_mut()), Status::RillmErrorArgument);
+        assert_eq!(choose(null(), &mut choice), Status::RillmErrorArgument);
+        assert_eq!(choose(&null(), &mut choice), Status::RillmErrorArgument);
+        assert_eq!(choose(&c"\xff".as_ptr(), &mut choice), Status::RillmErrorArgument);
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
+    assert_eq!(choose(handle, PROMPT, &TEXTS).expect_err("closed").0, Status::RillmErrorClosed);
+}
+
+#[test]
+fn a_text_that_is_pushed_goes_on() {
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut listener = Listener::default();
+    generate(handle, Some("and"), &GREEDY, &mut listener).expect("a text");
+    // SAFETY: valid handles.
+    unsafe {
+        assert_eq!(rillm_reset(handle), Status::RillmOk);
+        assert_eq!(rillm_reset(null_mut()), Status::RillmErrorArgument);
+        assert_eq!(rillm_push(handle, null(), null_mut()), Status::RillmErrorArgument);
+    }
+    assert!(tokens(handle).is_empty() && stats(handle).end == End::RillmEndNone);
+    push(handle, PROMPT).expect("room");
+    let mut listener = Listener::default();
+    generate(handle, None, &GREEDY, &mut listener).expect("a text");
+    assert_eq!((listener.text, tokens(handle)), expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY));
+    assert_eq!(stats(handle).prompt_tokens as usize + TOKENS, tokens(handle).len());
+    let (status, message) = push(handle, &"a ".repeat(400)).expect_err("refused");
+    assert_eq!(status, Status::RillmErrorPromptTooLong, "{message}");
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+/// Appends the bytes of a saved text to the `Vec` that `user` points to.
+unsafe extern "C" fn write_bytes(user: *mut c_void, bytes: *const c_void, len: usize) -> c_int {
+    // SAFETY: the test's bytes, and a piece of `len` bytes.
+    let (all, piece) = unsafe { (&mut *user.cast::<Vec<u8>>(), slice::from_raw_parts(bytes.cast(), len)) };
+    if all.len() + len > all.capacity() {
+        return 28;
+    }
+    all.extend_from_slice(piece);
+    0
+}
+
+/// Takes the bytes of a saved text from the slice that `user` points to.
+unsafe extern "C" fn read_bytes(user: *mut c_void, bytes: *mut c_void, len: usize) -> c_int {
+    // SAFETY: the test's bytes, and room for `len` of them.
+    let (all, piece) = unsafe { (&mut *user.cast::<&[u8]>(), slice::from_raw_parts_mut(bytes.cast(), len)) };
+    let Some(next) = all.split_off(..len) else { return -1 };
+    piece.copy_from_slice(next);
+    0
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes long")]
+fn a_saved_text_goes_on_in_another_memory() {
+    const HALF: Config = Config { max_tokens: TOKENS as u32 / 2, ..GREEDY };
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut listener = Listener::default();
+    generate(handle, Some(PROMPT), &HALF, &mut listener).expect("a text");
+    let (mut saved, mut message) = (Vec::<u8>::with_capacity(1 << 20), NO_MESSAGE);
+    let mut short = Vec::<u8>::with_capacity(100);
+    // SAFETY: valid pointers.
+    unsafe {
+        let status = rillm_save(handle, Some(write_bytes), (&raw mut short).cast(), &mut message);
+        assert_eq!(status, Status::RillmErrorWrite);
+        assert_eq!(words(&message), "the write function returned 28 instead of 0; save the text again");
+        assert_eq!(rillm_save(handle, None, null_mut(), null_mut()), Status::RillmErrorArgument);
+        assert_eq!(rillm_save(handle, Some(write_bytes), (&raw mut saved).cast(), &mut message), Status::RillmOk);
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
+
+    let mut card = Card::new(MODEL);
+    let mut memory = vec![0; 80 << 10];
+    let handle = init(&with_memory(Setup { context: 50, ..card.setup() }, &mut memory)).expect("opens");
+    let restore = |bytes: &[u8]| {
+        let (mut bytes, mut message) = (bytes, NO_MESSAGE);
+        // SAFETY: valid pointers.
+        let status = unsafe { rillm_restore(handle, Some(read_bytes), (&raw mut bytes).cast(), &mut message) };
+        (status, words(&message).to_owned())
+    };
+    let (status, message) = restore(&saved[..saved.len() - 1]);
+    assert!(status == Status::RillmErrorRead && message.contains("returned -1"), "{message}");
+    assert!(tokens(handle).is_empty());
+    let (status, message) = restore(&[b'x'; 200]);
+    assert!(status == Status::RillmErrorSaved && message.contains("no saved session"), "{message}");
+    assert_eq!(restore(&saved).0, Status::RillmOk);
+    let before = stats(handle).tokens;
+    let config = Config { max_tokens: (TOKENS - TOKENS / 2) as u32, ..GREEDY };
+    generate(handle, None, &config, &mut listener).expect("the rest");
+    assert_eq!((listener.text, tokens(handle)), expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY));
+    assert_eq!(stats(handle).tokens - before, u64::from(config.max_tokens));
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+#[test]
+fn a_text_is_tokenised_without_becoming_the_current_one() {
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let tokenize = |text: &CStr, tokens: &mut [u32]| {
+        let mut count = 0;
+        let (start, room) = (tokens.as_mut_ptr(), tokens.len());
+        // SAFETY: valid pointers, and room for as many tokens.
+        let status = unsafe { rillm_tokenize(handle, text.as_ptr(), start, room, &mut count, null_mut()) };
+        (status, count)
+    };
+    let mut found = [0; 9];
+    let (status, count) = tokenize(c"and a", &mut found);
+    push(handle, "and a").expect("room");
+    let before = tokens(handle);
+    assert_eq!((status, &found[..count]), (Status::RillmOk, &*before));
+    // The rest of a text has no token that starts one.
+    assert_eq!(tokenize(c"and a", &mut found[..1]), (Status::RillmOk, count - 1));
+    assert_eq!(found[0], before[1]);
+    assert_eq!(tokens(handle), before);
+    assert_eq!(tokenize(c"\xff", &mut []).0, Status::RillmErrorArgument);
+    let long = CString::new("a ".repeat(600)).expect("no zero");
+    assert_eq!(tokenize(&long, &mut []).0, Status::RillmErrorPromptTooLong);
+    // SAFETY: valid pointers but for those that are null.
+    unsafe {
+        let (text, mut count) = (c"a".as_ptr(), 0);
+        let null_count = rillm_tokenize(handle, text, null_mut(), 0, null_mut(), null_mut());
+        let null_tokens = rillm_tokenize(handle, text, null_mut(), 1, &mut count, null_mut());
+        assert_eq!([null_count, null_tokens], [Status::RillmErrorArgument; 2]);
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+#[test]
+fn the_setup_limits_batches_and_reads() {
+    let mut card = Card::new(MODEL);
+    let setup = Setup { memory_len: 256 << 10, batch: 3, chunk: 1000, ..card.setup() };
+    let (status, plan, _) = plan(&setup);
+    assert_eq!((status, plan.batch, plan.chunk), (Status::RillmOk, 3, 1024));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes long")]
+fn a_text_ends_before_a_stop_string() {
+    let (text, _) = expected(MODEL, "Once upon a time", 60, &Sampling::GREEDY);
+    let at = text.find(". ").expect("a sentence");
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut strings = [CString::new("no such text").expect("no zero"), CString::new(". ").expect("no zero")];
+    let pointers = strings.each_ref().map(|string| string.as_ptr());
+    let config = Config { max_tokens: 3, stop: pointers.as_ptr(), stop_count: 2, ..GREEDY };
+    let mut listener = Listener::default();
+    generate(handle, Some("Once upon a time"), &config, &mut listener).expect("a text");
+    // The strings are the engine's own from the beginning of the text on.
+    strings = [c"x".to_owned(), c"y".to_owned()];
+    let pointers = strings.each_ref().map(|string| string.as_ptr());
+    let config = Config { max_tokens: 60, stop: pointers.as_ptr(), ..config };
+    generate(handle, None, &config, &mut listener).expect("the rest");
+    assert_eq!((&*listener.text, stats(handle).end), (&text[..at], End::RillmEndStopString));
+    // Nothing follows, and another text has other strings.
+    generate(handle, None, &config, &mut listener).expect("nothing");
+    assert_eq!((&*listener.text, stats(handle).end), (&text[..at], End::RillmEndStopString));
+    // SAFETY: a valid handle.
+    assert_eq!(unsafe { rillm_reset(handle) }, Status::RillmOk);
+    push(handle, "Once upon a time").expect("room");
+    let end = CString::new(&text[4..9]).expect("no zero");
+    let config = Config { max_tokens: 60, stop: &end.as_ptr(), stop_count: 1, ..GREEDY };
+    let mut listener = Listener::default();
+    generate(handle, None, &config, &mut listener).expect("a text");
+    assert_eq!((&*listener.text, stats(handle).end), (&text[..4], End::RillmEndStopString));
+    for (config, reason) in [
+        (Config { stop_count: 5, ..config }, "config.stop: there are 5 stop strings and may be 4"),
+        (Config { stop: null(), ..config }, "config.stop is NULL"),
+        (Config { stop: &null(), ..config }, "a stop string is NULL"),
+        (Config { stop: &c"".as_ptr(), ..config }, "config.stop: a stop string is empty"),
+        (Config { stop: &c"a\xff".as_ptr(), ..config }, "a stop string is not UTF-8 at byte 1"),
+    ] {
+        let (status, words) = generate(handle, Some(PROMPT), &config, &mut Listener::default()).expect_err(reason);
+        assert_eq!(status, Status::RillmErrorArgument, "{words}");
+        assert!(words.contains(reason), "{words}");
+    }
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+/// A conversation of the engine: the answers, the tokens, and the turns that were forgotten for the last one.
+#[cfg(not(miri))]
+fn conversation(system: Option<&str>, turns: &[&str]) -> (Vec<String>, Vec<u32>, u32) {
+    let mut source = Bytes::copied(&CHAT_MODEL);
+    let model = block_on(Model::open(&mut source)).expect("a model");
+    let mut ram = vec![0; 1 << 20];
+    let mut session = Session::new(&model, source, Memory::internal(&mut ram), &PlanOptions::default()).expect("room");
+    let mut chat = block_on(Chat::new(&mut session, system)).expect("a chat");
+    let (mut answers, mut forgotten) = (Vec::new(), 0);
+    for turn in turns {
+        forgotten = block_on(chat.ask(&mut session, turn)).expect("room");
+        let generation = Generation::new(&model, "", Sampling::GREEDY).max_tokens(TOKENS / 4);
+        let (mut generation, mut answer) = (generation.in_chat(&mut chat), String::new());
+        loop {
+            match block_on(generation.step(&mut session)).expect("a step") {
+                Step::Token(text) => answer.extend(text),
+                Step::Prefill => {}
+                Step::Done(_) => break,
+            }
+        }
+        forgotten += generation.forgotten_turns();
+        answers.push(answer);
+    }
+    (answers, session.tokens().to_vec(), forgotten)
+}
+
+#[test]
+#[cfg(not(miri))]
+fn a_chat_is_the_engines() {
+    let turns = ["the boat and the sea"; 7];
+    let mut card = Card::new(&CHAT_MODEL);
+    let mut memory = vec![0; 128 << 10];
+    let setup = card.setup();
+    let handle = init(&with_memory(setup, &mut memory)).expect("opens");
+    let chat = |system: Option<&CStr>| {
+        let mut message = NO_MESSAGE;
+        // SAFETY: valid pointers, or null.
+        let status = unsafe { rillm_chat(handle, system.map_or(null(), CStr::as_ptr), &mut message) };
+        (status, words(&message).to_owned())
+    };
+    let config = Config { max_tokens: TOKENS as u32 / 4, ..GREEDY };
+    for system in [None, Some(c"say one thing")] {
+        assert_eq!(chat(system), (Status::RillmOk, String::new()));
+        let system = system.map(|system| system.to_str().expect("UTF-8"));
+        for (at, turn) in turns.into_iter().enumerate() {
+            let mut listener = Listener::default();
+            if at == 3 {
+                // After a failed read the turn is said again.
+                // SAFETY: the card, which nobody uses meanwhile.
+                unsafe { (*setup.read_user.cast::<Card<'_>>()).reads_to_failure = Some(1) };
+                let (status, _) = generate(handle, Some(turn), &config, &mut listener).expect_err("a failed read");
+                assert_eq!((status, &*listener.text), (Status::RillmErrorRead, ""));
+            }
+            if at == 1 {
+                // An answer in two parts is one answer.
+                let part = Config { max_tokens: 2, ..config };
+                generate(handle, Some(turn), &part, &mut listener).expect("a part");
+                let rest = Config { max_tokens: config.max_tokens - 2, ..config };
+                generate(handle, None, &rest, &mut listener).expect("the rest");
+            } else {
+                generate(handle, Some(turn), &config, &mut listener).expect("an answer");
+            }
+            let (answers, ids, forgotten) = conversation(system, &turns[..=at]);
+            assert_eq!((&listener.text, tokens(handle)), (&answers[at], ids), "turn {at}");
+            assert_eq!(stats(handle).forgotten_turns, forgotten, "turn {at}");
+            assert!(at < 6 || (0..=at).any(|at| conversation(system, &turns[..=at]).2 > 0));
+        }
+    }
+    let long = "x y ".repeat(100);
+    let (status, message) = generate(handle, Some(&long), &config, &mut Listener::default()).expect_err("too long");
+    assert_eq!(status, Status::RillmErrorPromptTooLong, "{message}");
+    // A reset ends the chat.
+    // SAFETY: a valid handle.
+    assert_eq!(unsafe { rillm_reset(handle) }, Status::RillmOk);
+    generate(handle, Some("the"), &config, &mut Listener::default()).expect("a text");
+    assert_eq!(tokens(handle)[..2], [1, 323]);
+    assert_eq!(chat(Some(c"\xff")).0, Status::RillmErrorArgument);
+    assert_eq!(deinit(handle), Status::RillmOk);
+
+    let mut memory = vec![0; 128 << 10];
+    let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
+    let mut message = NO_MESSAGE;
+    // SAFETY: valid pointers, or null.
+    let status = unsafe { rillm_chat(handle, null(), &mut message) };
+    assert!(status == Status::RillmErrorArgument && words(&message).contains("does not chat"), "{}", words(&message));
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes long")]
 fn sampling_is_the_engines() {
     let sampling = Sampling::GREEDY.temperature(Q16(1 << 15)).top_k(50).top_p(Q16(62259)).seed(7);
     let config = Config { temperature: 0.5, top_k: 50, top_p: 0.95, seed: 7, ..GREEDY };
@@ -252,6 +609,11 @@ fn sampling_is_the_engines() {
     let (text, _) = expected(MODEL, PROMPT, TOKENS, &sampling);
     assert_eq!(listener.text, text);
     assert_ne!(text, expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY).0);
+    let config = Config { temperature: 2.0, min_p: 0.0625, repeat_penalty: 1.5, seed: 7, ..GREEDY };
+    let sampling = Sampling::GREEDY.temperature(Q16(2 << 16)).min_p(Q16(1 << 12)).repeat_penalty(Q16(3 << 15)).seed(7);
+    let mut listener = Listener::default();
+    generate(handle, Some(PROMPT), &config, &mut listener).expect("a text");
+    assert_eq!(listener.text, expected(MODEL, PROMPT, TOKENS, &sampling).0);
 
     // Without a limit the text goes on to its end.
     let mut whole = Listener::default();
@@ -410,6 +772,8 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         (Config { temperature: f32::NAN, ..GREEDY }, "config.temperature is not a number"),
         (Config { temperature: -0.5, ..GREEDY }, "config.temperature is negative"),
         (Config { top_p: f32::NEG_INFINITY, ..GREEDY }, "config.top_p is negative"),
+        (Config { min_p: -1.0, ..GREEDY }, "config.min_p is negative"),
+        (Config { repeat_penalty: f32::NAN, ..GREEDY }, "config.repeat_penalty is not a number"),
         (Config { temperature: 1.0, top_k: 257, ..GREEDY }, "config.top_k is 257; it must be at most 256"),
     ] {
         let (status, words) = generate(handle, Some(PROMPT), &config, &mut Listener::default()).expect_err(reason);
@@ -482,7 +846,11 @@ fn a_stack_of_24_kib_is_enough() {
         unsafe {
             assert_eq!(rillm_plan(&setup, &mut plan, &mut message), Status::RillmOk);
             assert_eq!(rillm_init(&setup, &mut handle, &mut message), Status::RillmOk);
-            rillm_generate(handle, c"The little fox".as_ptr(), &config, Some(listen), user, &mut message)
+            let prompt = c"The little fox".as_ptr();
+            let (texts, mut choice) = ([c" ran".as_ptr(), c" slept".as_ptr()], 0);
+            let chosen = rillm_choose(handle, prompt, texts.as_ptr(), 2, null_mut(), &mut choice, &mut message);
+            assert_eq!(chosen, Status::RillmOk);
+            rillm_generate(handle, prompt, &config, Some(listen), user, &mut message)
         }
     };
     let thread = std::thread::Builder::new().stack_size(24 << 10).spawn(calls).expect("a thread");

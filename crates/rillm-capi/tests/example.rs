@@ -1,4 +1,4 @@
-//! The example in C, compiled and run like a user's program. Its text is the engine's.
+//! The examples in C, compiled and run like a user's programs. Their results are the engine's.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -34,11 +34,11 @@ fn is_there(program: &str) -> bool {
     found
 }
 
-/// Compiles the example.
-fn compile(compiler: &str, options: &[&str], out: &Path) -> Output {
+/// Compiles an example.
+fn compile(compiler: &str, options: &[&str], example: &str, out: &Path) -> Output {
     let mut command = Command::new(compiler);
     command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]).args(options);
-    command.arg("-I").arg(Path::new(DIR).join("include")).arg(Path::new(DIR).join("examples/generate.c"));
+    command.arg("-I").arg(Path::new(DIR).join("include")).arg(Path::new(DIR).join("examples").join(example));
     // `none`: the linker recognises the library by its name again, whatever the language of the source.
     command.args(["-x", "none"]).arg(library()).arg("-o").arg(out);
     command.output().expect("the compiler runs")
@@ -63,7 +63,7 @@ fn the_example_says_what_the_engine_says() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let program = directory.path().join("generate");
-    let Output { status, stderr, .. } = compile("cc", &["-std=c99", "-O1"], &program);
+    let Output { status, stderr, .. } = compile("cc", &["-std=c99", "-O1"], "generate.c", &program);
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     run(Command::new(&program));
     if is_there("valgrind") {
@@ -81,6 +81,27 @@ fn the_example_says_what_the_engine_says() {
 }
 
 #[test]
+fn the_other_example_chooses_what_the_engine_chooses() {
+    let sanitizers = ["-std=c99", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("choose");
+    if !is_there("cc") {
+        return;
+    }
+    if !compile("cc", &sanitizers, "choose.c", &program).status.success() {
+        let Output { status, stderr, .. } = compile("cc", &["-std=c99"], "choose.c", &program);
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    }
+    let mut command = Command::new(&program);
+    command.arg(Path::new(DIR).join("../../models/rill-tales-1m/model.rillm"));
+    let Output { status, stdout, stderr } =
+        command.args(["Every night, he looked at the", " sun", " moon"]).output().expect("it runs");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    // As `rillm choose` prints it.
+    assert_eq!(String::from_utf8_lossy(&stdout), "-9.496391  sun\n-0.000168  moon\n moon\n");
+}
+
+#[test]
 fn the_example_is_cpp_too() {
     if !is_there("c++") {
         return;
@@ -89,7 +110,7 @@ fn the_example_is_cpp_too() {
     let program = directory.path().join("generate");
     // `= {0}` is the idiom of C for zero initialisation, and valid in C++.
     let options = ["-x", "c++", "-std=c++11", "-O1", "-Wno-missing-field-initializers"];
-    let Output { status, stderr, .. } = compile("c++", &options, &program);
+    let Output { status, stderr, .. } = compile("c++", &options, "generate.c", &program);
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     run(Command::new(&program));
 }
@@ -99,7 +120,7 @@ fn the_example_does_nothing_that_sanitizers_mind() {
     let sanitizers = ["-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
     let directory = tempfile::tempdir().expect("a directory");
     let program = directory.path().join("generate");
-    if !is_there("cc") || !compile("cc", &sanitizers, &program).status.success() {
+    if !is_there("cc") || !compile("cc", &sanitizers, "generate.c", &program).status.success() {
         eprintln!("this C compiler has no sanitizers: nothing is tested with them");
         return;
     }

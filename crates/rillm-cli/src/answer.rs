@@ -153,7 +153,7 @@ pub async fn generate<S: WeightSource<Error: std::error::Error + Send + Sync + '
         stop,
         max_tokens_name: "--max-tokens",
         context: session.plan().context,
-        ram: [(stats.memory.internal, args.ram), (0, 0)],
+        ram: [(stats.memory.internal, args.memory.ram), (0, 0)],
         has_read: stats.traffic.bytes > 0,
         seed,
     };

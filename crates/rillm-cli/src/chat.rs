@@ -70,7 +70,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
-    let (model, mut source) = args.model.open(args.session.default_source())?;
+    let (model, mut source) = args.model.open(args.session.memory.default_source())?;
     let Some(form) = chat_form(model.header(), &mut source)? else {
         bail!(
             "{} has no chat template that rillm can follow: it continues texts, with `rillm run`; chats want a model that was \
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (plan, mut memory) = args.session.memory(&model, &source)?;
     check_room(args, &form, &model, &source, plan.context)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
-    if let Some(dot) = threads::start(args.session.threads)? {
+    if let Some(dot) = threads::start(args.session.memory.threads)? {
         session.set_dot(dot);
     }
     let mut chat = block_on(Chat::new(&mut session, args.system.as_deref())).map_err(refused)?;
@@ -257,7 +257,7 @@ impl Talk<'_, '_> {
             Count(stats.tokens, "token"),
             Count(stats.passes, "pass"),
             BinaryBytes(stats.memory.internal as u64),
-            BinaryBytes(self.args.session.ram as u64),
+            BinaryBytes(self.args.session.memory.ram as u64),
             BinaryBytes(stats.traffic.bytes),
             Count(stats.traffic.reads, "read"),
         ));
@@ -286,12 +286,12 @@ fn check_room(args: &Args, form: &ChatHeader, model: &Model, source: &ModelSourc
     if context == model.header().context_length as usize {
         bail!("{takes}, and the model was made for {context}: it cannot chat");
     }
-    if let Some(given) = args.session.context {
+    if let Some(given) = args.session.memory.context {
         bail!("{takes}, and there is room for {given}; use --context {needed} or more");
     }
     let larger = args.session.larger_ram(model, source, needed);
     let remedy = larger.map_or_else(String::new, |(ram, _)| format!("; use --ram {} or more", number::exactly(ram)));
-    bail!("{takes}, and --ram {} has room for {context}{remedy}", number::exactly(args.session.ram))
+    bail!("{takes}, and --ram {} has room for {context}{remedy}", number::exactly(args.session.memory.ram))
 }
 
 /// Restores the chat from `path`, if the file exists.

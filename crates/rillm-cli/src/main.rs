@@ -6,6 +6,7 @@ mod card;
 mod card_check;
 mod card_image;
 mod chat;
+mod choose;
 mod conversion_report;
 mod convert;
 mod converter;
@@ -16,6 +17,7 @@ mod inspect;
 mod interrupt;
 mod lines;
 mod llama_bench;
+mod memory_args;
 mod mix_search;
 mod model_file;
 mod number;
@@ -55,6 +57,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   # A chat model; models/fetch_smollm2.sh downloads this one
   rillm convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2.rillm
   rillm chat --model smollm2.rillm
+  # One of several answers, and how likely each is
+  rillm choose --prompt \"Every night, he looked at the \" --option moon --option sun
   # Convert a Hugging Face directory to a file for the card
   rillm convert Tiny-LLM/ tiny-llm.rillm
   # Show what the file holds, and run it at the pace of a card
@@ -78,6 +82,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Chat(chat::Args),
+    Choose(choose::Args),
     Convert(convert::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
@@ -95,6 +100,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::run(&args),
+        Command::Choose(args) => choose::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tokenize(args) => tokenize::run(&args).map(|()| ExitCode::SUCCESS),

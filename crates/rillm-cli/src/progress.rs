@@ -22,6 +22,12 @@ pub fn steps(len: u64) -> ProgressBar {
     bar(len, "{bar:20} {pos}/{len} steps, {eta} left {msg}")
 }
 
+/// A counter of passes over the weights, whose number is not known before.
+pub fn passes() -> ProgressBar {
+    let template = ProgressStyle::with_template("{spinner} {pos} passes").expect("a valid template");
+    ProgressBar::new_spinner().with_style(template).with_finish(ProgressFinish::AndClear)
+}
+
 /// A bar that is erased at the end, whether the work succeeds or fails. Its prefix says what the work is for, if it is one of several.
 fn bar(len: u64, template: &str) -> ProgressBar {
     ProgressBar::new(len)

@@ -87,10 +87,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
     let prompt = args.prompt()?;
-    let (model, source) = args.model.open(args.session.default_source())?;
+    let (model, source) = args.model.open(args.session.memory.default_source())?;
     let (plan, mut memory) = args.session.memory(&model, &source)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
-    if let Some(dot) = threads::start(args.session.threads)? {
+    if let Some(dot) = threads::start(args.session.memory.threads)? {
         session.set_dot(dot);
     }
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;

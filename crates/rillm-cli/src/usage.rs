@@ -32,10 +32,12 @@ const TABLE: &[Useless] = &[
     Useless { command: "chat", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "tokenize", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "bench", options: PACE, case: UNPACED, is_so: is_unpaced },
+    Useless { command: "choose", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "run", options: DRAWING, case: GREEDY, is_so: is_greedy },
     Useless { command: "chat", options: DRAWING, case: GREEDY, is_so: is_greedy },
     Useless { command: "run", options: &["chunk"], case: MAPPED, is_so: is_mapped },
     Useless { command: "chat", options: &["chunk"], case: MAPPED, is_so: is_mapped },
+    Useless { command: "choose", options: &["chunk"], case: MAPPED, is_so: is_mapped },
     Useless {
         command: "convert",
         options: &["calibrate"],
@@ -187,6 +189,7 @@ fn tip(error: &Error, cli: &Command, arguments: &[String]) -> Option<String> {
                 "chat" if !is_option => {
                     Some("what is said is typed in the chat, or comes on standard input, a line each".to_owned())
                 }
+                "choose" if !is_option => Some(format!("a text to choose is given with --option {}", quoted(&word))),
                 "plan" if BoardSpec::named(&word).is_some() => Some(format!("rillm plan --board {word}")),
                 "plan" if !is_option => Some(format!("rillm plan --board BOARD --model {}", quoted(&word))),
                 "inspect" | "card" | "convert" if matches!(word.as_str(), "--model" | "-m") => {

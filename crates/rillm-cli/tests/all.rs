@@ -4,6 +4,7 @@
 mod bench;
 mod card;
 mod chat;
+mod choose;
 mod convert;
 mod errors;
 mod eval;

@@ -20,6 +20,8 @@ const USELESS: &[(&[&str], &str, &str)] = &[
     (&["chat", "--temperature", "0", "--top-p", "0.95"], "--top-p", "with --temperature 0"),
     (&["run", "--source", "mmap", "--chunk", "4K"], "--chunk", "with --source mmap"),
     (&["chat", "--source", "mmap", "--chunk", "4K"], "--chunk", "with --source mmap"),
+    (&["choose", "--option", "a", "--source", "mmap", "--chunk", "4K"], "--chunk", "with --source mmap"),
+    (&["choose", "--option", "a", "--card-rate", "1M"], "--card-rate", "without --source throttled"),
     (&["plan", "--model", "m.rillm"], "--model", "--board"),
     (&["plan", "--context", "9"], "--context", "--board"),
     (&["plan", "--source", "card"], "--source", "--board"),

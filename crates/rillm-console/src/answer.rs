@@ -3,61 +3,65 @@
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use rillm::{Error, Session, WeightSource};
-use rillm_generate::number::Count;
+use rillm::{Chat, Session, WeightSource};
 use rillm_generate::{Check, Generation, Metrics, Step, StopReason, StopStrings, Summary};
 
 use crate::Clock;
+use crate::chat::{ask, say_forgotten};
+use crate::failures::{Answer, Failures};
 use crate::screen::Screen;
 use crate::serve::LoadedModel;
 use crate::settings::Settings;
 
-/// Number of consecutive retries after a failed read.
-const RETRIES: u32 = 3;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The text is complete, or the prompt was rejected.
-    Done,
-    /// Reads keep failing. The source must be opened again.
-    GivenUp,
-}
-
-/// Generates a text and prints it with its figures.
+/// Generates a text and prints it with its figures: after `prompt`, or as the answer to it in a chat.
 pub async fn answer<C, S>(
     screen: &mut Screen<C>,
     settings: &mut Settings,
-    loaded: LoadedModel<'_>,
+    loaded: &LoadedModel<'_>,
     session: &mut Session<'_, S>,
+    chat: Option<&mut Chat>,
     prompt: &str,
 ) -> Result<Answer, C::Error>
 where
     C: Read + ReadReady + Write,
     S: WeightSource<Error: fmt::Display>,
 {
-    session.reset();
     let before = session.stats().traffic;
-    let mut failures = Failures(0);
-    while let Err(error) = session.push_text(prompt).await {
-        if let Some(answer) = failures.another(screen, error)? {
-            return Ok(answer);
+    let mut failures = Failures::default();
+    let (mut chat, mut forgotten) = (chat, 0);
+    if let Some(chat) = &mut chat {
+        match ask(screen, session, chat, prompt).await? {
+            Ok(turns) => forgotten = turns,
+            Err(answer) => return Ok(answer),
         }
+    } else {
+        session.reset();
+        while let Err(error) = session.push_text(prompt).await {
+            if let Some(answer) = failures.another(screen, error)? {
+                return Ok(answer);
+            }
+        }
+        failures = Failures::default();
     }
-    failures = Failures(0);
     let sampling = settings.sampling();
     settings.next_text();
 
     let stop = settings.stop.as_deref();
     // `Settings::set` has checked the length.
     let stops = StopStrings::new(stop.as_slice()).unwrap_or_default();
+    // An answer in a chat is a text of its own, whose leading space is not printed.
+    let shown = if chat.is_some() { "" } else { prompt };
     let mut generation =
-        Generation::new(loaded.model, prompt, sampling).max_tokens(settings.max_tokens as usize).stop_strings(stops);
+        Generation::new(loaded.model, shown, sampling).max_tokens(settings.max_tokens as usize).stop_strings(stops);
     if settings.check {
         generation = generation.with_fingerprint();
     }
+    if let Some(chat) = chat {
+        generation = generation.in_chat(chat);
+    }
     let mut elapsed = Elapsed::new(loaded.board.clock());
     let mut metrics = Metrics::new(0, session.stats().traffic);
-    screen.print(prompt)?;
+    screen.print(shown)?;
     let stop = loop {
         if let Some(reason) = generation.done(session) {
             break reason;
@@ -75,7 +79,7 @@ where
                 None => continue,
             },
         }
-        failures = Failures(0);
+        failures = Failures::default();
         metrics.token(elapsed.now(), session.stats().traffic);
     };
     screen.say(format_args!("{}\n", generation.finish()))?;
@@ -93,49 +97,11 @@ where
         seed: sampling.seed,
     };
     screen.say(format_args!("{summary}\n"))?;
+    say_forgotten(screen, session.plan().context, forgotten + generation.forgotten_turns())?;
     if let Some(logits) = generation.fingerprint() {
         screen.say(format_args!("{}\n", Check { ids: session.tokens(), logits }))?;
     }
     Ok(Answer::Done)
-}
-
-/// Number of consecutive errors.
-struct Failures(u32);
-
-impl Failures {
-    /// Prints an error. Returns none if the call is to be repeated, otherwise the result of the answer.
-    fn another<C, E>(&mut self, screen: &mut Screen<C>, error: Error<E>) -> Result<Option<Answer>, C::Error>
-    where
-        C: Read + ReadReady + Write,
-        E: fmt::Display,
-    {
-        // A flipped bit in a tensor's header appears as a format error.
-        let passing = matches!(error, Error::Source(_) | Error::Format(_));
-        self.0 += 1;
-        Ok(match error {
-            Error::ContextFull { tokens, context } => {
-                // A prompt that no plan can hold was not counted to its end.
-                let tokens = Count(tokens as u64, "token");
-                let line = format_args!("the text has at least {tokens} and there is room for {context}; shorten it\n");
-                screen.say(line)?;
-                Some(Answer::Done)
-            }
-            error if !passing => {
-                screen.say(format_args!("\n[{error}]\n"))?;
-                Some(Answer::Done)
-            }
-            error if self.0 <= RETRIES => {
-                screen.say(format_args!("\n[{error} - trying again, {} of {RETRIES}]\n", self.0))?;
-                None
-            }
-            error => {
-                screen.say(format_args!(
-                    "\n[{error} - given up; check that the card sits firmly, then enter the text again]\n"
-                ))?;
-                Some(Answer::GivenUp)
-            }
-        })
-    }
 }
 
 /// Ticks since the start, from a counter that wraps around.

@@ -108,10 +108,11 @@ fn words(clock: Clock, memory: &[u8]) -> Rate {
 }
 
 /// A number of bytes, and the ticks that reading them took.
-struct Rate {
-    bytes: u64,
-    ticks: u64,
-    clock: Clock,
+pub struct Rate {
+    /// At most 2^20.
+    pub bytes: u64,
+    pub ticks: u64,
+    pub clock: Clock,
 }
 
 impl fmt::Display for Rate {

@@ -6,7 +6,9 @@ use crate::settings::Setting;
 
 /// The text of `/help`.
 pub const HELP: &str = "\
-Type the beginning of a text; the model goes on with it.
+Type the beginning of a text; the model goes on with it. A model that was made
+for chats answers instead, and remembers what was said.
+/choose TEXT | A | B   how likely A and B are after TEXT, and which one is more
 /temp T        above 1 bolder, below 1 safer, 0 always the likeliest token
 /top_k K       choose among the K likeliest tokens, up to 256; 0 for all
 /top_p P       choose among the fewest tokens with probability P together; 1 for
@@ -15,9 +17,13 @@ Type the beginning of a text; the model goes on with it.
 /max N         end after N tokens
 /stop TEXT     end before the model's next TEXT, up to 64 bytes; alone: before
                none
+/chat on|off   off: a model for chats goes on with texts, too
+/system TEXT   start the chat again with TEXT as its instructions; alone: with
+               the model's own
 /check on|off  after each text a line to compare with `rillm run --check`
 /stats         what was done since the start, and where the memory goes
 /stats --json  the same figures as one line of JSON
+/selftest      whether kernel, memories, model file and a text are right
 /bench         whether the board multiplies right, and what it takes
 /model         the model; with a name, open that file instead
 /reset         forget the text, all settings as they were at the start
@@ -34,6 +40,8 @@ pub enum Command<'l> {
     Nothing,
     /// A prompt to continue.
     Prompt(&'l str),
+    /// A prompt and texts to choose among, separated by bars.
+    Choose(&'l str),
     /// Show a setting.
     Show(Setting),
     /// Change a setting.
@@ -43,7 +51,11 @@ pub enum Command<'l> {
     StatsJson,
     /// Run the benchmarks.
     Bench,
+    /// Run the self-test.
+    SelfTest,
     Reset,
+    /// Start a chat with a system text, if there is one.
+    System(&'l str),
     Help,
     /// Show the model's dimensions.
     Model,
@@ -76,6 +88,9 @@ impl<'l> Command<'l> {
         }
         let Some(command) = line.strip_prefix('/') else { return Ok(Self::Prompt(line)) };
         let (name, value) = command.split_once(' ').unwrap_or((command, ""));
+        if name == "choose" {
+            return Ok(Self::Choose(value));
+        }
         let (name, value) = (name.trim_end(), value.trim());
         let setting = match name {
             "temp" => Setting::Temp,
@@ -84,6 +99,8 @@ impl<'l> Command<'l> {
             "seed" => Setting::Seed,
             "max" => Setting::Max,
             "check" => Setting::Check,
+            "chat" => Setting::Chat,
+            "system" => return Ok(Self::System(value)),
             // Without a value, the setting is cleared.
             "stop" => return Ok(Self::Set(Setting::Stop, value)),
             "model" if !value.is_empty() => return Ok(Self::Open(value)),
@@ -92,6 +109,7 @@ impl<'l> Command<'l> {
                 let command = match name {
                     "stats" => Self::Stats,
                     "bench" => Self::Bench,
+                    "selftest" => Self::SelfTest,
                     "reset" => Self::Reset,
                     "help" => Self::Help,
                     "model" => Self::Model,
@@ -112,6 +130,10 @@ mod tests {
     fn lines() {
         assert_eq!(Command::parse("  "), Ok(Command::Nothing));
         assert_eq!(Command::parse(" /temp is a directory"), Ok(Command::Prompt(" /temp is a directory")));
+        assert_eq!(Command::parse("/choose It is | on| off"), Ok(Command::Choose("It is | on| off")));
+        assert_eq!(Command::parse("/system Be brief."), Ok(Command::System("Be brief.")));
+        assert_eq!(Command::parse("/system"), Ok(Command::System("")));
+        assert_eq!(Command::parse("/choose"), Ok(Command::Choose("")));
         assert_eq!(Command::parse("/temp"), Ok(Command::Show(Setting::Temp)));
         assert_eq!(Command::parse("/top_k  40 "), Ok(Command::Set(Setting::TopK, "40")));
         assert_eq!(Command::parse("/stop The end"), Ok(Command::Set(Setting::Stop, "The end")));

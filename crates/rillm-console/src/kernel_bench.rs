@@ -22,7 +22,7 @@ const QUANTISATIONS: [fn(usize) -> Quantisation; 2] =
     [|group| Quantisation::Int8 { group: group as u32 }, |group| Quantisation::Int4 { group: group as u32 }];
 const ROW_LEN: usize = (COLS + COLS / GROUP + 1).next_multiple_of(4);
 /// Number of random matrices for the comparison.
-const TRIALS: usize = 500;
+pub const TRIALS: usize = 500;
 /// Multiplications between two readings of the clock. For a coarse clock there are more readings, at most this many,
 /// until a tick is less than 1/500 of the measured time.
 const REPEATS: usize = 50;
@@ -37,8 +37,8 @@ pub struct KernelBench(pub Option<Clock>);
 impl fmt::Display for KernelBench {
     #[inline(never)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut matrix = Matrix { bytes: Aligned([0; ROWS * ROW_LEN]), x: Aligned([0; COLS]), noise: 1 };
-        let equal = (0..TRIALS).filter(|_| matrix.trial()).count();
+        let mut matrix = Matrix::ZEROS;
+        let equal = matrix.equal_trials();
         writeln!(f, "kernel: {equal} of {TRIALS} random matrices multiplied as the definition has it")?;
         let Some(clock) = self.0 else { return Ok(()) };
         let unit = match clock.unit {
@@ -59,6 +59,13 @@ impl fmt::Display for KernelBench {
     }
 }
 
+/// Number of random matrices, of [`TRIALS`], that this board's kernel multiplies as the generic one does.
+#[inline(never)]
+pub fn equal_trials() -> usize {
+    let mut matrix = Matrix::ZEROS;
+    matrix.equal_trials()
+}
+
 /// Aligned like the engine's memory.
 #[repr(align(4))]
 struct Aligned<T>(T);
@@ -70,6 +77,13 @@ struct Matrix {
 }
 
 impl Matrix {
+    /// A constant, which is written to its place: a function would return it through a second place on the stack.
+    const ZEROS: Self = Self { bytes: Aligned([0; ROWS * ROW_LEN]), x: Aligned([0; COLS]), noise: 1 };
+
+    fn equal_trials(&mut self) -> usize {
+        (0..TRIALS).filter(|_| self.trial()).count()
+    }
+
     /// The next random number: Xorshift (Marsaglia 2003).
     fn noise(&mut self) -> u32 {
         self.noise ^= self.noise << 13;

@@ -47,11 +47,15 @@ extern crate std;
 
 mod answer;
 mod bandwidth;
+mod chat;
+mod choose;
 mod commands;
+mod failures;
 mod kernel_bench;
 mod line;
 mod report;
 mod screen;
+mod selftest;
 mod serve;
 mod settings;
 
@@ -154,8 +158,8 @@ pub struct Clock {
 /// external memory.
 ///
 /// With a blocking source every future is ready at once, and `block_on` is a sufficient executor. Reads of `io` always
-/// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 18 KB of stack, and
-/// 22 KB for `/bench` (`/stats` on the emulated RISC-V board after each). The future accounts for 9 KB of this.
+/// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 20 KB of stack, and
+/// 23 KB for `/bench` and `/selftest` (`/stats` on the emulated RISC-V board after each). The future accounts for 9 KB of this.
 ///
 /// A read of `io` waits for at least one byte. An overrun of the input buffer is not an error: `io` should ignore it.
 ///

@@ -4,16 +4,21 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use heapless::String;
-use rillm::{Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
+use rillm::format::SectionKind;
+use rillm::{Chat, Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
 
 use crate::Board;
-use crate::answer::{Answer, answer};
+use crate::answer::answer;
 use crate::bandwidth;
+use crate::chat;
+use crate::choose::choose;
 use crate::commands::{Command, HELP};
+use crate::failures::Answer;
 use crate::kernel_bench::KernelBench;
 use crate::line::Line;
 use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
+use crate::selftest;
 use crate::settings::{CANDIDATES, Settings};
 
 /// Longest file name in bytes.
@@ -34,6 +39,22 @@ pub enum Next {
     Ended,
 }
 
+/// What ends the service of lines.
+enum Interlude {
+    /// Another model, or none.
+    Next(Next),
+    /// The benchmark of the memories.
+    Bench,
+    /// The self-test.
+    SelfTest,
+}
+
+impl From<Next> for Interlude {
+    fn from(next: Next) -> Self {
+        Self::Next(next)
+    }
+}
+
 /// The state that outlives a model.
 pub struct Console<'a, C> {
     screen: Screen<C>,
@@ -44,7 +65,6 @@ pub struct Console<'a, C> {
 }
 
 /// An open model and its memory.
-#[derive(Clone, Copy)]
 pub struct LoadedModel<'a> {
     pub board: &'a dyn Board,
     pub model: &'a Model,
@@ -55,6 +75,11 @@ pub struct LoadedModel<'a> {
 }
 
 impl<'a> LoadedModel<'a> {
+    /// Whether the model has a chat template.
+    fn can_chat(&self) -> bool {
+        self.model.header().section(SectionKind::Chat).is_ok()
+    }
+
     /// The memory usage.
     pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> MemoryReport<'a> {
         MemoryReport { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
@@ -96,38 +121,60 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             return self.failed(error);
         }
         let given = MemoryLen { internal: fast.len(), external: large.len() };
-        let (board, lent) = (self.board, source.memory().is_some());
-        let options = board.plan_options(&model).candidates(CANDIDATES);
-        let loaded = LoadedModel { board, model: &model, given, lent };
+        let lent = source.memory().is_some();
+        let loaded = LoadedModel { board: self.board, model: &model, given, lent };
         let mut reported = false;
+        // The result of a self-test, of which only the text is left.
+        let mut tested = None;
         loop {
+            let options = loaded.board.plan_options(&model).candidates(CANDIDATES);
             let mut session = match Session::new(&model, source, Memory { internal: fast, external: large }, &options) {
                 Ok(session) => session,
                 Err(error) => return self.failed(error),
             };
-            if let Some(clock) = board.clock() {
+            if let Some(clock) = loaded.board.clock() {
                 session.set_clock(clock.ticks);
             }
-            if let Some(dot) = board.dot() {
+            if let Some(dot) = loaded.board.dot() {
                 session.set_dot(dot);
             }
-            session.set_check_every(board.check_every());
+            session.set_check_every(loaded.board.check_every());
             if !reported {
                 let (facts, memory) = (ModelFacts(model.header()), loaded.memory(&session));
-                let expected = fmt::from_fn(|f| board.expect(f, &model, session.plan()));
+                let expected = fmt::from_fn(|f| loaded.board.expect(f, &model, session.plan()));
                 self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
-                self.screen.print("Type the beginning of a text, or /help.\n")?;
+                self.screen.print(if self.settings.chat && loaded.can_chat() {
+                    "Say something to the model, or type /help.\n"
+                } else {
+                    "Type the beginning of a text, or /help.\n"
+                })?;
                 reported = true;
             }
-            let next = self.serve(loaded, &mut session).await?;
-            self.totals = self.totals.and(session.stats());
-            match next {
-                Some(next) => return Ok(next),
-                // The session's memory becomes the buffer for reads, and is timed itself. Between two texts it holds
-                // only weights, which the next text reads again.
-                None => source = session.into_source(),
+            if let Some(passed) = tested.take() {
+                let passed = selftest::text(&mut self.screen, &mut session).await? && passed;
+                self.screen.print(if passed { "selftest: passed\n" } else { "selftest: failed\n" })?;
             }
-            if let Some(clock) = board.clock() {
+            let interlude = self.serve(&loaded, &mut session).await?;
+            self.totals = self.totals.and(session.stats());
+            if let Interlude::Next(next) = interlude {
+                return Ok(next);
+            }
+            // The session's memory becomes the buffer for reads, and is tested itself. Between two texts it holds only
+            // weights, which the next text reads again.
+            source = session.into_source();
+            if let Interlude::SelfTest = interlude {
+                let screen = &mut self.screen;
+                let mut passed = selftest::kernels(screen)?;
+                passed &= selftest::memory(screen, "fast memory", fast)?;
+                if !large.is_empty() {
+                    passed &= selftest::memory(screen, "large memory", large)?;
+                }
+                passed &= selftest::file(screen, loaded.board.clock(), &mut source, &model, fast).await?;
+                tested = Some(passed);
+            } else {
+                self.screen.say(format_args!("{}", KernelBench(loaded.board.clock())))?;
+            }
+            if let (Interlude::Bench, Some(clock)) = (interlude, loaded.board.clock()) {
                 let len = model.header().file_len();
                 bandwidth::measure(&mut self.screen, clock, &mut source, len, fast, large).await?;
             }
@@ -151,16 +198,15 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Next::Ended)
     }
 
-    /// Serves lines until the user opens another model. Returns `None` where `/bench` needs the session's memory.
-    async fn serve<S>(
-        &mut self,
-        loaded: LoadedModel<'_>,
-        session: &mut Session<'_, S>,
-    ) -> Result<Option<Next>, C::Error>
+    /// Serves lines until the user opens another model. Also ends where a command needs the session's
+    /// memory.
+    async fn serve<S>(&mut self, loaded: &LoadedModel<'_>, session: &mut Session<'_, S>) -> Result<Interlude, C::Error>
     where
         S: WeightSource<Error: fmt::Display>,
     {
         let Self { screen, line, settings, totals, board } = self;
+        // The chat, once it has begun.
+        let mut chat = None;
         while line.read(screen)? {
             let command = match Command::parse(line.text()) {
                 Ok(command) => command,
@@ -172,8 +218,37 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             match command {
                 Command::Nothing => {}
                 Command::Prompt(prompt) => {
-                    if answer(screen, settings, loaded, session, prompt).await? == Answer::GivenUp {
-                        return Ok(Some(Next::OpenAgain));
+                    if !(settings.chat && loaded.can_chat()) {
+                        chat = None;
+                    } else if chat.is_none() {
+                        match chat::start(screen, session, None, &mut chat).await? {
+                            None => {}
+                            Some(Answer::Done) => continue,
+                            Some(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
+                        }
+                    }
+                    if answer(screen, settings, loaded, session, chat.as_mut(), prompt).await? == Answer::GivenUp {
+                        return Ok(Next::OpenAgain.into());
+                    }
+                }
+                Command::System(text) => {
+                    chat = None;
+                    let text = Some(text).filter(|text| !text.is_empty());
+                    match chat::start(screen, session, text, &mut chat).await? {
+                        None => {
+                            settings.chat = true;
+                            screen.print("the chat starts again\n")?;
+                        }
+                        Some(Answer::Done) => {}
+                        Some(Answer::GivenUp) => return Ok(Next::OpenAgain.into()),
+                    }
+                }
+                Command::Choose(line) => {
+                    if chat.is_none() {
+                        session.reset();
+                    }
+                    if choose(screen, session, line).await? == Answer::GivenUp {
+                        return Ok(Next::OpenAgain.into());
                     }
                 }
                 Command::Show(setting) => screen.say(format_args!("{}\n", settings.show(setting)))?,
@@ -185,33 +260,52 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     }
                 },
                 Command::Stats | Command::StatsJson => {
-                    let totals = totals.and(session.stats());
-                    let report = StatsReport { totals, board: *board, memory: loaded.memory(session) };
-                    match command {
-                        Command::StatsJson => screen.say(format_args!("{}\n", StatsJson(report)))?,
-                        _ => screen.say(format_args!("{report}"))?,
-                    }
+                    let report = || StatsReport {
+                        totals: totals.and(session.stats()),
+                        board: *board,
+                        memory: loaded.memory(session),
+                    };
+                    say_stats(screen, command == Command::StatsJson, report)?;
                 }
                 Command::Reset => {
-                    session.reset();
+                    match &mut chat {
+                        Some(chat) => Chat::reset(chat, session),
+                        None => session.reset(),
+                    }
                     *settings = Settings::new();
                     screen.print("the text is forgotten, the settings are those of the start\n")?;
                 }
-                Command::Bench => {
-                    screen.say(format_args!("{}", KernelBench(board.clock())))?;
-                    return Ok(None);
+                Command::Bench | Command::SelfTest => {
+                    if chat.is_some() {
+                        screen.print("the chat is forgotten, as its memory is needed\n")?;
+                    }
+                    return Ok(if command == Command::Bench { Interlude::Bench } else { Interlude::SelfTest });
                 }
                 Command::Help => screen.print(HELP)?,
                 Command::Model => screen.say(format_args!("{}\n", ModelFacts(loaded.model.header())))?,
                 Command::Open(name) => {
                     if let Some(next) = open(screen, name)? {
-                        return Ok(Some(next));
+                        return Ok(next.into());
                     }
                 }
             }
         }
-        Ok(Some(Next::Ended))
+        Ok(Next::Ended.into())
     }
+}
+
+/// Prints a report, as text or as JSON. Not inlined, so that its figures are not on the stack while a model runs.
+#[inline(never)]
+fn say_stats<'r, C>(
+    screen: &mut Screen<C>,
+    json: bool,
+    report: impl FnOnce() -> StatsReport<'r>,
+) -> Result<(), C::Error>
+where
+    C: Read + ReadReady + Write,
+{
+    let report = report();
+    if json { screen.say(format_args!("{}\n", StatsJson(report))) } else { screen.say(format_args!("{report}")) }
 }
 
 /// The file of this name. If the name is too long, prints an error.

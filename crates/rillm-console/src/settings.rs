@@ -20,6 +20,8 @@ pub struct Settings {
     /// The stop string.
     pub stop: Option<String<LONGEST_STOP_STRING>>,
     pub check: bool,
+    /// Whether a model that can chat is talked with in turns.
+    pub chat: bool,
 }
 
 /// A setting.
@@ -32,6 +34,7 @@ pub enum Setting {
     Max,
     Stop,
     Check,
+    Chat,
 }
 
 impl Settings {
@@ -42,6 +45,7 @@ impl Settings {
             max_tokens: 256,
             stop: None,
             check: false,
+            chat: true,
         }
     }
 
@@ -80,13 +84,8 @@ impl Settings {
             Setting::Stop => {
                 self.stop = Some(String::try_from(value).map_err(|_| "it must have at most 64 bytes")?);
             }
-            Setting::Check => {
-                self.check = match value {
-                    "on" => true,
-                    "off" => false,
-                    _ => return Err("it must be on or off"),
-                };
-            }
+            Setting::Check => self.check = switch(value)?,
+            Setting::Chat => self.chat = switch(value)?,
         }
         Ok(())
     }
@@ -94,6 +93,14 @@ impl Settings {
     /// Shows a setting.
     pub fn show(&self, setting: Setting) -> impl fmt::Display {
         Shown { settings: self, setting }
+    }
+}
+
+fn switch(value: &str) -> Result<bool, &'static str> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it must be on or off"),
     }
 }
 
@@ -123,6 +130,7 @@ impl fmt::Display for Shown<'_> {
                 None => f.write_str("stop before no string"),
             },
             Setting::Check => write!(f, "check {}", if settings.check { "on" } else { "off" }),
+            Setting::Chat => write!(f, "chat {}", if settings.chat { "on" } else { "off" }),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the console from outside, through a simulated terminal. One test binary: each file is a module, selected by
 //! `cargo test --test all MODULE`.
 
+mod chat;
 mod console;
 mod support;

@@ -65,6 +65,37 @@ fn weights_of_4_bits_and_logits_that_are_computed_again_give_what_a_session_give
 }
 
 #[test]
+fn the_likeliest_text_is_chosen() {
+    let prompt = "Every night, he looked at the";
+    let seen = converse(&format!("/choose {prompt} | sun | moon\r/choose {prompt} |sun|moon  \r"));
+    // As `rillm choose --prompt "Every night, he looked at the " --option sun --option moon` says.
+    assert!(seen.contains("\r\n-9.496391 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
+    assert!(!seen.contains("the moon"), "{seen}");
+    assert_eq!(seen.matches(" moon\r\nchoice: ").count(), 2, "{seen}");
+    assert_eq!(seen.matches("-9.496391 sun").count(), 1, "{seen}");
+    for (line, expected) in [
+        ("the", "there is nothing to choose from; type /choose PROMPT | TEXT | TEXT\r\n> "),
+        ("the | moon | moon", "the texts with the indices 0 and 1 have the same tokens; leave one out\r\n> "),
+        ("the | moon |", "the text with index 1 has no tokens"),
+        (&"a|".repeat(22), "there are more than 20 texts; leave some out\r\n> "),
+        (&format!("the {}| moon", "x ".repeat(200)), " and there is room for 109; shorten it\r\n> "),
+    ] {
+        let seen = converse(&format!("/choose {line}\r"));
+        assert!(seen.contains(expected), "{expected:?} in {seen}");
+    }
+    let seen = converse(&format!("/choose {prompt} | sun | moon\r\x03/max\r"));
+    assert!(!seen.contains("choice: ") && seen.contains("max 256"), "{seen}");
+}
+
+#[test]
+fn a_failed_read_does_not_change_the_choice() {
+    let open = async |_: Option<&str>| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), 60), "a file"));
+    let seen = run(&mut Script::new("/choose Every night, he looked at the | sun | moon\r"), open);
+    assert!(seen.contains("[cannot read the model: a planned fault - trying again, 1 of 3]\r\n"), "{seen}");
+    assert!(seen.contains("\r\n-9.496391 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
+}
+
+#[test]
 fn the_report_says_where_the_user_is() {
     let seen = converse("");
     for expected in [
@@ -465,6 +496,51 @@ fn the_bench_proves_the_kernel_and_times_it() {
     let seen = run(&mut Script::new("/bench\r"), bundled);
     assert!(seen.contains("kernel: 500 of 500 random matrices"), "{seen}");
     assert!(seen.contains("rows of 1024:") && seen.contains("steps a weight"), "{seen}");
+}
+
+#[test]
+fn a_self_test_looks_at_everything() {
+    let seen = converse(&format!("{GREEDY_12}/selftest\rOnce upon a time\r"));
+    for expected in [
+        "> /selftest\r\nkernel: 500 of 500 random matrices multiplied as the definition has it\r\n",
+        "\r\nfast memory: 131,072 bytes hold what is written\r\nmodel file: ",
+        " bytes read, all checksums are right, ",
+        " steps a byte\r\ntext: logits e7bafaed, as everywhere\r\nselftest: passed\r\n> ",
+    ] {
+        assert!(seen.contains(expected), "{expected:?} in {seen}");
+    }
+    let (_, check) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 12);
+    assert!(seen.contains(&check), "{seen}");
+
+    // A bit of the tokenizer, which no text may need.
+    let mut source = Bytes::copied(MODEL);
+    let model = block_on(Model::open(&mut source)).unwrap();
+    let section = model.header().section(SectionKind::Tokenizer).unwrap();
+    let mut file = MODEL.to_vec();
+    file[(section.offset + section.len) as usize - 1] ^= 1;
+    let file: &'static [u8] = file.leak();
+    let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(file), "a file"));
+    let (mut fast, mut large) = (vec![0; RAM], vec![0; 4 << 20]);
+    let mut script = Script::new("/selftest\r");
+    block_on(rillm_console::run(&mut script, &BOARD, open, &mut fast, &mut large)).unwrap();
+    let seen = script.seen();
+    assert!(seen.contains("\r\nlarge memory: 4,194,304 bytes hold what is written\r\n"), "{seen}");
+    assert!(seen.contains("\r\nmodel file: tokenizer is damaged: checksum "), "{seen}");
+    assert!(seen.contains("as everywhere\r\nselftest: failed\r\n"), "{seen}");
+
+    let mut script = Script::new("/selftest\r");
+    block_on(rillm_console::run(&mut script, &TestBoard(None), bundled, &mut vec![0; RAM], &mut [])).unwrap();
+    assert!(script.seen().contains(", all checksums are right\r\n"), "{}", script.seen());
+    let seen = converse("/selftest\r\x03");
+    assert!(seen.contains("model file: stopped\r\n") && seen.contains("selftest: failed\r\n"), "{seen}");
+}
+
+#[test]
+fn a_self_test_tells_a_failing_card() {
+    let open = async |_: Option<&str>| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), 12), "a file"));
+    let seen = run(&mut Script::new("/selftest\r"), open);
+    assert!(seen.contains("cannot read the model: a planned fault\r\n"), "{seen}");
+    assert!(seen.contains("selftest: failed\r\n"), "{seen}");
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! A checksum of logits, to compare the results of two machines.
 
-use crate::format::{Checksum, checksum};
+use crate::format::Crc32;
 use crate::sampler::Logit;
 
 /// A CRC-32 over logits, in order: token, mantissa and exponent, 32 bits each, little-endian.
 ///
 /// [`Session::next_observed`](crate::Session::next_observed) provides the logits.
-#[derive(Clone)]
-pub struct Fingerprint(Checksum);
+#[derive(Clone, Default)]
+pub struct Fingerprint(Crc32);
 
 impl Fingerprint {
     /// Creates the fingerprint of no logits.
     pub fn new() -> Self {
-        Self(checksum())
+        Self::default()
     }
 
     /// Adds a logit.
@@ -26,13 +26,7 @@ impl Fingerprint {
 
     /// The CRC-32 of the logits so far.
     pub fn value(&self) -> u32 {
-        self.0.clone().finalize()
-    }
-}
-
-impl Default for Fingerprint {
-    fn default() -> Self {
-        Self::new()
+        self.0.value()
     }
 }
 

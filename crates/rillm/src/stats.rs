@@ -164,14 +164,26 @@ impl AddAssign for StageTimes {
     }
 }
 
-/// An optional clock, and the ticks by stage.
-#[derive(Debug, Default)]
-pub(crate) struct Stopwatch {
+/// An optional clock, and the ticks of `LEN` stages from the stage with the number `FIRST` on: by default, of those that a
+/// session times itself. It must not be asked for any other.
+#[derive(Debug)]
+pub(crate) struct Stopwatch<const FIRST: usize = 0, const LEN: usize = { Stage::Checksum as usize }> {
     pub clock: Option<Clock>,
-    ticks: [Cell<u64>; Stage::ALL.len()],
+    ticks: [Cell<u64>; LEN],
 }
 
-impl Stopwatch {
+/// The stopwatch of the checksums.
+pub(crate) type ChecksumWatch = Stopwatch<{ Stage::Checksum as usize }, 1>;
+/// The stopwatch of a source: reads and waits.
+pub(crate) type ReadWatch = Stopwatch<{ Stage::Read as usize }, 2>;
+
+impl<const FIRST: usize, const LEN: usize> Default for Stopwatch<FIRST, LEN> {
+    fn default() -> Self {
+        Self { clock: None, ticks: [const { Cell::new(0) }; LEN] }
+    }
+}
+
+impl<const FIRST: usize, const LEN: usize> Stopwatch<FIRST, LEN> {
     /// The current time; constant without a clock.
     pub fn now(&self) -> u32 {
         self.clock.map_or(0, |clock| clock())
@@ -184,36 +196,39 @@ impl Stopwatch {
 
     /// Adds ticks to a stage.
     pub fn add(&self, stage: Stage, ticks: u64) {
-        self.ticks[stage as usize].update(|sum| sum + ticks);
+        self.ticks(stage).update(|sum| sum + ticks);
     }
 
     /// Counts ticks for a stage until the returned guard is dropped.
     #[must_use]
     pub fn time(&self, stage: Stage) -> Timing<'_> {
-        Timing { watch: self, stage, start: self.now() }
+        Timing { clock: self.clock, ticks: self.ticks(stage), start: self.now() }
     }
 
     /// The counter of a stage, for direct changes.
     pub fn ticks(&self, stage: Stage) -> &Cell<u64> {
-        &self.ticks[stage as usize]
+        &self.ticks[stage as usize - FIRST]
     }
 
-    /// The ticks of all stages so far.
-    pub fn times(&self) -> StageTimes {
-        StageTimes(core::array::from_fn(|stage| self.ticks[stage].get()))
+    /// Adds the ticks of its stages so far.
+    pub fn add_to(&self, times: &mut StageTimes) {
+        for (sum, ticks) in times.0[FIRST..].iter_mut().zip(&self.ticks) {
+            *sum += ticks.get();
+        }
     }
 }
 
 /// A running measurement of a stage.
 pub(crate) struct Timing<'w> {
-    watch: &'w Stopwatch,
-    stage: Stage,
+    clock: Option<Clock>,
+    ticks: &'w Cell<u64>,
     start: u32,
 }
 
 impl Drop for Timing<'_> {
     fn drop(&mut self) {
-        self.watch.add(self.stage, self.watch.since(self.start));
+        let now = self.clock.map_or(0, |clock| clock());
+        self.ticks.update(|sum| sum + u64::from(now.wrapping_sub(self.start)));
     }
 }
 
@@ -232,13 +247,21 @@ mod tests {
     fn a_stage_lasts_until_its_timing_is_dropped() {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NOW: AtomicU32 = AtomicU32::new(u32::MAX - 1);
-        let watch = Stopwatch { clock: Some(|| NOW.fetch_add(3, Ordering::Relaxed)), ..Stopwatch::default() };
+        let clock: Option<Clock> = Some(|| NOW.fetch_add(3, Ordering::Relaxed));
+        let watch = Stopwatch::<0, 8> { clock, ..Stopwatch::default() };
+        let source = ReadWatch { clock, ..ReadWatch::default() };
+        let times = || {
+            let mut times = StageTimes::default();
+            watch.add_to(&mut times);
+            source.add_to(&mut times);
+            times
+        };
         drop(watch.time(Stage::Norm));
-        let earlier = watch.times();
+        let earlier = times();
         drop(watch.time(Stage::Norm));
-        watch.add(Stage::Wait, 5);
-        watch.add(Stage::Read, 7);
-        let spent = watch.times() - earlier;
+        source.add(Stage::Wait, 5);
+        source.add(Stage::Read, 7);
+        let spent = times() - earlier;
         assert_eq!((spent[Stage::Norm], spent.compute(), spent.total()), (3, 3, 8));
         let mut sum = spent;
         sum += spent;

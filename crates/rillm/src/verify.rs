@@ -5,7 +5,7 @@
 //! compared with that of the same part of the next pass through the head.
 
 use crate::format::{Checksum, FormatError, checksum};
-use crate::stats::{Stage, Stopwatch};
+use crate::stats::{ChecksumWatch, Stage};
 
 /// Verifies the checksums of some passes.
 pub(crate) struct Verifier {
@@ -20,12 +20,12 @@ pub(crate) struct Verifier {
     digest: Option<Checksum>,
     /// The checksum of the tape's prefix in the last pass.
     prefix: Option<u32>,
-    pub watch: Stopwatch,
+    pub watch: ChecksumWatch,
 }
 
 impl Verifier {
     pub fn new(every: u32, expected: u32) -> Self {
-        Self { every, expected, wait: 0, digest: None, prefix: None, watch: Stopwatch::default() }
+        Self { every, expected, wait: 0, digest: None, prefix: None, watch: ChecksumWatch::default() }
     }
 
     /// Sets the interval of checks. The next pass is checked.

@@ -4,6 +4,7 @@
 mod accuracy;
 mod budgets;
 mod chat;
+mod choose;
 mod faults;
 mod rescoring;
 mod same_bits;

@@ -1,5 +1,9 @@
 //! The expected text of the C interface: the engine's own.
 
+#[cfg(not(miri))]
+#[path = "../../../rillm-console/tests/support/chat_model.rs"]
+pub mod chat_model;
+
 use rillm::{Bytes, Decoder, Memory, Model, PlanOptions, Sampling, Session, block_on};
 
 /// The bundled model, or a smaller one for Miri.

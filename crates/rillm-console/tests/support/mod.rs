@@ -1,5 +1,7 @@
 //! A scripted byte console and a test board.
 
+pub mod chat_model;
+
 use core::fmt::Display;
 use std::cell::Cell;
 use std::collections::VecDeque;

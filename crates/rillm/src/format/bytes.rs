@@ -21,6 +21,33 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     CRC_32.checksum(bytes)
 }
 
+/// An incremental [`crc32`], for bytes that come in pieces.
+#[derive(Clone)]
+pub struct Crc32(Checksum);
+
+impl Crc32 {
+    /// The CRC-32 of no bytes.
+    pub fn new() -> Self {
+        Self(checksum())
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The CRC-32 of the bytes so far.
+    pub fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
+}
+
+impl Default for Crc32 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The `N` bytes at offset `at`.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut out = [0; N];

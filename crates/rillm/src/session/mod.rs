@@ -1,5 +1,6 @@
 //! A session: a model, its memory, and the tokens so far.
 
+mod choose;
 mod embed;
 mod pass;
 mod rescore;
@@ -18,10 +19,11 @@ use crate::plan::{Memory, MemoryError, Plan, PlanError, PlanOptions};
 use crate::sampler::{Logit, Sampler};
 use crate::sampling::Sampling;
 use crate::source::{Counted, WeightSource};
-use crate::stats::{Clock, Stats, Stopwatch};
+use crate::stats::{Clock, StageTimes, Stats, Stopwatch};
 use crate::vector::{BlockFloat16, BlockFloat32};
 use crate::verify::Verifier;
 
+pub use choose::{Choice, Choose, ChooseError};
 use pass::Head;
 pub use snapshot::RestoreError;
 pub(crate) use text::TextKind;
@@ -331,9 +333,10 @@ impl<'m, S: WeightSource> Session<'m, S> {
 
     /// Counters and times since the session started.
     pub fn stats(&self) -> Stats {
-        let mut times = self.watch.times();
-        times += self.source.watch().times();
-        times += self.verifier.watch.times();
+        let mut times = StageTimes::default();
+        self.watch.add_to(&mut times);
+        self.source.watch().add_to(&mut times);
+        self.verifier.watch.add_to(&mut times);
         let (traffic, memory) = (self.source.traffic(), self.plan.memory());
         Stats { traffic, tokens: self.tokens, passes: self.passes, memory, times }
     }

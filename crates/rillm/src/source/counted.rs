@@ -1,7 +1,7 @@
 //! A source that counts its reads, and a reader for small reads through a sector buffer.
 
 use super::{SECTOR_LEN, Sector, WeightSource};
-use crate::stats::{Clock, Stage, Stopwatch, Traffic};
+use crate::stats::{Clock, ReadWatch, Stage, Traffic};
 
 /// A source that counts its reads.
 #[derive(Debug)]
@@ -9,13 +9,13 @@ pub struct Counted<S> {
     inner: S,
     next: Sector,
     traffic: Traffic,
-    watch: Stopwatch,
+    watch: ReadWatch,
 }
 
 impl<S: WeightSource> Counted<S> {
     /// Wraps `inner`, with all counters at zero.
     pub fn new(inner: S) -> Self {
-        Self { inner, next: Sector(u32::MAX), traffic: Traffic::default(), watch: Stopwatch::default() }
+        Self { inner, next: Sector(u32::MAX), traffic: Traffic::default(), watch: ReadWatch::default() }
     }
 
     /// The reads so far.
@@ -29,7 +29,7 @@ impl<S: WeightSource> Counted<S> {
     }
 
     /// The stopwatch of the reads.
-    pub(crate) fn watch(&self) -> &Stopwatch {
+    pub(crate) fn watch(&self) -> &ReadWatch {
         &self.watch
     }
 

@@ -56,6 +56,7 @@ impl<'a> Encoder<'a> {
                 plain: false,
                 lead: None,
                 begun: false,
+                after_mark: false,
                 untouched: text,
                 raw_added: tokenizer.header.bos.filter(|_| add_special_tokens),
                 segment: Text::EMPTY,
@@ -74,12 +75,25 @@ impl<'a> Encoder<'a> {
         self
     }
 
+    /// Encodes the text as the rest of one whose beginning was encoded: no space is put before it, except where the
+    /// tokenizer puts one after marks.
+    pub(super) fn rest(mut self, after_mark: bool) -> Self {
+        self.words.lead = (!after_mark).then_some(false);
+        self.words.at_start = false;
+        self
+    }
+
     /// Encodes the text as a message in a conversation: like [`plain`](Self::plain), and `space` says whether a space
     /// stands before the text, independent of the tokenizer's own setting.
     pub(super) fn content(mut self, space: bool) -> Self {
         self.words.lead = Some(space);
         self.words.at_start = false;
         self.plain()
+    }
+
+    /// Whether the last token is one that was found before the text was normalised, such as a mark.
+    pub(crate) fn ends_with_mark(&self) -> bool {
+        self.words.after_mark
     }
 
     /// Writes the next tokens to `out` and returns their number, which is less than `out.len()` only at the end of the
@@ -131,10 +145,12 @@ pub(super) struct Words<'a> {
     pub known: Known,
     /// Whether marks are text.
     pub plain: bool,
-    /// For a message in a conversation: whether a space stands before the first segment.
+    /// For a message in a conversation and for the rest of a text: whether a space stands before the first segment.
     lead: Option<bool>,
     /// Whether the next piece gets no space before it.
     begun: bool,
+    /// Whether the last token was the first pass's.
+    after_mark: bool,
     /// The text before the first pass.
     untouched: &'a str,
     /// The first pass's token between `segment` and `untouched`; initially, the start-of-text token.
@@ -155,6 +171,7 @@ impl<'a> Words<'a> {
     async fn advance<S: WeightSource>(&mut self, reader: &mut SectorReader<'_, S>) -> Result<bool, Error<S::Error>> {
         loop {
             if !self.piece.is_empty() {
+                self.after_mark = false;
                 let tokenizer = self.tokenizer;
                 match &tokenizer.header.kind {
                     Kind::SentencePiece(header) => self.next_sentence_piece(reader, header).await?,
@@ -168,12 +185,14 @@ impl<'a> Words<'a> {
             }
             if let Some(id) = self.added.take() {
                 self.window.ready_one(id);
+                self.after_mark = false;
                 return Ok(true);
             }
             if !self.segment.is_empty() {
                 self.next_piece(reader).await?;
             } else if let Some(id) = self.raw_added.take() {
                 self.window.ready_one(id);
+                self.after_mark = true;
                 return Ok(true);
             } else if !self.untouched.is_empty() {
                 self.next_segment(reader).await?;

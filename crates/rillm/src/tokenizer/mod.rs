@@ -95,6 +95,26 @@ impl Tokenizer {
         Encoder::new(self, text, false, scratch).content(space)
     }
 
+    /// Creates an encoder of the rest of a text that was divided at [`last_word`](Self::last_word). `after_mark` says
+    /// whether the part before it [ended with a mark](Encoder::ends_with_mark).
+    pub(crate) fn rest_encoder<'a>(&'a self, text: &'a str, after_mark: bool, scratch: &'a mut Scratch) -> Encoder<'a> {
+        Encoder::new(self, text, false, scratch).rest(after_mark)
+    }
+
+    /// Where the last word of `text` starts, in bytes: at its last space after a character that is not white space. The
+    /// text before and the rest, with whatever follows it, have the tokens of the undivided text, because no word
+    /// extends over such a place, unless it is an added token with a space inside. 0 if there is no such place.
+    pub(crate) fn last_word(&self, text: &str) -> usize {
+        if let layout::Kind::SentencePiece(header) = &self.header.kind
+            && header.word_start == layout::WordStart::Nowhere
+        {
+            return 0;
+        }
+        let is_blank = |c: char| c.is_whitespace() || c == layout::SPACE_MARK;
+        let starts_word = |&at: &usize| text[..at].chars().next_back().is_some_and(|before| !is_blank(before));
+        text.rmatch_indices(' ').map(|(at, _)| at).find(starts_word).unwrap_or(0)
+    }
+
     /// A decoder for the start of a text.
     pub fn decoder(&self) -> Decoder {
         Decoder::new(self.header.strip_space)
