@@ -22,6 +22,7 @@ use crate::say;
 use crate::sections::chat_form;
 use crate::session_args::SessionArgs;
 use crate::source::ModelSource;
+use crate::threads;
 
 const HELP: &str = "  \
   /help         this list
@@ -69,7 +70,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
-    let (model, mut source) = args.model.open()?;
+    let (model, mut source) = args.model.open(args.session.memory.default_source())?;
     let Some(form) = chat_form(model.header(), &mut source)? else {
         bail!(
             "{} has no chat template that rillm can follow: it continues texts, with `rillm run`; chats want a model that was \
@@ -80,6 +81,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (plan, mut memory) = args.session.memory(&model, &source)?;
     check_room(args, &form, &model, &source, plan.context)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
+    if let Some(dot) = threads::start(args.session.memory.threads)? {
+        session.set_dot(dot);
+    }
     let mut chat = block_on(Chat::new(&mut session, args.system.as_deref())).map_err(refused)?;
     if let Some(path) = &args.prompt_cache {
         resume(path, args, &mut chat, &mut session)?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::memory_args::MemoryArgs;
 use crate::model_file::ModelArgs;
 use crate::source::ModelSource;
-use crate::{interrupt, progress, say, text};
+use crate::{interrupt, progress, say, text, threads};
 
 /// Choose among texts by their likelihood
 ///
@@ -98,10 +98,13 @@ impl Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let (prompt, texts) = (args.prompt()?, args.texts()?);
     let mut choices: Vec<Choice<'_>> = texts.iter().map(|text| Choice::new(text)).collect();
-    let (model, source) = args.model.open()?;
+    let (model, source) = args.model.open(args.memory.default_source())?;
     // No token is sampled.
     let (plan, mut memory) = args.memory.plan(&model, &source, 1)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
+    if let Some(dot) = threads::start(args.memory.threads)? {
+        session.set_dot(dot);
+    }
     interrupt::watch()?;
     let Some(index) = block_on(choose(&mut session, &prompt, &mut choices))
         .map_err(|error| refused(error, &texts, &session, &model))?

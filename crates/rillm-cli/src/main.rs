@@ -1,6 +1,7 @@
 //! The `rillm` command: convert, inspect, run and evaluate language models for microcontrollers.
 
 mod answer;
+mod bench;
 mod card;
 mod card_check;
 mod card_image;
@@ -15,6 +16,7 @@ mod files;
 mod inspect;
 mod interrupt;
 mod lines;
+mod llama_bench;
 mod memory_args;
 mod mix_search;
 mod model_file;
@@ -30,6 +32,7 @@ mod session_args;
 mod source;
 mod surrogates;
 mod text;
+mod threads;
 mod tokenize;
 mod usage;
 mod verify;
@@ -61,6 +64,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   # Show what the file holds, and run it at the pace of a card
   rillm inspect tiny-llm.rillm
   rillm run --model tiny-llm.rillm --source throttled
+  # Measure its speed on this computer
+  rillm bench --model tiny-llm.rillm
   # Estimate its speed on a board, and make a card for the board
   rillm plan --board esp32-cam --model tiny-llm.rillm
   rillm card tiny-llm.rillm -o card.img
@@ -84,6 +89,7 @@ enum Command {
     Card(card::Args),
     Plan(plan::Args),
     Eval(eval::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +107,7 @@ fn main() -> ExitCode {
         Command::Card(args) => card::run(&args),
         Command::Plan(args) => plan::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| failure(&error))
 }

@@ -1,4 +1,4 @@
-//! The options for memory of the commands that run a model.
+//! The options for memory and threads of the commands that run a model.
 
 use std::iter::successors;
 
@@ -7,8 +7,10 @@ use indicatif::BinaryBytes;
 use rillm::{MemoryLen, Model, Plan, PlanError, PlanOptions, WeightSource};
 
 use crate::number;
+use crate::source::Access;
+use crate::threads;
 
-/// Options for memory.
+/// Options for memory and threads.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MemoryArgs {
     /// Memory for the engine, a hard limit: for example 64K or 4M
@@ -21,12 +23,20 @@ pub struct MemoryArgs {
     /// Prompt tokens to process in one pass over the weights; without it, as many as the memory holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
-    /// Bytes of each read; without it, as many as the memory holds
+    /// Bytes of each read, of a source that is read; without it, as many as the memory holds
     #[arg(long, value_name = "BYTES", value_parser = number::bytes)]
     chunk: Option<usize>,
+    /// Threads that share the rows of large matrices, 1 to 64; the text is the same with any number
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=threads::MOST as i64))]
+    pub threads: u32,
 }
 
 impl MemoryArgs {
+    /// How the weights are read unless `--source` says so: mapped weights are not read in chunks.
+    pub fn default_source(&self) -> Access {
+        if self.chunk.is_some() { Access::File } else { Access::Mmap }
+    }
+
     fn options(&self, candidates: usize) -> PlanOptions {
         PlanOptions::default()
             .context(self.context.map(|n| n as usize))

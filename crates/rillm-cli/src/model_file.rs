@@ -28,9 +28,9 @@ pub struct ModelArgs {
     /// A .rillm file; the bundled model if absent
     #[arg(long, short, value_name = "FILE", value_parser = files::input())]
     pub model: Option<PathBuf>,
-    /// How the weights are read
-    #[arg(long, value_enum, default_value = "file", help_heading = READING)]
-    pub source: Access,
+    /// How the weights are read; without it `mmap`, or `file` with --chunk
+    #[arg(long, value_enum, help_heading = READING)]
+    pub source: Option<Access>,
     /// Bytes a second of the throttled source (M is 1,048,576). About 9M for an ESP32's SDMMC host in 4-bit mode, 1.6M
     /// for a card over SPI
     #[arg(long, value_name = "BYTES", default_value = "9M", help_heading = READING, value_parser = number::bytes)]
@@ -41,12 +41,13 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Opens the model.
-    pub fn open(&self) -> Result<(Model, ModelSource)> {
+    /// Opens the model, by `--source` or else by `default`.
+    pub fn open(&self, default: Access) -> Result<(Model, ModelSource)> {
         let card = CardPace { bytes_per_second: self.card_rate, latency: Duration::from_micros(self.card_latency) };
+        let access = self.source.unwrap_or(default);
         match &self.model {
-            None => bundled(self.source, card),
-            Some(path) => from_path(path, self.source, card),
+            None => bundled(access, card),
+            Some(path) => from_path(path, access, card),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::number;
 use crate::prompt_cache;
 use crate::say;
 use crate::session_args::SessionArgs;
+use crate::threads;
 
 const DEFAULT_PROMPT: &str = "Once upon a time";
 
@@ -28,8 +29,9 @@ const DEFAULT_PROMPT: &str = "Once upon a time";
 #[command(after_help = "Examples:
   rillm run --prompt \"Anna found a key\"
   echo \"The little fox\" | rillm run --max-tokens 100 --temperature 0
-  rillm run --model tiny-llm.rillm --ram 64K --context 128
-  rillm run --prompt Hello --seed 7 --json | jq .bytes_per_token
+  # Through buffers in 64 KiB, as a device reads a card
+  rillm run --model tiny-llm.rillm --source file --ram 64K --context 128
+  rillm run --prompt Hello --seed 7 --source file --json | jq .bytes_per_token
   # The second run computes only the part after the instructions
   rillm run --prompt \"$(cat instructions.txt) Hello\" --prompt-cache run.cache
   # At the pace of a card over SPI
@@ -85,9 +87,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stops = args.session.stops();
     let stops = StopStrings::new(&stops)?;
     let prompt = args.prompt()?;
-    let (model, source) = args.model.open()?;
+    let (model, source) = args.model.open(args.session.memory.default_source())?;
     let (plan, mut memory) = args.session.memory(&model, &source)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
+    if let Some(dot) = threads::start(args.session.memory.threads)? {
+        session.set_dot(dot);
+    }
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;

@@ -15,7 +15,7 @@ use rillm::{SECTOR_LEN, Sector, WeightSource};
 pub enum Access {
     /// Read in chunks, as a device reads a card
     File,
-    /// Memory-mapped, as a device uses its flash
+    /// Memory-mapped, as a device uses its flash; read as by `file` where the system maps no files
     Mmap,
     /// Read in chunks at the pace of a card
     Throttled,
@@ -70,7 +70,10 @@ impl ModelSource {
                 // SAFETY: the map is read-only. If another process changes the file meanwhile, the text changes; if it
                 // truncates the file, this process is killed. A memory map promises no more; the other sources handle
                 // both.
-                Access::Mmap => Bytes::Map(unsafe { Mmap::map(&file) }?),
+                Access::Mmap => match unsafe { Mmap::map(&file) } {
+                    Ok(map) => Bytes::Map(map),
+                    Err(_) => Bytes::File(file),
+                },
                 Access::File | Access::Throttled => Bytes::File(file),
             };
             Ok((bytes, len))

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::model_file::ModelArgs;
 use crate::number::{Count, grouped};
 use crate::say;
+use crate::source::Access;
 use crate::source::ModelSource;
 
 /// Show the tokens of a text, and the cost of encoding it
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
             line.map(str::to_owned).unwrap_or(text)
         }
     };
-    let (model, source) = args.model.open()?;
+    let (model, source) = args.model.open(Access::File)?;
     let mut source = Counted::new(source);
     let encoded = encode(&model, &mut source, &text, args.plain)?;
     let mut tokens = Vec::new();

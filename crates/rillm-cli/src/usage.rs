@@ -31,6 +31,7 @@ const TABLE: &[Useless] = &[
     Useless { command: "run", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "chat", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "tokenize", options: PACE, case: UNPACED, is_so: is_unpaced },
+    Useless { command: "bench", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "choose", options: PACE, case: UNPACED, is_so: is_unpaced },
     Useless { command: "run", options: DRAWING, case: GREEDY, is_so: is_greedy },
     Useless { command: "chat", options: DRAWING, case: GREEDY, is_so: is_greedy },

@@ -1,6 +1,7 @@
 //! Tests of the command from outside, as a user runs it. One test binary: each file is a module, selected by `cargo
 //! test --test all MODULE`.
 
+mod bench;
 mod card;
 mod chat;
 mod choose;

@@ -33,7 +33,8 @@ fn the_bundled_model_stays_within_its_memory() {
 #[test]
 fn json_has_all_figures() {
     let models = Models::converted();
-    let output = stdout(&mut models.run(&["--prompt", "hello", "--json", "-n", "20", "--ram", "40K"]));
+    let output =
+        stdout(&mut models.run(&["--prompt", "hello", "--json", "-n", "20", "--ram", "40K", "--source", "file"]));
     assert_eq!(output.lines().count(), 1);
     let report: Value = serde_json::from_str(&output).expect("JSON");
     assert!(report["text"].is_string());
@@ -49,6 +50,15 @@ fn json_has_all_figures() {
     }
     assert!(number(&report, "ram_used") <= number(&report, "ram_given"));
     assert!(number(&report, "seeks_per_token") <= 2.0);
+}
+
+#[test]
+fn a_file_is_mapped_unless_the_reads_have_a_length() {
+    let models = Models::converted();
+    for (args, is_read) in [(&[][..], false), (&["--source", "file"], true), (&["--chunk", "1K"], true)] {
+        let report = json(models.run(&["--prompt", "a", "-n", "3", "--json"]).args(args));
+        assert_eq!(report["bytes_per_token"].as_f64().expect("a number") > 0.0, is_read, "{args:?}: {report}");
+    }
 }
 
 #[test]
@@ -71,6 +81,7 @@ fn memory_and_access_do_not_change_the_tokens() {
         &["--source", "mmap", "--batch", "2"],
         &["--source", "throttled", "--card-rate", "900000G", "--card-latency", "0"],
         &["--context", "60"],
+        &["--threads", "3"],
     ] {
         assert_eq!(tokens(args), expected, "{args:?}");
     }

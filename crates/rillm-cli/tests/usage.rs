@@ -13,6 +13,7 @@ const USELESS: &[(&[&str], &str, &str)] = &[
     (&["chat", "--source", "file", "--card-latency", "1"], "--card-latency", "without --source throttled"),
     (&["tokenize", "--card-rate", "1M", "a"], "--card-rate", "without --source throttled"),
     (&["tokenize", "--card-latency", "1", "a"], "--card-latency", "without --source throttled"),
+    (&["bench", "--card-rate", "1M"], "--card-rate", "without --source throttled"),
     (&["run", "--temperature", "0", "--top-k", "5"], "--top-k", "with --temperature 0"),
     (&["run", "--temperature", "0.0", "--top-p", "0.5"], "--top-p", "with --temperature 0"),
     (&["run", "--min-p", "0.1", "--temperature", "0"], "--min-p", "with --temperature 0"),

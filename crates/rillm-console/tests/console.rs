@@ -54,6 +54,17 @@ fn the_text_is_what_a_session_gives() {
 }
 
 #[test]
+fn weights_of_4_bits_and_logits_that_are_computed_again_give_what_a_session_gives() {
+    for file in [INT4, RESCORING] {
+        let (text, check) = direct(file, "and", Sampling::GREEDY, 6);
+        let mut script = Script::new("/chat off\r/temp 0\r/max 6\r/check on\rand\r");
+        let seen = run(&mut script, async |_| Ok::<_, &str>((Bytes::copied(file), "a file in memory")));
+        assert!(seen.contains(&format!("> and\r\n{text}\r\n6 tokens at ")), "{text:?} in {seen}");
+        assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{check} in {seen}");
+    }
+}
+
+#[test]
 fn the_likeliest_text_is_chosen() {
     let prompt = "Every night, he looked at the";
     let seen = converse(&format!("/choose {prompt} | sun | moon\r/choose {prompt} |sun|moon  \r"));
@@ -82,17 +93,6 @@ fn a_failed_read_does_not_change_the_choice() {
     let seen = run(&mut Script::new("/choose Every night, he looked at the | sun | moon\r"), open);
     assert!(seen.contains("[cannot read the model: a planned fault - trying again, 1 of 3]\r\n"), "{seen}");
     assert!(seen.contains("\r\n-9.496391 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
-}
-
-#[test]
-fn weights_of_4_bits_and_logits_that_are_computed_again_give_what_a_session_gives() {
-    for file in [INT4, RESCORING] {
-        let (text, check) = direct(file, "and", Sampling::GREEDY, 6);
-        let mut script = Script::new("/chat off\r/temp 0\r/max 6\r/check on\rand\r");
-        let seen = run(&mut script, async |_| Ok::<_, &str>((Bytes::copied(file), "a file in memory")));
-        assert!(seen.contains(&format!("> and\r\n{text}\r\n6 tokens at ")), "{text:?} in {seen}");
-        assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{check} in {seen}");
-    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
 use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg, to_log2_domain};
-use crate::kv_cache::{CacheShape, KvCache, Values};
+use crate::kernels::{Loops, widely};
+use crate::kv_cache::{CacheShape, Keys, KvCache, Values};
 use crate::vector::to_i16;
 
 /// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
@@ -26,34 +27,21 @@ pub(crate) fn attention(
         (0..kv_heads).map(|head| largest_exponent(&cache.values(layer, head), position)).max().unwrap_or(0);
     let heads_per_kv = heads.len() / (kv_heads * head_dim);
     for (index, head) in heads.chunks_exact_mut(head_dim).enumerate() {
-        let q_exponent = to_i16(head, exponent, q);
-        let keys = cache.keys(layer, index / heads_per_kv);
-        // Fraction bits fewer than usual: so many that the scores that count are not saturated.
-        let mut fewer = 0;
-        loop {
-            for (t, score) in scores.iter_mut().enumerate() {
-                let (product, key_exponent) = keys.dot(t, q);
-                *score = scale.apply(product, key_exponent + q_exponent - fewer as i32);
-            }
-            let largest = scores.iter().copied().max().unwrap_or(0);
-            if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
-                break softmax(scores, largest, fewer);
-            }
-            fewer += LOG2_FRACTION as u32 / 4;
-        }
-        weighted_sum(&cache.values(layer, index / heads_per_kv), value_exponent, scores, head);
+        let exponent = to_i16(head, exponent, q);
+        let (keys, values) = (cache.keys(layer, index / heads_per_kv), cache.values(layer, index / heads_per_kv));
+        widely(Head { q, exponent, keys, values, scale: &scale, value_exponent, scores, out: head });
     }
     // Σ weight · v with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
     value_exponent - 16
 }
 
 fn largest_exponent(values: &Values<'_>, position: usize) -> i32 {
-    (0..=position).map(|t| values.scale(t).1).max().unwrap_or(i32::from(i8::MIN))
+    values.scales().take(position + 1).map(|(_, exponent)| exponent).max().unwrap_or(i32::from(i8::MIN))
 }
 
 /// `1 / √head_dim`.
 struct ScoreScale {
-    mantissa: i64,
+    mantissa: u32,
     exponent: i32,
 }
 
@@ -61,17 +49,63 @@ impl ScoreScale {
     fn new(head_dim: usize) -> Self {
         // `head_dim` is not zero. 33 bits are cut to 23 and a carry.
         let (mantissa, exponent) = Positive::new(head_dim as u64, 0).inverse_root().unwrap_or((1, 0));
-        Self { mantissa: (mantissa >> 9) as i64, exponent: exponent + 9 }
+        Self { mantissa: (mantissa >> 9) as u32, exponent: exponent + 9 }
     }
 
     /// A score in the logarithmic domain. `sum` lies within ±2^39, its product with 23 bits and a carry is cut to 37.
+    #[inline(always)]
     fn apply(&self, sum: i64, exponent: i32) -> i32 {
-        to_log2_domain((sum * self.mantissa) >> 25, exponent + self.exponent + 25)
+        to_log2_domain((sum * i64::from(self.mantissa)) >> 25, exponent + self.exponent + 25)
+    }
+}
+
+/// Positions whose scores are computed in parallel.
+const POSITIONS: usize = if cfg!(target_pointer_width = "64") { 8 } else { 1 };
+
+/// The attention of one head.
+struct Head<'a> {
+    /// The query, `q · 2^exponent`.
+    q: &'a [i16],
+    exponent: i32,
+    keys: Keys<'a>,
+    values: Values<'a>,
+    scale: &'a ScoreScale,
+    /// The largest exponent of the values of all heads.
+    value_exponent: i32,
+    scores: &'a mut [i32],
+    out: &'a mut [i32],
+}
+
+impl Loops for Head<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { q, exponent, keys, values, scale, value_exponent, scores, out } = self;
+        // Fraction bits fewer than usual: so many that the scores that count are not saturated.
+        let mut fewer = 0;
+        loop {
+            for (block, scores) in scores.chunks_mut(POSITIONS).enumerate() {
+                let (products, exponents) = keys.dot::<POSITIONS>(block * POSITIONS, scores.len(), q);
+                let mut block = [0; POSITIONS];
+                for ((score, product), key_exponent) in block.iter_mut().zip(products).zip(exponents) {
+                    *score = scale.apply(product, key_exponent + exponent - fewer as i32);
+                }
+                scores.copy_from_slice(&block[..scores.len()]);
+            }
+            let largest = scores.iter().copied().max().unwrap_or(0);
+            if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
+                break softmax(scores, largest, fewer);
+            }
+            fewer += LOG2_FRACTION as u32 / 4;
+        }
+        weighted_sum(&values, value_exponent, scores, out);
     }
 }
 
 /// Turns scores of `fewer` fraction bits less than [`LOG2_FRACTION`], of which `largest` is the largest, into
 /// probabilities with 30 fraction bits, in place. Rounded down, they add up to at most 2^30.
+#[inline(always)]
 fn softmax(scores: &mut [i32], largest: i32, fewer: u32) {
     let mut sum = 0u64;
     for score in scores.iter_mut() {
@@ -98,32 +132,46 @@ fn softmax(scores: &mut [i32], largest: i32, fewer: u32) {
 /// sign.
 ///
 /// Replaces the probabilities by these weights.
+#[inline(always)]
 fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &mut [i32], out: &mut [i32]) {
-    for (t, probability) in probabilities.iter_mut().enumerate() {
-        let (mantissa, exponent) = values.scale(t);
-        let cut = (14 + value_exponent - exponent) as u32;
-        *probability = (*probability as u64 * u64::from(mantissa)).checked_shr(cut).unwrap_or(0) as i32;
+    for (probability, (mantissa, exponent)) in probabilities.iter_mut().zip(values.scales()) {
+        // The product is below 2^38: nothing is left of it from a cut by 38 on.
+        let cut = (14 + value_exponent - exponent).min(63);
+        *probability = ((*probability as u64 * u64::from(mantissa)) >> cut) as i32;
     }
     let weights = &*probabilities;
-    // A block of elements at a time: the sums stay in registers while the loop visits all positions.
     let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-    let rest_start = blocks.len() * BLOCK;
-    for (index, block) in blocks.iter_mut().enumerate() {
-        let mut sums = [0; BLOCK];
-        for (vector, &weight) in values.vectors().zip(weights) {
-            for (sum, &v) in sums.iter_mut().zip(&vector[index * BLOCK..][..BLOCK]) {
-                *sum += weight * i32::from(v);
-            }
-        }
-        *block = sums;
+    let mut first = 0;
+    for block in blocks {
+        *block = block_sums(values, weights, first);
+        first += BLOCK;
     }
-    for (i, out) in rest.iter_mut().enumerate() {
-        *out = values.vectors().zip(weights).map(|(vector, &weight)| weight * i32::from(vector[rest_start + i])).sum();
+    let (blocks, rest) = rest.as_chunks_mut::<SMALL_BLOCK>();
+    for block in blocks {
+        *block = block_sums(values, weights, first);
+        first += SMALL_BLOCK;
+    }
+    for out in rest {
+        [*out] = block_sums(values, weights, first);
+        first += 1;
     }
 }
 
+/// The sums of the elements from `first` on. They stay in registers while the loop visits all positions.
+#[inline(always)]
+fn block_sums<const N: usize>(values: &Values<'_>, weights: &[i32], first: usize) -> [i32; N] {
+    let mut sums = [0; N];
+    for (vector, &weight) in values.vectors().zip(weights) {
+        for (sum, &v) in sums.iter_mut().zip(&vector[first..][..N]) {
+            *sum += weight * i32::from(v);
+        }
+    }
+    sums
+}
+
 /// Elements of a vector that are summed in parallel.
-const BLOCK: usize = if cfg!(target_pointer_width = "64") { 32 } else { 8 };
+const BLOCK: usize = if cfg!(target_pointer_width = "64") { 32 } else { SMALL_BLOCK };
+const SMALL_BLOCK: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -155,13 +203,13 @@ mod tests {
 
             let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
             let value = |t: usize, i: usize| {
-                let (mantissa, exponent) = values.scale(t);
+                let (mantissa, exponent) = values.scales().nth(t).unwrap();
                 f64::from(values.vectors().nth(t).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent)
             };
             let score = |t: usize, q: &[i32]| {
                 let mut mantissas = [0; 8];
                 let q_exponent = to_i16(q, -28, &mut mantissas);
-                let (sum, exponent) = keys.dot(t, &mantissas);
+                let ([sum], [exponent]) = keys.dot(t, 1, &mantissas);
                 sum as f64 * 2f64.powi(exponent + q_exponent) / 8f64.sqrt()
             };
             for (q, out) in q.chunks_exact(8).zip(out.chunks_exact(8)) {

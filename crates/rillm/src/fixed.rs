@@ -16,6 +16,7 @@ const LOG2_E_Q22: i64 = 6_051_102;
 
 /// The bit length of the largest magnitude in `values`: every value lies strictly between ±2^bits. 0 if all values are
 /// zero.
+#[inline(always)]
 pub fn max_bits(values: impl Iterator<Item = i32>) -> u32 {
     // The OR of magnitudes has the bit length of the largest one.
     let all = values.fold(0, |all, value| all | value.unsigned_abs());
@@ -25,6 +26,7 @@ pub fn max_bits(values: impl Iterator<Item = i32>) -> u32 {
 /// `value / 2^shift`, rounded to the nearest integer, halves up; 0 for shifts of 63 and more.
 ///
 /// `value` must lie within ±2^62, so that adding the half cannot overflow.
+#[inline(always)]
 pub const fn round_shift(value: i64, shift: u32) -> i64 {
     match shift {
         0 => value,
@@ -36,6 +38,7 @@ pub const fn round_shift(value: i64, shift: u32) -> i64 {
 /// `value · 2^-right`, rounded as by [`round_shift`], saturated to ±2^30. `right` may be negative.
 ///
 /// `value` must lie within ±2^62.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
 pub fn shift_saturating(value: i64, right: i32) -> i32 {
     const LIMIT: i64 = LOG2_LIMIT as i64;
     let shifted = if right >= 0 {
@@ -51,12 +54,14 @@ pub fn shift_saturating(value: i64, right: i32) -> i32 {
 /// `mantissa · 2^exponent` times log2(e), in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±2^30.
 ///
 /// `mantissa` must lie within ±2^38.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
 pub fn to_log2_domain(mantissa: i64, exponent: i32) -> i32 {
     // Within ±2^38 · 2^23 = ±2^61.
     shift_saturating(mantissa * LOG2_E_Q22, 22 - LOG2_FRACTION - exponent)
 }
 
 /// `2^-x` in 0.32 fixed point, `x` with [`LOG2_FRACTION`] fraction bits. Absolute error below 2^-23.9.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
 pub const fn exp2_neg(x: u32) -> u32 {
     // The minimax polynomial of degree 5 of 2^-f on [0, 1), coefficients with 32 fraction bits, by Horner's rule. The
     // signs alternate and every intermediate value lies in (0, 2^32), so that unsigned 32 bits hold it.
@@ -107,11 +112,19 @@ pub fn sigmoid(x: i32) -> u32 {
 }
 
 /// `2^60 / divisor`, rounded down, for a divisor in `2^30..=2^31`.
-///
-/// Microcontrollers have no 64-bit division, and every gate of every layer needs this quotient. The quotient is
-/// therefore estimated from the divisor's upper bits, which are 2^15 to 2^16, and corrected in the same way by the
-/// remainder of the estimate.
 fn one_over(divisor: u32) -> u32 {
+    if cfg!(target_pointer_width = "64") {
+        ((1 << 60) / u64::from(divisor)) as u32
+    } else {
+        one_over_in_32_bits(divisor)
+    }
+}
+
+/// Like [`one_over`]. Microcontrollers have no 64-bit division, and every gate of every layer needs this quotient.
+///
+/// The quotient is estimated from the divisor's upper bits, which are 2^15 to 2^16, and corrected in the same way by the
+/// remainder of the estimate.
+fn one_over_in_32_bits(divisor: u32) -> u32 {
     let upper = divisor >> 15;
     let left_over = |quotient: u32| (1i64 << 60) - i64::from(quotient) * i64::from(divisor);
     // Cutting the divisor off changes a quotient by at most 2^-15 of it: the guess leaves less than 2^46, the
@@ -174,6 +187,7 @@ fn sin(turns: u32) -> i32 {
 }
 
 /// The upper half of the product: `a · b / 2^32`, rounded down.
+#[inline(always)]
 const fn mul_high(a: u32, b: u32) -> u32 {
     ((a as u64 * b as u64) >> 32) as u32
 }
@@ -267,7 +281,7 @@ mod tests {
         let near_the_ends = (0..70_000).flat_map(|i| [(1 << 30) + i, (1 << 31) - i]);
         let between = (0..200_000u32).map(|i| (1 << 30) + i.wrapping_mul(2_654_435_761) % (1 << 30));
         for divisor in near_the_ends.chain(between) {
-            assert_eq!(u64::from(one_over(divisor)), (1 << 60) / u64::from(divisor), "{divisor}");
+            assert_eq!(u64::from(one_over_in_32_bits(divisor)), (1 << 60) / u64::from(divisor), "{divisor}");
         }
     }
 

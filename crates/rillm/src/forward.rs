@@ -14,7 +14,7 @@ use crate::matmul::{matmul, output_exponent};
 use crate::mlp::silu;
 use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
 use crate::rope::Frequencies;
-use crate::sampler::Logit;
+use crate::sampler::Logits;
 use crate::stats::{Stage, Stopwatch};
 use crate::tape::Tape;
 use crate::vector::{BlockFloat16, BlockFloat32, fixed32};
@@ -51,7 +51,11 @@ pub(crate) struct Pass<'p, 'a> {
 impl Pass<'_, '_> {
     /// Runs the layers and stores the tokens' keys and values. With `head`, also computes the logits of the batch's
     /// last token, which `head` gets in ascending order of tokens, all with the same exponent.
-    pub async fn run(&mut self, tape: &mut Tape<'_, '_>, head: Option<impl FnMut(Logit)>) -> Result<(), FormatError> {
+    pub async fn run(
+        &mut self,
+        tape: &mut Tape<'_, '_>,
+        head: Option<impl FnMut(Logits<'_>)>,
+    ) -> Result<(), FormatError> {
         let mut tokens = 0..self.batch;
         for layer in 0..self.header.n_layers {
             self.norm(tape, TensorKind::AttentionNorm, layer, tokens.clone()).await?;
@@ -107,7 +111,9 @@ impl Pass<'_, '_> {
             y.exponents[token] = output_exponent(a, token, &tensor);
         }
         let stride = y.stride;
-        let emit = |token, row, value| y.mantissas[token * stride + row] = value;
+        let emit = |token, first, values: &[i32]| {
+            y.mantissas[token * stride + first..][..values.len()].copy_from_slice(values);
+        };
         let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
         self.watch.add(Stage::Matmul, spent.multiply + spent.emit);
         Ok(())
@@ -252,10 +258,11 @@ impl Pass<'_, '_> {
         let tensor = tape.tensor(self.header, TensorKind::UpProj, layer).await?;
         let Workspace { input: a, output: y, .. } = &mut *self.work;
         let stride = y.stride;
-        let emit = |token, row, up| {
-            // Both factors lie within ±2^30.
-            let gate: &mut i32 = &mut y.mantissas[token * stride + row];
-            *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
+        let emit = |token, first, ups: &[i32]| {
+            for (gate, &up) in y.mantissas[token * stride + first..].iter_mut().zip(ups) {
+                // Both factors lie within ±2^30.
+                *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
+            }
         };
         let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens.clone(), emit).await?;
         self.watch.add(Stage::Matmul, spent.multiply);
@@ -282,7 +289,7 @@ impl Pass<'_, '_> {
         &mut self,
         tape: &mut Tape<'_, '_>,
         tokens: Range<usize>,
-        mut head: impl FnMut(Logit),
+        mut head: impl FnMut(Logits<'_>),
     ) -> Result<(), FormatError> {
         self.norm(tape, TensorKind::FinalNorm, 0, tokens.clone()).await?;
         let tensor = tape.tensor(self.header, TensorKind::Head, 0).await?;
@@ -293,7 +300,7 @@ impl Pass<'_, '_> {
         }
         let a = &self.work.input;
         let exponent = output_exponent(a, tokens.start, &tensor);
-        let emit = |_, row, mantissa| head(Logit { token: row as u32, mantissa, exponent });
+        let emit = |_, first, mantissas: &[i32]| head(Logits { first: first as u32, mantissas, exponent });
         let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
         self.watch.add(Stage::Head, spent.multiply);
         self.watch.add(Stage::Sampler, spent.emit);

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::fixed::{max_bits, round_shift};
 use crate::format::KeyBits;
-use crate::kernels::dot;
+use crate::kernels::{dot, dot_pairs};
 use crate::vector::to_i16;
 
 /// Bytes of a scale: an unsigned 8-bit mantissa and a signed 8-bit exponent.
@@ -91,22 +91,49 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// The product of `q` and the key at `position` as `(m, e)`, meaning `m · 2^e`; |m| < 2^39.
+    /// The products of `q` and the keys at `len` positions, at most `N`, from `first` on: `(m, e)`, meaning `m · 2^e`;
+    /// |m| < 2^39.
     ///
     /// For 8-bit keys, `m` is a 31-bit sum times the scale's mantissa; for 16-bit keys, whose mantissa is 1, a sum of
     /// at most 512 products of 30 bits. That holds for −128 and −32,768 as well, which occur only in a saved session.
-    pub fn dot(&self, position: usize, q: &[i16]) -> (i64, i32) {
-        let (mantissa, exponent) = scale(self.scales, position);
-        let range = position * self.head_dim..(position + 1) * self.head_dim;
-        let sum = match self.vectors {
-            Vectors::Eight(keys) => i64::from(dot(&keys[range], q)) * i64::from(mantissa),
-            Vectors::Sixteen(keys) => {
-                let product = |(&k, &q): (&i16, &i16)| i64::from(i32::from(i16::from_le(k)) * i32::from(q));
-                keys[range].iter().zip(q).map(product).sum()
+    #[inline(always)]
+    pub fn dot<const N: usize>(&self, first: usize, len: usize, q: &[i16]) -> ([i64; N], [i32; N]) {
+        let (mut products, mut exponents) = ([0; N], [0; N]);
+        let range = first * self.head_dim..(first + len) * self.head_dim;
+        match self.vectors {
+            Vectors::Eight(keys) => {
+                for (product, key) in products.iter_mut().zip(keys[range].chunks_exact(self.head_dim)) {
+                    *product = dot(key, q).into();
+                }
             }
-        };
-        (sum, exponent)
+            Vectors::Sixteen(keys) => {
+                for (product, key) in products.iter_mut().zip(keys[range].chunks_exact(self.head_dim)) {
+                    *product = dot_wide(key, q);
+                }
+            }
+        }
+        let scales = &self.scales.as_chunks::<SCALE_LEN>().0[first..first + len];
+        for ((product, exponent), &[mantissa, scale_exponent]) in products.iter_mut().zip(&mut exponents).zip(scales) {
+            *product *= i64::from(mantissa);
+            *exponent = i32::from(scale_exponent as i8);
+        }
+        (products, exponents)
     }
+}
+
+/// `Σ k · q`, `k` little-endian, of at most 512 elements, `q` not −32,768.
+#[inline(always)]
+fn dot_wide(k: &[i16], q: &[i16]) -> i64 {
+    let (k_blocks, k_rest) = k.as_chunks();
+    let (q_blocks, q_rest) = q.as_chunks();
+    let mut sums = [0; 4];
+    for (k, q) in k_blocks.iter().zip(q_blocks) {
+        for (sum, pair) in sums.iter_mut().zip(dot_pairs(k.map(i16::from_le), *q)) {
+            *sum += i64::from(pair);
+        }
+    }
+    let product = |(&k, &q): (&i16, &i16)| i64::from(i32::from(i16::from_le(k)) * i32::from(q));
+    sums.iter().sum::<i64>() + k_rest.iter().zip(q_rest).map(product).sum::<i64>()
 }
 
 /// The values of one head.
@@ -118,20 +145,16 @@ pub(crate) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The vectors of all positions. Their elements are `v · mantissa · 2^exponent`, by [`Values::scale`].
+    /// The vectors of all positions. Their elements are `v · mantissa · 2^exponent`, by [`Values::scales`].
     pub fn vectors(&self) -> impl Iterator<Item = &'a [i8]> {
         self.vectors.chunks_exact(self.head_dim)
     }
 
-    /// The scale's mantissa, at most 255, and its exponent.
-    pub fn scale(&self, position: usize) -> (u8, i32) {
-        scale(self.scales, position)
+    /// The scales of all positions: the mantissa, at most 255, and the exponent.
+    pub fn scales(&self) -> impl Iterator<Item = (u8, i32)> {
+        let scales = self.scales.as_chunks::<SCALE_LEN>().0.iter();
+        scales.map(|&[mantissa, exponent]| (mantissa, i32::from(exponent as i8)))
     }
-}
-
-fn scale(scales: &[u8], position: usize) -> (u8, i32) {
-    let scale = &scales[position * SCALE_LEN..][..SCALE_LEN];
-    (scale[0], i32::from(scale[1] as i8))
 }
 
 impl KvCache<'_> {
@@ -245,17 +268,17 @@ mod tests {
             cache.store(1, KvKind::Key, 3, &values, -3);
             for head in 0..3 {
                 let stored = cache.values(1, head);
-                let (mantissa, exponent) = stored.scale(4);
+                let (mantissa, exponent) = stored.scales().nth(4).unwrap();
                 for (i, &value) in values[4 * head..][..4].iter().enumerate() {
                     let got =
                         f64::from(stored.vectors().nth(4).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
                     let unit: [i16; 4] = core::array::from_fn(|j| (i == j).into());
-                    let (sum, exponent) = cache.keys(1, head).dot(3, &unit);
+                    let ([sum], [exponent]) = cache.keys(1, head).dot(3, 1, &unit);
                     let got = sum as f64 * 2f64.powi(exponent);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
                 }
-                assert_eq!(cache.keys(1, head).dot(4, &[1; 4]).0, 0);
+                assert_eq!(cache.keys(1, head).dot(4, 1, &[1; 4]).0, [0]);
             }
         }
     }

@@ -34,8 +34,7 @@
 //!
 //! Readers who know the Llama paper can start in `forward.rs`.
 #![no_std]
-#![cfg_attr(not(any(target_arch = "riscv32", target_arch = "xtensa")), forbid(unsafe_code))]
-#![cfg_attr(any(target_arch = "riscv32", target_arch = "xtensa"), deny(unsafe_code))]
+#![deny(unsafe_code)]
 #![cfg_attr(all(target_arch = "xtensa", feature = "mac16"), feature(asm_experimental_arch))]
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
 

@@ -4,13 +4,10 @@ use core::ops::Range;
 
 use crate::fixed::round_shift;
 use crate::format::{FormatError, TensorHeader};
-use crate::kernels::{Dot, Rows};
+use crate::kernels::{Dot, Loops, Rows, STRIP_ROWS, widely};
 use crate::stats::Stopwatch;
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
-
-/// Rows that are multiplied by one vector before the next vector.
-const STRIP: usize = 16;
 
 /// Ticks of a multiplication, by part.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,10 +18,13 @@ pub(crate) struct Spent {
     pub emit: u64,
 }
 
+/// Bytes of a strip for a batch: less than any computer's second-level cache.
+const CACHED: usize = 64 * 1024;
+
 /// Multiplies the next tensor on the tape by the vectors `tokens` of `x`, in one pass for all of them.
 ///
-/// `emit(token, row, value)` receives every output, in ascending order of rows. The output is `value` times
-/// `2^output_exponent(x, token, tensor)`; `value` lies within ±2^30.
+/// `emit(token, first, values)` receives the outputs of the rows from `first` on, in ascending order of rows. An output is its
+/// value times `2^output_exponent(x, token, tensor)`; values lie within ±2^30.
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
     watch: &Stopwatch,
@@ -32,18 +32,20 @@ pub(crate) async fn matmul(
     tensor: &TensorHeader,
     x: &BlockFloat16<'_>,
     tokens: Range<usize>,
-    mut emit: impl FnMut(usize, usize, i32),
+    mut emit: impl FnMut(usize, usize, &[i32]),
 ) -> Result<Spent, FormatError> {
     tensor.expect_matrix()?;
     let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
     let mut spent = Spent::default();
+    // Rows that are used for every token of a batch stay in the cache.
+    let strip_rows = if tokens.len() > 1 { (CACHED / row_len).clamp(16, STRIP_ROWS) } else { STRIP_ROWS };
     let mut first = 0;
     while first < rows {
         let block = tape.rows(row_len, rows - first).await?;
-        for strip in block.chunks(STRIP * row_len) {
+        for strip in block.chunks(strip_rows * row_len) {
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
-            let mut sums = [0; STRIP];
-            let sums = &mut sums[..rows.len()];
+            let (mut sums, mut values) = ([0; STRIP_ROWS], [0; STRIP_ROWS]);
+            let (sums, values) = (&mut sums[..rows.len()], &mut values[..rows.len()]);
             for token in tokens.clone() {
                 let start = watch.now();
                 dot(&rows, x.get(token, cols), sums);
@@ -53,11 +55,12 @@ pub(crate) async fn matmul(
                     largest: tensor.exponent.into(),
                     excess: x.excess[token],
                 };
-                outputs(strip, row_len, sums, scale, |index, value| emit(token, first + index, value));
+                outputs(strip, row_len, sums, scale, values);
+                emit(token, first, values);
                 spent.multiply += u64::from(multiplied.wrapping_sub(start));
                 spent.emit += watch.since(multiplied);
             }
-            first += sums.len();
+            first += rows.len();
         }
     }
     Ok(spent)
@@ -74,13 +77,50 @@ struct RowScale {
     excess: i32,
 }
 
-/// Emits the outputs of a strip of rows with these sums. Not inlined into a future, whose variables are in memory.
+/// Computes the outputs of a strip of rows with these sums. Not inlined into a future, whose variables are in memory.
 #[inline(never)]
-fn outputs(strip: &[u8], row_len: usize, sums: &[i64], scale: RowScale, mut emit: impl FnMut(usize, i32)) {
-    for (index, (row, &sum)) in strip.chunks_exact(row_len).zip(sums).enumerate() {
-        // Only damaged files have a row exponent above the tensor's; it then counts as the tensor's.
-        let below = (scale.largest - i32::from(row[scale.exponent_at] as i8)).max(0);
-        emit(index, narrowed(sum, (scale.excess + below) as u32));
+fn outputs(strip: &[u8], row_len: usize, sums: &[i64], scale: RowScale, values: &mut [i32]) {
+    let exponents = strip.chunks_exact(row_len).map(|row| row[scale.exponent_at] as i8);
+    if cfg!(target_pointer_width = "64") {
+        let mut array = [0; STRIP_ROWS];
+        for (into, exponent) in array.iter_mut().zip(exponents) {
+            *into = exponent;
+        }
+        widely(Narrow { sums, exponents: &array, scale, values });
+    } else {
+        for ((value, &sum), exponent) in values.iter_mut().zip(sums).zip(exponents) {
+            *value = narrowed(sum, scale.shift(exponent));
+        }
+    }
+}
+
+impl RowScale {
+    /// The shift of a row with this exponent. Only damaged files have a row exponent above the tensor's; it then counts as
+    /// the tensor's.
+    #[inline(always)]
+    fn shift(self, exponent: i8) -> u32 {
+        (self.excess + (self.largest - i32::from(exponent)).max(0)) as u32
+    }
+}
+
+/// The outputs of a strip, all at once.
+struct Narrow<'a> {
+    sums: &'a [i64],
+    exponents: &'a [i8],
+    scale: RowScale,
+    values: &'a mut [i32],
+}
+
+impl Loops for Narrow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((value, &sum), &exponent) in self.values.iter_mut().zip(self.sums).zip(self.exponents) {
+            // Twice the output, rounded down, as in `narrowed`. A sum is within ±2^47.
+            let twice = ((sum << 1) >> self.scale.shift(exponent).min(63)) as i32;
+            *value = (twice >> 1) + (twice & 1);
+        }
     }
 }
 
@@ -106,6 +146,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The output by both ways to compute it.
+    fn both(sum: i64, shift: u32) -> [i64; 2] {
+        let scale = RowScale { exponent_at: 0, largest: 100, excess: shift as i32 - 150 };
+        let mut values = [0; 16];
+        Narrow { sums: &[sum; 16], exponents: &[-50; 16], scale, values: &mut values }.run();
+        assert!(values.iter().all(|&value| value == values[0]));
+        [narrowed(sum, shift).into(), values[0].into()]
+    }
+
     proptest! {
         #[test]
         fn narrowed_sums_are_rounded(sum in -(1i64 << 47)..1 << 47, right in 0u32..18, more in 0u32..64) {
@@ -113,7 +162,7 @@ mod tests {
             let sum = sum >> right;
             let excess = (64 - sum.unsigned_abs().leading_zeros()).saturating_sub(30);
             for shift in [excess, excess + more] {
-                prop_assert_eq!(i64::from(narrowed(sum, shift)), round_shift(sum, shift));
+                prop_assert_eq!(both(sum, shift), [round_shift(sum, shift); 2]);
             }
         }
     }
@@ -122,7 +171,7 @@ mod tests {
     fn narrowed_sums_reach_the_limits() {
         for shift in [0, 1, 2, 17, 31, 32] {
             for sum in [(1i64 << (30 + shift)) - 1, 1 - (1 << (30 + shift)), (1 << shift) - 1, 1 << shift >> 1, 0, -1] {
-                assert_eq!(i64::from(narrowed(sum, shift)), round_shift(sum, shift), "{sum} >> {shift}");
+                assert_eq!(both(sum, shift), [round_shift(sum, shift); 2], "{sum} >> {shift}");
             }
         }
     }

@@ -29,11 +29,16 @@ impl<'a> Selection<'a> {
         Self { kept: room, len: 0, exponent: 0, worst }
     }
 
+    /// Whether logits up to this mantissa are passed on.
+    pub fn passes(&self, mantissa: i32) -> bool {
+        mantissa <= self.worst
+    }
+
     /// Takes the next logit, and returns the one that is not selected instead. Tokens arrive in ascending order, so that
     /// of equal logits the later one is the worse.
     #[inline]
     pub fn keep(&mut self, logit: Logit) -> Option<Logit> {
-        if logit.mantissa <= self.worst { Some(logit) } else { self.insert(logit) }
+        if self.passes(logit.mantissa) { Some(logit) } else { self.insert(logit) }
     }
 
     #[inline(never)]

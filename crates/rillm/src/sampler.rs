@@ -23,6 +23,22 @@ pub struct Logit {
     pub exponent: i32,
 }
 
+/// Logits of consecutive tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct Logits<'a> {
+    /// The first token.
+    pub first: u32,
+    pub mantissas: &'a [i32],
+    pub exponent: i32,
+}
+
+impl Logits<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = Logit> {
+        let exponent = self.exponent;
+        (self.first..).zip(self.mantissas).map(move |(token, &mantissa)| Logit { token, mantissa, exponent })
+    }
+}
+
 /// A candidate: a penalised logit and a token id, packed so that the greater number is the better candidate: the larger
 /// logit, and among equals the smaller id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +118,11 @@ impl Sampler {
     /// The parameters.
     pub fn sampling(&self) -> &Sampling {
         &self.sampling
+    }
+
+    /// Whether logits up to this mantissa change nothing.
+    pub fn ignores(&self, mantissa: i32) -> bool {
+        mantissa < self.ignored_below
     }
 
     /// Takes a logit. Every token must be offered once, with the same exponent. `heap` holds the packed best candidates

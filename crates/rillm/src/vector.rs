@@ -4,6 +4,7 @@
 //! 16-bit.
 
 use crate::fixed::{max_bits, round_shift};
+use crate::kernels::{Loops, widely};
 
 /// The 16-bit vectors of a batch: the input of the next matrix.
 pub(crate) struct BlockFloat16<'a> {
@@ -35,13 +36,36 @@ impl BlockFloat16<'_> {
 
 /// Rounds `values · 2^exponent` to 16-bit mantissas, the largest of which has 15 bits. Returns their exponent.
 pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
-    let right = max_bits(values.iter().copied()) as i32 - 15;
-    for (out, &value) in out.iter_mut().zip(values) {
-        // Within ±2^15 after the shift; rounding may reach 2^15 itself.
-        let scaled = if right >= 0 { round_shift(value.into(), right as u32) } else { i64::from(value) << -right };
-        *out = scaled.clamp(-32767, 32767) as i16;
+    exponent + widely(Narrow { values, out })
+}
+
+/// Rounds `values` to 16 bits. Returns the number of bits that are rounded off, negative if zeros are added.
+struct Narrow<'a> {
+    values: &'a [i32],
+    out: &'a mut [i16],
+}
+
+impl Loops for Narrow<'_> {
+    type Output = i32;
+
+    #[inline(always)]
+    fn run(self) -> i32 {
+        let Self { values, out } = self;
+        let right = max_bits(values.iter().copied()) as i32 - 15;
+        if right > 0 {
+            // At most 2^16. No value is above 127 · 2^24, a sum of attention's, so that the addition does not overflow.
+            let half = 1 << (right - 1);
+            for (out, &value) in out.iter_mut().zip(values) {
+                // Within ±2^15 after the shift; rounding may reach 2^15 itself.
+                *out = ((value + half) >> right).clamp(-32767, 32767) as i16;
+            }
+        } else {
+            for (out, &value) in out.iter_mut().zip(values) {
+                *out = (value << -right) as i16;
+            }
+        }
+        right
     }
-    exponent + right
 }
 
 /// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for weights `q` with scales `s` of

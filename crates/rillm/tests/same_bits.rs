@@ -2,7 +2,7 @@
 
 use crate::support::{self, Late, block_on, config, model_file, open, session};
 use proptest::prelude::*;
-use rillm::kernels::{Dot, Rows};
+use rillm::kernels::{Dot, Rows, STRIP_ROWS};
 use rillm::{Bytes, Logit, Memory, MemoryLen, PlanOptions, Q16, Residency, Sampling, Session, WeightSource};
 
 /// The tokens after a prompt, and all logits of the position after them.
@@ -42,7 +42,7 @@ fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
 /// Multiplies half of the rows in another thread, as on a second core.
 fn halves(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     // Firmware relies on this: the sums of a strip fit the memory shared by two cores.
-    assert!((1..=16).contains(&rows.len()) && rows.len() == sums.len());
+    assert!((1..=STRIP_ROWS).contains(&rows.len()) && rows.len() == sums.len());
     let (first, second) = rows.split_at(rows.len() / 2);
     let (first_sums, second_sums) = sums.split_at_mut(first.len());
     std::thread::scope(|scope| {

@@ -201,7 +201,7 @@ fn read_tensor(cursor: &mut Cursor, name: &str) -> Result<(Tensor, u64), GgufErr
     let mut shape = Vec::new();
     for _ in 0..dimensions {
         let len = cursor.u64().map_err(|short| short.within(&what()))?;
-        let fits = usize::try_from(len).ok().filter(|&len| (1..=1 << 40).contains(&len));
+        let fits = usize::try_from(len).ok().filter(|_| (1..=1 << 40).contains(&len));
         shape.push(fits.ok_or_else(|| malformed("dimension", len, "1 to 2^40".to_owned()))?);
     }
     shape.reverse();

@@ -51,7 +51,7 @@ impl Schedule {
     /// minutes on two cores.
     pub fn for_model(config: &LlamaConfig) -> Self {
         /// Multiplications of all steps together.
-        const WORK: usize = 12_000_000_000_000;
+        const WORK: u64 = 12_000_000_000_000;
         const TOKENS: usize = 512;
         let size = |kind| {
             let (rows, cols) = config.shape(kind);
@@ -60,7 +60,7 @@ impl Schedule {
         let weights: usize =
             config.tensors().filter(|&(kind, _)| kind != TensorKind::Embedding).map(|(kind, _)| size(kind)).sum();
         // A weight is multiplied by a token's values forwards, backwards, and for its gradient.
-        let steps = WORK / (3 * weights * TOKENS);
+        let steps = WORK / (3 * weights as u64 * TOKENS as u64);
         Self { steps: steps.clamp(24, 240) as u32, tokens: TOKENS, rate: 5e-3 }
     }
 }

@@ -1,13 +1,31 @@
 //! Matrix kernels: they take most of a token's time.
 //!
 //! [`Rows::dot_generic`] defines the result. The kernels for specific processors give the same bits, because all
-//! kernels are exact. The kernels are public so that firmware can test and time them on its own board.
+//! kernels are exact. Those for x86-64 are chosen when they run, the others when they are compiled. The kernels are public so
+//! that firmware can test and time them on its own board.
 
+#[cfg(any(
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    all(target_arch = "x86_64", target_feature = "sse2"),
+))]
+mod fours;
 mod generic;
 mod int4;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[allow(unsafe_code)]
+mod neon;
 #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
 #[allow(unsafe_code)]
 mod riscv32;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[allow(unsafe_code)]
+mod simd128;
+#[cfg(test)]
+mod tests;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[allow(unsafe_code)]
+mod x86_64;
 #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
 #[allow(unsafe_code)]
 mod xtensa;
@@ -18,6 +36,80 @@ pub(crate) use generic::dot;
 
 /// A function that multiplies rows by a vector, as [`Rows::dot`] does.
 pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
+
+/// The most rows of one call of a session to its [`Dot`]: on a microcontroller few, whose sums fit its stack, and elsewhere so
+/// many that threads can share them.
+pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 1024 } else { 16 };
+
+/// A kernel that this processor can run.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// A short name, for reports: `generic`, or the instructions that the kernel is made of.
+    pub name: &'static str,
+    /// Multiplies rows by a vector.
+    pub dot: Dot,
+}
+
+impl Kernel {
+    /// The kernels that this processor can run, the fastest one first. The last one is the generic kernel.
+    pub fn all() -> impl Iterator<Item = Self> {
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        let special = core::iter::once(Self { name: "neon", dot: neon::dot_rows });
+        #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+        let special = core::iter::once(Self { name: "riscv32", dot: riscv32::dot_rows });
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let special = core::iter::once(Self { name: "simd128", dot: simd128::dot_rows });
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+        let special = x86_64::kernels();
+        #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
+        let special = core::iter::once(Self { name: "mac16", dot: xtensa::dot_rows });
+        #[cfg(not(any(
+            all(target_arch = "aarch64", target_feature = "neon"),
+            all(target_arch = "riscv32", target_feature = "m"),
+            all(target_arch = "wasm32", target_feature = "simd128"),
+            all(target_arch = "x86_64", target_feature = "sse2"),
+            all(target_arch = "xtensa", feature = "mac16"),
+        )))]
+        let special = core::iter::empty();
+        special.chain([Self::GENERIC])
+    }
+
+    /// The fastest kernel for this processor.
+    pub fn fastest() -> Self {
+        Self::all().next().unwrap_or(Self::GENERIC)
+    }
+
+    const GENERIC: Self = Self { name: "generic", dot: |rows, x, sums| rows.dot_generic(x, sums) };
+}
+
+/// The sums of two products each, `a` or `b` without −32,768, so that they are below 2^31.
+#[inline(always)]
+pub(crate) fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return x86_64::dot_pairs(a, b);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    core::array::from_fn(|i| {
+        i32::from(a[2 * i]) * i32::from(b[2 * i]) + i32::from(a[2 * i + 1]) * i32::from(b[2 * i + 1])
+    })
+}
+
+/// Loops that the compiler vectorises, with what they work on.
+pub(crate) trait Loops {
+    type Output;
+
+    /// Runs the loops. Implementations are always inlined, and so is what they call in a loop: what is not inlined is not
+    /// compiled for wider vectors.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs loops, compiled for the widest vectors that this processor has.
+#[inline(always)]
+pub(crate) fn widely<L: Loops>(loops: L) -> L::Output {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return x86_64::widely(loops);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    loops.run()
+}
 
 /// Consecutive rows of a quantised matrix, each as `docs/format.md` has it.
 ///
@@ -38,6 +130,11 @@ pub struct Rows<'a> {
 enum Bits {
     Four,
     Eight,
+}
+
+/// The scale of a group of int4, which has a sign, from its byte.
+fn int4_scale(byte: u8) -> i32 {
+    (byte as i8).into()
 }
 
 impl<'a> Rows<'a> {
@@ -104,9 +201,9 @@ impl<'a> Rows<'a> {
         match self.bits {
             Bits::Four => {
                 let (nibbles, rest) = row[first / 2 + number..].split_at(len.div_ceil(2));
-                (nibbles, i32::from(rest[0] as i8))
+                (nibbles, int4_scale(rest[0]))
             }
-            Bits::Eight => (&row[first..first + len], i32::from(row[self.cols + number])),
+            Bits::Eight => (&row[first..first + len], row[self.cols + number].into()),
         }
     }
 
@@ -147,12 +244,7 @@ impl<'a> Rows<'a> {
     /// `sums[row] = Σ q · scale · x`, exactly, with the fastest kernel for this processor. `x` must hold at least
     /// `cols` values, none of them −32,768, and `sums` one sum for each row.
     pub fn dot(&self, x: &[i16], sums: &mut [i64]) {
-        #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
-        return riscv32::dot_rows(self, x, sums);
-        #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
-        return xtensa::dot_rows(self, x, sums);
-        #[allow(unreachable_code)]
-        self.dot_generic(x, sums)
+        (Kernel::fastest().dot)(self, x, sums);
     }
 
     /// Like [`dot`](Self::dot), with the generic kernel.

@@ -12,7 +12,7 @@ use core::ops::Range;
 use crate::error::Error;
 use crate::format::TokenKind;
 use crate::forward::Workspace;
-use crate::kernels::{Dot, Rows};
+use crate::kernels::{Dot, Kernel};
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::plan::{Memory, MemoryError, Plan, PlanError, PlanOptions};
@@ -153,7 +153,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
             passes: 0,
             verifier: Verifier::new(CHECK_EVERY, model.tape_crc32()),
             watch: Stopwatch::default(),
-            dot: |rows: &Rows<'_>, x, sums| rows.dot(x, sums),
+            dot: Kernel::fastest().dot,
         }
     }
 
@@ -172,7 +172,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
 
     /// Multiplies with `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot). Firmware with a second
     /// core can give it a part of the rows ([`Rows::split_at`](crate::kernels::Rows::split_at)). Each call gets at most
-    /// 16 rows, and a sum for each row.
+    /// [`STRIP_ROWS`](crate::kernels::STRIP_ROWS) rows, and a sum for each row.
     ///
     /// A row's sum is exact and depends only on the row and the vector. The bits are therefore the same for every
     /// division of the rows.

@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::plan::Region;
 use crate::rescoring::{Reach, Selection};
 use crate::rope::Frequencies;
-use crate::sampler::{Logit, Sampler};
+use crate::sampler::{Logit, Logits, Sampler};
 use crate::source::{SECTOR_LEN, Sector, SectorReader, WeightSource, lent};
 use crate::stats::Stage;
 use crate::tape::Tape;
@@ -26,6 +26,20 @@ impl<F: FnMut(Logit)> Head<'_, F> {
         (self.observe)(logit);
         if let Some(sampler) = &mut self.sampler {
             sampler.offer(logit, candidates);
+        }
+    }
+
+    /// Takes the logits of consecutive tokens, some of which `selection` keeps for later. Most of them change nothing.
+    fn consume_all(&mut self, logits: Logits<'_>, selection: &mut Selection<'_>, candidates: &mut [u64]) {
+        let largest = logits.mantissas.iter().copied().max().unwrap_or(i32::MIN);
+        if selection.passes(largest) && self.sampler.as_ref().is_none_or(|sampler| sampler.ignores(largest)) {
+            logits.iter().for_each(&mut self.observe);
+            return;
+        }
+        for logit in logits.iter() {
+            if let Some(logit) = selection.keep(logit) {
+                self.consume(logit, candidates);
+            }
         }
     }
 
@@ -133,13 +147,8 @@ impl<S: WeightSource> Session<'_, S> {
         } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
         let mut selection = Selection::new(rescored);
-        let consumer = head.as_mut().map(|head| {
-            |logit| {
-                if let Some(logit) = selection.keep(logit) {
-                    head.consume(logit, candidates);
-                }
-            }
-        });
+        let consumer =
+            head.as_mut().map(|head| |logits: Logits<'_>| head.consume_all(logits, &mut selection, candidates));
         let mut layers = Pass {
             header: model.header(),
             lm_head: model.lm_head(),

@@ -1,0 +1,319 @@
+//! Threads that share the rows of large matrices.
+//!
+//! A strip of rows is divided into parts. The session's thread and the workers take one part after the other, until none is left. So
+//! a worker that sleeps, or that the system does not run, delays nothing that it has not begun. Each row is summed up by one
+//! thread: the bits are those of one thread.
+//!
+//! On a busy computer several threads can be slower than one. So some strips are multiplied both ways and timed, time and again,
+//! and the others in the way that is faster.
+
+use std::hint::spin_loop;
+use std::mem;
+use std::process::abort;
+use std::ptr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::{Mutex, OnceLock};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rillm::kernels::{Dot, Kernel, Rows};
+
+/// The largest number of threads.
+pub const MOST: u32 = 64;
+/// Weights of a part, at least. A processor multiplies them in half a microsecond or so; handing them over takes less.
+const PART: usize = 8192;
+/// Turns in which an idle worker looks for a strip before it sleeps: some tens of microseconds.
+const PATIENCE: u32 = 10_000;
+
+/// The rows of a strip, which all threads multiply by one vector.
+struct Strip<'a> {
+    rows: Rows<'a>,
+    x: &'a [i16],
+    sums: *mut [i64],
+    /// Rows of a part.
+    part: usize,
+}
+
+/// The strip that is being multiplied, and the workers.
+struct Pool {
+    dot: Dot,
+    threads: u32,
+    /// A trial for each size of strips, by the bit length of their weights. Locked while the pool multiplies a strip.
+    trials: Mutex<[Trial; usize::BITS as usize]>,
+    strip: AtomicPtr<Strip<'static>>,
+    /// The number of the strip (32 bits), its parts, and the part to take next (16 bits each).
+    parts: AtomicU64,
+    /// Parts of this strip that are multiplied.
+    done: AtomicU32,
+    /// The workers, and whether each sleeps.
+    workers: OnceLock<Vec<(Thread, AtomicBool)>>,
+}
+
+static POOL: OnceLock<Pool> = OnceLock::new();
+
+/// Starts the workers, once. Returns the multiplication on `threads` threads, one of them the caller's; `None` for one.
+pub fn start(threads: u32) -> Result<Option<Dot>> {
+    if threads <= 1 {
+        return Ok(None);
+    }
+    let pool = POOL.get_or_init(|| Pool::new(threads));
+    if pool.workers.get().is_none() {
+        let spawn = |index| {
+            let builder = thread::Builder::new().name(format!("rows {index}"));
+            let handle = builder.spawn(move || pool.work(index)).context("cannot start a thread")?;
+            Ok((handle.thread().clone(), AtomicBool::new(false)))
+        };
+        let workers = (0..threads as usize - 1).map(spawn).collect::<Result<_>>()?;
+        pool.workers.get_or_init(|| workers);
+    }
+    Ok(Some(|rows, x, sums| match POOL.get() {
+        Some(pool) => pool.multiply(rows, x, sums),
+        None => rows.dot(x, sums),
+    }))
+}
+
+impl Pool {
+    fn new(threads: u32) -> Self {
+        Self {
+            dot: Kernel::fastest().dot,
+            threads,
+            trials: Mutex::new([Trial::default(); usize::BITS as usize]),
+            strip: AtomicPtr::new(ptr::null_mut()),
+            parts: AtomicU64::new(0),
+            done: AtomicU32::new(0),
+            workers: OnceLock::new(),
+        }
+    }
+
+    /// Multiplies a strip, together with the workers if it is large.
+    fn multiply(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+        let least = PART.div_ceil(x.len().max(1));
+        // Whole fours of rows, which the kernels multiply together; four parts for each thread, so that all end at about the same
+        // time.
+        let part = rows.len().div_ceil(4 * self.threads as usize).max(least).next_multiple_of(4);
+        let parts = rows.len().div_ceil(part) as u64;
+        if !(2..1 << 16).contains(&parts) {
+            return (self.dot)(rows, x, sums);
+        }
+        let Ok(mut trials) = self.trials.try_lock() else {
+            return (self.dot)(rows, x, sums);
+        };
+        let weights = rows.len() * x.len();
+        let trial = &mut trials[weights.ilog2() as usize];
+        let (shared, timed) = trial.next();
+        let start = timed.then(Instant::now);
+        if shared {
+            self.share(rows, x, sums, part)
+        } else {
+            (self.dot)(rows, x, sums)
+        }
+        if let Some(start) = start {
+            trial.record(shared, start.elapsed(), weights);
+        }
+    }
+
+    /// Multiplies a strip together with the workers, in parts of `part` rows.
+    fn share(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64], part: usize) {
+        let parts = rows.len().div_ceil(part) as u64;
+        let mut strip = Strip { rows: *rows, x, sums: &mut sums[..rows.len()], part };
+        self.strip.store((&raw mut strip).cast(), Relaxed);
+        self.done.store(0, Relaxed);
+        let number = (self.parts.load(Relaxed) >> 32).wrapping_add(1) as u32;
+        // Not before this can a worker take a part.
+        self.parts.store(u64::from(number) << 32 | parts << 16, SeqCst);
+        for (thread, sleeps) in self.workers.get().into_iter().flatten() {
+            if sleeps.load(SeqCst) {
+                thread.unpark();
+            }
+        }
+        while let Some(part) = self.take() {
+            self.multiply_part(part);
+        }
+        // The workers use what this function borrows, until they are done.
+        let mut turns = 0u32;
+        while u64::from(self.done.load(Acquire)) < parts {
+            turns += 1;
+            if turns.is_multiple_of(PATIENCE) { thread::yield_now() } else { spin_loop() }
+        }
+    }
+
+    /// The next part of the current strip, if any is left. It stays the current strip until that part is done.
+    fn take(&self) -> Option<usize> {
+        let next = |parts: u64| ((parts & 0xffff) < (parts >> 16 & 0xffff)).then_some(parts + 1);
+        self.parts.fetch_update(Acquire, Relaxed, next).ok().map(|parts| (parts & 0xffff) as usize)
+    }
+
+    /// Multiplies a part that this thread has taken.
+    fn multiply_part(&self, index: usize) {
+        // A panic would leave the other threads with a strip that is gone, or waiting for a part that is never done.
+        let unwinding = AbortOnDrop;
+        // SAFETY: a thread that has taken a part sees the strip from before, and the strip and all that it borrows stay until
+        // that part is done, too.
+        let strip = unsafe { &*self.strip.load(Relaxed) };
+        let start = index * strip.part;
+        let rows = strip.rows.split_at(start).1.split_at(strip.part).0;
+        // SAFETY: the part's sums, which lie within the strip's, belong to the one thread that has taken it.
+        let sums = unsafe { std::slice::from_raw_parts_mut(strip.sums.cast::<i64>().add(start), rows.len()) };
+        (self.dot)(&rows, strip.x, sums);
+        mem::forget(unwinding);
+        self.done.fetch_add(1, Release);
+    }
+
+    /// The program of a worker.
+    fn work(&self, index: usize) {
+        let mut idle = 0;
+        loop {
+            if let Some(part) = self.take() {
+                self.multiply_part(part);
+                idle = 0;
+                continue;
+            }
+            idle += 1;
+            if idle < PATIENCE {
+                spin_loop();
+                continue;
+            }
+            // Until the worker has its place in the list, nobody could wake it.
+            if let Some((_, sleeps)) = self.workers.get().and_then(|workers| workers.get(index)) {
+                sleeps.store(true, SeqCst);
+                // A strip that came before this was seen is taken at once; whoever comes later wakes the worker.
+                let parts = self.parts.load(SeqCst);
+                if (parts & 0xffff) >= (parts >> 16 & 0xffff) {
+                    thread::park();
+                }
+                sleeps.store(false, SeqCst);
+            } else {
+                thread::yield_now();
+            }
+            idle = 0;
+        }
+    }
+}
+
+/// Which strips are shared, by the times of one thread and of all. In a trial strips are multiplied in either way by turns, so
+/// that both meet the same other work of the computer. The strips after it are multiplied in the way that was faster.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trial {
+    /// Nanoseconds and weights of this trial's strips, of one thread and of all threads.
+    times: [(u64, u64); 2],
+    /// Strips of this trial.
+    timed: u32,
+    /// Strips until the next trial, and whether they are shared.
+    rest: u32,
+    shared: bool,
+    /// Strips after the last trial.
+    round: u32,
+}
+
+/// Strips of a trial, and of one that all threads lose by far. The first few wake the workers.
+const TIMED: u32 = 32;
+const HOPELESS: u32 = 8;
+/// Strips after a trial. Each trial that all threads lose doubles them, up to the second number.
+const ROUND: (u32, u32) = (1 << 8, 1 << 14);
+
+impl Trial {
+    /// Whether the next strip is shared, and whether it is timed.
+    fn next(&mut self) -> (bool, bool) {
+        match self.rest.checked_sub(1) {
+            Some(rest) => {
+                self.rest = rest;
+                (self.shared, false)
+            }
+            None => (!self.timed.is_multiple_of(2), true),
+        }
+    }
+
+    /// Takes the time of a strip.
+    fn record(&mut self, shared: bool, time: Duration, weights: usize) {
+        let (nanoseconds, all) = &mut self.times[usize::from(shared)];
+        *nanoseconds += time.as_nanos() as u64;
+        *all += weights as u64;
+        self.timed += 1;
+        let [one, all] = self.times;
+        // Times of a weight, times a common denominator.
+        let (one, all) = (u128::from(one.0) * u128::from(all.1), u128::from(all.0) * u128::from(one.1));
+        let is_hopeless = self.timed == HOPELESS && all > 4 * one;
+        if self.timed == TIMED || is_hopeless {
+            let shared = all < one;
+            let round = if shared { ROUND.0 } else { (2 * self.round).clamp(ROUND.0, ROUND.1) };
+            *self = Self { rest: round, shared, round, ..Self::default() };
+        }
+    }
+}
+
+/// Ends the program when dropped, that is, while a panic unwinds.
+struct AbortOnDrop;
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rillm::format::Quantisation;
+
+    #[test]
+    fn threads_give_the_sums_of_one() {
+        let dot = start(3).expect("threads").expect("more than one");
+        for (rows, cols) in [(0, 64), (1, 40), (7, 20_000), (128, 64), (128, 200), (64, 576), (128, 1536), (13, 9000)] {
+            for quantisation in [Quantisation::Int8 { group: 32 }, Quantisation::Int4 { group: 32 }] {
+                let len = rows * quantisation.row_len(cols as u32);
+                let bytes: Vec<u8> = (0..len).map(|at| (at * 7 + at / 13) as u8).collect();
+                let x: Vec<i16> = (0..cols).map(|at| (at as i16).wrapping_mul(7919).max(-i16::MAX)).collect();
+                let matrix = Rows::new(&bytes, quantisation, cols).expect("whole rows");
+                let mut expected = vec![0; rows];
+                matrix.dot_generic(&x, &mut expected);
+                for _ in 0..50 {
+                    let mut sums = vec![5; rows];
+                    dot(&matrix, &x, &mut sums);
+                    assert_eq!(sums, expected, "{rows}x{cols}");
+                }
+                // The trial decides when strips are shared; here they all are, in parts of any size.
+                let pool = POOL.get().expect("workers");
+                let _turn = pool.trials.lock().expect("no panic");
+                for part in (1..rows.min(20)).chain([rows.max(1)]) {
+                    let mut sums = vec![5; rows];
+                    pool.share(&matrix, &x, &mut sums, part);
+                    assert_eq!(sums, expected, "{rows}x{cols} by {part}");
+                }
+            }
+        }
+        assert!(start(1).expect("one thread").is_none());
+    }
+
+    #[test]
+    fn the_faster_way_is_taken_until_the_next_trial() {
+        let mut trial = Trial::default();
+        let mut run = |nanoseconds: [u64; 2]| {
+            let (mut timed, mut untimed) = (0, [0; 2]);
+            loop {
+                match trial.next() {
+                    (shared, true) if untimed == [0; 2] => {
+                        timed += 1;
+                        trial.record(shared, Duration::from_nanos(nanoseconds[usize::from(shared)]), 500);
+                    }
+                    (shared, false) => untimed[usize::from(shared)] += 1,
+                    (shared, true) => {
+                        trial.record(shared, Duration::from_nanos(nanoseconds[usize::from(shared)]), 500);
+                        return (timed, untimed);
+                    }
+                }
+            }
+        };
+        let (first, last) = ROUND;
+        assert_eq!(run([1000, 900]), (TIMED, [0, first]));
+        // The first strip of a trial ended the run before it.
+        assert_eq!(run([1000, 1100]), (TIMED - 1, [2 * first, 0]));
+        assert_eq!(run([1000, 9000]), (HOPELESS - 1, [4 * first, 0]));
+        for _ in 0..10 {
+            run([1000, 9000]);
+        }
+        assert_eq!(run([1000, 9000]), (HOPELESS - 1, [last, 0]));
+        assert_eq!(run([1000, 500]), (TIMED - 1, [0, first]));
+    }
+}

@@ -1,0 +1,164 @@
+//! The kernel for AArch64, all of whose processors have NEON: four rows at a time.
+//!
+//! A group's sum is below 2^28: 32 products of at most 128 · 32,767. Times a scale it is added up in 64 bits.
+
+use core::arch::aarch64::*;
+
+use super::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
+use super::{Bits, Rows, int4_scale};
+use crate::format::INT4_LEVELS;
+
+/// Sums of four rows in 64 bits: of rows 0 and 1, then of rows 2 and 3.
+type Totals = [int64x2_t; 2];
+
+/// See [`Rows::dot`].
+pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
+    if rows.group != GROUP {
+        return rows.dot_generic(x, sums);
+    }
+    sums.fill(0);
+    match rows.bits {
+        // SAFETY: this file is compiled for processors with NEON only.
+        Bits::Four => unsafe { int4_rows(rows, x, sums) },
+        // SAFETY: the same.
+        Bits::Eight => unsafe { int8_rows(rows, x, sums) },
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (groups, last) = (x.as_chunks().0, LastGroup::new(x));
+    for (index, sums) in sums.chunks_mut(4).enumerate() {
+        let four = Four::new(rows, 4 * index);
+        let mut totals = [vdupq_n_s64(0); 2];
+        for (group, x) in groups.iter().enumerate() {
+            // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
+            let (group, scales) = unsafe {
+                let q = four.starts().map(|row| row.add(group * GROUP));
+                (int8_group(q, x), four.starts().map(|row| i32::from(*row.add(rows.cols + group))))
+            };
+            add_scaled(&mut totals, group, scales);
+        }
+        if let Some(last) = &last {
+            let (q, scales) = last.int8(&four, rows.cols);
+            // SAFETY: the arrays hold a group.
+            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), &last.x) };
+            add_scaled(&mut totals, group, scales.map(i32::from));
+        }
+        add(sums, totals);
+    }
+}
+
+/// The sums of a group of four rows.
+///
+/// # Safety
+/// `q` points to a group of each row.
+#[target_feature(enable = "neon")]
+unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> int32x4_t {
+    let mut sums = [vdupq_n_s32(0); 4];
+    for (sum, q) in sums.iter_mut().zip(q) {
+        for half in 0..2 {
+            // SAFETY: `q` points to 32 bytes.
+            let (q, x) = unsafe { (vld1q_s8(q.add(16 * half).cast()), vld1q_s16_x2(x.as_ptr().add(16 * half))) };
+            *sum = add_products(*sum, vmovl_s8(vget_low_s8(q)), x.0);
+            *sum = add_products(*sum, vmovl_high_s8(q), x.1);
+        }
+    }
+    reduce(sums)
+}
+
+#[target_feature(enable = "neon")]
+fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let mut ordered = [[[0; 8]; 4]; BLOCK];
+    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
+        for (ordered, x) in ordered.iter_mut().zip(x) {
+            *ordered = by_nibble(x);
+        }
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let starts = Four::new(rows, 4 * index).starts();
+            // SAFETY: a row has all groups of `x`.
+            let totals = unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()]) };
+            add(sums, totals);
+        }
+    }
+    if let Some(last) = LastGroup::new(x) {
+        let x = [by_nibble(&last.x)];
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
+            // SAFETY: the arrays hold a group.
+            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x) });
+        }
+    }
+}
+
+/// The sums of four rows over the groups of `x`, whose values are in the order of [`by_nibble`].
+///
+/// # Safety
+/// `rows` points to that many groups of each row.
+#[target_feature(enable = "neon")]
+unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]]) -> Totals {
+    let mut totals = [vdupq_n_s64(0); 2];
+    for (group, x) in x.iter().enumerate() {
+        let (mut sums, mut scales) = ([vdupq_n_s32(0); 4], [0; 4]);
+        for ((sum, scale), row) in sums.iter_mut().zip(&mut scales).zip(rows) {
+            // SAFETY: the rows have this group, whose scale is its last byte.
+            unsafe {
+                let group = row.add(group * INT4_LEN);
+                *sum = int4_sums(vld1q_u8(group), x);
+                *scale = int4_scale(*group.add(INT4_LEN - 1));
+            }
+        }
+        add_scaled(&mut totals, reduce(sums), scales);
+    }
+    totals
+}
+
+/// Four partial sums of a group.
+#[target_feature(enable = "neon")]
+fn int4_sums(bytes: uint8x16_t, x: &[[i16; 8]; 4]) -> int32x4_t {
+    // SAFETY: reads the levels, and `x`.
+    let (levels, x) = unsafe { (vld1q_s8(INT4_LEVELS.as_ptr()), x.each_ref().map(|x| vld1q_s16(x.as_ptr()))) };
+    let lower = vreinterpretq_s16_s8(vqtbl1q_s8(levels, vandq_u8(bytes, vdupq_n_u8(15))));
+    let upper = vreinterpretq_s16_s8(vqtbl1q_s8(levels, vshrq_n_u8::<4>(bytes)));
+    // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
+    let mut sum = vdupq_n_s32(0);
+    sum = add_products(sum, vshrq_n_s16::<8>(vshlq_n_s16::<8>(lower)), x[0]);
+    sum = add_products(sum, vshrq_n_s16::<8>(vshlq_n_s16::<8>(upper)), x[1]);
+    sum = add_products(sum, vshrq_n_s16::<8>(lower), x[2]);
+    add_products(sum, vshrq_n_s16::<8>(upper), x[3])
+}
+
+/// `sum` plus the products of eight values, two in each of four sums.
+#[target_feature(enable = "neon")]
+fn add_products(sum: int32x4_t, q: int16x8_t, x: int16x8_t) -> int32x4_t {
+    vmlal_high_s16(vmlal_s16(sum, vget_low_s16(q), vget_low_s16(x)), q, x)
+}
+
+/// The totals of four vectors of partial sums.
+#[target_feature(enable = "neon")]
+fn reduce([a, b, c, d]: [int32x4_t; 4]) -> int32x4_t {
+    vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d))
+}
+
+/// Adds `sums · scales`.
+#[target_feature(enable = "neon")]
+fn add_scaled([low, high]: &mut Totals, sums: int32x4_t, scales: [i32; 4]) {
+    // SAFETY: reads `scales`.
+    let scales = unsafe { vld1q_s32(scales.as_ptr()) };
+    *low = vmlal_s32(*low, vget_low_s32(sums), vget_low_s32(scales));
+    *high = vmlal_high_s32(*high, sums, scales);
+}
+
+#[target_feature(enable = "neon")]
+fn add(sums: &mut [i64], [low, high]: Totals) {
+    let mut totals = [0; 4];
+    // SAFETY: writes `totals`.
+    unsafe {
+        vst1q_s64(totals.as_mut_ptr(), low);
+        vst1q_s64(totals.as_mut_ptr().add(2), high);
+    }
+    for (sum, total) in sums.iter_mut().zip(totals) {
+        *sum += total;
+    }
+}

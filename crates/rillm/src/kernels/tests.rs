@@ -1,0 +1,68 @@
+//! Every kernel of this processor gives the generic kernel's bits.
+
+use super::{Kernel, Rows};
+use crate::format::Quantisation;
+use proptest::prelude::*;
+use std::{vec, vec::Vec};
+
+/// Compares the kernels on `rows` rows of bytes `byte`, times values `x`.
+fn compare(
+    quantisation: Quantisation,
+    (rows, cols): (usize, usize),
+    mut byte: impl FnMut() -> u8,
+    mut x: impl FnMut() -> i16,
+) {
+    let bytes: Vec<u8> = (0..rows * quantisation.row_len(cols as u32)).map(|_| byte()).collect();
+    let x: Vec<i16> = (0..cols).map(|_| x().max(-i16::MAX)).collect();
+    let matrix = Rows::new(&bytes, quantisation, cols).unwrap();
+    let mut expected = vec![7; rows];
+    matrix.dot_generic(&x, &mut expected);
+    for kernel in Kernel::all() {
+        let mut sums = vec![11; rows];
+        (kernel.dot)(&matrix, &x, &mut sums);
+        assert_eq!(sums, expected, "{} {quantisation} {rows}x{cols}", kernel.name);
+    }
+}
+
+fn quantisations(group: u32) -> [Quantisation; 2] {
+    [Quantisation::Int8 { group }, Quantisation::Int4 { group }]
+}
+
+#[test]
+fn extreme_values_of_every_length_are_multiplied_exactly() {
+    for cols in (1..=200).chain([511, 512, 513, 575, 576, 577, 1024, 1100]) {
+        for quantisation in quantisations(32) {
+            // Scales are bytes, too: 0x80, 0xff.
+            for (byte, x) in
+                [(0x80, i16::MAX), (0x80, -i16::MAX), (0x7f, i16::MAX), (0xff, -i16::MAX), (0x00, i16::MAX)]
+            {
+                compare(quantisation, (cols % 5, cols), || byte, || x);
+            }
+            let mut sign = 1;
+            let alternating = || {
+                sign = -sign;
+                sign * i16::MAX
+            };
+            let mut bytes = [0x7f, 0x80, 0xff, 0x0f, 0xf0].into_iter().cycle();
+            compare(quantisation, (7, cols), || bytes.next().unwrap(), alternating);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_kernel_gives_the_same_bits(
+        rows in 0usize..20, cols in 1usize..800, group_log2 in prop::sample::select(vec![5, 5, 5, 4, 6, 9]), seed: u64,
+    ) {
+        for quantisation in quantisations(1 << group_log2) {
+            let mut state = seed | 1;
+            let mut noise = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as u16
+            };
+            let x: Vec<i16> = (0..cols).map(|_| noise() as i16).collect();
+            let mut x = x.into_iter();
+            compare(quantisation, (rows, cols), || noise() as u8, || x.next().unwrap());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Four rows at a time, with 256-bit vectors.
+//!
+//! A group's sum is below 2^28: 32 products of at most 128 · 32,767. Times a scale it is added up in 64 bits.
+
+use core::arch::x86_64::*;
+
+use super::{ahead, prefetch};
+use crate::format::INT4_LEVELS;
+use crate::kernels::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
+use crate::kernels::{Bits, Rows, int4_scale};
+
+/// See [`Rows::dot`].
+#[target_feature(enable = "avx2")]
+pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
+    if rows.group != GROUP {
+        return rows.dot_generic(x, sums);
+    }
+    match rows.bits {
+        Bits::Four => int4_rows(rows, x, sums),
+        Bits::Eight => int8_rows(rows, x, sums),
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (groups, last) = (x.as_chunks().0, LastGroup::new(x));
+    for (index, sums) in sums.chunks_mut(4).enumerate() {
+        let four = Four::new(rows, 4 * index);
+        // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
+        let mut total = unsafe { int8(four.starts(), rows.cols, groups, ahead(rows)) };
+        if let Some(last) = &last {
+            let (q, scales) = last.int8(&four, rows.cols);
+            // SAFETY: the arrays hold a group.
+            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), &last.x) };
+            let scales = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(i32::from_le_bytes(scales)));
+            total = add_scaled(total, group, scales);
+        }
+        let total: [i64; 4] = bytemuck::cast(total);
+        match sums.as_mut_array() {
+            Some(sums) => *sums = total,
+            None => sums.copy_from_slice(&total[..sums.len()]),
+        }
+    }
+}
+
+/// The sums of four rows over whole groups.
+///
+/// # Safety
+/// Each row starts with the groups of `x`, and has a scale for each of them at byte `scales`.
+#[target_feature(enable = "avx2")]
+unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]], ahead: usize) -> __m256i {
+    let mut next = rows[0].wrapping_add(ahead);
+    let mut total = _mm256_setzero_si256();
+    for (block, x) in x.chunks(8).enumerate() {
+        // The scales of eight groups, the next one in the lowest bits. In a shorter block the bytes before them are shifted out.
+        let missing = 8 - x.len();
+        // SAFETY: these bytes lie between the row's start and the end of its scales.
+        let words = rows.map(|row| unsafe { row.add(scales + 8 * block - missing).cast::<i64>().read_unaligned() });
+        let words = _mm256_setr_epi64x(words[0], words[1], words[2], words[3]);
+        let mut scales = _mm256_srl_epi64(words, _mm_cvtsi32_si128(8 * missing as i32));
+        for (group, x) in x.iter().enumerate() {
+            for line in [0, 64] {
+                prefetch(next.wrapping_add(line));
+            }
+            next = next.wrapping_add(4 * GROUP);
+            // SAFETY: the row has this group.
+            let group = unsafe { int8_group(rows.map(|row| row.add((8 * block + group) * GROUP)), x) };
+            total = add_scaled(total, group, _mm256_and_si256(scales, _mm256_set1_epi64x(0xff)));
+            scales = _mm256_srli_epi64::<8>(scales);
+        }
+    }
+    total
+}
+
+/// The sums of a group of four rows, in 64 bits each.
+///
+/// # Safety
+/// `q` points to a group of each row.
+#[target_feature(enable = "avx2")]
+unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> __m256i {
+    let [x_low, x_high]: [__m256i; 2] = bytemuck::cast(*x);
+    let mut sums = [_mm256_setzero_si256(); 4];
+    for (sum, q) in sums.iter_mut().zip(q) {
+        // SAFETY: `q` points to 32 bytes.
+        let (low, high) = unsafe { (_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast())) };
+        let low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(low), x_low);
+        let high = _mm256_madd_epi16(_mm256_cvtepi8_epi16(high), x_high);
+        *sum = _mm256_add_epi32(low, high);
+    }
+    let [a, b, c, d] = sums;
+    let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    _mm256_cvtepi32_epi64(_mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums)))
+}
+
+#[target_feature(enable = "avx2")]
+fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    sums.fill(0);
+    let mut ordered = [[[0; 8]; 4]; BLOCK];
+    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
+        for (ordered, x) in ordered.iter_mut().zip(x) {
+            *ordered = by_nibble(x);
+        }
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let starts = Four::new(rows, 4 * index).starts();
+            // SAFETY: a row has all groups of `x`.
+            let total =
+                unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()], ahead(rows)) };
+            add(sums, total);
+        }
+    }
+    if let Some(last) = LastGroup::new(x) {
+        let x = [by_nibble(&last.x)];
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
+            // SAFETY: the arrays hold a group.
+            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x, 0) });
+        }
+    }
+}
+
+/// The sums of four rows over the groups of `x`, whose values are in the order of [`by_nibble`].
+///
+/// # Safety
+/// `rows` points to that many groups of each row.
+#[target_feature(enable = "avx2")]
+unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]], ahead: usize) -> __m256i {
+    let next = rows[0].wrapping_add(ahead);
+    let mut total = _mm256_setzero_si256();
+    for (group, x) in x.iter().enumerate() {
+        prefetch(next.wrapping_add(group * 4 * INT4_LEN));
+        let x: [__m128i; 4] = bytemuck::cast(*x);
+        let x = x.map(|x| _mm256_broadcastsi128_si256(x));
+        // SAFETY: the rows have this group, whose scale is its last byte.
+        let (ac, bd, [s, t, u, v]) = unsafe {
+            let [a, b, c, d] = rows.map(|row| row.add(group * INT4_LEN));
+            (int4_sums(a, b, x), int4_sums(c, d, x), [a, c, b, d].map(|group| int4_scale(*group.add(INT4_LEN - 1))))
+        };
+        // Rows a and c in the lower half, b and d in the upper one.
+        let sums = _mm256_hadd_epi32(ac, bd);
+        let sums = _mm256_add_epi32(sums, _mm256_srli_epi64::<32>(sums));
+        total = add_scaled(total, sums, _mm256_cvtepi32_epi64(_mm_setr_epi32(s, t, u, v)));
+    }
+    _mm256_permute4x64_epi64::<0b11_01_10_00>(total)
+}
+
+/// Four partial sums of a group for the row of `a` in the lower half, for that of `b` in the upper one.
+///
+/// # Safety
+/// `a` and `b` point to a group.
+#[target_feature(enable = "avx2")]
+unsafe fn int4_sums(a: *const u8, b: *const u8, x: [__m256i; 4]) -> __m256i {
+    let levels = _mm256_broadcastsi128_si256(bytemuck::cast(INT4_LEVELS));
+    let nibble = _mm256_set1_epi8(15);
+    // SAFETY: both point to 16 bytes.
+    let bytes = unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) };
+    let lower = _mm256_shuffle_epi8(levels, _mm256_and_si256(bytes, nibble));
+    let upper = _mm256_shuffle_epi8(levels, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble));
+    // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
+    let [lower_even, upper_even] = [lower, upper].map(|q| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(q)));
+    let [lower_odd, upper_odd] = [lower, upper].map(|q| _mm256_srai_epi16::<8>(q));
+    let even = _mm256_add_epi32(_mm256_madd_epi16(lower_even, x[0]), _mm256_madd_epi16(upper_even, x[1]));
+    let odd = _mm256_add_epi32(_mm256_madd_epi16(lower_odd, x[2]), _mm256_madd_epi16(upper_odd, x[3]));
+    _mm256_add_epi32(even, odd)
+}
+
+/// `total + sums · scales`, of the lower 32 bits of each 64.
+#[target_feature(enable = "avx2")]
+fn add_scaled(total: __m256i, sums: __m256i, scales: __m256i) -> __m256i {
+    _mm256_add_epi64(total, _mm256_mul_epi32(sums, scales))
+}
+
+#[target_feature(enable = "avx2")]
+fn add(sums: &mut [i64], total: __m256i) {
+    let total: [i64; 4] = bytemuck::cast(total);
+    for (sum, total) in sums.iter_mut().zip(total) {
+        *sum += total;
+    }
+}

@@ -1,0 +1,176 @@
+//! Four rows at a time, with 128-bit vectors, for processors without AVX2.
+//!
+//! A group's sum is below 2^28: 32 products of at most 128 · 32,767. Times a scale it is added up in 64 bits.
+
+use core::arch::x86_64::*;
+
+use super::{ahead, prefetch};
+use crate::format::INT4_LEVELS;
+use crate::kernels::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
+use crate::kernels::{Bits, Rows, int4_scale};
+
+/// Sums of four rows in 64 bits: of rows 0 and 2, then of rows 1 and 3.
+type Totals = [__m128i; 2];
+
+/// See [`Rows::dot`].
+#[target_feature(enable = "sse4.1,ssse3")]
+pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
+    if rows.group != GROUP {
+        return rows.dot_generic(x, sums);
+    }
+    sums.fill(0);
+    match rows.bits {
+        Bits::Four => int4_rows(rows, x, sums),
+        Bits::Eight => int8_rows(rows, x, sums),
+    }
+}
+
+#[target_feature(enable = "sse4.1,ssse3")]
+fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (groups, last) = (x.as_chunks().0, LastGroup::new(x));
+    for (index, sums) in sums.chunks_mut(4).enumerate() {
+        let four = Four::new(rows, 4 * index);
+        // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
+        let mut totals = unsafe { int8(four.starts(), rows.cols, groups, ahead(rows)) };
+        if let Some(last) = &last {
+            let (q, scales) = last.int8(&four, rows.cols);
+            // SAFETY: the arrays hold a group.
+            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), &last.x) };
+            add_scaled(&mut totals, group, _mm_cvtepu8_epi32(_mm_cvtsi32_si128(i32::from_le_bytes(scales))));
+        }
+        add(sums, totals);
+    }
+}
+
+/// The sums of four rows over whole groups.
+///
+/// # Safety
+/// Each row starts with the groups of `x`, and has a scale for each of them at byte `scales`.
+#[target_feature(enable = "sse4.1,ssse3")]
+unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]], ahead: usize) -> Totals {
+    let mut next = rows[0].wrapping_add(ahead);
+    let mut totals = [_mm_setzero_si128(); 2];
+    for (block, x) in x.chunks(4).enumerate() {
+        // The scales of four groups, the next one in the lowest bits. In a shorter block the bytes before them are shifted out.
+        let missing = 4 - x.len();
+        // SAFETY: these bytes lie between the row's start and the end of its scales.
+        let words = rows.map(|row| unsafe { row.add(scales + 4 * block - missing).cast::<i32>().read_unaligned() });
+        let words = _mm_setr_epi32(words[0], words[1], words[2], words[3]);
+        let mut scales = _mm_srl_epi32(words, _mm_cvtsi32_si128(8 * missing as i32));
+        for (group, x) in x.iter().enumerate() {
+            for line in [0, 64] {
+                prefetch(next.wrapping_add(line));
+            }
+            next = next.wrapping_add(4 * GROUP);
+            // SAFETY: the row has this group.
+            let group = unsafe { int8_group(rows.map(|row| row.add((4 * block + group) * GROUP)), x) };
+            add_scaled(&mut totals, group, _mm_and_si128(scales, _mm_set1_epi32(0xff)));
+            scales = _mm_srli_epi32::<8>(scales);
+        }
+    }
+    totals
+}
+
+/// The sums of a group of four rows.
+///
+/// # Safety
+/// `q` points to a group of each row.
+#[target_feature(enable = "sse4.1,ssse3")]
+unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> __m128i {
+    let x: [__m128i; 4] = bytemuck::cast(*x);
+    let mut sums = [_mm_setzero_si128(); 4];
+    for (sum, q) in sums.iter_mut().zip(q) {
+        for (eighth, x) in x.into_iter().enumerate() {
+            // SAFETY: `q` points to 32 bytes.
+            let q = unsafe { _mm_loadl_epi64(q.add(8 * eighth).cast()) };
+            *sum = _mm_add_epi32(*sum, _mm_madd_epi16(_mm_cvtepi8_epi16(q), x));
+        }
+    }
+    reduce(sums)
+}
+
+#[target_feature(enable = "sse4.1,ssse3")]
+fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let mut ordered = [[[0; 8]; 4]; BLOCK];
+    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
+        for (ordered, x) in ordered.iter_mut().zip(x) {
+            *ordered = by_nibble(x);
+        }
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let starts = Four::new(rows, 4 * index).starts();
+            // SAFETY: a row has all groups of `x`.
+            let totals =
+                unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()], ahead(rows)) };
+            add(sums, totals);
+        }
+    }
+    if let Some(last) = LastGroup::new(x) {
+        let x = [by_nibble(&last.x)];
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
+            // SAFETY: the arrays hold a group.
+            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x, 0) });
+        }
+    }
+}
+
+/// The sums of four rows over the groups of `x`, whose values are in the order of [`by_nibble`].
+///
+/// # Safety
+/// `rows` points to that many groups of each row.
+#[target_feature(enable = "sse4.1,ssse3")]
+unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]], ahead: usize) -> Totals {
+    let next = rows[0].wrapping_add(ahead);
+    let mut totals = [_mm_setzero_si128(); 2];
+    for (group, x) in x.iter().enumerate() {
+        prefetch(next.wrapping_add(group * 4 * INT4_LEN));
+        let x: [__m128i; 4] = bytemuck::cast(*x);
+        let (mut sums, mut scales) = ([_mm_setzero_si128(); 4], [0; 4]);
+        for ((sum, scale), row) in sums.iter_mut().zip(&mut scales).zip(rows) {
+            // SAFETY: the rows have this group, whose scale is its last byte.
+            unsafe {
+                let group = row.add(group * INT4_LEN);
+                *sum = int4_sums(_mm_loadu_si128(group.cast()), x);
+                *scale = int4_scale(*group.add(INT4_LEN - 1));
+            }
+        }
+        let [s, t, u, v] = scales;
+        add_scaled(&mut totals, reduce(sums), _mm_setr_epi32(s, t, u, v));
+    }
+    totals
+}
+
+/// Four partial sums of a group.
+#[target_feature(enable = "sse4.1,ssse3")]
+fn int4_sums(bytes: __m128i, x: [__m128i; 4]) -> __m128i {
+    let (levels, nibble) = (bytemuck::cast(INT4_LEVELS), _mm_set1_epi8(15));
+    let lower = _mm_shuffle_epi8(levels, _mm_and_si128(bytes, nibble));
+    let upper = _mm_shuffle_epi8(levels, _mm_and_si128(_mm_srli_epi16::<4>(bytes), nibble));
+    // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
+    let [lower_even, upper_even] = [lower, upper].map(|q| _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(q)));
+    let [lower_odd, upper_odd] = [lower, upper].map(|q| _mm_srai_epi16::<8>(q));
+    let even = _mm_add_epi32(_mm_madd_epi16(lower_even, x[0]), _mm_madd_epi16(upper_even, x[1]));
+    let odd = _mm_add_epi32(_mm_madd_epi16(lower_odd, x[2]), _mm_madd_epi16(upper_odd, x[3]));
+    _mm_add_epi32(even, odd)
+}
+
+/// The totals of four vectors of partial sums.
+#[target_feature(enable = "sse4.1,ssse3")]
+fn reduce([a, b, c, d]: [__m128i; 4]) -> __m128i {
+    _mm_hadd_epi32(_mm_hadd_epi32(a, b), _mm_hadd_epi32(c, d))
+}
+
+/// Adds `sums · scales`.
+#[target_feature(enable = "sse4.1,ssse3")]
+fn add_scaled([even, odd]: &mut Totals, sums: __m128i, scales: __m128i) {
+    *even = _mm_add_epi64(*even, _mm_mul_epi32(sums, scales));
+    *odd = _mm_add_epi64(*odd, _mm_mul_epi32(_mm_srli_epi64::<32>(sums), _mm_srli_epi64::<32>(scales)));
+}
+
+fn add(sums: &mut [i64], totals: Totals) {
+    let [a, c, b, d]: [i64; 4] = bytemuck::cast(totals);
+    for (sum, total) in sums.iter_mut().zip([a, b, c, d]) {
+        *sum += total;
+    }
+}
