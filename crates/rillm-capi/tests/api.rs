@@ -834,7 +834,7 @@ fn models_that_are_none_and_prompts_that_are_too_long_are_refused() {
 
 #[test]
 #[cfg_attr(miri, ignore = "an interpreter's stack says nothing")]
-fn a_stack_of_24_kib_is_enough() {
+fn a_stack_of_64_kib_is_enough() {
     let calls = || {
         let (mut memory, mut card) = (vec![0; 64 << 10], Card::new(MODEL));
         let setup = with_memory(card.setup(), &mut memory);
@@ -853,7 +853,7 @@ fn a_stack_of_24_kib_is_enough() {
             rillm_generate(handle, prompt, &config, Some(listen), user, &mut message)
         }
     };
-    let thread = std::thread::Builder::new().stack_size(24 << 10).spawn(calls).expect("a thread");
+    let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(calls).expect("a thread");
     assert_eq!(thread.join().expect("no panic"), Status::RillmOk);
 }
 
