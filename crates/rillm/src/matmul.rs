@@ -44,21 +44,11 @@ pub(crate) async fn matmul(
         let block = tape.rows(row_len, rows - first).await?;
         for strip in block.chunks(strip_rows * row_len) {
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
-            let (mut sums, mut values) = ([0; STRIP_ROWS], [0; STRIP_ROWS]);
-            let (sums, values) = (&mut sums[..rows.len()], &mut values[..rows.len()]);
-            for token in tokens.clone() {
-                let start = watch.now();
-                dot(&rows, x.get(token, cols), sums);
-                let multiplied = watch.now();
-                let scale = RowScale {
-                    exponent_at: rows.exponent_at(),
-                    largest: tensor.exponent.into(),
-                    excess: x.excess[token],
-                };
-                outputs(strip, row_len, sums, scale, values);
-                emit(token, first, values);
-                spent.multiply += u64::from(multiplied.wrapping_sub(start));
-                spent.emit += watch.since(multiplied);
+            let strip = Strip { rows, first, tensor, x, tokens: tokens.clone() };
+            if rows.len() <= FEW_ROWS {
+                strip.multiply::<FEW_ROWS>(watch, dot, &mut emit, &mut spent);
+            } else {
+                strip.multiply::<STRIP_ROWS>(watch, dot, &mut emit, &mut spent);
             }
             first += rows.len();
         }
@@ -66,31 +56,65 @@ pub(crate) async fn matmul(
     Ok(spent)
 }
 
+/// Rows of a tensor that are multiplied by the vectors of a batch.
+struct Strip<'a> {
+    rows: Rows<'a>,
+    /// The number of the first row.
+    first: usize,
+    tensor: &'a TensorHeader,
+    x: &'a BlockFloat16<'a>,
+    tokens: Range<usize>,
+}
+
+/// Rows of a strip whose sums and outputs take little memory, which is cleared for each strip.
+const FEW_ROWS: usize = if STRIP_ROWS < 256 { STRIP_ROWS } else { 256 };
+
+impl Strip<'_> {
+    /// Multiplies a strip of at most `N` rows. See [`matmul`]. Not inlined into a future, whose variables are in memory.
+    #[inline(never)]
+    fn multiply<const N: usize>(
+        &self,
+        watch: &Stopwatch,
+        dot: Dot,
+        emit: &mut impl FnMut(usize, usize, &[i32]),
+        spent: &mut Spent,
+    ) {
+        let (mut sums, mut values, mut exponents) = ([0; N], [0; N], [0; N]);
+        let len = self.rows.len();
+        let (sums, values, exponents) = (&mut sums[..len], &mut values[..len], &mut exponents[..len]);
+        let (row_len, exponent_at) = (self.tensor.row_len(), self.rows.exponent_at());
+        for (exponent, row) in exponents.iter_mut().zip(self.rows.as_bytes().chunks_exact(row_len)) {
+            *exponent = row[exponent_at] as i8;
+        }
+        for token in self.tokens.clone() {
+            let start = watch.now();
+            dot(&self.rows, self.x.get(token, self.tensor.cols as usize), sums);
+            let multiplied = watch.now();
+            let scale = RowScale { largest: self.tensor.exponent.into(), excess: self.x.excess[token] };
+            outputs(sums, exponents, scale, values);
+            emit(token, self.first, values);
+            spent.multiply += u64::from(multiplied.wrapping_sub(start));
+            spent.emit += watch.since(multiplied);
+        }
+    }
+}
+
 /// What turns sums of rows into outputs.
 #[derive(Clone, Copy)]
 struct RowScale {
-    /// Where in a row its exponent is.
-    exponent_at: usize,
     /// The tensor's exponent, the largest one of its rows.
     largest: i32,
     /// The vector's excess bits.
     excess: i32,
 }
 
-/// Computes the outputs of a strip of rows with these sums. Not inlined into a future, whose variables are in memory.
-#[inline(never)]
-fn outputs(strip: &[u8], row_len: usize, sums: &[i64], scale: RowScale, values: &mut [i32]) {
-    let exponents = strip.chunks_exact(row_len).map(|row| row[scale.exponent_at] as i8);
+/// Computes the outputs of rows with these sums and exponents.
+fn outputs(sums: &[i64], exponents: &[i8], scale: RowScale, values: &mut [i32]) {
     if cfg!(target_pointer_width = "64") {
-        let mut array = [0; STRIP_ROWS];
-        for (into, exponent) in array.iter_mut().zip(exponents) {
-            *into = exponent;
-        }
-        widely(Narrow { sums, exponents: &array, scale, values });
-    } else {
-        for ((value, &sum), exponent) in values.iter_mut().zip(sums).zip(exponents) {
-            *value = narrowed(sum, scale.shift(exponent));
-        }
+        return widely(Narrow { sums, exponents, scale, values });
+    }
+    for ((value, &sum), &exponent) in values.iter_mut().zip(sums).zip(exponents) {
+        *value = narrowed(sum, scale.shift(exponent));
     }
 }
 
@@ -148,7 +172,7 @@ mod tests {
 
     /// The output by both ways to compute it.
     fn both(sum: i64, shift: u32) -> [i64; 2] {
-        let scale = RowScale { exponent_at: 0, largest: 100, excess: shift as i32 - 150 };
+        let scale = RowScale { largest: 100, excess: shift as i32 - 150 };
         let mut values = [0; 16];
         Narrow { sums: &[sum; 16], exponents: &[-50; 16], scale, values: &mut values }.run();
         assert!(values.iter().all(|&value| value == values[0]));
