@@ -112,9 +112,13 @@ impl Keys<'_> {
                 }
             }
         }
+        let is_scaled = matches!(self.vectors, Vectors::Eight(_));
         let scales = &self.scales.as_chunks::<SCALE_LEN>().0[first..first + len];
         for ((product, exponent), &[mantissa, scale_exponent]) in products.iter_mut().zip(&mut exponents).zip(scales) {
-            *product *= i64::from(mantissa);
+            // Those of 16-bit keys are 1, but in a damaged session.
+            if is_scaled {
+                *product *= i64::from(mantissa);
+            }
             *exponent = i32::from(scale_exponent as i8);
         }
         (products, exponents)
