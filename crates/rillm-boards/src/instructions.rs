@@ -63,7 +63,7 @@ impl Cpu {
     /// in one instruction, as the LX6 does; the emulated Xtensa does not.
     pub const LX6: Self = Self {
         weight: Figure::new(244, 275, MEASURED),
-        int4_weight: Figure::new(235, 265, BENCH),
+        int4_weight: Figure::new(238, 268, BENCH),
         output: Figure::new(40, 75, MEASURED),
         norm: Figure::new(172, 389, MEASURED),
         gate: Figure::new(252, 763, MEASURED),
