@@ -23,8 +23,8 @@ are the same. A likelihood is the product of the probabilities of a text's token
 nature. A text that is the beginning of another is chosen for ending there. docs/choose.md has the definition.
 
 Examples:
-  rillm choose --prompt \"Every night, he looked at the \" --option moon --option sun
-  rillm choose --model smollm2.rillm --prompt \"Is the sky blue, yes or no? Answer: \" --option yes --option no --json
+  rillm choose --prompt \"He looked at the \" --option moon --option sun
+  rillm choose --prompt \"Is the sky blue? \" --option yes --option no --json
   # One text a line, and the prompt from a pipe
   echo \"Turn the light on. Command: \" | rillm choose --options commands.txt"
 )]

@@ -58,7 +58,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   rillm convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2.rillm
   rillm chat --model smollm2.rillm
   # One of several answers, and how likely each is
-  rillm choose --prompt \"Every night, he looked at the \" --option moon --option sun
+  rillm choose --prompt \"He looked at the \" --option moon --option sun
   # Convert a Hugging Face directory to a file for the card
   rillm convert Tiny-LLM/ tiny-llm.rillm
   # Show what the file holds, and run it at the pace of a card

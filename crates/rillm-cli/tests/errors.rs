@@ -52,7 +52,7 @@ fn wrong_arguments_are_usage_errors() {
 #[test]
 fn a_command_has_the_same_line_in_both_helps() {
     let help = stdout(&mut rillm(&["--help"]));
-    for command in ["run", "chat", "convert", "inspect", "tokenize", "card", "eval"] {
+    for command in ["run", "chat", "convert", "inspect", "tokenize", "card", "eval", "choose", "bench"] {
         let line = help.lines().find_map(|line| line.strip_prefix(&format!("  {command} "))).expect("a line").trim();
         assert!(line.len() <= 70 && stdout(&mut rillm(&[command, "--help"])).starts_with(line), "{line}");
     }
@@ -61,7 +61,18 @@ fn a_command_has_the_same_line_in_both_helps() {
 
 #[test]
 fn help_fits_a_terminal_of_80_columns() {
-    for command in [&[][..], &["run"], &["chat"], &["convert"], &["inspect"], &["tokenize"], &["eval"], &["card"]] {
+    for command in [
+        &[][..],
+        &["run"],
+        &["chat"],
+        &["convert"],
+        &["inspect"],
+        &["tokenize"],
+        &["eval"],
+        &["card"],
+        &["choose"],
+        &["bench"],
+    ] {
         for help in ["-h", "--help"] {
             let help = rillm(command).arg(help).env("COLUMNS", "80").assert().success().stdout(contains("Examples:"));
             let help = support::text(help.get_output().stdout.clone());
