@@ -7,19 +7,81 @@ pub const GROUP: usize = 32;
 /// Bytes of a group of int4, its scale included.
 pub const INT4_LEN: usize = GROUP / 2 + 1;
 /// Groups whose `x` is put in the order of int4 at a time.
-pub const BLOCK: usize = 16;
+const BLOCK: usize = 16;
+
+/// Multiplies rows of int8, four at a time. `whole` returns the totals of four rows over the whole groups of `x`; `last` adds a
+/// group, of which it gets the values, `x` and the scales; `sums_of` turns totals into the rows' sums.
+#[inline(always)]
+pub fn int8_rows<T>(
+    rows: &Rows<'_>,
+    x: &[i16],
+    sums: &mut [i64],
+    whole: impl Fn([*const u8; 4], &[[i16; GROUP]]) -> T,
+    last: impl Fn(T, &[[u8; GROUP]; 4], &[i16; GROUP], [u8; 4]) -> T,
+    sums_of: impl Fn(T) -> [i64; 4],
+) {
+    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
+    let (groups, last_group) = (x.as_chunks().0, LastGroup::new(x));
+    for (index, sums) in sums.chunks_mut(4).enumerate() {
+        let four = Four::new(rows, 4 * index);
+        let mut totals = whole(four.starts(), groups);
+        if let Some(group) = &last_group {
+            let (q, scales) = group.int8(&four, rows.cols);
+            totals = last(totals, &q, &group.x, scales);
+        }
+        let totals = sums_of(totals);
+        match sums.as_mut_array() {
+            Some(sums) => *sums = totals,
+            None => sums.copy_from_slice(&totals[..sums.len()]),
+        }
+    }
+}
+
+/// Multiplies rows of int4, four at a time. `sums_of` returns the sums of four rows over the groups of `x`, whose values are in
+/// the order of [`by_nibble`].
+#[inline(always)]
+pub fn int4_rows(
+    rows: &Rows<'_>,
+    x: &[i16],
+    sums: &mut [i64],
+    sums_of: impl Fn([*const u8; 4], &[[[i16; 8]; 4]]) -> [i64; 4],
+) {
+    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
+    sums.fill(0);
+    let add = |sums: &mut [i64], totals: [i64; 4]| {
+        sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum += total);
+    };
+    let mut ordered = [[[0; 8]; 4]; BLOCK];
+    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
+        for (ordered, x) in ordered.iter_mut().zip(x) {
+            *ordered = by_nibble(x);
+        }
+        let before = block * BLOCK * INT4_LEN;
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let starts = Four::new(rows, 4 * index).starts().map(|row| row.wrapping_add(before));
+            add(sums, sums_of(starts, &ordered[..x.len()]));
+        }
+    }
+    if let Some(last) = LastGroup::new(x) {
+        let x = [by_nibble(&last.x)];
+        for (index, sums) in sums.chunks_mut(4).enumerate() {
+            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
+            add(sums, sums_of(groups.each_ref().map(|group| group.as_ptr()), &x));
+        }
+    }
+}
 
 /// The columns after the last whole group as a group of their own, `x` followed by zeros.
-pub struct LastGroup {
+struct LastGroup {
     /// Number of its columns.
     len: usize,
     /// The values of `x`.
-    pub x: [i16; GROUP],
+    x: [i16; GROUP],
 }
 
 impl LastGroup {
     /// Returns `None` if all groups are whole.
-    pub fn new(x: &[i16]) -> Option<Self> {
+    fn new(x: &[i16]) -> Option<Self> {
         let rest = x.as_chunks::<GROUP>().1;
         (!rest.is_empty()).then(|| {
             let mut x = [0; GROUP];
@@ -29,13 +91,13 @@ impl LastGroup {
     }
 
     /// The values and the scales of four rows of int8. What follows the values in a row is multiplied by zeros.
-    pub fn int8(&self, four: &Four<'_>, cols: usize) -> ([[u8; GROUP]; 4], [u8; 4]) {
+    fn int8(&self, four: &Four<'_>, cols: usize) -> ([[u8; GROUP]; 4], [u8; 4]) {
         let first = cols - self.len;
         (four.0.map(|row| padded(&row[first..])), four.0.map(|row| row[cols + cols / GROUP]))
     }
 
     /// The group of four rows of int4, the scale behind 16 bytes of values as in a whole group.
-    pub fn int4(&self, four: &Four<'_>, cols: usize) -> [[u8; INT4_LEN]; 4] {
+    fn int4(&self, four: &Four<'_>, cols: usize) -> [[u8; INT4_LEN]; 4] {
         let first = cols / GROUP * INT4_LEN;
         four.0.map(|row| {
             let mut group = padded(&row[first..]);
@@ -46,17 +108,17 @@ impl LastGroup {
 }
 
 /// Four rows, from the start of each to the end of the last row in memory. The last row takes the place of missing ones.
-pub struct Four<'a>(pub [&'a [u8]; 4]);
+struct Four<'a>([&'a [u8]; 4]);
 
 impl<'a> Four<'a> {
     /// Rows `first` to `first + 3`.
-    pub fn new(rows: &Rows<'a>, first: usize) -> Self {
+    fn new(rows: &Rows<'a>, first: usize) -> Self {
         let last = rows.len() - 1;
         Self(core::array::from_fn(|row| &rows.bytes[(first + row).min(last) * rows.row_len..]))
     }
 
     /// Where the rows start.
-    pub fn starts(&self) -> [*const u8; 4] {
+    fn starts(&self) -> [*const u8; 4] {
         self.0.map(<[u8]>::as_ptr)
     }
 }
@@ -73,6 +135,6 @@ fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
 /// A group's `x` in the order in which the bytes of int4 give their values: columns 0, 4, 8 ..., then 1, 5, 9 ...,
 /// then 2, 6, 10 ..., then 3, 7, 11 ....
 #[inline(always)]
-pub fn by_nibble(x: &[i16; GROUP]) -> [[i16; 8]; 4] {
+fn by_nibble(x: &[i16; GROUP]) -> [[i16; 8]; 4] {
     core::array::from_fn(|nibble| core::array::from_fn(|byte_pair| x[4 * byte_pair + nibble]))
 }

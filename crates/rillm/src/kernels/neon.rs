@@ -4,7 +4,7 @@
 
 use core::arch::aarch64::*;
 
-use super::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
+use super::fours::{self, GROUP, INT4_LEN};
 use super::{Bits, Rows, int4_scale};
 use crate::format::INT4_LEVELS;
 
@@ -13,41 +13,48 @@ type Totals = [int64x2_t; 2];
 
 /// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    if rows.group != GROUP {
-        return rows.dot_generic(x, sums);
-    }
-    sums.fill(0);
-    match rows.bits {
+    match (rows.group, rows.bits) {
         // SAFETY: this file is compiled for processors with NEON only.
-        Bits::Four => unsafe { int4_rows(rows, x, sums) },
+        (GROUP, Bits::Four) => unsafe { int4_rows(rows, x, sums) },
         // SAFETY: the same.
-        Bits::Eight => unsafe { int8_rows(rows, x, sums) },
+        (GROUP, Bits::Eight) => unsafe { int8_rows(rows, x, sums) },
+        _ => rows.dot_generic(x, sums),
     }
 }
 
 #[target_feature(enable = "neon")]
 fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (groups, last) = (x.as_chunks().0, LastGroup::new(x));
-    for (index, sums) in sums.chunks_mut(4).enumerate() {
-        let four = Four::new(rows, 4 * index);
-        let mut totals = [vdupq_n_s64(0); 2];
-        for (group, x) in groups.iter().enumerate() {
-            // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
-            let (group, scales) = unsafe {
-                let q = four.starts().map(|row| row.add(group * GROUP));
-                (int8_group(q, x), four.starts().map(|row| i32::from(*row.add(rows.cols + group))))
-            };
-            add_scaled(&mut totals, group, scales);
-        }
-        if let Some(last) = &last {
-            let (q, scales) = last.int8(&four, rows.cols);
+    fours::int8_rows(
+        rows,
+        x,
+        sums,
+        // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
+        |starts, x| unsafe { int8(starts, rows.cols, x) },
+        |mut totals, q, x, scales| {
             // SAFETY: the arrays hold a group.
-            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), &last.x) };
+            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), x) };
             add_scaled(&mut totals, group, scales.map(i32::from));
-        }
-        add(sums, totals);
+            totals
+        },
+        |totals| sums_of(totals),
+    );
+}
+
+/// The sums of four rows over whole groups.
+///
+/// # Safety
+/// Each row starts with the groups of `x`, and has a scale for each of them at byte `scales`.
+#[target_feature(enable = "neon")]
+unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> Totals {
+    let mut totals = [vdupq_n_s64(0); 2];
+    for (group, x) in x.iter().enumerate() {
+        // SAFETY: the rows have this group and its scale.
+        let (sums, scales) = unsafe {
+            (int8_group(rows.map(|row| row.add(group * GROUP)), x), rows.map(|row| i32::from(*row.add(scales + group))))
+        };
+        add_scaled(&mut totals, sums, scales);
     }
+    totals
 }
 
 /// The sums of a group of four rows.
@@ -70,29 +77,11 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> int32x4_t {
 
 #[target_feature(enable = "neon")]
 fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let mut ordered = [[[0; 8]; 4]; BLOCK];
-    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
-        for (ordered, x) in ordered.iter_mut().zip(x) {
-            *ordered = by_nibble(x);
-        }
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let starts = Four::new(rows, 4 * index).starts();
-            // SAFETY: a row has all groups of `x`.
-            let totals = unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()]) };
-            add(sums, totals);
-        }
-    }
-    if let Some(last) = LastGroup::new(x) {
-        let x = [by_nibble(&last.x)];
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
-            // SAFETY: the arrays hold a group.
-            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x) });
-        }
-    }
+    // SAFETY: the rows have all groups of `x`.
+    fours::int4_rows(rows, x, sums, |starts, x| sums_of(unsafe { int4(starts, x) }));
 }
 
-/// The sums of four rows over the groups of `x`, whose values are in the order of [`by_nibble`].
+/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
@@ -150,15 +139,14 @@ fn add_scaled([low, high]: &mut Totals, sums: int32x4_t, scales: [i32; 4]) {
     *high = vmlal_high_s32(*high, sums, scales);
 }
 
+/// The rows' sums in 64 bits.
 #[target_feature(enable = "neon")]
-fn add(sums: &mut [i64], [low, high]: Totals) {
-    let mut totals = [0; 4];
-    // SAFETY: writes `totals`.
+fn sums_of([low, high]: Totals) -> [i64; 4] {
+    let mut sums = [0; 4];
+    // SAFETY: writes `sums`.
     unsafe {
-        vst1q_s64(totals.as_mut_ptr(), low);
-        vst1q_s64(totals.as_mut_ptr().add(2), high);
+        vst1q_s64(sums.as_mut_ptr(), low);
+        vst1q_s64(sums.as_mut_ptr().add(2), high);
     }
-    for (sum, total) in sums.iter_mut().zip(totals) {
-        *sum += total;
-    }
+    sums
 }

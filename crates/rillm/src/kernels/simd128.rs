@@ -4,7 +4,7 @@
 
 use core::arch::wasm32::*;
 
-use super::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
+use super::fours::{self, GROUP, INT4_LEN};
 use super::{Bits, Rows, int4_scale};
 use crate::format::INT4_LEVELS;
 
@@ -13,38 +13,41 @@ type Totals = [v128; 2];
 
 /// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    if rows.group != GROUP {
-        return rows.dot_generic(x, sums);
-    }
-    sums.fill(0);
-    match rows.bits {
-        Bits::Four => int4_rows(rows, x, sums),
-        Bits::Eight => int8_rows(rows, x, sums),
+    match (rows.group, rows.bits) {
+        // SAFETY: the rows have all groups of `x`.
+        (GROUP, Bits::Four) => fours::int4_rows(rows, x, sums, |starts, x| sums_of(unsafe { int4(starts, x) })),
+        (GROUP, Bits::Eight) => fours::int8_rows(
+            rows,
+            x,
+            sums,
+            // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
+            |starts, x| unsafe { int8(starts, rows.cols, x) },
+            |mut totals, q, x, scales| {
+                // SAFETY: the arrays hold a group.
+                let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), x) };
+                add_scaled(&mut totals, group, scales.map(i32::from));
+                totals
+            },
+            sums_of,
+        ),
+        _ => rows.dot_generic(x, sums),
     }
 }
 
-fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (groups, last) = (x.as_chunks().0, LastGroup::new(x));
-    for (index, sums) in sums.chunks_mut(4).enumerate() {
-        let four = Four::new(rows, 4 * index);
-        let mut totals = [i64x2_splat(0); 2];
-        for (group, x) in groups.iter().enumerate() {
-            // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
-            let (group, scales) = unsafe {
-                let q = four.starts().map(|row| row.add(group * GROUP));
-                (int8_group(q, x), four.starts().map(|row| i32::from(*row.add(rows.cols + group))))
-            };
-            add_scaled(&mut totals, group, scales);
-        }
-        if let Some(last) = &last {
-            let (q, scales) = last.int8(&four, rows.cols);
-            // SAFETY: the arrays hold a group.
-            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), &last.x) };
-            add_scaled(&mut totals, group, scales.map(i32::from));
-        }
-        add(sums, totals);
+/// The sums of four rows over whole groups.
+///
+/// # Safety
+/// Each row starts with the groups of `x`, and has a scale for each of them at byte `scales`.
+unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> Totals {
+    let mut totals = [i64x2_splat(0); 2];
+    for (group, x) in x.iter().enumerate() {
+        // SAFETY: the rows have this group and its scale.
+        let (sums, scales) = unsafe {
+            (int8_group(rows.map(|row| row.add(group * GROUP)), x), rows.map(|row| i32::from(*row.add(scales + group))))
+        };
+        add_scaled(&mut totals, sums, scales);
     }
+    totals
 }
 
 /// The sums of a group of four rows.
@@ -65,30 +68,7 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> v128 {
     reduce(sums)
 }
 
-fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let mut ordered = [[[0; 8]; 4]; BLOCK];
-    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
-        for (ordered, x) in ordered.iter_mut().zip(x) {
-            *ordered = by_nibble(x);
-        }
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let starts = Four::new(rows, 4 * index).starts();
-            // SAFETY: a row has all groups of `x`.
-            let totals = unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()]) };
-            add(sums, totals);
-        }
-    }
-    if let Some(last) = LastGroup::new(x) {
-        let x = [by_nibble(&last.x)];
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
-            // SAFETY: the arrays hold a group.
-            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x) });
-        }
-    }
-}
-
-/// The sums of four rows over the groups of `x`, whose values are in the order of [`by_nibble`].
+/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
@@ -138,9 +118,12 @@ fn add_scaled([low, high]: &mut Totals, sums: v128, [s, t, u, v]: [i32; 4]) {
     *high = i64x2_add(*high, i64x2_extmul_high_i32x4(sums, scales));
 }
 
-fn add(sums: &mut [i64], [low, high]: Totals) {
-    let totals = [low, high].map(|pair| [i64x2_extract_lane::<0>(pair), i64x2_extract_lane::<1>(pair)]);
-    for (sum, total) in sums.iter_mut().zip(totals.into_iter().flatten()) {
-        *sum += total;
-    }
+/// The rows' sums in 64 bits.
+fn sums_of([low, high]: Totals) -> [i64; 4] {
+    [
+        i64x2_extract_lane::<0>(low),
+        i64x2_extract_lane::<1>(low),
+        i64x2_extract_lane::<0>(high),
+        i64x2_extract_lane::<1>(high),
+    ]
 }

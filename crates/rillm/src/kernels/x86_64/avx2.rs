@@ -6,42 +6,35 @@ use core::arch::x86_64::*;
 
 use super::{ahead, prefetch};
 use crate::format::INT4_LEVELS;
-use crate::kernels::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
+use crate::kernels::fours::{self, GROUP, INT4_LEN};
 use crate::kernels::{Bits, Rows, int4_scale};
 
 /// See [`Rows::dot`].
 #[target_feature(enable = "avx2")]
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    if rows.group != GROUP {
-        return rows.dot_generic(x, sums);
-    }
-    match rows.bits {
-        Bits::Four => int4_rows(rows, x, sums),
-        Bits::Eight => int8_rows(rows, x, sums),
+    match (rows.group, rows.bits) {
+        (GROUP, Bits::Four) => int4_rows(rows, x, sums),
+        (GROUP, Bits::Eight) => int8_rows(rows, x, sums),
+        _ => rows.dot_generic(x, sums),
     }
 }
 
 #[target_feature(enable = "avx2")]
 fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (groups, last) = (x.as_chunks().0, LastGroup::new(x));
-    for (index, sums) in sums.chunks_mut(4).enumerate() {
-        let four = Four::new(rows, 4 * index);
+    fours::int8_rows(
+        rows,
+        x,
+        sums,
         // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
-        let mut total = unsafe { int8(four.starts(), rows.cols, groups, ahead(rows)) };
-        if let Some(last) = &last {
-            let (q, scales) = last.int8(&four, rows.cols);
+        |starts, x| unsafe { int8(starts, rows.cols, x, ahead(rows)) },
+        |total, q, x, scales| {
             // SAFETY: the arrays hold a group.
-            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), &last.x) };
+            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), x) };
             let scales = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(i32::from_le_bytes(scales)));
-            total = add_scaled(total, group, scales);
-        }
-        let total: [i64; 4] = bytemuck::cast(total);
-        match sums.as_mut_array() {
-            Some(sums) => *sums = total,
-            None => sums.copy_from_slice(&total[..sums.len()]),
-        }
-    }
+            add_scaled(total, group, scales)
+        },
+        bytemuck::cast,
+    );
 }
 
 /// The sums of four rows over whole groups.
@@ -95,31 +88,11 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> __m256i {
 
 #[target_feature(enable = "avx2")]
 fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    sums.fill(0);
-    let mut ordered = [[[0; 8]; 4]; BLOCK];
-    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
-        for (ordered, x) in ordered.iter_mut().zip(x) {
-            *ordered = by_nibble(x);
-        }
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let starts = Four::new(rows, 4 * index).starts();
-            // SAFETY: a row has all groups of `x`.
-            let total =
-                unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()], ahead(rows)) };
-            add(sums, total);
-        }
-    }
-    if let Some(last) = LastGroup::new(x) {
-        let x = [by_nibble(&last.x)];
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
-            // SAFETY: the arrays hold a group.
-            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x, 0) });
-        }
-    }
+    // SAFETY: the rows have all groups of `x`.
+    fours::int4_rows(rows, x, sums, |starts, x| bytemuck::cast(unsafe { int4(starts, x, ahead(rows)) }));
 }
 
-/// The sums of four rows over the groups of `x`, whose values are in the order of [`by_nibble`].
+/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
@@ -168,12 +141,4 @@ unsafe fn int4_sums(a: *const u8, b: *const u8, x: [__m256i; 4]) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn add_scaled(total: __m256i, sums: __m256i, scales: __m256i) -> __m256i {
     _mm256_add_epi64(total, _mm256_mul_epi32(sums, scales))
-}
-
-#[target_feature(enable = "avx2")]
-fn add(sums: &mut [i64], total: __m256i) {
-    let total: [i64; 4] = bytemuck::cast(total);
-    for (sum, total) in sums.iter_mut().zip(total) {
-        *sum += total;
-    }
 }

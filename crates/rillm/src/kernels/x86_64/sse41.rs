@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 
 use super::{ahead, prefetch};
 use crate::format::INT4_LEVELS;
-use crate::kernels::fours::{BLOCK, Four, GROUP, INT4_LEN, LastGroup, by_nibble};
+use crate::kernels::fours::{self, GROUP, INT4_LEN};
 use crate::kernels::{Bits, Rows, int4_scale};
 
 /// Sums of four rows in 64 bits: of rows 0 and 2, then of rows 1 and 3.
@@ -15,32 +15,29 @@ type Totals = [__m128i; 2];
 /// See [`Rows::dot`].
 #[target_feature(enable = "sse4.1,ssse3")]
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    if rows.group != GROUP {
-        return rows.dot_generic(x, sums);
-    }
-    sums.fill(0);
-    match rows.bits {
-        Bits::Four => int4_rows(rows, x, sums),
-        Bits::Eight => int8_rows(rows, x, sums),
+    match (rows.group, rows.bits) {
+        (GROUP, Bits::Four) => int4_rows(rows, x, sums),
+        (GROUP, Bits::Eight) => int8_rows(rows, x, sums),
+        _ => rows.dot_generic(x, sums),
     }
 }
 
 #[target_feature(enable = "sse4.1,ssse3")]
 fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let (groups, last) = (x.as_chunks().0, LastGroup::new(x));
-    for (index, sums) in sums.chunks_mut(4).enumerate() {
-        let four = Four::new(rows, 4 * index);
+    fours::int8_rows(
+        rows,
+        x,
+        sums,
         // SAFETY: a row holds `cols` values, and a scale for each group of `x`.
-        let mut totals = unsafe { int8(four.starts(), rows.cols, groups, ahead(rows)) };
-        if let Some(last) = &last {
-            let (q, scales) = last.int8(&four, rows.cols);
+        |starts, x| unsafe { int8(starts, rows.cols, x, ahead(rows)) },
+        |mut totals, q, x, scales| {
             // SAFETY: the arrays hold a group.
-            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), &last.x) };
+            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), x) };
             add_scaled(&mut totals, group, _mm_cvtepu8_epi32(_mm_cvtsi32_si128(i32::from_le_bytes(scales))));
-        }
-        add(sums, totals);
-    }
+            totals
+        },
+        sums_of,
+    );
 }
 
 /// The sums of four rows over whole groups.
@@ -92,30 +89,11 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> __m128i {
 
 #[target_feature(enable = "sse4.1,ssse3")]
 fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let mut ordered = [[[0; 8]; 4]; BLOCK];
-    for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
-        for (ordered, x) in ordered.iter_mut().zip(x) {
-            *ordered = by_nibble(x);
-        }
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let starts = Four::new(rows, 4 * index).starts();
-            // SAFETY: a row has all groups of `x`.
-            let totals =
-                unsafe { int4(starts.map(|row| row.add(block * BLOCK * INT4_LEN)), &ordered[..x.len()], ahead(rows)) };
-            add(sums, totals);
-        }
-    }
-    if let Some(last) = LastGroup::new(x) {
-        let x = [by_nibble(&last.x)];
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
-            // SAFETY: the arrays hold a group.
-            add(sums, unsafe { int4(groups.each_ref().map(|group| group.as_ptr()), &x, 0) });
-        }
-    }
+    // SAFETY: the rows have all groups of `x`.
+    fours::int4_rows(rows, x, sums, |starts, x| sums_of(unsafe { int4(starts, x, ahead(rows)) }));
 }
 
-/// The sums of four rows over the groups of `x`, whose values are in the order of [`by_nibble`].
+/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
@@ -168,9 +146,8 @@ fn add_scaled([even, odd]: &mut Totals, sums: __m128i, scales: __m128i) {
     *odd = _mm_add_epi64(*odd, _mm_mul_epi32(_mm_srli_epi64::<32>(sums), _mm_srli_epi64::<32>(scales)));
 }
 
-fn add(sums: &mut [i64], totals: Totals) {
+/// The rows' sums.
+fn sums_of(totals: Totals) -> [i64; 4] {
     let [a, c, b, d]: [i64; 4] = bytemuck::cast(totals);
-    for (sum, total) in sums.iter_mut().zip([a, b, c, d]) {
-        *sum += total;
-    }
+    [a, b, c, d]
 }
