@@ -4,7 +4,7 @@
 //! before a token is sampled. The other passes of a prompt end earlier, at the last layer's `v_proj`; their checksum is
 //! compared with that of the same part of the next pass through the head.
 
-use crate::format::{Checksum, FormatError, checksum};
+use crate::format::{Crc32, FormatError};
 use crate::stats::{ChecksumWatch, Stage};
 
 /// Verifies the checksums of some passes.
@@ -17,7 +17,7 @@ pub(crate) struct Verifier {
     /// Number of passes through the head before the next check.
     wait: u32,
     /// The checksum of the current pass, if it is checked.
-    digest: Option<Checksum>,
+    digest: Option<Crc32>,
     /// The checksum of the tape's prefix in the last pass.
     prefix: Option<u32>,
     pub watch: ChecksumWatch,
@@ -35,7 +35,7 @@ impl Verifier {
 
     /// Starts a pass.
     pub fn begin(&mut self) {
-        self.digest = (self.every > 0 && self.wait == 0).then(checksum);
+        self.digest = (self.every > 0 && self.wait == 0).then(Crc32::new);
     }
 
     /// Adds the next bytes of the tape.
@@ -54,7 +54,7 @@ impl Verifier {
         let Some(digest) = &self.digest else {
             return Ok(());
         };
-        let computed = digest.clone().finalize();
+        let computed = digest.value();
         match self.prefix {
             Some(stored) if stored != computed => Err(self.mismatch(stored, computed)),
             _ => {
@@ -70,7 +70,7 @@ impl Verifier {
     /// [`FormatError::Checksum`] if the bytes differ from the file's.
     pub fn end(&mut self) -> Result<(), FormatError> {
         if let Some(digest) = self.digest.take() {
-            let computed = digest.finalize();
+            let computed = digest.value();
             if computed != self.expected {
                 return Err(self.mismatch(self.expected, computed));
             }

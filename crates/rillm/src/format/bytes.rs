@@ -8,14 +8,6 @@ const TABLES: usize = if cfg!(target_pointer_width = "64") { 16 } else { 1 };
 
 static CRC_32: Crc<u32, Table<TABLES>> = Crc::<u32, Table<TABLES>>::new(&CRC_32_ISO_HDLC);
 
-/// An incremental CRC-32.
-pub(crate) type Checksum = Digest<'static, u32, Table<TABLES>>;
-
-/// Starts a checksum.
-pub(crate) fn checksum() -> Checksum {
-    CRC_32.digest()
-}
-
 /// The CRC-32 of `bytes`, as in zlib and PNG (ISO-HDLC).
 pub fn crc32(bytes: &[u8]) -> u32 {
     CRC_32.checksum(bytes)
@@ -23,12 +15,12 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 
 /// An incremental [`crc32`], for bytes that come in pieces.
 #[derive(Clone)]
-pub struct Crc32(Checksum);
+pub struct Crc32(Digest<'static, u32, Table<TABLES>>);
 
 impl Crc32 {
     /// The CRC-32 of no bytes.
     pub fn new() -> Self {
-        Self(checksum())
+        Self(CRC_32.digest())
     }
 
     /// Adds bytes.

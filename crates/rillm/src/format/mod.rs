@@ -8,8 +8,8 @@ mod chat;
 mod header;
 mod tensor;
 
-pub(crate) use bytes::{Checksum, checksum, put, u32_at};
 pub use bytes::{Crc32, crc32};
+pub(crate) use bytes::{put, u32_at};
 pub use chat::{CHAT_HEADER_LEN, ChatHeader, ChatPart};
 pub use header::{
     AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rescoring, Rope, RopeScaling, SOURCE_NAME_LEN, Section,

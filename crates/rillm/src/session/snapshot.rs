@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::format::{checksum, crc32, put, u32_at};
+use crate::format::{Crc32, crc32, put, u32_at};
 use crate::kv_cache::KvCache;
 
 const MAGIC: [u8; 8] = *b"RILLS\x1a\r\n";
@@ -147,7 +147,7 @@ pub(crate) fn save<E>(
     cache: &KvCache<'_>,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut digest = checksum();
+    let mut digest = Crc32::new();
     let mut put = |bytes: &[u8]| {
         digest.update(bytes);
         write(bytes)
@@ -160,7 +160,7 @@ pub(crate) fn save<E>(
     for range in cache.shape.first(positions) {
         put(&cache.bytes[range])?;
     }
-    write(&digest.finalize().to_le_bytes())
+    write(&digest.value().to_le_bytes())
 }
 
 /// Reads what [`save`] wrote. Returns the number of tokens in `history` and of positions in `cache`. After an error,
@@ -172,7 +172,7 @@ pub(crate) fn restore<E>(
     cache: &mut KvCache<'_>,
     mut read: impl FnMut(&mut [u8]) -> Result<(), E>,
 ) -> Result<(usize, usize), RestoreError<E>> {
-    let mut digest = checksum();
+    let mut digest = Crc32::new();
     let mut fill = |bytes: &mut [u8]| {
         read(bytes).map_err(RestoreError::Read)?;
         digest.update(bytes);
@@ -194,7 +194,7 @@ pub(crate) fn restore<E>(
     }
     let mut stored = [0; 4];
     read(&mut stored).map_err(RestoreError::Read)?;
-    compare(u32::from_le_bytes(stored), digest.finalize())?;
+    compare(u32::from_le_bytes(stored), digest.value())?;
     for token in &mut *tokens {
         *token = u32::from_le(*token);
         in_range("a token", *token, vocab_size - 1)?;
