@@ -28,7 +28,7 @@ const LEAST_TOKENS: usize = 1024;
 const SEED: u64 = 1;
 const JUDGING_SEED: u64 = 2;
 /// Products of weights and values to judge by: at most minutes.
-const JUDGING_WORK: usize = 200_000_000_000;
+const JUDGING_WORK: u64 = 200_000_000_000;
 
 /// What is done of a calibration.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,9 +103,9 @@ impl Calibrator {
     /// # Errors
     /// [`WriteError::Interrupted`].
     pub fn judges(&self, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Vec<Vec<u32>>, WriteError> {
-        let weights: usize = self.float.config.header().parameters() as usize;
-        let texts = (JUDGING_WORK / weights / self.length).clamp(8, 32);
-        self.write_texts(0..texts, JUDGING_SEED, &mut progress)
+        let weights = self.float.config.header().parameters();
+        let texts = (JUDGING_WORK / weights / self.length as u64).clamp(8, 32);
+        self.write_texts(0..texts as usize, JUDGING_SEED, &mut progress)
     }
 
     /// Quantises every tensor to the mix and groups of `options`: int4 matrices with error feedback
