@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use rillm::kernels::Kernel;
-use rillm::{Memory, MemoryLen, Model, Plan, PlanOptions, Sampling, Session, WeightSource, block_on};
+use rillm::{Memory, MemoryLen, Model, Plan, PlanOptions, Sampling, Session, block_on};
 use serde::Serialize;
 
 use crate::model_file::ModelArgs;
@@ -201,13 +201,11 @@ fn measure(model: &Model, source: ModelSource, workload: Workload) -> Result<(Sp
     let context = (prompt_tokens as usize).max(generated_tokens as usize + 1);
     let options =
         PlanOptions::default().context(context).batch(BATCH.min(prompt_tokens as usize)).chunk(CHUNK).resident(0);
-    let plan = plan(model, &source, &options)?;
+    let plan = Plan::new(model, &source, MemoryLen::internal(usize::MAX), &options)?;
     let ram = plan.memory().internal;
     let mut memory = vec![0; ram];
     let mut session = Session::from_plan(model, source, plan, Memory::internal(&mut memory))?;
-    if let Some(dot) = threads::start(workload.threads)? {
-        session.set_dot(dot);
-    }
+    threads::use_in(&mut session, workload.threads)?;
 
     let vocab_size = model.header().vocab_size;
     // Tokens from all over the vocabulary: a step that has no factor in common with most sizes.
@@ -243,15 +241,6 @@ fn measure(model: &Model, source: ModelSource, workload: Workload) -> Result<(Sp
 const BATCH: usize = 32;
 /// Bytes of one read of a source that is read.
 const CHUNK: usize = 16 * 1024;
-
-/// The plan with exactly the memory that it needs.
-fn plan<S: WeightSource>(model: &Model, source: &S, options: &PlanOptions) -> Result<Plan> {
-    let plan = |bytes| Plan::new(model, source, MemoryLen::internal(bytes), options);
-    match plan(0) {
-        Ok(plan) => Ok(plan),
-        Err(error) => Ok(plan(error.needed)?),
-    }
-}
 
 fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<10}")).bold());

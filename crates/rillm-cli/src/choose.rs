@@ -102,9 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // No token is sampled.
     let (plan, mut memory) = args.memory.plan(&model, &source, 1)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
-    if let Some(dot) = threads::start(args.memory.threads)? {
-        session.set_dot(dot);
-    }
+    threads::use_in(&mut session, args.memory.threads)?;
     interrupt::watch()?;
     let Some(index) = block_on(choose(&mut session, &prompt, &mut choices))
         .map_err(|error| refused(error, &texts, &session, &model))?

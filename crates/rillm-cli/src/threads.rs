@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rillm::kernels::{Dot, Kernel, Rows};
+use rillm::{Session, WeightSource};
 
 /// The largest number of threads.
 pub const MOST: u32 = 64;
@@ -53,8 +54,16 @@ struct Pool {
 
 static POOL: OnceLock<Pool> = OnceLock::new();
 
+/// Lets a session multiply on `threads` threads.
+pub fn use_in<S: WeightSource>(session: &mut Session<'_, S>, threads: u32) -> Result<()> {
+    if let Some(dot) = start(threads)? {
+        session.set_dot(dot);
+    }
+    Ok(())
+}
+
 /// Starts the workers, once. Returns the multiplication on `threads` threads, one of them the caller's; `None` for one.
-pub fn start(threads: u32) -> Result<Option<Dot>> {
+fn start(threads: u32) -> Result<Option<Dot>> {
     if threads <= 1 {
         return Ok(None);
     }
