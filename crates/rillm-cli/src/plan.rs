@@ -330,7 +330,7 @@ impl PlanReport<'_> {
                 ("MB/s from the card", board.card.rate(), 1_000_000),
                 ("ms a read from the card, besides", board.card.command(), 1000),
             ],
-            Storage::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
+            Storage::Flash => vec![("MB/s from flash", board.chip.flash_mode.rate(), 1_000_000)],
         };
         if self.plan().memory().external > 0 {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
