@@ -7,6 +7,7 @@ use core::fmt;
 
 use rillm::MemoryLen;
 
+use crate::estimate::Weights;
 use crate::figure::Figure;
 use crate::instructions::Cpu;
 
@@ -175,6 +176,13 @@ impl BoardSpec {
         }
     }
 
+    /// Where the weights of a model file of `len` bytes are read fastest. Without PSRAM and without an SD host, mapped
+    /// flash is several times as fast as the card, if the file fits.
+    pub const fn weights_of(&self, len: u64) -> Weights {
+        let is_slow = self.psram.is_none() && !self.card.has_dma();
+        if is_slow && len <= self.flash_model_len() as u64 { Weights::Flash } else { Weights::Card }
+    }
+
     /// The kind of the engine's external memory, in words.
     pub const fn external_name(&self) -> &'static str {
         if self.psram.is_some() { "PSRAM" } else { "more SRAM" }
@@ -340,6 +348,18 @@ mod tests {
             }
         }
         assert_eq!(BoardSpec::named("esp8266"), None);
+    }
+
+    #[test]
+    fn a_model_belongs_into_flash_where_the_card_is_slow_and_it_fits() {
+        let places = |board: &BoardSpec, len| board.weights_of(len);
+        for board in [&ESP32_C3_SPI, &ESP32_C6_SPI] {
+            let most = board.flash_model_len() as u64;
+            assert_eq!([most, most + 1].map(|len| places(board, len)), [Weights::Flash, Weights::Card], "{}", board.id);
+        }
+        for board in [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_P4_EV] {
+            assert_eq!(places(board, 1 << 20), Weights::Card, "{}", board.id);
+        }
     }
 
     #[test]
