@@ -176,8 +176,8 @@ pub struct Clock {
 /// engine's internal memory, `large` its external memory.
 ///
 /// With a blocking source every future is ready at once, and `block_on` is a sufficient executor. Reads of `io` always
-/// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 20 KB of stack, and
-/// 23 KB for `/bench` and `/selftest` (`/stats` on the emulated RISC-V board after each). The future accounts for 9 KB of this.
+/// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 18 KB of stack, and
+/// 21 KB for `/bench` and `/selftest` (`/stats` on the emulated RISC-V board after each). The future accounts for 9 KB of this.
 ///
 /// A read of `io` waits for at least one byte. An overrun of the input buffer is not an error: `io` should ignore it.
 ///
