@@ -22,16 +22,16 @@ pub fn model() -> Bytes<'static> {
 /// How the bootloader has set up the flash for the cache.
 #[cfg(any(feature = "esp32", feature = "esp32s3", feature = "esp32c3"))]
 pub fn mode() -> Option<FlashMode> {
-    /// Clock of the bus, which is divided for flash.
-    const BUS_MHZ: u32 = 80;
+    /// Clock of the bus in MHz, which is divided for flash, by the two bits that select it.
+    const BUS_MHZ: [u32; 4] = [80, 120, 160, 240];
     let spi = esp_hal::peripherals::SPI0::regs();
     let (clock, control) = (spi.clock().read(), spi.ctrl().read());
     #[cfg(feature = "esp32")]
-    let before = u32::from(clock.clkdiv_pre().bits()) + 1;
+    let (bus, before) = (BUS_MHZ[0], u32::from(clock.clkdiv_pre().bits()) + 1);
     #[cfg(not(feature = "esp32"))]
-    let before = 1;
+    let (bus, before) = (BUS_MHZ[spi.core_clk_sel().read().bits() as usize & 3], 1);
     let divisor = before * (u32::from(clock.clkcnt_n().bits()) + 1);
-    let mhz = if clock.clk_equ_sysclk().bit() { BUS_MHZ } else { BUS_MHZ / divisor };
+    let mhz = if clock.clk_equ_sysclk().bit() { bus } else { bus / divisor };
     let is_quad = control.fread_qio().bit() || control.fread_quad().bit();
     Some(FlashMode { lines: if is_quad { 4 } else { 2 }, mhz })
 }
