@@ -1,7 +1,7 @@
 //! `rillm plan`: shows what to expect of a model on a board.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use console::style;
@@ -11,7 +11,7 @@ use rillm::{Model, Plan};
 use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, Pace, Range, Weights, options};
 use serde_json::{Value, json};
 
-use crate::model_file::{bundled, from_path};
+use crate::model_file::{BUNDLED, bundled, from_path};
 use crate::number::{Count, grouped};
 use crate::source::{Access, CardPace};
 use crate::{files, say};
@@ -35,7 +35,7 @@ const FAT32_MAX: u64 = u32::MAX as u64;
   # An ESP32 before revision 3, whose PSRAM can hold only weights
   rillm plan --board esp32-cam --old-chip
   # Without a card: the model is in the board's flash
-  rillm plan --board esp32-c3 --source flash
+  rillm plan --board esp32-cam --source flash
   rillm plan --board esp32-cam --json | jq .tokens_per_second")]
 pub struct Args {
     /// The board; without a name, lists the boards
@@ -54,9 +54,9 @@ pub struct Args {
     /// holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
-    /// Where the model is stored
-    #[arg(long, value_enum, default_value = "card")]
-    source: Storage,
+    /// Where the model is stored; without it on the card, or in flash where that is faster and the file fits
+    #[arg(long, value_enum)]
+    source: Option<Storage>,
     /// Print one JSON object instead of the tables
     #[arg(long)]
     json: bool,
@@ -83,7 +83,8 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(listed?);
     };
     let board = &BoardSpec { psram: board.psram.filter(|_| !args.no_psram), ..*board };
-    let (access, weights) = match args.source {
+    let storage = args.source.unwrap_or_else(|| usual_storage(board, args.model.as_deref()));
+    let (access, weights) = match storage {
         Storage::Card => (Access::File, Weights::Card),
         Storage::Flash => (Access::Mmap, Weights::Flash),
     };
@@ -91,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => bundled(access, CardPace::UNUSED)?,
         Some(path) => from_path(path, access, CardPace::UNUSED)?,
     };
-    check_len(board, args.source, source.len())?;
+    check_len(board, storage, source.len())?;
     let most = model.header().context_length;
     if let Some(context) = args.context {
         ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
@@ -102,9 +103,19 @@ pub fn run(args: &Args) -> Result<()> {
     let options = options.context(args.context.map(|context| context as usize)).cache_in_external(cache_in_external);
     let plan = Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))?;
     let estimate = Estimate { model: &model, plan: &plan, pace, weights };
-    let report = PlanReport { board, source: args.source, file_len: source.len(), estimate };
+    let report = PlanReport { board, source: storage, file_len: source.len(), estimate };
     let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
     Ok(told?)
+}
+
+/// Where the board reads the model fastest.
+fn usual_storage(board: &BoardSpec, model: Option<&Path>) -> Storage {
+    // What is wrong with the file is told when it is opened.
+    let len = model.map_or(Some(BUNDLED.len() as u64), |path| path.metadata().ok().map(|file| file.len()));
+    match len.map_or(Weights::Card, |len| board.weights_of(len)) {
+        Weights::Card => Storage::Card,
+        Weights::Flash => Storage::Flash,
+    }
 }
 
 /// Checks that the board has room for a file of `len` bytes.
@@ -330,7 +341,7 @@ impl PlanReport<'_> {
                 ("MB/s from the card", board.card.rate(), 1_000_000),
                 ("ms a read from the card, besides", board.card.command(), 1000),
             ],
-            Storage::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
+            Storage::Flash => vec![("MB/s from flash", board.chip.flash_mode.rate(), 1_000_000)],
         };
         if self.plan().memory().external > 0 {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));

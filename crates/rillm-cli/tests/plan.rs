@@ -80,6 +80,15 @@ fn a_model_of_the_board_is_called_one() {
 }
 
 #[test]
+fn a_model_is_planned_where_the_board_reads_it_fastest() {
+    let source =
+        |arguments: &[&str]| json(&mut rillm(&[&["plan", "--json", "--board"], arguments].concat()))["source"].clone();
+    assert_eq!(source(&["esp32-c3"]), "flash");
+    assert_eq!(source(&["esp32-c6", "--source", "card"]), "card");
+    assert_eq!(source(&["esp32-cam"]), "card");
+}
+
+#[test]
 fn what_does_not_fit_is_said_with_a_remedy() {
     let little = error(&mut rillm(&["plan", "--board", "esp32-c3", "--context", "512"]), 1);
     assert!(little.contains("bytes of memory are") && little.contains("ask for a context of at most"), "{little}");
