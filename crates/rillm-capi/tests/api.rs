@@ -7,9 +7,9 @@ use std::slice;
 use rillm::format::Header;
 use rillm::{Bytes, Chat, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
 use rillm_capi::{
-    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_chat, rillm_choose, rillm_deinit,
-    rillm_error_message, rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_restore, rillm_save,
-    rillm_stats, rillm_tokenize, rillm_tokens,
+    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, Work, rillm_chat, rillm_choose, rillm_deinit,
+    rillm_error_message, rillm_generate, rillm_init, rillm_multiply, rillm_plan, rillm_push, rillm_reset,
+    rillm_restore, rillm_save, rillm_stats, rillm_tokenize, rillm_tokens,
 };
 
 #[cfg(not(miri))]
@@ -69,6 +69,9 @@ const NOTHING: Setup = Setup {
     context: 0,
     batch: 0,
     chunk: 0,
+    share: None,
+    share_user: null_mut(),
+    parts: 0,
 };
 
 fn lent(model: &[u8]) -> Setup {
@@ -458,6 +461,42 @@ fn a_text_is_tokenised_without_becoming_the_current_one() {
     assert_eq!(deinit(handle), Status::RillmOk);
 }
 
+/// Cores as threads, and which parts they leave out.
+struct Cores {
+    parts: u32,
+    left_out: u32,
+    calls: usize,
+}
+
+unsafe extern "C" fn share(user: *mut c_void, work: *const Work<'static>) {
+    // SAFETY: the test's cores.
+    let cores = unsafe { &mut *user.cast::<Cores>() };
+    cores.calls += 1;
+    // A pointer may not go to another thread as such.
+    let work = work.expose_provenance();
+    std::thread::scope(|scope| {
+        for part in (0..cores.parts).filter(|part| cores.left_out >> part & 1 == 0) {
+            // SAFETY: this function waits for all parts.
+            scope.spawn(move || unsafe { rillm_multiply(std::ptr::with_exposed_provenance(work), part) });
+        }
+    });
+}
+
+#[test]
+fn other_cores_multiply_their_parts() {
+    let few = if cfg!(miri) { 1 } else { 3 };
+    for (parts, left_out) in [(2, 0), (2, 0b10), (3, 0b1), (8, 0b1010_0000), (8, 0xff)] {
+        for model in [MODEL, INT4, RESCORING] {
+            let mut cores = Cores { parts, left_out, calls: 0 };
+            let mut memory = vec![0; 64 << 10];
+            let setup = with_memory(lent(model), &mut memory);
+            let setup = Setup { share: Some(share), share_user: (&raw mut cores).cast(), parts, ..setup };
+            check_text_of(model, "a", few, &setup);
+            assert!(cores.calls > 0);
+        }
+    }
+}
+
 #[test]
 fn the_setup_limits_batches_and_reads() {
     let mut card = Card::new(MODEL);
@@ -751,6 +790,9 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         (Setup { model_len: usize::MAX / 2 + 1, ..good }, "setup.model of "),
         (within, "setup.memory and setup.large overlap"),
         (onto, "setup.large and setup.model overlap"),
+        (Setup { parts: 2, ..good }, "setup.share is NULL"),
+        (Setup { share: Some(share), parts: 1, ..good }, "setup.parts is 1"),
+        (Setup { share: Some(share), parts: 9, ..good }, "takes 2 to 8 parts"),
     ] {
         let (status, words) = init(&setup).expect_err(reason);
         assert_eq!(status, Status::RillmErrorArgument, "{words}");
@@ -765,6 +807,7 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         assert_eq!(rillm_plan(null(), &mut plan, null_mut()), Status::RillmErrorArgument);
         assert_eq!(rillm_stats(null_mut(), &mut Stats::default()), Status::RillmErrorArgument);
         assert_eq!(rillm_tokens(null_mut(), null_mut(), 0), 0);
+        rillm_multiply(null(), 0);
     }
 
     let handle = init(&good).expect("opens");
