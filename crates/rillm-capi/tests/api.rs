@@ -14,7 +14,7 @@ use rillm_capi::{
 
 #[cfg(not(miri))]
 use crate::support::chat_model::MODEL as CHAT_MODEL;
-use crate::support::{INT4, MODEL, RESCORING, expected};
+use crate::support::{INT4, MODEL, RESCORING, TINY, expected};
 #[cfg(not(miri))]
 use rillm_generate::{Generation, Step};
 
@@ -468,16 +468,27 @@ struct Cores {
     calls: usize,
 }
 
+/// Work that goes to other threads.
+struct Shared(*const Work<'static>);
+
+// SAFETY: the threads only pass it to `rillm_multiply`, which is made for that.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn multiply(&self, part: u32) {
+        // SAFETY: `share` waits for all parts, and each is multiplied once.
+        unsafe { rillm_multiply(self.0, part) }
+    }
+}
+
 unsafe extern "C" fn share(user: *mut c_void, work: *const Work<'static>) {
     // SAFETY: the test's cores.
     let cores = unsafe { &mut *user.cast::<Cores>() };
     cores.calls += 1;
-    // A pointer may not go to another thread as such.
-    let work = work.expose_provenance();
+    let work = &Shared(work);
     std::thread::scope(|scope| {
         for part in (0..cores.parts).filter(|part| cores.left_out >> part & 1 == 0) {
-            // SAFETY: this function waits for all parts.
-            scope.spawn(move || unsafe { rillm_multiply(std::ptr::with_exposed_provenance(work), part) });
+            scope.spawn(move || work.multiply(part));
         }
     });
 }
@@ -633,6 +644,37 @@ fn a_chat_is_the_engines() {
     // SAFETY: valid pointers, or null.
     let status = unsafe { rillm_chat(handle, null(), &mut message) };
     assert!(status == Status::RillmErrorArgument && words(&message).contains("does not chat"), "{}", words(&message));
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+/// For Miri: what refers to the stop strings and to the chat in the caller's memory.
+#[test]
+fn chats_and_stop_strings_follow_each_other() {
+    let mut memory = vec![0; 64 << 10];
+    let handle = init(&with_memory(lent(TINY), &mut memory)).expect("opens");
+    let one = Config { max_tokens: 1, ..GREEDY };
+    for strings in [[c"x", c"yy"], [c"no such text", c"z"]] {
+        let pointers = strings.map(CStr::as_ptr);
+        let config = Config { stop: pointers.as_ptr(), stop_count: 2, ..one };
+        // SAFETY: a valid handle.
+        assert_eq!(unsafe { rillm_chat(handle, null(), null_mut()) }, Status::RillmOk);
+        let mut listener = Listener::default();
+        for strings in [&config, &one] {
+            push(handle, "a").expect("room");
+            for config in [strings, &one, strings] {
+                generate(handle, None, config, &mut listener).expect("a part of an answer");
+            }
+            // The context has no room for a turn.
+            let (status, _) = generate(handle, Some("b"), strings, &mut listener).expect_err("too long");
+            assert_eq!(status, Status::RillmErrorPromptTooLong);
+        }
+        // A text that is none of the chat, with the strings of the same place.
+        // SAFETY: a valid handle.
+        assert_eq!(unsafe { rillm_reset(handle) }, Status::RillmOk);
+        generate(handle, Some("a"), &config, &mut listener).expect("a text");
+        generate(handle, None, &one, &mut listener).expect("a text");
+        assert!(tokens(handle).len() > 3);
+    }
     assert_eq!(deinit(handle), Status::RillmOk);
 }
 
