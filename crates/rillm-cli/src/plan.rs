@@ -11,6 +11,7 @@ use rillm::{Model, Plan};
 use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, Pace, Range, Weights, options};
 use serde_json::{Value, json};
 
+use crate::board_bench::{BoardBench, SOURCE};
 use crate::model_file::{BUNDLED, bundled, from_path};
 use crate::number::{Count, grouped};
 use crate::source::{Access, CardPace};
@@ -36,6 +37,9 @@ const FAT32_MAX: u64 = u32::MAX as u64;
   rillm plan --board esp32-cam --old-chip
   # Without a card: the model is in the board's flash
   rillm plan --board esp32-cam --source flash
+  # With what the console of a board has printed after /bench
+  rillm plan --board esp32-cam --bench bench.txt
+  rillm plan --board esp32-cam --bench \"model file, 16.00 KiB at a time: 9.20 MB/s\"
   rillm plan --board esp32-cam --json | jq .tokens_per_second")]
 pub struct Args {
     /// The board; without a name, lists the boards
@@ -57,6 +61,9 @@ pub struct Args {
     /// Where the model is stored; without it on the card, or in flash where that is faster and the file fits
     #[arg(long, value_enum)]
     source: Option<Storage>,
+    /// What a board has printed after /bench, or a file with it: these rates replace the modelled ones
+    #[arg(long, value_name = "LINES|FILE", requires = "board")]
+    bench: Option<String>,
     /// Print one JSON object instead of the tables
     #[arg(long)]
     json: bool,
@@ -97,13 +104,20 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(context) = args.context {
         ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
     }
-    let pace = Pace::of(board);
-    let options = options(&pace, &model, weights);
-    let cache_in_external = board.psram.is_none() || !args.old_chip;
-    let options = options.context(args.context.map(|context| context as usize)).cache_in_external(cache_in_external);
-    let plan = Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))?;
-    let estimate = Estimate { model: &model, plan: &plan, pace, weights };
-    let report = PlanReport { board, source: storage, file_len: source.len(), estimate };
+    let bench = args.bench.as_deref().map(BoardBench::read).transpose()?;
+    let modelled = Pace::of(board);
+    let cols = model.header().hidden_size.into();
+    let pace = bench.as_ref().map_or(modelled, |bench| bench.pace(modelled, cols));
+    let plan = |pace: &Pace| {
+        let options = options(pace, &model, weights).context(args.context.map(|context| context as usize));
+        let options = options.cache_in_external(board.psram.is_none() || !args.old_chip);
+        Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))
+    };
+    let (plan, without) = (plan(&pace)?, plan(&modelled)?);
+    let estimate = |plan, pace| Estimate { model: &model, plan, pace, weights };
+    let modelled = bench.is_some().then(|| estimate(&without, modelled));
+    let estimate = estimate(&plan, pace);
+    let report = PlanReport { board, source: storage, file_len: source.len(), estimate, bench, modelled };
     let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
     Ok(told?)
 }
@@ -171,6 +185,9 @@ struct PlanReport<'a> {
     source: Storage,
     file_len: u64,
     estimate: Estimate<'a>,
+    /// What the board has measured, and the estimate without that.
+    bench: Option<BoardBench>,
+    modelled: Option<Estimate<'a>>,
 }
 
 /// Formats seconds, rounded to a millisecond, a hundredth or a tenth.
@@ -301,10 +318,18 @@ impl PlanReport<'_> {
 
     fn print_expected(&self, out: &mut impl Write) -> io::Result<()> {
         let (estimate, prompt) = (&self.estimate, self.prompt_tokens());
-        writeln!(out, "\n{} by a model of the board, not a measurement", style("expected").bold())?;
+        let how = if self.bench.is_some() {
+            "by a model of the board with the rates of its /bench"
+        } else {
+            "by a model of the board, not a measurement"
+        };
+        writeln!(out, "\n{} {how}", style("expected").bold())?;
         let answer = rates(1, estimate.token(self.estimate.positions()));
         let positions = Count(self.estimate.positions(), "position");
         writeln!(out, "answer        {answer}, {positions} into the text")?;
+        if let Some(modelled) = &self.modelled {
+            writeln!(out, "              {} without /bench", rates(1, modelled.token(modelled.positions())))?;
+        }
         let first = estimate.prompt(prompt);
         let tokens = Count(prompt, "token");
         writeln!(out, "prompt        {}, of {tokens} and the first of the answer", rates(prompt, first))?;
@@ -347,7 +372,34 @@ impl PlanReport<'_> {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
         }
         constants.extend(board.chip.cpu.figures());
+        if let Some(bench) = &self.bench {
+            self.replace(&mut constants, bench);
+        }
         constants
+    }
+
+    /// Puts measured constants in the place of modelled ones.
+    fn replace(&self, constants: &mut [(&'static str, Figure, u64)], bench: &BoardBench) {
+        let exactly = |number| Figure { range: Range::exactly(number), source: SOURCE };
+        let (cols, mhz) = (self.model().header().hidden_size.into(), self.board.chip.mhz);
+        for (name, figure, _) in constants {
+            let measured = match *name {
+                "MB/s from the card" => bench.card_rate().map(|(rate, _)| rate),
+                "ms a read from the card, besides" => bench.card_rate().map(|(_, command)| command),
+                "MB/s from flash" => bench.flash,
+                "MB/s from PSRAM" => bench.external,
+                "instructions a weight" => bench.cycles(8, cols, mhz),
+                "instructions a weight of 4 bits" => bench.cycles(4, cols, mhz),
+                _ => None,
+            };
+            let Some(measured) = measured else { continue };
+            *name = match *name {
+                "instructions a weight" => "cycles a weight",
+                "instructions a weight of 4 bits" => "cycles a weight of 4 bits",
+                name => name,
+            };
+            *figure = exactly(measured);
+        }
     }
 
     fn json(&self) -> Value {
@@ -397,6 +449,7 @@ impl PlanReport<'_> {
             "seconds_to_first_token": seconds(first),
             "seconds_more_after_power_on": seconds(start),
             "constants": constants,
+            "tokens_per_second_without_bench": self.modelled.map(|it| rate(1, it.token(it.positions()))),
         })
     }
 }

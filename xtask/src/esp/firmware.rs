@@ -144,7 +144,7 @@ pub fn chip(board: &BoardSpec) -> String {
 }
 
 /// The target of a chip, as rustc names it.
-fn target(chip: &str) -> &'static str {
+pub fn target(chip: &str) -> &'static str {
     match chip {
         "esp32" => "xtensa-esp32-none-elf",
         "esp32s3" => "xtensa-esp32s3-none-elf",

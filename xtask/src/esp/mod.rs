@@ -16,6 +16,7 @@ use rillm_firmware_builder::root;
 use serde_json::json;
 
 use self::espflash::{Line, Speed};
+pub use self::firmware::target;
 use self::firmware::{BoardParser, Firmware};
 use self::size::Size;
 
