@@ -1,6 +1,7 @@
 //! rillm's own tasks, run as `cargo xtask TASK`.
 
 mod esp;
+mod web;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ enum Task {
     /// Firmware for ESP32 boards
     #[command(subcommand)]
     Esp(esp::Task),
+    Web(web::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Task::Measure(args) => measure::run(&args),
         Task::FirmwarePage => firmware_page::run(),
         Task::Esp(task) => esp::run(&task),
+        Task::Web(args) => web::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
