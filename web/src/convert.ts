@@ -1,6 +1,6 @@
 // Convert: a checkpoint of the user's becomes a model file.
 
-import type { Conversion, Report, Step } from "./convert.worker";
+import type { Card, Conversion, Report, Step } from "./convert.worker";
 import { get, make, save, tell } from "./dom";
 import { bytes, range } from "./format";
 
@@ -78,6 +78,9 @@ export class Convert {
       tell(this.message, "Cancelled. Nothing was made.");
     });
     get("convert-save").addEventListener("click", () => this.file && save(this.file, this.name));
+    get("convert-card").addEventListener("click", () => {
+      if (this.file) this.run({ name: this.name, model: this.file }, "Writing the image");
+    });
     get("convert-open").addEventListener("click", () => {
       if (!this.file) return;
       void this.open(this.file);
@@ -86,26 +89,32 @@ export class Convert {
   }
 
   private convert(files: Dropped[]) {
-    this.end();
     get("converted").hidden = true;
     const chosen = sourceOf(files);
     if (typeof chosen === "string") return tell(this.message, chosen, "error");
     tell(this.message, null);
     const bits = (document.querySelector("input[name=bits]:checked") as HTMLInputElement).value as "8" | "4";
     this.name = `${chosen.source.replace(/\.(gguf|bin)$/i, "").toLowerCase()}.rillm`;
+    this.run({ files: files.map(({ path, file }) => ({ path: chosen.files(path), file })), source: chosen.source, bits }, "reading the files");
+  }
+
+  /** Gives the converter something to do. */
+  private run(work: Conversion | Card, what: string) {
+    this.end();
+    tell(this.message, null);
     get("convert-progress").hidden = false;
-    this.step({ type: "step", what: "reading the checkpoint", done: 0, of: 0 });
+    this.step({ type: "step", what, done: 0, of: 0 });
     this.worker = new Worker(new URL("./convert.worker.ts", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }: MessageEvent<Step>) => this.hear(data);
     this.worker.onerror = (event) => this.hear({ type: "failed", message: event.message || "the converter has stopped" });
-    const conversion: Conversion = { files: files.map(({ path, file }) => ({ path: chosen.files(path), file })), source: chosen.source, bits };
-    this.worker.postMessage(conversion);
+    this.worker.postMessage(work);
   }
 
   private hear(step: Step) {
     if (step.type === "step") return this.step(step);
     this.end();
     if (step.type === "failed") return tell(this.message, `${step.message}.`.replace(/\.\.$/, "."), "error");
+    if (step.type === "card") return save(step.image, this.name.replace(/\.rillm$/, ".img"));
     this.file = step.file;
     this.show(step.report);
   }

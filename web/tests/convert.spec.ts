@@ -51,7 +51,7 @@ test("a folder becomes the command's bytes with 4 bits, with progress, and runs 
     await folder(page, SMALL);
   });
   expect(found.equals(expected(SMALL, "--bits", "4"))).toBe(true);
-  for (const step of ["Reading the checkpoint", "Quantising", "Writing the file"]) expect(steps).toContain(step);
+  for (const step of ["Reading the files", "Quantising", "Writing the file"]) expect(steps).toContain(step);
   await page.getByRole("button", { name: "Try it here" }).click();
   await expect(page.locator("#model-line")).toContainText("llama: ");
 });
@@ -61,6 +61,17 @@ test("a GGUF file becomes the command's bytes", async ({ page }) => {
   writeFileSync(file, gguf());
   const found = await convert(page, () => page.locator("#checkpoint-files").setInputFiles(file));
   expect(found.equals(expected(file))).toBe(true);
+});
+
+test("a card image is the command's, to the byte", async ({ page }) => {
+  await convert(page, () => folder(page, SMALL));
+  const downloading = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Download a card image" }).click();
+  const found = readFileSync(await (await downloading).path());
+  const [model, image] = [join(directory, "llama.rillm"), join(directory, "card.img")];
+  rillm("convert", SMALL, model);
+  rillm("card", model, "-o", image);
+  expect(found.equals(readFileSync(image))).toBe(true);
 });
 
 test("a llama2.c checkpoint with its tokenizer becomes the command's bytes", async ({ page }) => {

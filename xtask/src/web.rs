@@ -130,8 +130,27 @@ fn converter(parts: &Path) -> Result<()> {
     cargo.env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", "-C target-feature=+simd128");
     finish(&mut cargo, "the converter does not build for the page")?;
     let wasm = output(CONVERTER, "rillm-web-convert.wasm");
-    fs::copy(&wasm, parts.join("convert.wasm")).with_context(|| format!("cannot copy {}", wasm.display()))?;
-    Ok(())
+    let bytes = fs::read(&wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
+    let bytes = without_names(&bytes).with_context(|| format!("{} is damaged", wasm.display()))?;
+    fs::write(parts.join("convert.wasm"), bytes).context("cannot write the converter")
+}
+
+/// A WebAssembly module without its custom sections, which hold the names of functions and are a fifth of it.
+fn without_names(module: &[u8]) -> Option<Vec<u8>> {
+    const HEADER: usize = 8;
+    const CUSTOM: u8 = 0;
+    let (mut out, mut rest) = (module.get(..HEADER)?.to_vec(), module.get(HEADER..)?);
+    while let Some(&id) = rest.first() {
+        // The length of a section is in LEB128.
+        let digits = rest[1..].iter().position(|byte| byte & 0x80 == 0)? + 1;
+        let len = rest[1..=digits].iter().rev().fold(0, |len, byte| len << 7 | usize::from(byte & 0x7f));
+        let (section, after) = rest.split_at_checked(1 + digits + len)?;
+        if id != CUSTOM {
+            out.extend(section);
+        }
+        rest = after;
+    }
+    Some(out)
 }
 
 fn build(target: &str, what: &[&str]) -> Command {
@@ -174,4 +193,20 @@ fn images() -> Result<()> {
             .with_context(|| format!("cannot copy {}", entry.path().display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn custom_sections_are_left_out() {
+        let header = *b"\0asm\x01\0\0\0";
+        let (types, name) = ([1, 4, 1, 0x60, 0, 0], [0, 0x83, 0x00, 1, b'n', 0]);
+        let module = [&header[..], &name, &types, &name].concat();
+        assert_eq!(without_names(&module), Some([&header[..], &types].concat()));
+        assert_eq!(without_names(&header), Some(header.to_vec()));
+        assert_eq!(without_names(&module[..module.len() - 1]), None);
+        assert_eq!(without_names(b"\0asm"), None);
+    }
 }

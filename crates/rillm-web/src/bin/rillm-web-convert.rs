@@ -1,7 +1,8 @@
-//! `rillm-web-convert SOURCE OUT BITS`: what `rillm convert --bits BITS` does, for the page. `cargo xtask web` compiles it for WASI,
-//! and the page runs it in a Worker, with files of its own making.
+//! `rillm-web-convert SOURCE OUT BITS`, what `rillm convert --bits BITS` does, and `rillm-web-convert card MODEL OUT`, what `rillm card`
+//! does, for the page. `cargo xtask web` compiles it for WASI, and the page runs it in a Worker, with files of its own making.
 //!
-//! Standard output is a JSON object a line: `what`, `done` and `of` while it works, then `model` and `boards`, or `error`.
+//! Standard output is a JSON object a line: `what`, `done` and `of` while it works, then what was made (`model` and `boards`, or `card`),
+//! or `error`.
 
 use std::env;
 use std::fmt::Display;
@@ -11,8 +12,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use rillm::{Model, SECTOR_LEN, Sector, WeightSource, block_on};
 use rillm_boards::{ALL, BoardSpec};
+use rillm_card_image::{Content, Layout, write};
 use rillm_convert::calibrate::{Calibrator, Progress};
 use rillm_convert::checkpoint::Checkpoint;
 use rillm_convert::gguf::is_gguf;
@@ -26,11 +29,16 @@ use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [source, out, bits] = &arguments[..] else {
-        eprintln!("usage: rillm-web-convert SOURCE OUT BITS");
-        return ExitCode::from(2);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let made = match arguments[..] {
+        ["card", model, out] => card(Path::new(model), Path::new(out)).map_err(|error| format!("{error:#}")),
+        [source, out, bits] => convert(Path::new(source), Path::new(out), bits == "4"),
+        _ => {
+            eprintln!("usage: rillm-web-convert SOURCE OUT BITS, or rillm-web-convert card MODEL OUT");
+            return ExitCode::from(2);
+        }
     };
-    match convert(Path::new(source), Path::new(out), bits == "4") {
+    match made {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS
@@ -125,6 +133,25 @@ fn boards(file: &Path) -> Result<Vec<Value>, String> {
         plan
     };
     Ok(ALL.iter().map(board).collect())
+}
+
+/// Writes the image of a card with the model.
+fn card(model: &Path, out: &Path) -> anyhow::Result<Value> {
+    let name = model.file_name().and_then(|name| name.to_str()).context("the model has no name")?;
+    let file = File::open(model)?;
+    let len = u32::try_from(file.metadata()?.len())
+        .context("a file on FAT32 has less than 4 GiB, and no card holds the model")?;
+    let mut contents = [Content { name: name.to_owned(), len, bytes: Box::new(file) }];
+    let layout = Layout::new(None, &contents)?;
+    let mut image = File::options().read(true).write(true).create(true).truncate(true).open(out)?;
+    let mut done = 0;
+    let written = write(&mut image, &layout, &mut contents, "RILLM", |_, bytes| {
+        done += bytes;
+        say("writing the image", done, len.into());
+        ControlFlow::Continue(())
+    })?;
+    written.continue_value().context("interrupted; no image was made")?;
+    Ok(json!({ "card": layout.size }))
 }
 
 /// A file that is read.
