@@ -96,7 +96,7 @@ export class See {
     get("per-bytes").title = `${group(plan.bytes_per_token)} bytes`;
     get("per-reads").textContent = group(plan.reads_per_token);
     get("per-seeks").textContent = group(plan.seeks_per_token);
-    get("per-speed").textContent = range(plan.tokens_per_second, "tokens/s");
+    get("per-speed").textContent = range(plan.tokens_per_second, "").trim();
   }
 
   private async write(): Promise<void> {

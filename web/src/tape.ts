@@ -83,7 +83,7 @@ export class Tape {
     const head = { name: "head", share: sum(model.tensors.filter((tensor) => isHead(tensor.name))) };
     if (model.layers > 8) return [{ name: count(model.layers, "layer"), share: sum(layers) }, head];
     const each = Array.from({ length: model.layers }, (_, layer) => ({
-      name: layer === 0 ? "layer 1" : `${layer + 1}`,
+      name: `${layer + 1}`,
       share: sum(layers.filter((tensor) => tensor.layer === layer)),
     }));
     return [...each, head];
