@@ -29,12 +29,16 @@ const DECODED: u64 = 32;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask measure
+  cargo xtask measure rv32 --model rill-tales-1m
   cargo xtask measure xtensa --json | jq '.[].decode.matmul'
 
 All that is counted is exact and repeatable, but it is instructions: QEMU knows no cycles, caches or cards.")]
 pub struct Args {
     /// The boards; without one, all that can be emulated here
     boards: Vec<Board>,
+    /// One of the models, by its column's name; without it, all of them
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// Print a JSON array instead of the tables
     #[arg(long)]
     json: bool,
@@ -136,7 +140,12 @@ struct Measured {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::watch()?;
-    let models = models()?;
+    let mut models = models()?;
+    if let Some(wanted) = &args.model {
+        let names: Vec<_> = models.iter().map(|model| model.name).collect();
+        ensure!(names.contains(&wanted.as_str()), "no model is called {wanted}; there are {}", names.join(", "));
+        models.retain(|model| model.name == wanted);
+    }
     let mut measured = Vec::new();
     let mut by_board = Vec::new();
     for board in boards(&args.boards)? {
