@@ -2,6 +2,7 @@
 
 mod component;
 mod esp;
+mod web;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ enum Task {
     /// Firmware for ESP32 boards
     #[command(subcommand)]
     Esp(esp::Task),
+    Web(web::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Task::CExamples => c_examples::run(),
         Task::Component(args) => component::run(&args),
         Task::Esp(task) => esp::run(&task),
+        Task::Web(args) => web::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());

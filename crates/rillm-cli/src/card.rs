@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
 use indicatif::BinaryBytes;
+use rillm_card_image::{Content, Layout, write};
 use rillm_convert::write::{NewFile, what_else};
 use serde_json::json;
 
 use crate::card_check::{self, Checked};
-use crate::card_image::{Content, Layout, write};
 use crate::model_file::{BUNDLED, bundled, from_path};
 use crate::sections::tensor_table;
 use crate::source::{Access, CardPace};

@@ -8,7 +8,7 @@ pub fn bytes(text: &str) -> Result<usize, String> {
     bytes_of(text, "1 to 900000G")
 }
 
-/// Parses the size of a card image. `card_image` decides whether a layout of this size exists.
+/// Parses the size of a card image. `rillm_card_image` decides whether a layout of this size exists.
 pub fn image_bytes(text: &str) -> Result<usize, String> {
     bytes_of(text, "37M to 1024G")
 }

@@ -2,6 +2,7 @@
 
 mod espflash;
 mod firmware;
+mod image;
 mod size;
 
 use std::fs;
@@ -41,6 +42,14 @@ afterwards. docs/boards has the wiring.")]
     Flash(Flash),
     /// Show a board's output and send typed input; Ctrl-X ends a text, Ctrl-R resets the board, Ctrl-C ends the monitor
     Monitor(Monitor),
+    /// Build boards' firmware as images for the page and for releases, with a manifest
+    #[command(after_help = "Examples:
+  cargo xtask esp image --all
+  cargo xtask esp image --board esp32-c3 --board esp32-c6
+
+target/esp/images has the images, each with bootloader, partition table and the bundled model, and manifest.json with chip, flash
+size, SHA-256 and the version of rillm. An image belongs at address 0: `espflash write-bin 0x0 IMAGE`.")]
+    Image(image::Args),
     /// Build the firmware and report its use of flash and RAM
     Size(SizeArgs),
     /// Boot the firmware in a simulated ESP32, and prove that it computes the same as this computer
@@ -94,6 +103,7 @@ pub fn run(task: &Task) -> Result<ExitCode> {
             espflash::flash(&args.firmware, &args.line, args.speed, &elf, args.monitor)
         }
         Task::Monitor(args) => espflash::monitor(args.board, &args.line),
+        Task::Image(args) => image::run(args),
         Task::Size(args) => tell_size(args),
         Task::Simulate(args) => simulate::run(args),
     }
@@ -103,7 +113,7 @@ fn build(firmware: &Firmware) -> Result<ExitCode> {
     let elf = firmware.build()?;
     print!("{}", Size::of(&elf)?);
     println!("\nELF file: {}", elf.display());
-    let image = image(firmware, &elf)?;
+    let image = write_image(firmware, &elf)?;
     println!("image:    {}", image.display());
     let id = firmware.board.id;
     let hint = format!("`cargo xtask esp flash --board {id} --monitor` writes it into the board");
@@ -113,7 +123,7 @@ fn build(firmware: &Firmware) -> Result<ExitCode> {
 
 fn tell_size(args: &SizeArgs) -> Result<ExitCode> {
     let elf = args.firmware.build()?;
-    let image = fs::metadata(image(&args.firmware, &elf)?)?.len();
+    let image = fs::metadata(write_image(&args.firmware, &elf)?)?.len();
     let size = Size { image: Some(image), ..Size::of(&elf)? };
     if args.json {
         let json = json!({ "board": args.firmware.board.id, "size": size.json() });
@@ -125,7 +135,7 @@ fn tell_size(args: &SizeArgs) -> Result<ExitCode> {
 }
 
 /// Writes the image for the flash.
-fn image(firmware: &Firmware, elf: &Path) -> Result<PathBuf> {
+fn write_image(firmware: &Firmware, elf: &Path) -> Result<PathBuf> {
     let dir = root().join("target/esp");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let image = dir.join(firmware.board.id).with_extension("bin");

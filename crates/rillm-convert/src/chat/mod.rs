@@ -56,11 +56,19 @@ pub fn section(vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, Unf
     if vocabulary.chat_template.len() > MAX_TEMPLATE {
         return Err(Unfollowable::Template(format!("it is longer than {MAX_TEMPLATE} bytes")));
     }
-    let form = std::thread::scope(|scope| {
-        let form = || Form::of(&Template::new(&vocabulary.chat_template, &vocabulary.special_tokens)?);
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, form);
+    let form = on_large_stack(|| Form::of(&Template::new(&vocabulary.chat_template, &vocabulary.special_tokens)?))?;
+    tokens::section(&form, vocabulary, tokenizer)
+}
+
+/// Runs `work` with a stack of [`STACK`] bytes. WebAssembly has no threads: there it runs on the program's own stack, whose end is a
+/// trap.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Unfollowable> + Send) -> Result<T, Unfollowable> {
+    if cfg!(target_family = "wasm") {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         let thread = thread.map_err(|error| Unfollowable::Template(error.to_string()))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
-    tokens::section(&form, vocabulary, tokenizer)
+    })
 }

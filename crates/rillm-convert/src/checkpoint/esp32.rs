@@ -8,7 +8,7 @@ use rillm::format::TensorKind;
 
 use super::config_json::{self, Fields};
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, map};
+use super::{Checkpoint, CheckpointError, open_file};
 
 /// The configuration's file, which tells such a directory.
 pub(super) const CONFIG: &str = "model_config.json";
@@ -54,7 +54,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
             _ => Dtype::F32,
         };
         let tensor = LocatedTensor { file, offset: 0, dtype, rows, cols, interleaved_head: None };
-        let bytes = map(&path)?;
+        let bytes = open_file(&path)?;
         let expected = tensor.byte_range().end;
         if bytes.len() != expected {
             return Err(CheckpointError::Size { path, found: bytes.len(), expected, shape: [rows, cols], dtype });

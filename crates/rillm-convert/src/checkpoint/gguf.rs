@@ -8,7 +8,7 @@ use rillm_quantise::config::LlamaConfig;
 
 use super::config_json::MAX_CONTEXT;
 use super::tensor::LocatedTensor;
-use super::{Checkpoint, CheckpointError, check, map};
+use super::{Checkpoint, CheckpointError, WeightFile, check, io_error, open_file};
 use crate::gguf::{Gguf, GgufError, Tensor, Value};
 
 /// The rotary embedding's divisors.
@@ -48,9 +48,10 @@ const KEYS: [(&str, &str); 12] = [
 ];
 
 pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let file = map(path)?;
+    let file = open_file(path)?;
     let in_file = |problem| CheckpointError::Gguf { path: path.to_owned(), problem };
-    let gguf = Gguf::parse(&file).map_err(in_file)?;
+    let start = Gguf::start(&file).map_err(|source| io_error(path, source))?;
+    let gguf = Gguf::parse_start(&start, file.len() as u64).map_err(in_file)?;
     let architecture = architecture(&gguf).map_err(in_file)?;
     let key = |name: &str| format!("{architecture}.{name}");
     let mut config = config(&gguf, key).map_err(in_file)?;
@@ -58,7 +59,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
 
     let mut rest = gguf.tensors().clone();
     if let Some(tensor) = rest.remove(ROPE_FREQS) {
-        config.rope_divisors = divisors(&tensor, &file, &config).map_err(in_file)?;
+        config.rope_divisors = divisors(&tensor, &file, &config, path)?;
         config.rope.scaling = RopeScaling::Divisors;
     }
     check(&config, path).map_err(|error| named_by_key(error, key))?;
@@ -201,19 +202,26 @@ fn rope(gguf: &Gguf, key: impl Fn(&str) -> String) -> Result<Rope, GgufError> {
 
 /// The rotary embedding's divisors, one for each pair, which hold Llama 3.1's scaling. A linear scaling applies in
 /// addition.
-fn divisors(tensor: &Tensor, file: &[u8], config: &LlamaConfig) -> Result<Vec<f32>, GgufError> {
+fn divisors(
+    tensor: &Tensor,
+    file: &WeightFile,
+    config: &LlamaConfig,
+    path: &Path,
+) -> Result<Vec<f32>, CheckpointError> {
     let pairs = config.head_dim as usize / 2;
     if tensor.shape != [pairs] {
-        return Err(GgufError::Tensor {
+        let problem = GgufError::Tensor {
             name: ROPE_FREQS.to_owned(),
             field: "shape",
             found: format!("{:?}", tensor.shape),
             expected: format!("[{pairs}], half the width of a head"),
-        });
+        };
+        return Err(CheckpointError::Gguf { path: path.to_owned(), problem });
     }
     let (numbers, bytes) = tensor.dtype.block();
     let mut divisors = vec![0.0; pairs];
-    tensor.dtype.to_f32(&file[tensor.offset..][..pairs / numbers * bytes], &mut divisors);
+    let stored = file.bytes(tensor.offset..tensor.offset + pairs / numbers * bytes);
+    tensor.dtype.to_f32(&stored.map_err(|source| io_error(path, source))?, &mut divisors);
     if let RopeScaling::Linear { factor } = config.rope.scaling {
         divisors.iter_mut().for_each(|divisor| *divisor *= factor);
     }

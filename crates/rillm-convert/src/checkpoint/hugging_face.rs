@@ -3,17 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use rillm::format::TensorKind;
 use rillm_quantise::config::LlamaConfig;
-use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+use safetensors::{SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, config_json, io_error, map};
+use super::{Checkpoint, CheckpointError, WeightFile, config_json, io_error, open_file};
 use crate::json;
+
+/// The longest header that the safetensors crate reads.
+const LONGEST_HEADER: usize = 100_000_000;
 
 /// A tensor as a safetensors header describes it.
 struct Listed {
@@ -61,9 +65,11 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
         tensors.insert((kind, layer), tensor);
     }
     let [embedding, head] = [TensorKind::Embedding, TensorKind::Head].map(|kind| tensors[&(kind, 0)]);
-    let bytes = |tensor: &LocatedTensor| &files[tensor.file][tensor.byte_range()];
-    if config.tied_embeddings && bytes(&embedding) != bytes(&head) {
-        return Err(CheckpointError::TiedHeadDiffers { path: directory.join("config.json") });
+    if config.tied_embeddings {
+        let same = same_bytes(&files, &embedding, &head).map_err(|source| io_error(directory, source))?;
+        if !same {
+            return Err(CheckpointError::TiedHeadDiffers { path: directory.join("config.json") });
+        }
     }
     // Older checkpoints contain the rotary embedding's frequencies or values derived from them, which follow from the
     // configuration.
@@ -72,6 +78,20 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, CheckpointError> {
         return Err(CheckpointError::UnexpectedTensor { path: directory.to_owned(), name: name.clone() });
     }
     Ok(Checkpoint { path: directory.to_owned(), config, files, tensors })
+}
+
+/// Whether two tensors have the same bytes.
+fn same_bytes(files: &[WeightFile], a: &LocatedTensor, b: &LocatedTensor) -> io::Result<bool> {
+    if (a.file, a.byte_range()) == (b.file, b.byte_range()) {
+        return Ok(true);
+    }
+    let pieces = |tensor: &LocatedTensor| files[tensor.file].pieces(tensor.byte_range());
+    for (a_piece, b_piece) in pieces(a).zip(pieces(b)) {
+        if a_piece? != b_piece? {
+            return Ok(false);
+        }
+    }
+    Ok(a.byte_range().len() == b.byte_range().len())
 }
 
 /// Takes the tensor called `name` out of the list, with its shape and type checked.
@@ -126,8 +146,8 @@ pub(crate) fn tensor_name(kind: TensorKind, layer: u32) -> String {
     }
 }
 
-/// Maps the weights files, ordered by name, and lists their tensors by name.
-fn list_tensors(directory: &Path) -> Result<(Vec<Mmap>, HashMap<String, Listed>), CheckpointError> {
+/// Opens the weights files, ordered by name, and lists their tensors by name.
+fn list_tensors(directory: &Path) -> Result<(Vec<WeightFile>, HashMap<String, Listed>), CheckpointError> {
     let single = directory.join("model.safetensors");
     let index = directory.join("model.safetensors.index.json");
     let mut files = Vec::new();
@@ -157,18 +177,17 @@ fn list_tensors(directory: &Path) -> Result<(Vec<Mmap>, HashMap<String, Listed>)
     Ok((files, listed))
 }
 
-/// Maps a safetensors file and lists those of its tensors that belong to the checkpoint.
+/// Opens a safetensors file and lists those of its tensors that belong to the checkpoint.
 fn add_file(
     path: &Path,
     number: usize,
     belongs: impl Fn(&str) -> bool,
     listed: &mut HashMap<String, Listed>,
-) -> Result<Mmap, CheckpointError> {
-    let file = map(path)?;
-    let damaged = |source| CheckpointError::Safetensors { path: path.to_owned(), source };
-    // Checks that the tensors fill the file to its last byte.
-    SafeTensors::deserialize(&file).map_err(damaged)?;
-    let (header_len, metadata) = SafeTensors::read_metadata(&file).map_err(damaged)?;
+) -> Result<WeightFile, CheckpointError> {
+    let file = open_file(path)?;
+    let read = read_metadata(&file).map_err(|source| io_error(path, source))?;
+    let (header_len, metadata) =
+        read.map_err(|source| CheckpointError::Safetensors { path: path.to_owned(), source })?;
     let data_start = size_of::<u64>() + header_len;
     for (name, info) in metadata.tensors() {
         if belongs(&name) {
@@ -182,6 +201,26 @@ fn add_file(
         }
     }
     Ok(file)
+}
+
+/// The length of a safetensors file's header, and its tensors, which fill the file to its last byte.
+fn read_metadata(file: &WeightFile) -> io::Result<Result<(usize, Metadata), SafeTensorError>> {
+    const LEN: usize = size_of::<u64>();
+    let start = file.start(LEN)?;
+    let header_len = start.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
+    let header_len = usize::try_from(header_len).unwrap_or(usize::MAX);
+    let start = if header_len <= LONGEST_HEADER { file.start(LEN + header_len)? } else { start };
+    Ok(match SafeTensors::read_metadata(&start) {
+        // The header is valid, and the rest was not read.
+        Err(SafeTensorError::MetadataIncompleteBuffer) if start.len() < file.len() => {
+            match serde_json::from_slice::<Metadata>(&start[LEN..]) {
+                Ok(metadata) if start.len() + metadata.data_len() == file.len() => Ok((header_len, metadata)),
+                Ok(_) => Err(SafeTensorError::MetadataIncompleteBuffer),
+                Err(error) => Err(SafeTensorError::InvalidHeaderDeserialization(error)),
+            }
+        }
+        read => read,
+    })
 }
 
 /// `model.safetensors.index.json`.

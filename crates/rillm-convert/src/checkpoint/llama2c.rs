@@ -9,7 +9,7 @@ use rillm::format::{AttentionExtras, Rope, RopeScaling, TensorKind};
 use rillm_quantise::config::LlamaConfig;
 
 use super::tensor::{Dtype, LocatedTensor};
-use super::{Checkpoint, CheckpointError, check, map};
+use super::{Checkpoint, CheckpointError, check, io_error, open_file};
 
 const HEADER_LEN: usize = 7 * 4;
 /// The magic number of later versions, read as the first integer.
@@ -22,8 +22,10 @@ const BOS: u32 = 1;
 const EOS: u32 = 2;
 
 pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let file = map(path)?;
-    let config = parse_header(path, &file)?;
+    let file = open_file(path)?;
+    let start = file.start(HEADER_LEN).map_err(|source| io_error(path, source))?;
+    let config = parse_header(path, &start)?;
+    drop(start);
     check(&config, path)?;
 
     let head_dim = config.head_dim as usize;

@@ -1,4 +1,5 @@
-//! Opens Llama checkpoints. Files are memory-mapped, so memory use stays bounded by what the caller requests.
+//! Opens Llama checkpoints. Files are memory-mapped, or read where the system maps none, so memory use stays bounded by what the
+//! caller requests.
 
 mod blocks;
 mod config_json;
@@ -8,18 +9,18 @@ mod gguf;
 mod hugging_face;
 mod llama2c;
 mod tensor;
+mod weight_file;
 
 pub use error::CheckpointError;
 pub(crate) use hugging_face::tensor_name;
 pub use tensor::Dtype;
+pub(crate) use weight_file::WeightFile;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use rillm::format::{Header, SOURCE_NAME_LEN, TensorKind};
 use rillm_quantise::config::{ConfigError, LlamaConfig};
 use rillm_quantise::reference::Reference;
@@ -29,13 +30,16 @@ use sha2::{Digest, Sha256};
 use crate::gguf::is_gguf;
 use tensor::LocatedTensor;
 
-/// An open checkpoint: its configuration, and the location of every tensor in the mapped files. Several threads may
-/// read it.
+/// What is required of files while a checkpoint is open.
+const READABLE: &str = "a file of the checkpoint can no longer be read: it was changed or removed meanwhile";
+
+/// An open checkpoint: its configuration, and the location of every tensor in its files. Several threads may read
+/// it.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     config: LlamaConfig,
-    files: Vec<Mmap>,
+    files: Vec<WeightFile>,
     /// A bias that is missing here is zero.
     tensors: HashMap<(TensorKind, u32), LocatedTensor>,
 }
@@ -44,7 +48,8 @@ impl Checkpoint {
     /// Opens a Hugging Face directory (`config.json` with `model.safetensors` or its shards), a GGUF file, a llama2.c
     /// checkpoint of version 0 (`.bin`) or a weight directory for the ESP32 (`model_config.json` with a `.bin` for each
     /// tensor). Checks that every tensor exists and has the right shape. The files are memory-mapped: if one is
-    /// truncated while the checkpoint is open, the process ends with a bus error.
+    /// truncated while the checkpoint is open, the process ends with a bus error. In WebAssembly they are read, and the
+    /// methods of the checkpoint panic.
     ///
     /// # Errors
     /// [`CheckpointError`], which names the file and the unexpected field or tensor.
@@ -87,8 +92,8 @@ impl Checkpoint {
     /// The SHA-256 of the weights: of the file, or of all shards in the order of their names. Reads every byte.
     pub fn weights_sha256(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for file in &self.files {
-            hash.update(&file[..]);
+        for piece in self.files.iter().flat_map(|file| file.pieces(0..file.len())) {
+            hash.update(piece.expect(READABLE));
         }
         hash.finalize().into()
     }
@@ -166,15 +171,6 @@ fn io_error(path: &Path, source: io::Error) -> CheckpointError {
     CheckpointError::Io { path: path.to_owned(), source }
 }
 
-fn map(path: &Path) -> Result<Mmap, CheckpointError> {
-    map_file(path).map_err(|source| io_error(path, source))
-}
-
-/// Maps a file, whose length must not change while it is mapped.
-pub(crate) fn map_file(path: &Path) -> Result<Mmap, io::Error> {
-    let file = File::open(path)?;
-    // SAFETY: the map is read-only and lives as long as the checkpoint. Another process may write to the file and
-    // change the numbers that are read, but any bytes are valid numbers. `Checkpoint::open` requires of its caller that
-    // the file keeps its length.
-    unsafe { Mmap::map(&file) }
+fn open_file(path: &Path) -> Result<WeightFile, CheckpointError> {
+    WeightFile::open(path).map_err(|source| io_error(path, source))
 }

@@ -1,9 +1,9 @@
-//! The location of a tensor in a mapped file, and its conversion to float32.
+//! The location of a tensor in a file, and its conversion to float32.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::blocks;
+use super::{READABLE, WeightFile, blocks};
 
 /// The type of a checkpoint's numbers, all little-endian. Types with `Q` are ggml's: blocks of 32 or 256 numbers with
 /// common scales.
@@ -142,7 +142,7 @@ impl LocatedTensor {
     }
 
     /// Converts rows to float32. `out` has room for exactly these rows.
-    pub fn rows(&self, file: &[u8], rows: Range<usize>, out: &mut [f32]) {
+    pub fn rows(&self, file: &WeightFile, rows: Range<usize>, out: &mut [f32]) {
         assert!(
             rows.end <= self.rows && out.len() == rows.len() * self.cols,
             "rows {rows:?} of {} × {} do not fit {} values",
@@ -153,7 +153,7 @@ impl LocatedTensor {
         let row_len = self.dtype.row_len(self.cols);
         for (row, out) in rows.zip(out.chunks_exact_mut(self.cols)) {
             let at = self.offset + self.stored(row) * row_len;
-            self.dtype.to_f32(&file[at..at + row_len], out);
+            self.dtype.to_f32(&file.bytes(at..at + row_len).expect(READABLE), out);
             if self.rows == 1 && self.interleaved_head.is_some() {
                 let stored = out.to_vec();
                 out.iter_mut().enumerate().for_each(|(output, out)| *out = stored[self.stored(output)]);

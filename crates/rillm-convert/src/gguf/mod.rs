@@ -9,12 +9,13 @@ mod error;
 mod tokens;
 mod value;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::checkpoint::Dtype;
+use crate::checkpoint::{Dtype, WeightFile};
 use cursor::Cursor;
 pub use error::GgufError;
 pub(crate) use tokens::{TOKEN_TYPES, TOKENS, TokenType, Tokens};
@@ -27,6 +28,8 @@ const MAGIC: [u8; 4] = *b"GGUF";
 /// The most dimensions of a tensor in ggml.
 const MAX_DIMENSIONS: u32 = 4;
 const DEFAULT_ALIGNMENT: u64 = 32;
+/// Bytes of a file to begin with where files are read: the keys of most models, their tokenizers included.
+const START: usize = 8 << 20;
 
 /// ggml's ids of the supported types, and the names of the others.
 const TYPES: [(u32, Result<Dtype, &str>); 34] = [
@@ -100,7 +103,28 @@ impl<'a> Gguf<'a> {
     /// # Errors
     /// [`GgufError`], which says what is damaged or unsupported.
     pub fn parse(file: &'a [u8]) -> Result<Self, GgufError> {
-        let mut cursor = Cursor::new(file);
+        Self::parse_start(file, file.len() as u64)
+    }
+
+    /// Enough of the start of a file for [`parse_start`](Self::parse_start): all of a file that is mapped.
+    pub(crate) fn start(file: &WeightFile) -> io::Result<Cow<'_, [u8]>> {
+        let mut len = START;
+        loop {
+            let start = file.start(len)?;
+            let is_cut = matches!(Gguf::parse_start(&start, file.len() as u64), Err(GgufError::Cut { .. }));
+            if !is_cut || start.len() == file.len() {
+                return Ok(start);
+            }
+            len = len.saturating_mul(2);
+        }
+    }
+
+    /// Reads the keys and the list of tensors of a file of `file_len` bytes, whose start has both.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
+    pub(crate) fn parse_start(start: &'a [u8], file_len: u64) -> Result<Self, GgufError> {
+        let mut cursor = Cursor::new(start);
         let short = |short: cursor::Short| short.within("the header");
         let magic = cursor.array().map_err(short)?;
         if magic != MAGIC {
@@ -136,7 +160,7 @@ impl<'a> Gguf<'a> {
             }
         }
         let data = (cursor.at() as u64).next_multiple_of(alignment);
-        gguf.place(data, file.len() as u64)?;
+        gguf.place(data, file_len)?;
         Ok(gguf)
     }
 

@@ -24,7 +24,7 @@ use rillm::tokenizer::layout::{MAX_TOKENS, SPACE_MARK};
 pub use rillm::tokenizer::layout::{PreTokenizer, PrefixSpace};
 pub use wordpiece::{Normalizer, WordPiece};
 
-use crate::checkpoint::map_file;
+use crate::checkpoint::WeightFile;
 use crate::gguf::{Gguf, GgufError, is_gguf};
 use settings::Settings;
 
@@ -182,8 +182,9 @@ impl Vocabulary {
             path.to_owned()
         };
         if is_gguf(&file).map_err(Problem::Io).map_err(at(&file))? {
-            let bytes = map_file(&file).map_err(Problem::Io).map_err(at(&file))?;
-            let gguf = Gguf::parse(&bytes).map_err(Problem::Gguf).map_err(at(&file))?;
+            let opened = WeightFile::open(&file).map_err(Problem::Io).map_err(at(&file))?;
+            let start = Gguf::start(&opened).map_err(Problem::Io).map_err(at(&file))?;
+            let gguf = Gguf::parse_start(&start, opened.len() as u64).map_err(Problem::Gguf).map_err(at(&file))?;
             return Self::from_gguf(&gguf, vocab_size).map_err(at(&file));
         }
         let bytes = std::fs::read(&file).map_err(Problem::Io).map_err(at(&file))?;

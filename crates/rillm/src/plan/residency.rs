@@ -100,6 +100,14 @@ impl Plan {
         traffic
     }
 
+    /// The parts of the tape that a pass reads, in order, as bytes from its start. All other parts are resident, or lent by the
+    /// source.
+    pub fn streamed(&self, model: &Model) -> impl Iterator<Item = Range<u64>> + use<> {
+        // Without a chunk, nothing is read.
+        let len = if self.chunk == 0 { 0 } else { model.tape_len() };
+        self.resident_spans(model.tape_len()).runs(len)
+    }
+
     /// The traffic of reading the embedding of token `id` from a source that does not lend its memory.
     pub fn embedding_traffic(&self, model: &Model, id: u32) -> Traffic {
         let (_, at) = Sector::of(model.record_offset(id));

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context, Result, ensure};
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider, format_volume};
 use fscommon::StreamSlice;
-use indicatif::BinaryBytes;
+use rillm_generate::number::Bytes;
 
 use crate::surrogates::StandIns;
 
@@ -42,6 +42,9 @@ pub struct Layout {
 
 impl Layout {
     /// A layout of `size` bytes, or without one of the smallest power of two that holds `contents`.
+    ///
+    /// # Errors
+    /// The size is out of range, or has no room for the contents. The message names `rillm card`'s option.
     pub fn new(size: Option<u64>, contents: &[Content]) -> Result<Self> {
         let all = contents.iter().map(|content| u64::from(content.len)).sum();
         match size {
@@ -50,16 +53,16 @@ impl Layout {
                 let layout =
                     Some(size).filter(|&size| size >= LEAST).and_then(|size| Self::of_size(size / SECTOR * SECTOR));
                 let layout = layout.with_context(|| {
-                    format!("FAT32 takes 37M at least and does not fit into {}; use --size 64M", BinaryBytes(size))
+                    format!("FAT32 takes 37M at least and does not fit into {}; use --size 64M", Bytes(size))
                 })?;
-                let (all, size) = (BinaryBytes(all), BinaryBytes(size));
+                let (all, size) = (Bytes(all), Bytes(size));
                 ensure!(layout.holds(contents), "the models, {all}, do not fit into {size}; use a larger --size");
                 Ok(layout)
             }
             None => {
                 let mut sizes = (SMALLEST.ilog2()..=LARGEST.ilog2()).filter_map(|log| Self::of_size(1 << log));
                 let layout = sizes.find(|layout| layout.holds(contents));
-                layout.with_context(|| format!("the models, {}, fit no card", BinaryBytes(all)))
+                layout.with_context(|| format!("the models, {}, fit no card", Bytes(all)))
             }
         }
     }
@@ -90,6 +93,12 @@ impl Layout {
 /// written. If it breaks, writing stops and the image is incomplete.
 ///
 /// The same files, size and label give the same bytes.
+///
+/// # Errors
+/// A file cannot be read or written, or its name is none for a card.
+///
+/// # Panics
+/// If the label has more than 11 bytes.
 pub fn write(
     image: &mut File,
     layout: &Layout,
