@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use console::style;
 
 use crate::board_check::{Reference, sampling};
@@ -20,6 +20,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const LONG: u32 = 30;
 /// Silences after which the user is told that the board is silent.
 const SILENT: u32 = 30;
+/// Silences after which a script gives up a board that has never said anything.
+const DEAD: u32 = 300;
 /// Longest line of the console in bytes.
 const LINE_LEN: usize = 512;
 const CTRL_C: u8 = 3;
@@ -55,12 +57,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let reference = args.model.clone().map(Reference::new).transpose()?;
     let link = Link::open(&args.port, args.baud)?;
     interrupt::watch()?;
-    Monitor { link, reference, is_checking: false, exit: ExitCode::SUCCESS }.go_on(Lines::new()?)
+    let lines = Lines::new()?;
+    let is_script = !lines.is_terminal();
+    Monitor { link, reference, is_script, is_checking: false, has_spoken: false, exit: ExitCode::SUCCESS }.go_on(lines)
 }
 
 struct Monitor {
     link: Link,
     reference: Option<Reference>,
+    is_script: bool,
+    /// Whether the board has said anything yet.
+    has_spoken: bool,
     /// Whether the board prints check lines, because the monitor has asked for them.
     is_checking: bool,
     exit: ExitCode,
@@ -102,7 +109,7 @@ impl Monitor {
                 Ok(line) => screen = self.send(&line)?,
                 Err(why) => {
                     say::note(format_args!("{why}, and was left out"));
-                    if !lines.is_terminal() {
+                    if self.is_script {
                         self.exit = ExitCode::FAILURE;
                     }
                     screen = self.send("")?;
@@ -134,20 +141,24 @@ impl Monitor {
     }
 
     /// Shows what the board prints until it waits for a line. Ctrl-C is passed on to it. Returns `false` after a signal that
-    /// ends the monitor.
+    /// ends the monitor: any in a script, and Ctrl-C where the board says nothing, or has said nothing since the one before.
     fn listen(&mut self, screen: &mut BoardScreen, out: &mut impl Write) -> Result<bool> {
-        let mut silences = 0;
+        let (mut silences, mut interrupted) = (0, false);
         loop {
             if interrupt::ended() {
                 return Ok(false);
             }
             if interrupt::requested() {
+                if self.is_script || interrupted || silences >= SILENT {
+                    return Ok(false);
+                }
                 interrupt::clear();
+                interrupted = true;
                 self.link.send(&[CTRL_C])?;
             }
             match self.link.receive(QUIET)? {
                 Received::Bytes(bytes) => {
-                    silences = 0;
+                    (silences, interrupted, self.has_spoken) = (0, false, true);
                     screen.push(&bytes, out)?;
                 }
                 Received::Nothing => {
@@ -155,9 +166,13 @@ impl Monitor {
                     if screen.is_at_prompt() && (!screen.in_text || silences >= LONG) {
                         return Ok(true);
                     }
-                    if silences == SILENT && !screen.in_text {
+                    if silences == SILENT && !self.has_spoken {
                         say::note("the board says nothing; is --baud right? Its reset button makes it start anew");
                     }
+                    ensure!(
+                        silences < DEAD || self.has_spoken || !self.is_script,
+                        "the board says nothing; give its --baud"
+                    );
                 }
             }
         }
