@@ -30,12 +30,13 @@ pub fn convert(checkpoint: &Path, name: &str, options: &[&str]) -> Result<PathBu
     Ok(model)
 }
 
-/// Continues `prompt` greedily and returns the prompt and the text.
+/// Continues `prompt` greedily, with these options of `rillm run`, and returns the prompt and the text.
 ///
 /// # Errors
 /// `rillm run` fails.
-pub fn text(prompt: &str) -> Result<String> {
-    let text = rillm(&["run".as_ref(), "--temperature".as_ref(), "0".as_ref(), "--prompt".as_ref(), prompt.as_ref()])?;
+pub fn text(prompt: &str, options: &[&str]) -> Result<String> {
+    let arguments = ["run", "--temperature", "0", "--prompt", prompt].into_iter().chain(options.iter().copied());
+    let text = rillm(&arguments.map(Path::new).collect::<Vec<_>>())?;
     String::from_utf8(text).context("`rillm run` writes no UTF-8")
 }
 

@@ -47,7 +47,7 @@ pub fn run() -> Result<ExitCode> {
     fs::copy(bundled_model(), dir.join(MODEL)).context("cannot copy the model")?;
     let boot = boot(&page).with_context(|| format!("{PAGE} has no line that begins with `{BOOT}`"))?;
     let said = say(&boot, &dir, &[])?;
-    let expected = command::text(PROMPT)?;
+    let expected = command::text(PROMPT, &[])?;
     ensure!(said == expected, "the board says\n{said}\nand this computer\n{expected}");
     println!("{}", style(format!("the firmware of {PAGE} writes this computer's text")).green().bold());
 

@@ -1,10 +1,11 @@
 //! Tests of rillm's firmware in QEMU and in a simulated ESP32, compared with this computer. `cargo xtask` runs them as
-//! `emulate`, `prove`, `faults`, `measure`, `firmware-page` and `esp simulate`. `docs/emulation.md` describes what is
+//! `emulate`, `prove`, `faults`, `measure`, `firmware-page`, `c-examples` and `esp simulate`. `docs/emulation.md` describes what is
 //! emulated and compared.
 //!
 //! A `machine::Machine` is a board with its firmware and card. Booting it gives an `emulator::Emulated`; a
 //! `dialogue::Dialogue` talks to its console.
 
+pub mod c_examples;
 mod command;
 mod dialogue;
 pub mod emulate;

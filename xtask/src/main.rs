@@ -1,12 +1,13 @@
 //! rillm's own tasks, run as `cargo xtask TASK`.
 
+mod component;
 mod esp;
 mod web;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use emulated_tests::{emulate, faults, firmware_page, measure, prove};
+use emulated_tests::{c_examples, emulate, faults, firmware_page, measure, prove};
 
 #[derive(Parser)]
 #[command(
@@ -40,6 +41,10 @@ enum Task {
     Measure(measure::Args),
     /// Build and boot the firmware of docs/firmware.md and docs/choose.md, and compare it with this computer
     FirmwarePage,
+    /// Compile the examples of the C interface for RISC-V, run them in QEMU, and compare them with this computer
+    CExamples,
+    /// Write the C library as a component of ESP-IDF, or as a library of PlatformIO and Arduino
+    Component(component::Args),
     /// Firmware for ESP32 boards
     #[command(subcommand)]
     Esp(esp::Task),
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Task::Faults(args) => faults::run(&args),
         Task::Measure(args) => measure::run(&args),
         Task::FirmwarePage => firmware_page::run(),
+        Task::CExamples => c_examples::run(),
+        Task::Component(args) => component::run(&args),
         Task::Esp(task) => esp::run(&task),
         Task::Web(args) => web::run(&args),
     };

@@ -3,8 +3,11 @@
 //! The firmware takes the size of its memory from here, and `rillm plan --board` all figures, so the two agree. None of
 //! the figures was measured on these boards. Each [`Figure`] names its source.
 
+use core::fmt;
+
 use rillm::MemoryLen;
 
+use crate::estimate::Weights;
 use crate::figure::Figure;
 use crate::instructions::Cpu;
 
@@ -79,9 +82,54 @@ pub struct Chip {
     pub spare: usize,
     /// Bytes of flash that can be memory-mapped as data.
     pub mapped: usize,
-    /// Bandwidth of mapped flash, in bytes a second.
-    pub flash_rate: Figure,
+    /// How the flash is read in an image that `cargo xtask esp` makes.
+    pub flash_mode: FlashMode,
 }
+
+/// How a chip reads its flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlashMode {
+    /// Number of data lines: 4 (QIO), otherwise 2 (DIO).
+    pub lines: u32,
+    /// Clock in MHz.
+    pub mhz: u32,
+}
+
+impl FlashMode {
+    /// Bandwidth of mapped flash, in bytes a second. A cache line of 32 bytes takes 8 clocks for the command, then over
+    /// two lines 12 for the address, 4 for the mode and 128 for the data; over four lines 6, 6 with the dummy clocks,
+    /// and 64.
+    pub const fn rate(self) -> Figure {
+        let (clocks, source) = match self.lines {
+            4 => (
+                84,
+                "at best 84 clocks for a cache line of 32 bytes over four lines (QIO); 0.6 of it at worst: a guess at what \
+                 the cache adds",
+            ),
+            _ => (
+                152,
+                "at best 152 clocks for a cache line of 32 bytes over two lines (DIO); 0.6 of it at worst: a guess at what \
+                 the cache adds",
+            ),
+        };
+        let best = 32 * 1_000_000 * self.mhz as u64 / clocks;
+        Figure::new(best * 6 / 10, best, source)
+    }
+}
+
+impl fmt::Display for FlashMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} MHz", if self.lines == 4 { "QIO" } else { "DIO" }, self.mhz)
+    }
+}
+
+/// Two lines at 80 MHz: the default of Arduino for the ESP32-CAM and for modules with these chips (boards.txt of
+/// github.com/espressif/arduino-esp32), where the bootloader may switch to four lines. espflash's bootloader does not
+/// (github.com/esp-rs/espflash/issues/657).
+pub const DIO_80: FlashMode = FlashMode { lines: 2, mhz: 80 };
+
+/// Two lines at 40 MHz, which every flash chip supports: espflash's default.
+pub const DIO_40: FlashMode = FlashMode { lines: 2, mhz: 40 };
 
 /// External RAM (PSRAM).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +176,13 @@ impl BoardSpec {
         }
     }
 
+    /// Where the weights of a model file of `len` bytes are read fastest. Without PSRAM and without an SD host, mapped
+    /// flash is several times as fast as the card, if the file fits.
+    pub const fn weights_of(&self, len: u64) -> Weights {
+        let is_slow = self.psram.is_none() && !self.card.has_dma();
+        if is_slow && len <= self.flash_model_len() as u64 { Weights::Flash } else { Weights::Card }
+    }
+
     /// The kind of the engine's external memory, in words.
     pub const fn external_name(&self) -> &'static str {
         if self.psram.is_some() { "PSRAM" } else { "more SRAM" }
@@ -145,15 +200,6 @@ impl BoardSpec {
 const FIRMWARE_LEN: usize = 640 << 10;
 /// Bytes of constants in the mapped range of a model: 33 KB (docs/performance.md, firmware) in pages of 64 KiB.
 const CONSTANTS_LEN: usize = 64 << 10;
-
-/// The default of espflash, which every flash chip supports: two data lines at 40 MHz. A cache line of 32 bytes takes 8
-/// + 12 + 4 clocks of command, address and mode, and 128 of data.
-const FLASH_DIO_40: Figure = Figure::new(
-    5_000_000,
-    8_400_000,
-    "8.4 MB/s: 152 clocks for a cache line of 32 bytes over two lines at 40 MHz, espflash's default; 5 MB/s: a guess at \
-     what the cache adds",
-);
 
 /// Quad SPI at 40 MHz, the default of esp-hal on the ESP32.
 const QUAD_40: Figure = Figure::new(
@@ -190,7 +236,7 @@ pub const ESP32: Chip = Chip {
     spare: 86 << 10,
     // The length of esp-hal's `drom_seg`.
     mapped: 4 << 20,
-    flash_rate: FLASH_DIO_40,
+    flash_mode: DIO_80,
 };
 
 /// Two LX7 cores with MAC16.
@@ -208,14 +254,18 @@ pub const ESP32_C3: Chip = Chip {
     spare: 63 << 10,
     // The length of esp-hal's `DROM`.
     mapped: 4 << 20,
-    flash_rate: FLASH_DIO_40,
+    flash_mode: DIO_80,
 };
 
 /// One RISC-V core. esp-hal's `RAM` has 452,112 bytes, code in RAM included. Its `ROM` is mapped for code and constants together.
-pub const ESP32_C6: Chip = Chip { name: "ESP32-C6", sram: 376 << 10, mapped: (4 << 20) - (576 << 10), ..ESP32_C3 };
+///
+/// Its flash keeps espflash's clock: for 80 MHz its ROM wants the code of 40 MHz (esptool, targets/esp32c6.py), which
+/// espflash does not know.
+pub const ESP32_C6: Chip =
+    Chip { name: "ESP32-C6", sram: 376 << 10, mapped: (4 << 20) - (576 << 10), flash_mode: DIO_40, ..ESP32_C3 };
 
 /// Two RISC-V cores, of which one is used. esp-hal's `RAM` has 450,496 bytes beside 256 KiB of cache.
-pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, ..ESP32_C6 };
+pub const ESP32_P4: Chip = Chip { name: "ESP32-P4", mhz: 400, sram: 288 << 10, flash_mode: DIO_80, ..ESP32_C6 };
 
 /// A camera board with a card slot and PSRAM. Many have 8 MB of PSRAM, of which the chip maps 4 MiB.
 pub const ESP32_CAM: BoardSpec = BoardSpec {
@@ -290,7 +340,7 @@ mod tests {
             let chip = board.chip;
             assert!(chip.sram < 1 << 20 && chip.sram.is_multiple_of(1 << 10), "{}", board.id);
             assert!(board.flash_model_len() > 3 << 20 && board.flash_model_len() < board.flash, "{}", board.id);
-            let figures = [board.card.rate(), board.card.command(), chip.flash_rate];
+            let figures = [board.card.rate(), board.card.command(), chip.flash_mode.rate()];
             let cpu = chip.cpu.figures().map(|(_, figure, _)| figure);
             for figure in figures.iter().chain(&cpu).chain(board.psram.as_ref().map(|psram| &psram.rate)) {
                 assert!(figure.range.low > 0 && figure.range.low <= figure.range.high, "{figure:?}");
@@ -298,5 +348,26 @@ mod tests {
             }
         }
         assert_eq!(BoardSpec::named("esp8266"), None);
+    }
+
+    #[test]
+    fn a_model_belongs_into_flash_where_the_card_is_slow_and_it_fits() {
+        let places = |board: &BoardSpec, len| board.weights_of(len);
+        for board in [&ESP32_C3_SPI, &ESP32_C6_SPI] {
+            let most = board.flash_model_len() as u64;
+            assert_eq!([most, most + 1].map(|len| places(board, len)), [Weights::Flash, Weights::Card], "{}", board.id);
+        }
+        for board in [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_P4_EV] {
+            assert_eq!(places(board, 1 << 20), Weights::Card, "{}", board.id);
+        }
+    }
+
+    #[test]
+    fn more_lines_and_a_faster_clock_read_flash_faster() {
+        let rates = [DIO_40, DIO_80, FlashMode { lines: 4, mhz: 80 }].map(|mode| mode.rate().range);
+        // 8.4 MB/s, twice as much, and 152 / 84 times that.
+        assert_eq!(rates.map(|range| range.high), [8_421_052, 16_842_105, 30_476_190]);
+        assert!(rates.is_sorted_by(|slow, fast| slow.low < fast.low));
+        assert_eq!(std::format!("{DIO_80}"), "DIO at 80 MHz");
     }
 }

@@ -58,7 +58,7 @@ impl Pace {
             has_dma: board.card.has_dma(),
             // Loads from internal RAM do not wait.
             external: board.psram.map_or(Range::exactly(u64::MAX), |psram| psram.rate.range),
-            flash: chip.flash_rate.range,
+            flash: chip.flash_mode.rate().range,
         }
     }
 

@@ -31,8 +31,8 @@ mod figure;
 mod instructions;
 
 pub use boards::{
-    ALL, BoardSpec, Bus, Chip, ESP32, ESP32_C3, ESP32_C3_SPI, ESP32_C6, ESP32_C6_SPI, ESP32_CAM, ESP32_P4, ESP32_P4_EV,
-    ESP32_S3, ESP32_S3_DEVKITC, ESP32_WROVER, Psram, XIAO_ESP32S3_SENSE,
+    ALL, BoardSpec, Bus, Chip, DIO_40, DIO_80, ESP32, ESP32_C3, ESP32_C3_SPI, ESP32_C6, ESP32_C6_SPI, ESP32_CAM,
+    ESP32_P4, ESP32_P4_EV, ESP32_S3, ESP32_S3_DEVKITC, ESP32_WROVER, FlashMode, Psram, XIAO_ESP32S3_SENSE,
 };
 pub use estimate::{Estimate, Pace, Weights, options};
 pub use figure::{Figure, Range};

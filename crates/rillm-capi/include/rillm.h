@@ -7,6 +7,11 @@
 #include <stdint.h>
 
 /**
+ * Largest number of parts in which rows are shared.
+ */
+#define RILLM_PARTS_MAX 8
+
+/**
  * Largest number of options of rillm_choose.
  */
 #define RILLM_OPTIONS_MAX 32
@@ -115,12 +120,26 @@ typedef int32_t rillm_end_t;
 typedef struct rillm_t rillm_t;
 
 /**
+ * Rows of a matrix, a vector, and the sums to compute.
+ */
+typedef struct rillm_work_t rillm_work_t;
+
+/**
  * Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns
  * 0. `len` is a multiple of 512, and the buffer may start at any address. Any other result means that the read failed.
  * The call that needed the bytes then fails with RILLM_ERROR_READ, and its message shows the result. The function must
  * not call rillm with the same handle, throw or longjmp.
  */
 typedef int (*rillm_read_t)(void *user, uint32_t first_sector, void *buffer, size_t len);
+
+/**
+ * Has rillm_multiply called once for each of the parts 0 to `setup.parts` - 1, each on a core or thread of its own, one
+ * of them its own, and returns when these calls have returned. A part that it leaves out is multiplied after it, so that
+ * a core that is busy may be passed over. It is called for every few rows of every matrix of every token, some microseconds
+ * apart: let the other cores poll, rather than wait for an interrupt. It must not call rillm with the same handle, throw
+ * or longjmp.
+ */
+typedef void (*rillm_share_t)(void *user, const struct rillm_work_t *work);
 
 /**
  * A model, and memory to run it in. Fields that are zero are left out: start with `rillm_setup_t setup = {0};`.
@@ -171,6 +190,18 @@ typedef struct rillm_setup_t {
    * Bytes of each read, rounded up to 512; 0 for as many as the memory holds, up to 16384.
    */
   size_t chunk;
+  /**
+   * Has other cores multiply a part of the rows; NULL to multiply all of them on the core of the call.
+   */
+  rillm_share_t share;
+  /**
+   * First argument of `share`.
+   */
+  void *share_user;
+  /**
+   * Number of parts for `share`, 2 to RILLM_PARTS_MAX: one for each core. 0 if `share` is NULL.
+   */
+  uint32_t parts;
 } rillm_setup_t;
 
 /**
@@ -486,6 +517,16 @@ rillm_status_t rillm_stats(struct rillm_t *rillm, struct rillm_stats_t *stats);
 size_t rillm_tokens(struct rillm_t *rillm,
                     uint32_t *tokens,
                     size_t room);
+
+/**
+ * Multiplies a part of the rows that the setup's `share` was called with, on the core or thread of the call. The result is
+ * the same as on one core.
+ *
+ * # Safety
+ * `work` is what `share` was called with, that call has not returned, and nobody else multiplies this part.
+ */
+void rillm_multiply(const struct rillm_work_t *work,
+                    uint32_t part);
 
 /**
  * Closes the handle and ends the use of the memory. There is nothing else to free. A handle of NULL is not an error.

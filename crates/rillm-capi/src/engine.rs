@@ -3,10 +3,12 @@
 use core::ffi::{c_char, c_int};
 use core::ptr::null;
 
+use rillm::kernels::Rows;
 use rillm::{Chat, Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
 use rillm_generate::{Generation, Step, StopReason, StopStrings};
 
 use crate::chat_place::ChatPlace;
+use crate::cores::Cores;
 use crate::place::Region;
 use crate::setup::Setup;
 use crate::source::CallerSource;
@@ -141,16 +143,27 @@ impl Engine {
         memory: &mut Region<'static>,
         large: &mut Region<'static>,
     ) -> Result<Self, Failure> {
+        let cores = Cores::of(setup)?;
         let model = block_on(Model::open(&mut source))?;
         let plan = setup.plan(&model, &source)?;
-        // The plan leaves room for the handle, the model, the stop strings and a chat, wherever the memory starts.
+        // The plan leaves room for the handle, the model, the stop strings, a chat and the cores, wherever the memory starts.
         let none = Failure::Setup("setup.memory is smaller than setup.memory_len");
         let (stops, chat) = (Stops::place(memory).ok_or(none)?, ChatPlace::take(memory).ok_or(none)?);
         let model: &Model = memory.place(model).ok_or(none)?;
         let MemoryLen { internal, external } = plan.memory();
+        let cores = match cores {
+            Some(cores) => {
+                let dot = move |rows: &Rows<'_>, x: &[i16], sums: &mut [i64]| cores.dot(rows, x, sums);
+                Some(memory.place(dot).ok_or(none)?)
+            }
+            None => None,
+        };
         let memory =
             Memory { internal: memory.bytes(internal).ok_or(none)?, external: large.bytes(external).ok_or(none)? };
-        let session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
+        let mut session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
+        if let Some(cores) = cores {
+            session.set_dot_closure(&*cores);
+        }
         let generation = Generation::new(model, "", Sampling::GREEDY);
         let (is_chat, forgotten, begun, prompt_tokens, end) = (false, 0, None, 0, End::RillmEndNone);
         Ok(Self { model, session, generation, stops, chat, is_chat, forgotten, begun, prompt_tokens, end })

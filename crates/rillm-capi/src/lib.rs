@@ -13,6 +13,7 @@
 //! | [`rillm_save`], [`rillm_restore`] | the current text, computed, as bytes |
 //! | [`rillm_tokenize`] | the tokens of a text |
 //! | [`rillm_stats`], [`rillm_tokens`] | what was read and computed, and the tokens of the text |
+//! | [`rillm_multiply`] | multiplies rows on another core |
 //! | [`rillm_deinit`] | ends the use of the memory |
 //! | [`rillm_error_message`] | a [`Status`] in words |
 //!
@@ -47,6 +48,9 @@
 //!     context: 0,
 //!     batch: 0,
 //!     chunk: 0,
+//!     share: None,
+//!     share_user: null_mut(),
+//!     parts: 0,
 //! };
 //! let config = Config { max_tokens: 12, ..Config::default() };
 //! let mut rillm: *mut Handle = null_mut();
@@ -71,13 +75,14 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 // The unsafe code is in this file, which receives C's pointers, and in a few lines of `place.rs`, `setup.rs`, `source.rs`,
-// `stops.rs`, `chat_place.rs`, `engine.rs` and `handle.rs`.
+// `stops.rs`, `chat_place.rs`, `cores.rs`, `engine.rs` and `handle.rs`.
 
 // On a computer the static library needs a panic handler, which std provides.
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
 mod chat_place;
+mod cores;
 mod engine;
 mod handle;
 mod place;
@@ -92,6 +97,7 @@ use core::ptr::null_mut;
 use rillm::{Model, block_on};
 use rillm_generate::{MOST_STOP_STRINGS, StopError};
 
+pub use cores::{RILLM_PARTS_MAX, ShareRows, Work};
 pub use engine::{Config, End, Stats};
 pub use handle::Handle;
 pub use setup::{MemoryPlan, Setup};
@@ -445,6 +451,20 @@ pub unsafe extern "C" fn rillm_tokens(rillm: *mut Handle, tokens: *mut u32, room
         Ok(all.len())
     };
     handle.with(copy).unwrap_or(0)
+}
+
+/// Multiplies a part of the rows that the setup's `share` was called with, on the core or thread of the call. The result is
+/// the same as on one core.
+///
+/// # Safety
+/// `work` is what `share` was called with, that call has not returned, and nobody else multiplies this part.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_multiply(work: *const Work<'static>, part: u32) {
+    // SAFETY: null or valid, by our own contract.
+    if let Some(work) = unsafe { work.as_ref() } {
+        // SAFETY: by our own contract.
+        unsafe { work.multiply(part as usize) };
+    }
 }
 
 /// Closes the handle and ends the use of the memory. There is nothing else to free. A handle of NULL is not an error.

@@ -5,15 +5,19 @@ use core::slice;
 
 use rillm::{Bytes, Chat, MemoryLen, Model, Plan, PlanError, PlanOptions};
 
+use crate::cores::{Cores, ShareRows};
 use crate::handle::Handle;
 use crate::source::{CallerSource, ReadSectors};
 use crate::status::Failure;
 use crate::stops::StopRoom;
 
-/// Bytes of the memory for the handle, the model's description, the stop strings and a chat, at any alignment of its
-/// start.
-const HANDLE_LEN: usize =
-    most_bytes::<Model>() + most_bytes::<Handle>() + most_bytes::<StopRoom>() + most_bytes::<Option<Chat>>();
+/// Bytes of the memory for the handle, the model's description, the stop strings, a chat and the cores, at any alignment
+/// of its start.
+const HANDLE_LEN: usize = most_bytes::<Model>()
+    + most_bytes::<Handle>()
+    + most_bytes::<StopRoom>()
+    + most_bytes::<Option<Chat>>()
+    + most_bytes::<Cores>();
 
 /// Bytes of a value at any alignment of the memory before it.
 const fn most_bytes<T>() -> usize {
@@ -47,6 +51,12 @@ pub struct Setup {
     pub batch: u32,
     /// Bytes of each read, rounded up to 512; 0 for as many as the memory holds, up to 16384.
     pub chunk: usize,
+    /// Has other cores multiply a part of the rows; NULL to multiply all of them on the core of the call.
+    pub share: ShareRows,
+    /// First argument of `share`.
+    pub share_user: *mut c_void,
+    /// Number of parts for `share`, 2 to RILLM_PARTS_MAX: one for each core. 0 if `share` is NULL.
+    pub parts: u32,
 }
 
 /// The usage of the memory.

@@ -6,8 +6,8 @@ use core::fmt;
 use rillm::{ChatError, ChooseError, Error, PlanError, RestoreError};
 use rillm_generate::StopError;
 
+use crate::cores::RILLM_PARTS_MAX;
 use crate::engine::RILLM_OPTIONS_MAX;
-
 use crate::source::SourceError;
 
 /// The result of a call. The numbers do not change between versions.
@@ -91,6 +91,8 @@ pub enum Failure {
     Null(&'static str),
     /// An invalid setup, and what to do.
     Setup(&'static str),
+    /// The number of parts for the other cores is out of range.
+    Parts(usize),
     /// A region of memory that no allocation can have.
     Region(&'static str, usize),
     /// Two regions of memory that overlap.
@@ -156,7 +158,9 @@ impl Failure {
     /// The status of this failure.
     pub fn status(&self) -> Status {
         match self {
-            Self::Null(_) | Self::Setup(_) | Self::Region(..) | Self::Overlap(..) => Status::RillmErrorArgument,
+            Self::Null(_) | Self::Setup(_) | Self::Parts(_) | Self::Region(..) | Self::Overlap(..) => {
+                Status::RillmErrorArgument
+            }
             Self::Number(..) | Self::NotUtf8(..) | Self::Options(_) | Self::Stop(_) => Status::RillmErrorArgument,
             Self::Choose(ChooseError::Session(Error::ContextFull { .. })) => Status::RillmErrorPromptTooLong,
             Self::Choose(_) | Self::Chat(_) => Status::RillmErrorArgument,
@@ -179,6 +183,10 @@ impl fmt::Display for Failure {
         match self {
             Self::Null(what) => write!(f, "{what} is NULL and must not be"),
             Self::Setup(what) => f.write_str(what),
+            Self::Parts(parts) => write!(
+                f,
+                "setup.parts is {parts}, and setup.share takes 2 to {RILLM_PARTS_MAX} parts; give one for each core"
+            ),
             Self::Region(what, len) => {
                 write!(
                     f,

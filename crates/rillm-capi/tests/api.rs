@@ -7,14 +7,14 @@ use std::slice;
 use rillm::format::Header;
 use rillm::{Bytes, Chat, Choice, Memory, Model, Nats, PlanOptions, Q16, Sampling, Session, block_on};
 use rillm_capi::{
-    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, rillm_chat, rillm_choose, rillm_deinit,
-    rillm_error_message, rillm_generate, rillm_init, rillm_plan, rillm_push, rillm_reset, rillm_restore, rillm_save,
-    rillm_stats, rillm_tokenize, rillm_tokens,
+    Config, End, Handle, MemoryPlan, Message, Setup, Stats, Status, Work, rillm_chat, rillm_choose, rillm_deinit,
+    rillm_error_message, rillm_generate, rillm_init, rillm_multiply, rillm_plan, rillm_push, rillm_reset,
+    rillm_restore, rillm_save, rillm_stats, rillm_tokenize, rillm_tokens,
 };
 
 #[cfg(not(miri))]
 use crate::support::chat_model::MODEL as CHAT_MODEL;
-use crate::support::{INT4, MODEL, RESCORING, expected};
+use crate::support::{INT4, MODEL, RESCORING, TINY, expected};
 #[cfg(not(miri))]
 use rillm_generate::{Generation, Step};
 
@@ -69,6 +69,9 @@ const NOTHING: Setup = Setup {
     context: 0,
     batch: 0,
     chunk: 0,
+    share: None,
+    share_user: null_mut(),
+    parts: 0,
 };
 
 fn lent(model: &[u8]) -> Setup {
@@ -458,6 +461,53 @@ fn a_text_is_tokenised_without_becoming_the_current_one() {
     assert_eq!(deinit(handle), Status::RillmOk);
 }
 
+/// Cores as threads, and which parts they leave out.
+struct Cores {
+    parts: u32,
+    left_out: u32,
+    calls: usize,
+}
+
+/// Work that goes to other threads.
+struct Shared(*const Work<'static>);
+
+// SAFETY: the threads only pass it to `rillm_multiply`, which is made for that.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn multiply(&self, part: u32) {
+        // SAFETY: `share` waits for all parts, and each is multiplied once.
+        unsafe { rillm_multiply(self.0, part) }
+    }
+}
+
+unsafe extern "C" fn share(user: *mut c_void, work: *const Work<'static>) {
+    // SAFETY: the test's cores.
+    let cores = unsafe { &mut *user.cast::<Cores>() };
+    cores.calls += 1;
+    let work = &Shared(work);
+    std::thread::scope(|scope| {
+        for part in (0..cores.parts).filter(|part| cores.left_out >> part & 1 == 0) {
+            scope.spawn(move || work.multiply(part));
+        }
+    });
+}
+
+#[test]
+fn other_cores_multiply_their_parts() {
+    let few = if cfg!(miri) { 1 } else { 3 };
+    for (parts, left_out) in [(2, 0), (2, 0b10), (3, 0b1), (8, 0b1010_0000), (8, 0xff)] {
+        for model in [MODEL, INT4, RESCORING] {
+            let mut cores = Cores { parts, left_out, calls: 0 };
+            let mut memory = vec![0; 64 << 10];
+            let setup = with_memory(lent(model), &mut memory);
+            let setup = Setup { share: Some(share), share_user: (&raw mut cores).cast(), parts, ..setup };
+            check_text_of(model, "a", few, &setup);
+            assert!(cores.calls > 0);
+        }
+    }
+}
+
 #[test]
 fn the_setup_limits_batches_and_reads() {
     let mut card = Card::new(MODEL);
@@ -594,6 +644,37 @@ fn a_chat_is_the_engines() {
     // SAFETY: valid pointers, or null.
     let status = unsafe { rillm_chat(handle, null(), &mut message) };
     assert!(status == Status::RillmErrorArgument && words(&message).contains("does not chat"), "{}", words(&message));
+    assert_eq!(deinit(handle), Status::RillmOk);
+}
+
+/// For Miri: what refers to the stop strings and to the chat in the caller's memory.
+#[test]
+fn chats_and_stop_strings_follow_each_other() {
+    let mut memory = vec![0; 64 << 10];
+    let handle = init(&with_memory(lent(TINY), &mut memory)).expect("opens");
+    let one = Config { max_tokens: 1, ..GREEDY };
+    for strings in [[c"x", c"yy"], [c"no such text", c"z"]] {
+        let pointers = strings.map(CStr::as_ptr);
+        let config = Config { stop: pointers.as_ptr(), stop_count: 2, ..one };
+        // SAFETY: a valid handle.
+        assert_eq!(unsafe { rillm_chat(handle, null(), null_mut()) }, Status::RillmOk);
+        let mut listener = Listener::default();
+        for strings in [&config, &one] {
+            push(handle, "a").expect("room");
+            for config in [strings, &one, strings] {
+                generate(handle, None, config, &mut listener).expect("a part of an answer");
+            }
+            // The context has no room for a turn.
+            let (status, _) = generate(handle, Some("b"), strings, &mut listener).expect_err("too long");
+            assert_eq!(status, Status::RillmErrorPromptTooLong);
+        }
+        // A text that is none of the chat, with the strings of the same place.
+        // SAFETY: a valid handle.
+        assert_eq!(unsafe { rillm_reset(handle) }, Status::RillmOk);
+        generate(handle, Some("a"), &config, &mut listener).expect("a text");
+        generate(handle, None, &one, &mut listener).expect("a text");
+        assert!(tokens(handle).len() > 3);
+    }
     assert_eq!(deinit(handle), Status::RillmOk);
 }
 
@@ -751,6 +832,9 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         (Setup { model_len: usize::MAX / 2 + 1, ..good }, "setup.model of "),
         (within, "setup.memory and setup.large overlap"),
         (onto, "setup.large and setup.model overlap"),
+        (Setup { parts: 2, ..good }, "setup.share is NULL"),
+        (Setup { share: Some(share), parts: 1, ..good }, "setup.parts is 1"),
+        (Setup { share: Some(share), parts: 9, ..good }, "takes 2 to 8 parts"),
     ] {
         let (status, words) = init(&setup).expect_err(reason);
         assert_eq!(status, Status::RillmErrorArgument, "{words}");
@@ -765,6 +849,7 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
         assert_eq!(rillm_plan(null(), &mut plan, null_mut()), Status::RillmErrorArgument);
         assert_eq!(rillm_stats(null_mut(), &mut Stats::default()), Status::RillmErrorArgument);
         assert_eq!(rillm_tokens(null_mut(), null_mut(), 0), 0);
+        rillm_multiply(null(), 0);
     }
 
     let handle = init(&good).expect("opens");

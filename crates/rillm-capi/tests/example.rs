@@ -102,6 +102,18 @@ fn the_other_example_chooses_what_the_engine_chooses() {
 }
 
 #[test]
+fn two_cores_say_what_the_engine_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("second_core");
+    if !is_there("cc") {
+        return;
+    }
+    let Output { status, stderr, .. } = compile("cc", &["-std=c11", "-O1", "-pthread"], "second_core.c", &program);
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    run(Command::new(&program));
+}
+
+#[test]
 fn the_example_is_cpp_too() {
     if !is_there("c++") {
         return;

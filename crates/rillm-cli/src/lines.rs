@@ -63,6 +63,11 @@ impl Lines {
 
     /// The next line. Returns the end, too, if a signal arrives meanwhile.
     pub fn next(&mut self) -> Result<Line> {
+        self.next_while(|| Ok(()))
+    }
+
+    /// Like [`next`](Self::next), and calls `work` time and again while it waits.
+    pub fn next_while(&mut self, mut work: impl FnMut() -> Result<()>) -> Result<Line> {
         // The thread lives as long as requests can arrive.
         let gone = || anyhow!("nobody reads standard input");
         self.wanted.send(()).map_err(|_| gone())?;
@@ -70,7 +75,7 @@ impl Lines {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => return line.context("cannot read from standard input"),
                 Err(RecvTimeoutError::Timeout) if interrupt::requested() => return Ok(Line::End),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => work()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(gone()),
             }
         }

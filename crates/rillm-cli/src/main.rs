@@ -2,6 +2,10 @@
 
 mod answer;
 mod bench;
+mod board_bench;
+mod board_check;
+mod board_link;
+mod board_screen;
 mod card;
 mod card_check;
 mod chat;
@@ -19,6 +23,7 @@ mod llama_bench;
 mod memory_args;
 mod mix_search;
 mod model_file;
+mod monitor;
 mod number;
 mod plan;
 mod plot;
@@ -67,6 +72,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   # Estimate its speed on a board, and make a card for the board
   rillm plan --board esp32-cam --model tiny-llm.rillm
   rillm card tiny-llm.rillm -o card.img
+  # Talk with the board, and compare its texts with this computer's
+  rillm monitor --port /dev/ttyUSB0 --model tiny-llm.rillm
 
 Exit codes: 0 success, 1 failure or a closed output pipe, 2 invalid arguments,
 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."
@@ -88,6 +95,7 @@ enum Command {
     Plan(plan::Args),
     Eval(eval::Args),
     Bench(bench::Args),
+    Monitor(monitor::Args),
 }
 
 fn main() -> ExitCode {
@@ -106,6 +114,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Monitor(args) => monitor::run(&args),
     };
     result.unwrap_or_else(|error| failure(&error))
 }

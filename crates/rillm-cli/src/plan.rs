@@ -1,7 +1,7 @@
 //! `rillm plan`: shows what to expect of a model on a board.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use console::style;
@@ -11,7 +11,8 @@ use rillm::{Model, Plan};
 use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, Pace, Range, Weights, options};
 use serde_json::{Value, json};
 
-use crate::model_file::{bundled, from_path};
+use crate::board_bench::{BoardBench, SOURCE};
+use crate::model_file::{BUNDLED, bundled, from_path};
 use crate::number::{Count, grouped};
 use crate::source::{Access, CardPace};
 use crate::{files, say};
@@ -35,7 +36,10 @@ const FAT32_MAX: u64 = u32::MAX as u64;
   # An ESP32 before revision 3, whose PSRAM can hold only weights
   rillm plan --board esp32-cam --old-chip
   # Without a card: the model is in the board's flash
-  rillm plan --board esp32-c3 --source flash
+  rillm plan --board esp32-cam --source flash
+  # With what the console of a board has printed after /bench
+  rillm plan --board esp32-cam --bench bench.txt
+  rillm plan --board esp32-cam --bench \"model file, 16.00 KiB at a time: 9.20 MB/s\"
   rillm plan --board esp32-cam --json | jq .tokens_per_second")]
 pub struct Args {
     /// The board; without a name, lists the boards
@@ -54,9 +58,12 @@ pub struct Args {
     /// holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
-    /// Where the model is stored
-    #[arg(long, value_enum, default_value = "card")]
-    source: Storage,
+    /// Where the model is stored; without it on the card, or in flash where that is faster and the file fits
+    #[arg(long, value_enum)]
+    source: Option<Storage>,
+    /// What a board has printed after /bench, or a file with it: these rates replace the modelled ones
+    #[arg(long, value_name = "LINES|FILE", requires = "board")]
+    bench: Option<String>,
     /// Print one JSON object instead of the tables
     #[arg(long)]
     json: bool,
@@ -83,7 +90,8 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(listed?);
     };
     let board = &BoardSpec { psram: board.psram.filter(|_| !args.no_psram), ..*board };
-    let (access, weights) = match args.source {
+    let storage = args.source.unwrap_or_else(|| usual_storage(board, args.model.as_deref()));
+    let (access, weights) = match storage {
         Storage::Card => (Access::File, Weights::Card),
         Storage::Flash => (Access::Mmap, Weights::Flash),
     };
@@ -91,20 +99,37 @@ pub fn run(args: &Args) -> Result<()> {
         None => bundled(access, CardPace::UNUSED)?,
         Some(path) => from_path(path, access, CardPace::UNUSED)?,
     };
-    check_len(board, args.source, source.len())?;
+    check_len(board, storage, source.len())?;
     let most = model.header().context_length;
     if let Some(context) = args.context {
         ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
     }
-    let pace = Pace::of(board);
-    let options = options(&pace, &model, weights);
-    let cache_in_external = board.psram.is_none() || !args.old_chip;
-    let options = options.context(args.context.map(|context| context as usize)).cache_in_external(cache_in_external);
-    let plan = Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))?;
-    let estimate = Estimate { model: &model, plan: &plan, pace, weights };
-    let report = PlanReport { board, source: args.source, file_len: source.len(), estimate };
+    let bench = args.bench.as_deref().map(BoardBench::read).transpose()?;
+    let modelled = Pace::of(board);
+    let cols = model.header().hidden_size.into();
+    let pace = bench.as_ref().map_or(modelled, |bench| bench.pace(modelled, cols));
+    let plan = |pace: &Pace| {
+        let options = options(pace, &model, weights).context(args.context.map(|context| context as usize));
+        let options = options.cache_in_external(board.psram.is_none() || !args.old_chip);
+        Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))
+    };
+    let (plan, without) = (plan(&pace)?, plan(&modelled)?);
+    let estimate = |plan, pace| Estimate { model: &model, plan, pace, weights };
+    let modelled = bench.is_some().then(|| estimate(&without, modelled));
+    let estimate = estimate(&plan, pace);
+    let report = PlanReport { board, source: storage, file_len: source.len(), estimate, bench, modelled };
     let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
     Ok(told?)
+}
+
+/// Where the board reads the model fastest.
+fn usual_storage(board: &BoardSpec, model: Option<&Path>) -> Storage {
+    // What is wrong with the file is told when it is opened.
+    let len = model.map_or(Some(BUNDLED.len() as u64), |path| path.metadata().ok().map(|file| file.len()));
+    match len.map_or(Weights::Card, |len| board.weights_of(len)) {
+        Weights::Card => Storage::Card,
+        Weights::Flash => Storage::Flash,
+    }
 }
 
 /// Checks that the board has room for a file of `len` bytes.
@@ -160,6 +185,9 @@ struct PlanReport<'a> {
     source: Storage,
     file_len: u64,
     estimate: Estimate<'a>,
+    /// What the board has measured, and the estimate without that.
+    bench: Option<BoardBench>,
+    modelled: Option<Estimate<'a>>,
 }
 
 /// Formats seconds, rounded to a millisecond, a hundredth or a tenth.
@@ -290,10 +318,18 @@ impl PlanReport<'_> {
 
     fn print_expected(&self, out: &mut impl Write) -> io::Result<()> {
         let (estimate, prompt) = (&self.estimate, self.prompt_tokens());
-        writeln!(out, "\n{} by a model of the board, not a measurement", style("expected").bold())?;
+        let how = if self.bench.is_some() {
+            "by a model of the board with the rates of its /bench"
+        } else {
+            "by a model of the board, not a measurement"
+        };
+        writeln!(out, "\n{} {how}", style("expected").bold())?;
         let answer = rates(1, estimate.token(self.estimate.positions()));
         let positions = Count(self.estimate.positions(), "position");
         writeln!(out, "answer        {answer}, {positions} into the text")?;
+        if let Some(modelled) = &self.modelled {
+            writeln!(out, "              {} without /bench", rates(1, modelled.token(modelled.positions())))?;
+        }
         let first = estimate.prompt(prompt);
         let tokens = Count(prompt, "token");
         writeln!(out, "prompt        {}, of {tokens} and the first of the answer", rates(prompt, first))?;
@@ -330,13 +366,40 @@ impl PlanReport<'_> {
                 ("MB/s from the card", board.card.rate(), 1_000_000),
                 ("ms a read from the card, besides", board.card.command(), 1000),
             ],
-            Storage::Flash => vec![("MB/s from flash", board.chip.flash_rate, 1_000_000)],
+            Storage::Flash => vec![("MB/s from flash", board.chip.flash_mode.rate(), 1_000_000)],
         };
         if self.plan().memory().external > 0 {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
         }
         constants.extend(board.chip.cpu.figures());
+        if let Some(bench) = &self.bench {
+            self.replace(&mut constants, bench);
+        }
         constants
+    }
+
+    /// Puts measured constants in the place of modelled ones.
+    fn replace(&self, constants: &mut [(&'static str, Figure, u64)], bench: &BoardBench) {
+        let exactly = |number| Figure { range: Range::exactly(number), source: SOURCE };
+        let (cols, mhz) = (self.model().header().hidden_size.into(), self.board.chip.mhz);
+        for (name, figure, _) in constants {
+            let measured = match *name {
+                "MB/s from the card" => bench.card_rate().map(|(rate, _)| rate),
+                "ms a read from the card, besides" => bench.card_rate().map(|(_, command)| command),
+                "MB/s from flash" => bench.flash,
+                "MB/s from PSRAM" => bench.external,
+                "instructions a weight" => bench.cycles(8, cols, mhz),
+                "instructions a weight of 4 bits" => bench.cycles(4, cols, mhz),
+                _ => None,
+            };
+            let Some(measured) = measured else { continue };
+            *name = match *name {
+                "instructions a weight" => "cycles a weight",
+                "instructions a weight of 4 bits" => "cycles a weight of 4 bits",
+                name => name,
+            };
+            *figure = exactly(measured);
+        }
     }
 
     fn json(&self) -> Value {
@@ -386,6 +449,7 @@ impl PlanReport<'_> {
             "seconds_to_first_token": seconds(first),
             "seconds_more_after_power_on": seconds(start),
             "constants": constants,
+            "tokens_per_second_without_bench": self.modelled.map(|it| rate(1, it.token(it.positions()))),
         })
     }
 }

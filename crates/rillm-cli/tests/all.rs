@@ -9,6 +9,8 @@ mod convert;
 mod errors;
 mod eval;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod monitor;
 mod outputs;
 mod plan;
 mod prompt_cache;

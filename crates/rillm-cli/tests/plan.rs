@@ -49,6 +49,31 @@ fn a_session_reads_what_the_plan_says() {
 }
 
 #[test]
+fn a_measured_bench_replaces_the_modelled_rates() {
+    let line = "model file, 4.00 KiB at a time: 1.00 MB/s\nmodel file, 16.00 KiB at a time: 1.00 MB/s";
+    let plan = |more: &[&str]| {
+        let mut command = rillm(&["plan", "--board", "esp32-c3"]);
+        command.args(more);
+        command
+    };
+    let [modelled, measured] = [&["--json"][..], &["--json", "--bench", line]].map(|more| json(&mut plan(more)));
+    assert_eq!(measured["tokens_per_second_without_bench"], modelled["tokens_per_second"]);
+    assert!(modelled["tokens_per_second_without_bench"].is_null());
+    let constants = measured["constants"].as_array().expect("a list");
+    let card = constants.iter().find(|constant| constant["name"] == "MB/s from the card").expect("a rate");
+    assert_eq!((card["range"][0].as_f64(), card["source"].as_str()), (Some(1.0), Some("the board's /bench")));
+    // All weights come from the card, at 1 MB/s.
+    let most = 1e6 / measured["bytes_per_token"].as_f64().expect("bytes");
+    assert!(measured["tokens_per_second"][1].as_f64().expect("a speed") < most);
+    let models = Models::new();
+    std::fs::write(models.at("bench.txt"), format!("> /bench\r\n{line}\r\n")).expect("a file");
+    let shown = stdout(&mut plan(&["--bench", path(&models.at("bench.txt"))]));
+    assert!(shown.contains("with the rates of its /bench") && shown.contains("without /bench"), "{shown}");
+    let told = error(&mut plan(&["--bench", "no-such-file"]), 1);
+    assert!(told.contains("--bench has no line"), "{told}");
+}
+
+#[test]
 fn boards_are_listed() {
     for args in [&["plan"][..], &["plan", "--board"]] {
         let listed = stdout(&mut rillm(args));
@@ -77,6 +102,15 @@ fn a_model_of_the_board_is_called_one() {
         said.pointer(at).and_then(serde_json::Value::as_f64).expect("a number")
     });
     assert!(0.0 < low && low < high, "{low} {high}");
+}
+
+#[test]
+fn a_model_is_planned_where_the_board_reads_it_fastest() {
+    let source =
+        |arguments: &[&str]| json(&mut rillm(&[&["plan", "--json", "--board"], arguments].concat()))["source"].clone();
+    assert_eq!(source(&["esp32-c3"]), "flash");
+    assert_eq!(source(&["esp32-c6", "--source", "card"]), "card");
+    assert_eq!(source(&["esp32-cam"]), "card");
 }
 
 #[test]

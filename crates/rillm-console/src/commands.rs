@@ -25,7 +25,8 @@ for chats answers instead, and remembers what was said.
 /stats --json  the same figures as one line of JSON
 /selftest      whether kernel, memories, model file and a text are right
 /bench         whether the board multiplies right, and what it takes
-/model         the model; with a name, open that file instead
+/models        the files that can be opened, and what is in them
+/model         the model; with a name or a number of that list, open that file
 /reset         forget the text, all settings as they were at the start
 /help          this
 Any other setting without a value shows the present one.
@@ -59,8 +60,10 @@ pub enum Command<'l> {
     Help,
     /// Show the model's dimensions.
     Model,
-    /// Open another model.
+    /// Open another model: a name, or a number of the list.
     Open(&'l str),
+    /// List the models.
+    Models,
 }
 
 /// Why a line that begins with `/` is not a command.
@@ -113,6 +116,7 @@ impl<'l> Command<'l> {
                     "reset" => Self::Reset,
                     "help" => Self::Help,
                     "model" => Self::Model,
+                    "models" => Self::Models,
                     _ => return Err(Unknown::Name(name)),
                 };
                 return if value.is_empty() { Ok(command) } else { Err(Unknown::Value(name, value)) };
@@ -140,6 +144,7 @@ mod tests {
         assert_eq!(Command::parse("/stop"), Ok(Command::Set(Setting::Stop, "")));
         assert_eq!(Command::parse("/model "), Ok(Command::Model));
         assert_eq!(Command::parse("/model MY STORY.RIL"), Ok(Command::Open("MY STORY.RIL")));
+        assert_eq!(Command::parse("/models"), Ok(Command::Models));
         assert_eq!(Command::parse("/stats"), Ok(Command::Stats));
         assert_eq!(Command::parse("/stats --json"), Ok(Command::StatsJson));
         assert_eq!(Command::parse("/stats now"), Err(Unknown::Value("stats", "now")));

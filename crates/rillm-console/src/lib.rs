@@ -1,15 +1,15 @@
 //! The serial console of a board that runs rillm: a prompt, streamed text, and commands.
 //!
-//! The firmware passes [`run`] a byte console, a [`Board`], a function that opens a model, and memory. Everything else
-//! is the same on every board. `docs/console.md` is the manual for users of a board. [`rillm_generate`] generates the
-//! text, as it does for the `rillm` command.
+//! The firmware passes [`run`] a byte console, a [`Board`], its [`Files`], and memory. Everything else is the same on
+//! every board. `docs/console.md` is the manual for users of a board. [`rillm_generate`] generates the text, as it does
+//! for the `rillm` command.
 //!
 //! ```
 //! use core::fmt::Display;
 //!
 //! use embedded_io::{Read, ReadReady, Write};
-//! use rillm::WeightSource;
-//! use rillm_console::{Board, Clock};
+//! use rillm::Bytes;
+//! use rillm_console::{Board, Clock, Files};
 //! use rillm_generate::Unit;
 //!
 //! fn cycles() -> u32 {
@@ -29,13 +29,27 @@
 //!     }
 //! }
 //!
-//! async fn serve<S: WeightSource<Error: Display>>(
-//!     uart: impl Read + ReadReady + Write,
-//!     open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), &'static str>,
-//!     ram: &mut [u8],
-//! ) {
+//! /// One model, in flash.
+//! struct Flash(&'static [u8]);
+//!
+//! impl Files for Flash {
+//!     type Source = Bytes<'static>;
+//!     type About = &'static str;
+//!     type Error = &'static str;
+//!
+//!     async fn list(&mut self, visit: &mut dyn FnMut(&dyn Display, u64)) -> Result<(), Self::Error> {
+//!         visit(&"flash", self.0.len() as u64);
+//!         Ok(())
+//!     }
+//!
+//!     async fn open(&mut self, name: &str) -> Result<(Self::Source, Self::About), Self::Error> {
+//!         if name == "flash" { Ok((Bytes::lent(self.0), "flash, memory-mapped")) } else { Err("there is only `flash`") }
+//!     }
+//! }
+//!
+//! async fn serve(uart: impl Read + ReadReady + Write, model: &'static [u8], ram: &mut [u8]) {
 //!     // It returns at the end of the input.
-//!     let _ = rillm_console::run(uart, &MyBoard, open, ram, &mut []).await;
+//!     let _ = rillm_console::run(uart, &MyBoard, Flash(model), ram, &mut []).await;
 //! }
 //! ```
 #![no_std]
@@ -51,23 +65,28 @@ mod chat;
 mod choose;
 mod commands;
 mod failures;
+mod files;
 mod kernel_bench;
 mod line;
+mod models;
 mod report;
 mod screen;
 mod selftest;
 mod serve;
 mod settings;
 
-use core::fmt;
+use core::{fmt, mem};
 
 use embedded_io::{Read, ReadReady, Write};
 use rillm::kernels::Dot;
-use rillm::{Model, Plan, PlanOptions, WeightSource};
+use rillm::{MemoryLen, Model, Plan, PlanOptions};
 use rillm_generate::Unit;
 use rillm_generate::number::Grouped;
 
+use files::{File, FileName, LongName, Request, Wanted, find};
 use serve::{Console, Next};
+
+pub use files::Files;
 
 /// Describes the board to the console. Only [`name`](Self::name) is required.
 pub trait Board {
@@ -152,53 +171,85 @@ pub struct Clock {
 
 /// Serves the console until the input ends.
 ///
-/// `open` opens the file of a name, or without a name the first model. It returns the source and a few words about it
-/// for the report: `card: 1,809,920 bytes, 1 run`. It is called again when the user names another file, and after
-/// persistent errors; the previous source is dropped first. `fast` is the engine's internal memory, `large` its
-/// external memory.
+/// It opens the first of the `files` that can be used. It opens another one when the user names it, and again the same
+/// one after persistent errors, or the next one that can be used. The previous source is dropped first. `fast` is the
+/// engine's internal memory, `large` its external memory.
 ///
 /// With a blocking source every future is ready at once, and `block_on` is a sufficient executor. Reads of `io` always
-/// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 20 KB of stack, and
-/// 23 KB for `/bench` and `/selftest` (`/stats` on the emulated RISC-V board after each). The future accounts for 9 KB of this.
+/// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 18 KB of stack, and
+/// 21 KB for `/bench` and `/selftest` (`/stats` on the emulated RISC-V board after each). The future accounts for 9 KB of this.
 ///
 /// A read of `io` waits for at least one byte. An overrun of the input buffer is not an error: `io` should ignore it.
 ///
 /// # Errors
 /// Errors of `io` end the console. It prints all other errors and continues.
-pub async fn run<C, O, S, D, E>(
+pub async fn run<C, F>(
     io: C,
     board: &dyn Board,
-    mut open: O,
+    mut files: F,
     fast: &mut [u8],
     large: &mut [u8],
 ) -> Result<(), C::Error>
 where
     C: Read + ReadReady + Write,
-    O: AsyncFnMut(Option<&str>) -> Result<(S, D), E>,
-    S: WeightSource<Error: fmt::Display>,
-    D: fmt::Display,
-    E: fmt::Display,
+    F: Files,
 {
     let mut console = Console::new(io, board)?;
-    let mut name = None;
-    // The name of the previous model, which is opened again if the next one fails to open.
-    let mut before = None;
+    let mut wanted = Wanted::FirstFrom(1);
+    // The file that is opened, and the one before it, which is opened again if the new one cannot be used.
+    let (mut name, mut before) = (FileName::new(), None);
+    // Whether the report of the file is known, as it was only closed for a list.
+    let mut is_known = false;
     loop {
-        let opened = open(name.as_deref()).await;
-        let next = match console.visit(opened, fast, large).await? {
-            Next::Failed => match before.take() {
-                Some(working) => {
-                    name = working;
-                    continue;
-                }
-                None => console.ask()?,
-            },
-            next => next,
+        let file = match wanted {
+            Wanted::Named => Some(File { is_whole: true, len: 0 }),
+            Wanted::Number(number) | Wanted::FirstFrom(number) => {
+                let found = find(&mut files, number, &mut name).await;
+                console.file(found, wanted)?
+            }
+            Wanted::Asked => None,
         };
-        match next {
-            Next::Open(other) => before = Some(name.replace(other)),
-            Next::OpenAgain | Next::Failed => before = None,
+        let next = match file {
+            Some(File { is_whole: true, .. }) => {
+                let opened = files.open(&name).await;
+                console.visit(&name, opened, fast, large, is_known).await?
+            }
+            Some(_) => console.failed(&name, LongName)?,
+            None if wanted == Wanted::Asked => console.ask()?,
+            None => Next::Failed,
+        };
+        let was_open = file.is_some() && next != Next::Failed;
+        is_known = next == Next::List;
+        wanted = match next {
             Next::Ended => return Ok(()),
-        }
+            Next::Open(requested) => {
+                before = was_open.then(|| mem::take(&mut name));
+                match requested {
+                    Request::Name(requested) => {
+                        name = requested;
+                        Wanted::Named
+                    }
+                    Request::Number(number) => Wanted::Number(number),
+                }
+            }
+            Next::List => {
+                let given = MemoryLen { internal: fast.len(), external: large.len() };
+                console.list(&mut files, was_open.then_some(&*name), given).await?;
+                if was_open { Wanted::Named } else { Wanted::Asked }
+            }
+            Next::OpenAgain => {
+                before = None;
+                if was_open { Wanted::Named } else { Wanted::FirstFrom(1) }
+            }
+            Next::Failed => match (wanted, before.take()) {
+                (Wanted::FirstFrom(number), _) if file.is_some() => Wanted::FirstFrom(number + 1),
+                (Wanted::FirstFrom(_), _) => Wanted::Asked,
+                (_, Some(before)) => {
+                    name = before;
+                    Wanted::Named
+                }
+                (_, None) => Wanted::FirstFrom(1),
+            },
+        };
     }
 }

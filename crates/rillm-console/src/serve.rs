@@ -3,9 +3,7 @@
 use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
-use heapless::String;
-use rillm::format::SectionKind;
-use rillm::{Chat, Memory, MemoryLen, Model, SECTOR_LEN, Sector, Session, WeightSource};
+use rillm::{Chat, Memory, MemoryLen, Model, Session, WeightSource};
 
 use crate::Board;
 use crate::answer::answer;
@@ -14,25 +12,24 @@ use crate::chat;
 use crate::choose::choose;
 use crate::commands::{Command, HELP};
 use crate::failures::Answer;
+use crate::files::{File, Files, LongName, Request, Wanted};
 use crate::kernel_bench::KernelBench;
 use crate::line::Line;
+use crate::models::{self, can_chat, open_model};
 use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
 use crate::selftest;
 use crate::settings::{CANDIDATES, Settings};
 
-/// Longest file name in bytes.
-const NAME_LEN: usize = 64;
-
-/// A file name.
-pub type FileName = String<NAME_LEN>;
-
 /// What to do after a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Open the same model again: reads of it failed.
     OpenAgain,
     /// Open another model.
-    Open(FileName),
+    Open(Request),
+    /// List the models.
+    List,
     /// The model could not be opened.
     Failed,
     /// End: the input has ended.
@@ -75,11 +72,6 @@ pub struct LoadedModel<'a> {
 }
 
 impl<'a> LoadedModel<'a> {
-    /// Whether the model has a chat template.
-    fn can_chat(&self) -> bool {
-        self.model.header().section(SectionKind::Chat).is_ok()
-    }
-
     /// The memory usage.
     pub fn memory<S: WeightSource>(&self, session: &'a Session<'_, S>) -> MemoryReport<'a> {
         MemoryReport { model: self.model, plan: session.plan(), given: self.given, lent: self.lent }
@@ -95,12 +87,43 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         Ok(Self { screen, line: Line::new(), settings: Settings::new(), totals: Totals::default(), board })
     }
 
-    /// Runs a model until the user opens another one, or the model must be opened again.
+    /// The file that was found. If there is none, prints the reason.
+    pub fn file<E>(&mut self, found: Result<Option<File>, E>, wanted: Wanted) -> Result<Option<File>, C::Error>
+    where
+        E: fmt::Display,
+    {
+        match found {
+            Ok(Some(file)) => return Ok(Some(file)),
+            Ok(None) => match wanted {
+                Wanted::Number(number) => self.screen.say(format_args!("there is no model {number}\n"))?,
+                Wanted::FirstFrom(1) => self.screen.print("there is no model\n")?,
+                // The files before it have been tried.
+                _ => {}
+            },
+            Err(error) => self.screen.say(format_args!("cannot open a model: {error}\n"))?,
+        }
+        Ok(None)
+    }
+
+    /// Lists the models. No source may be open.
+    pub async fn list<F: Files>(
+        &mut self,
+        files: &mut F,
+        open: Option<&str>,
+        given: MemoryLen,
+    ) -> Result<(), C::Error> {
+        models::list(&mut self.screen, self.board, files, open, given).await
+    }
+
+    /// Runs the model in the file `name` until the user opens another one, or the model must be opened again. `is_known`
+    /// leaves out the report.
     pub async fn visit<S, D, E>(
         &mut self,
+        name: &str,
         opened: Result<(S, D), E>,
         fast: &mut [u8],
         large: &mut [u8],
+        is_known: bool,
     ) -> Result<Next, C::Error>
     where
         S: WeightSource<Error: fmt::Display>,
@@ -109,28 +132,23 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
     {
         let (mut source, about) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.failed(error),
+            Err(error) => return self.failed(name, error),
         };
-        let model = match Model::open(&mut source).await {
+        let model = match open_model(&mut source).await {
             Ok(model) => model,
-            Err(error) => return self.failed(error),
+            Err(error) => return self.failed(name, error),
         };
-        // Reads the last sector, so that an incomplete copy of the file is noticed now and not in the middle of a text.
-        let last = Sector((model.header().file_len() / SECTOR_LEN as u64) as u32 - 1);
-        if let Err(error) = source.read(last, &mut [0; SECTOR_LEN]).await {
-            return self.failed(error);
-        }
         let given = MemoryLen { internal: fast.len(), external: large.len() };
         let lent = source.memory().is_some();
         let loaded = LoadedModel { board: self.board, model: &model, given, lent };
-        let mut reported = false;
+        let mut reported = is_known;
         // The result of a self-test, of which only the text is left.
         let mut tested = None;
         loop {
             let options = loaded.board.plan_options(&model).candidates(CANDIDATES);
             let mut session = match Session::new(&model, source, Memory { internal: fast, external: large }, &options) {
                 Ok(session) => session,
-                Err(error) => return self.failed(error),
+                Err(error) => return self.failed(name, error),
             };
             if let Some(clock) = loaded.board.clock() {
                 session.set_clock(clock.ticks);
@@ -143,7 +161,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                 let (facts, memory) = (ModelFacts(model.header()), loaded.memory(&session));
                 let expected = fmt::from_fn(|f| loaded.board.expect(f, &model, session.plan()));
                 self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
-                self.screen.print(if self.settings.chat && loaded.can_chat() {
+                self.screen.print(if self.settings.chat && can_chat(loaded.model) {
                     "Say something to the model, or type /help.\n"
                 } else {
                     "Type the beginning of a text, or /help.\n"
@@ -181,17 +199,22 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         }
     }
 
-    fn failed(&mut self, error: impl fmt::Display) -> Result<Next, C::Error> {
-        self.screen.say(format_args!("cannot open a model: {error}\n"))?;
+    /// Prints why a file cannot be used.
+    pub fn failed(&mut self, name: &str, error: impl fmt::Display) -> Result<Next, C::Error> {
+        self.screen.say(format_args!("cannot open {name}: {error}\n"))?;
         Ok(Next::Failed)
     }
 
     /// Waits for the user while no model is open.
     pub fn ask(&mut self) -> Result<Next, C::Error> {
-        self.screen.print("Enter tries again, /model NAME another file.\n")?;
+        self.screen.print("Enter tries again, /models lists the files, /model NAME opens one.\n")?;
         while self.line.read(&mut self.screen)? {
-            let Ok(Command::Open(name)) = Command::parse(self.line.text()) else { return Ok(Next::OpenAgain) };
-            if let Some(next) = open(&mut self.screen, name)? {
+            let next = match Command::parse(self.line.text()) {
+                Ok(Command::Models) => Some(Next::List),
+                Ok(Command::Open(name)) => open(&mut self.screen, name)?,
+                _ => Some(Next::OpenAgain),
+            };
+            if let Some(next) = next {
                 return Ok(next);
             }
         }
@@ -218,7 +241,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             match command {
                 Command::Nothing => {}
                 Command::Prompt(prompt) => {
-                    if !(settings.chat && loaded.can_chat()) {
+                    if !(settings.chat && can_chat(loaded.model)) {
                         chat = None;
                     } else if chat.is_none() {
                         match chat::start(screen, session, None, &mut chat).await? {
@@ -288,6 +311,12 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                         return Ok(next.into());
                     }
                 }
+                Command::Models => {
+                    if chat.is_some() {
+                        screen.print("the chat is forgotten, as the model is opened again\n")?;
+                    }
+                    return Ok(Next::List.into());
+                }
             }
         }
         Ok(Next::Ended.into())
@@ -308,11 +337,11 @@ where
     if json { screen.say(format_args!("{}\n", StatsJson(report))) } else { screen.say(format_args!("{report}")) }
 }
 
-/// The file of this name. If the name is too long, prints an error.
+/// The file of this name or number. If the name is too long, prints an error.
 fn open<C: Read + ReadReady + Write>(screen: &mut Screen<C>, name: &str) -> Result<Option<Next>, C::Error> {
-    let name = FileName::try_from(name);
-    if name.is_err() {
-        screen.say(format_args!("the name is longer than {NAME_LEN} bytes; give the file a shorter one\n"))?;
+    let request = Request::parse(name);
+    if request.is_none() {
+        screen.say(format_args!("{LongName}\n"))?;
     }
-    Ok(name.ok().map(Next::Open))
+    Ok(request.map(Next::Open))
 }

@@ -3,4 +3,5 @@
 
 mod chat;
 mod console;
+mod models;
 mod support;

@@ -8,7 +8,7 @@ use core::ops::Range;
 use crate::attention::attention;
 use crate::fixed::{Positive, round_shift};
 use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
-use crate::kernels::Dot;
+use crate::kernels::Multiplier;
 use crate::kv_cache::{KvCache, KvKind};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp::silu;
@@ -45,7 +45,7 @@ pub(crate) struct Pass<'p, 'a> {
     /// Number of tokens in the batch, at least one. Their embeddings are in `work.residual`.
     pub batch: usize,
     pub watch: &'p Stopwatch,
-    pub dot: Dot,
+    pub multiplier: Multiplier<'p>,
 }
 
 impl Pass<'_, '_> {
@@ -114,7 +114,7 @@ impl Pass<'_, '_> {
         let emit = |token, first, values: &[i32]| {
             y.mantissas[token * stride + first..][..values.len()].copy_from_slice(values);
         };
-        let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
+        let spent = matmul(tape, self.watch, self.multiplier, &tensor, a, tokens, emit).await?;
         self.watch.add(Stage::Matmul, spent.multiply + spent.emit);
         Ok(())
     }
@@ -264,7 +264,7 @@ impl Pass<'_, '_> {
                 *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
             }
         };
-        let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens.clone(), emit).await?;
+        let spent = matmul(tape, self.watch, self.multiplier, &tensor, a, tokens.clone(), emit).await?;
         self.watch.add(Stage::Matmul, spent.multiply);
         self.watch.add(Stage::Mlp, spent.emit);
         let _time = self.watch.time(Stage::Mlp);
@@ -301,7 +301,7 @@ impl Pass<'_, '_> {
         let a = &self.work.input;
         let exponent = output_exponent(a, tokens.start, &tensor);
         let emit = |_, first, mantissas: &[i32]| head(Logits { first: first as u32, mantissas, exponent });
-        let spent = matmul(tape, self.watch, self.dot, &tensor, a, tokens, emit).await?;
+        let spent = matmul(tape, self.watch, self.multiplier, &tensor, a, tokens, emit).await?;
         self.watch.add(Stage::Head, spent.multiply);
         self.watch.add(Stage::Sampler, spent.emit);
         tape.end()

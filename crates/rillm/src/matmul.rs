@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::fixed::round_shift;
 use crate::format::{FormatError, TensorHeader};
-use crate::kernels::{Dot, Loops, Rows, STRIP_ROWS, widely};
+use crate::kernels::{Loops, Multiplier, Rows, STRIP_ROWS, widely};
 use crate::stats::Stopwatch;
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
@@ -28,7 +28,7 @@ const CACHED: usize = 64 * 1024;
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
     watch: &Stopwatch,
-    dot: Dot,
+    multiplier: Multiplier<'_>,
     tensor: &TensorHeader,
     x: &BlockFloat16<'_>,
     tokens: Range<usize>,
@@ -46,9 +46,9 @@ pub(crate) async fn matmul(
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
             let strip = Strip { rows, first, tensor, x, tokens: tokens.clone() };
             if rows.len() <= FEW_ROWS {
-                strip.multiply::<FEW_ROWS>(watch, dot, &mut emit, &mut spent);
+                strip.multiply::<FEW_ROWS>(watch, multiplier, &mut emit, &mut spent);
             } else {
-                strip.multiply::<STRIP_ROWS>(watch, dot, &mut emit, &mut spent);
+                strip.multiply::<STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent);
             }
             first += rows.len();
         }
@@ -75,7 +75,7 @@ impl Strip<'_> {
     fn multiply<const N: usize>(
         &self,
         watch: &Stopwatch,
-        dot: Dot,
+        multiplier: Multiplier<'_>,
         emit: &mut impl FnMut(usize, usize, &[i32]),
         spent: &mut Spent,
     ) {
@@ -88,7 +88,7 @@ impl Strip<'_> {
         }
         for token in self.tokens.clone() {
             let start = watch.now();
-            dot(&self.rows, self.x.get(token, self.tensor.cols as usize), sums);
+            multiplier.dot(&self.rows, self.x.get(token, self.tensor.cols as usize), sums);
             let multiplied = watch.now();
             let scale = RowScale { largest: self.tensor.exponent.into(), excess: self.x.excess[token] };
             outputs(sums, exponents, scale, values);

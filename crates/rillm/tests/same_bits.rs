@@ -2,7 +2,7 @@
 
 use crate::support::{self, Late, block_on, config, model_file, open, session};
 use proptest::prelude::*;
-use rillm::kernels::{Dot, Rows, STRIP_ROWS};
+use rillm::kernels::{DotClosure, Rows, STRIP_ROWS};
 use rillm::{Bytes, Logit, Memory, MemoryLen, PlanOptions, Q16, Residency, Sampling, Session, WeightSource};
 
 /// The tokens after a prompt, and all logits of the position after them.
@@ -17,7 +17,7 @@ fn run<S: WeightSource<Error: std::fmt::Debug>>(
 
 /// The same, multiplied with `dot`.
 fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
-    dot: Option<Dot>,
+    dot: Option<&DotClosure>,
     source: S,
     (memory, options): (MemoryLen, PlanOptions),
     sampling: &Sampling,
@@ -28,7 +28,7 @@ fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
     let memory = Memory { internal: &mut internal, external: &mut external };
     let mut session = Session::new(&model, source, memory, &options).unwrap();
     if let Some(dot) = dot {
-        session.set_dot(dot);
+        session.set_dot_closure(dot);
     }
     session.push(prompt).unwrap();
     for _ in 0..4 {
@@ -106,7 +106,7 @@ proptest! {
         }
         prop_assert_eq!(&run(Late::new(Bytes::copied(&file)), (plenty_of, by_chunk), &sampling, &prompt), &expected);
         let by_spread = (plenty_of, by_spread);
-        let in_parts = run_by(Some(uneven), Late::new(Bytes::copied(&file)), by_spread, &sampling, &prompt);
+        let in_parts = run_by(Some(&uneven), Late::new(Bytes::copied(&file)), by_spread, &sampling, &prompt);
         prop_assert_eq!(&in_parts, &expected);
     }
 }
@@ -119,7 +119,7 @@ fn two_cores_give_the_same_bits() {
         let by_spread = options.residency(Residency::Spread { most: 9000 }).chunk(1500);
         let [options, by_spread] = [options, by_spread].map(|options| (MemoryLen::internal(1 << 20), options));
         let expected = run(Bytes::lent(&file), options, &Sampling::GREEDY, &[1, 2, 3, 4]);
-        let got = run_by(Some(halves), Late::new(Bytes::copied(&file)), by_spread, &Sampling::GREEDY, &[1, 2, 3, 4]);
+        let got = run_by(Some(&halves), Late::new(Bytes::copied(&file)), by_spread, &Sampling::GREEDY, &[1, 2, 3, 4]);
         assert_eq!(got, expected);
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fatfs::{Dir, FileSystem, FsOptions};
+use rillm::format::crc32;
 
 /// Length in bytes of an extent of the file in many extents.
 const PIECE: usize = 64 << 10;
@@ -16,6 +17,8 @@ const PARTITION_TYPE: usize = 450;
 const PARTITION_START: usize = 454;
 const TABLE: std::ops::Range<usize> = 446..510;
 const BLOCK: usize = 512;
+/// Byte offset of the format's version in a model's header, which ends with its checksum.
+const VERSION: usize = 8;
 
 /// The contents of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub enum CardContents {
     CutBy(u64),
     /// The model in many extents.
     InPieces,
+    /// A file that cannot be used, and the model after it.
+    After(Unusable),
+    /// A file that cannot be used, and no other one.
+    Alone(Unusable),
     /// A file system with another file.
     NoModel,
     /// A partition table without a partition.
@@ -36,6 +43,35 @@ pub enum CardContents {
     ExFat,
     /// Only zeros.
     Erased,
+}
+
+/// Why a file cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Its header has a byte that differs from the checksum.
+    Damaged,
+    /// It is of another version of the format.
+    OtherVersion,
+}
+
+impl Unusable {
+    /// Name of the file.
+    pub const NAME: &str = "unusable.rillm";
+
+    /// Changes a model's file.
+    fn change(self, model: &mut [u8]) -> Result<()> {
+        let (header, crc) =
+            model.get_mut(..BLOCK).and_then(|block| block.split_last_chunk_mut()).context("no header")?;
+        match self {
+            // The last byte before the checksum.
+            Self::Damaged => header[header.len() - 1] ^= 1,
+            Self::OtherVersion => {
+                header[VERSION] ^= 2;
+                *crc = crc32(header).to_le_bytes();
+            }
+        }
+        Ok(())
+    }
 }
 
 impl CardContents {
@@ -81,6 +117,18 @@ impl CardContents {
                 for piece in model.chunks(PIECE) {
                     file.write_all(piece)?;
                     other.write_all(&[b'-'; BLOCK])?;
+                }
+                Ok(())
+            }),
+            Self::After(unusable) | Self::Alone(unusable) => on_partition(image, |root| {
+                let mut model = Vec::new();
+                root.open_file(name)?.read_to_end(&mut model)?;
+                root.remove(name)?;
+                let mut changed = model.clone();
+                unusable.change(&mut changed)?;
+                root.create_file(Unusable::NAME)?.write_all(&changed)?;
+                if matches!(self, Self::After(_)) {
+                    root.create_file(name)?.write_all(&model)?;
                 }
                 Ok(())
             }),
@@ -206,6 +254,24 @@ mod tests {
             Ok(())
         })
         .expect("a directory");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_comes_first() {
+        for (card, expected) in [
+            (CardContents::After(Unusable::Damaged), &[Unusable::NAME, NAME][..]),
+            (CardContents::Alone(Unusable::OtherVersion), &[Unusable::NAME]),
+        ] {
+            let mut image = whole();
+            card.change(&mut image, NAME).expect("a change");
+            on_partition(&mut image, |root| {
+                let names: Vec<_> =
+                    root.iter().map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+                assert_eq!(names, expected);
+                Ok(())
+            })
+            .expect("a directory");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ const ENTERS: usize = 3;
 /// Bytes of internal memory, so few that the weights are read for every token.
 const RAM: u64 = 64 << 10;
 /// Starts of the console's error messages: in a text, and while opening a model.
-const COMPLAINTS: [&str; 2] = ["[", "cannot open a model: "];
+const COMPLAINTS: [&str; 2] = ["[", "cannot open "];
 const OPEN: &str = "Type the beginning of a text";
 
 /// The output of a board from the start to the end.
@@ -34,8 +34,8 @@ pub struct Seen {
 
 /// The setup of a scenario.
 pub fn setup(scenario: &Scenario) -> Setup {
-    let Scenario { crc, check_every, .. } = *scenario;
-    Setup { ram: Some(RAM), psram: 0, crc, check_every, timeout: 120, ..Setup::default() }
+    let Scenario { source, crc, check_every, .. } = *scenario;
+    Setup { source, ram: Some(RAM), psram: 0, crc, check_every, timeout: 120, ..Setup::default() }
 }
 
 /// Boots the machine and enters a prompt, and enters it again after a text that was given up. While no model is open,

@@ -1,7 +1,7 @@
 //! The scenarios: card failures, and how each must end.
 
-use crate::faults::cards::{CardContents, PIECES};
-use crate::machine::Board;
+use crate::faults::cards::{CardContents, PIECES, Unusable};
+use crate::machine::{Board, Storage};
 
 /// A card failure on a board.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,8 @@ pub struct Scenario {
     pub board: Board,
     /// The contents of the card, or of the file that replaces it.
     pub card: CardContents,
+    /// Whether the board has a card alone, or the model in flash, too.
+    pub source: Storage,
     /// The fault of a block that the card sends.
     pub fault: Option<Fault>,
     /// Whether the card's driver verifies the CRC of every block.
@@ -114,6 +116,7 @@ pub const PLAIN: Scenario = Scenario {
     name: "no fault",
     board: Board::Rv32,
     card: CardContents::Whole,
+    source: Storage::Card,
     fault: None,
     crc: false,
     check_every: 64,
@@ -128,6 +131,8 @@ pub fn all() -> Vec<Scenario> {
     let unopened = |name, card, says| Scenario { name, card, says, end: End::Words, ..PLAIN };
     let flipped = Scenario { fault: fault("flip", Token, ""), ..PLAIN };
     let always = Scenario { fault: fault("flip", Token, ":always"), ..PLAIN };
+    const OLD: &str = "cannot open unusable.rillm: this file has format version 3";
+    let after = |name, unusable, says| Scenario { name, card: CardContents::After(unusable), says, ..PLAIN };
     const CUT: &str = "it was not copied whole";
     vec![
         recovers("error while the card is opened", fault("error", Opening, "")),
@@ -164,6 +169,20 @@ pub fn all() -> Vec<Scenario> {
         unopened("partition table without a partition", CardContents::NoPartition, "partition table is empty"),
         unopened("exFAT", CardContents::ExFat, "formatted as exFAT"),
         unopened("no .rillm file", CardContents::NoModel, "no .rillm file"),
+        after(
+            "a damaged model, and a good one",
+            Unusable::Damaged,
+            "cannot open unusable.rillm: the checksum of the header is",
+        ),
+        after("a model of another version, and a good one", Unusable::OtherVersion, OLD),
+        unopened("a model of another version alone", CardContents::Alone(Unusable::OtherVersion), OLD),
+        Scenario {
+            name: "a model of another version, and a good one in flash",
+            card: CardContents::Alone(Unusable::OtherVersion),
+            source: Storage::Both,
+            says: OLD,
+            ..PLAIN
+        },
         Scenario { name: "file in pieces", card: CardContents::InPieces, says: PIECES, ..PLAIN },
         Scenario { board: Board::Xtensa, ..unopened("file cut after 1 MiB", CardContents::Cut(1 << 20), CUT) },
         Scenario { board: Board::Xtensa, ..unopened("no such file", CardContents::NoModel, "there is no such file") },

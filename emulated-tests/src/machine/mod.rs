@@ -22,7 +22,7 @@ const TIMEOUT: u64 = 600;
 /// The options for booting a board.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Setup {
-    /// Where the model is stored: on the SD card, or in memory-mapped flash
+    /// Where the model is stored
     #[arg(long, value_enum, default_value_t = Storage::Card)]
     pub source: Storage,
     /// Internal memory for the engine, at most what the board has left: for example 64K; without it, all of that
@@ -65,6 +65,8 @@ pub enum Storage {
     Card,
     /// Memory-mapped flash.
     Flash,
+    /// Both: the board takes the model in flash if no file of the card can be used.
+    Both,
 }
 
 /// An emulated board.

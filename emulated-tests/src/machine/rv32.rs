@@ -39,18 +39,16 @@ pub fn qemu(firmware: &Path, model: &Path, card: &Path, setup: &Setup) -> Result
     let mut dram = PSRAM;
     let mut words = setup.words();
     let mut qemu = Command::new(QEMU);
-    match setup.source {
-        Storage::Card => words.push("source=card".to_owned()),
-        Storage::Flash => {
-            if model_len > FLASH.1 {
-                bail!("a model of {model_len} bytes does not fit the {} bytes of flash", FLASH.1);
-            }
-            words.push(format!("source=flash flash={model_len}"));
-            // QEMU loads no file larger than DRAM. The firmware uses only the part of DRAM that is its PSRAM.
-            dram = dram.max(model_len.next_multiple_of(1 << 20));
-            let file = emulator::option(model)?;
-            qemu.args(["-device", &format!("loader,file={file},addr={:#x},force-raw=on", FLASH.0)]);
+    words.push(format!("card={}", u8::from(setup.source != Storage::Flash)));
+    if setup.source != Storage::Card {
+        if model_len > FLASH.1 {
+            bail!("a model of {model_len} bytes does not fit the {} bytes of flash", FLASH.1);
         }
+        words.push(format!("flash={model_len}"));
+        // QEMU loads no file larger than DRAM. The firmware uses only the part of DRAM that is its PSRAM.
+        dram = dram.max(model_len.next_multiple_of(1 << 20));
+        let file = emulator::option(model)?;
+        qemu.args(["-device", &format!("loader,file={file},addr={:#x},force-raw=on", FLASH.0)]);
     }
     words.extend(setup.fault.as_ref().map(|fault| format!("fault={fault}")));
     words.push(format!("crc={}", u8::from(setup.crc)));

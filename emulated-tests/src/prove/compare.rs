@@ -56,7 +56,7 @@ pub fn prove(machine: &Machine, model: &Path, case: &Case, trace: Option<&Path>)
     // The twin takes the board's path, to compare traffic and memory.
     let setup = board_setup(&case.layout, &seen);
     let (twin, plan) = match case.layout.source {
-        Storage::Card => host::write(Bytes::copied(&file), setup, &case.texts)?,
+        Storage::Card | Storage::Both => host::write(Bytes::copied(&file), setup, &case.texts)?,
         Storage::Flash => host::write(Bytes::lent(&file), setup, &case.texts)?,
     };
 

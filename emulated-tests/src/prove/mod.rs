@@ -3,6 +3,7 @@
 
 pub(crate) mod board;
 pub(crate) mod cases;
+mod commands;
 mod compare;
 pub(crate) mod host;
 mod memory;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use console::style;
+use console::{StyledObject, style};
 use rillm_firmware_builder::root;
 use serde_json::json;
 
@@ -25,7 +26,7 @@ use crate::machine::{Board, Machine, boards};
 use crate::{interrupt, jobs};
 
 /// Prove that emulated boards compute the same as this computer: every token and every logit of a few texts, with
-/// several amounts of memory. Also check that the card's traffic equals the engine's count, and that the use of memory
+/// several amounts of memory, and the answers of the console to commands. Also check that the card's traffic equals the engine's count, and that the use of memory
 /// ends where the plan says.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -86,28 +87,45 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         result
     })?;
 
+    // The first model is the bundled one.
+    let bundled: Vec<_> = machines.iter().filter(|(_, _, model)| model.name == models[0].name).collect();
+    let commands = jobs::run(&bundled, |_, (board, machine, model)| {
+        let checked = results::Commands { board: board.name(), outcome: commands::prove(machine, &model.path) };
+        checked.problems().iter().for_each(|problem| eprintln!("{} {problem}", verdict(false)));
+        checked
+    })?;
+
     let failed = results.iter().filter(|result| !result.problems().is_empty()).count();
+    let failed = failed + commands.iter().filter(|commands| !commands.problems().is_empty()).count();
+    let count = results.len() + commands.len();
     let seconds = start.elapsed().as_secs();
     if args.json {
         let cases: Vec<_> = results.iter().map(results::Result::json).collect();
-        println!("{}", json!({ "equal": failed == 0, "seconds": seconds, "cases": cases }));
+        let commands: Vec<_> = commands.iter().map(results::Commands::json).collect();
+        println!("{}", json!({ "equal": failed == 0, "seconds": seconds, "cases": cases, "commands": commands }));
     } else {
         println!("\n{}\n{}", results::texts(&results), results::memories(&results));
+        println!("{}", results::commands(&commands));
         println!("reads, bytes and seeks are the engine's; a card's own stand beside them where they differ\n");
         let verdict = if failed == 0 {
-            style(format!("all {} cases are equal", results.len())).green()
+            style(format!("all {count} cases are equal")).green()
         } else {
-            style(format!("{failed} of {} cases differ", results.len())).red()
+            style(format!("{failed} of {count} cases differ")).red()
         };
         println!("{}, {seconds} s", verdict.bold());
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The first word of a line about a finished case.
+fn verdict(is_equal: bool) -> StyledObject<&'static str> {
+    if is_equal { style("equal  ").green() } else { style("DIFFERS").red() }.for_stderr()
+}
+
 /// Prints a line about a finished case.
 fn tell(result: &results::Result<'_>) {
     let problems = result.problems();
-    let verdict = if problems.is_empty() { style("equal  ").green() } else { style("DIFFERS").red() }.for_stderr();
+    let verdict = verdict(problems.is_empty());
     let seconds = result.outcome.as_ref().map_or(0, |proof| proof.time.as_secs());
     eprintln!("{verdict} {} ({seconds} s)", result.name());
     for problem in problems {

@@ -3,6 +3,7 @@
 use rillm_generate::number::Grouped;
 use serde_json::{Value, json};
 
+use super::commands::Checked;
 use super::compare::Proof;
 use super::trace::Traffic;
 use crate::table::table;
@@ -60,6 +61,53 @@ impl Result<'_> {
         value["seconds"] = proof.time.as_secs_f64().into();
         value
     }
+}
+
+/// The commands of a board with their results.
+pub struct Commands {
+    /// Name of the board.
+    pub board: String,
+    /// The results, or why there are none.
+    pub outcome: anyhow::Result<Vec<Checked>>,
+}
+
+impl Commands {
+    /// The problems found, in words.
+    pub fn problems(&self) -> Vec<String> {
+        let Self { board, outcome } = self;
+        match outcome {
+            Ok(all) => {
+                let each = |checked: &Checked| {
+                    let about = |difference: &String| format!("{board} {}: {difference}", checked.command);
+                    checked.differences.iter().map(about).collect::<Vec<_>>()
+                };
+                all.iter().flat_map(each).collect()
+            }
+            Err(error) => vec![format!("{board}, commands: {error:#}")],
+        }
+    }
+
+    /// The results as JSON.
+    pub fn json(&self) -> Value {
+        let problems = self.problems();
+        let all = self.outcome.iter().flatten().map(|checked| {
+            let Checked { command, said, differences, time } = checked;
+            json!({ "command": command, "said": said, "equal": differences.is_empty(), "seconds": time.as_secs_f64() })
+        });
+        json!({ "board": self.board, "equal": problems.is_empty(), "differences": problems, "commands": all.collect::<Value>() })
+    }
+}
+
+/// A table with a row for every command.
+pub fn commands(results: &[Commands]) -> String {
+    let mut rows = vec![row(["board", "command", "", "the console says"])];
+    for Commands { board, outcome } in results {
+        for checked in outcome.iter().flatten() {
+            let sign = if checked.differences.is_empty() { "=" } else { "≠" };
+            rows.push(row([board, checked.command, sign, &checked.said]));
+        }
+    }
+    table(&rows, "lll")
 }
 
 /// A table with a row for every text.
@@ -168,6 +216,23 @@ mod tests {
         let (header, line) = table.split_once('\n').expect("two lines");
         assert_eq!(header, "board  model  memory  SRAM touched  planned  PSRAM touched  planned");
         assert_eq!(line, "rv32   small  64 KiB         1,000    1,007          1,000    1,007\n");
+    }
+
+    #[test]
+    fn commands_have_a_line_each() {
+        let checked = |differences: &[&str]| Checked {
+            command: "/choose",
+            said: "choice: 1, moon".to_owned(),
+            differences: differences.iter().map(|&words| words.to_owned()).collect(),
+            time: Duration::from_secs(1),
+        };
+        let of = |checked| Commands { board: "rv32".to_owned(), outcome: Ok(vec![checked]) };
+        let (equal, differs) = (of(checked(&[])), of(checked(&["hm"])));
+        assert_eq!((equal.problems(), differs.problems()), (vec![], vec!["rv32 /choose: hm".to_owned()]));
+        assert_eq!(differs.json()["commands"][0]["equal"], false);
+        let told = commands(&[equal, differs]);
+        let lines: Vec<_> = told.lines().skip(1).collect();
+        assert_eq!(lines, ["rv32   /choose  =  choice: 1, moon", "rv32   /choose  ≠  choice: 1, moon"]);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Simulator {
     pub fn boot(&self, setup: Setup, mut show: impl FnMut(&str)) -> Result<(Dialogue, String)> {
         let mut runner = Command::new(&self.python);
         runner.arg(root().join("emulated-tests/src/simulate/simulator.py")).arg(&self.firmware);
-        if setup.source == Storage::Card {
+        if setup.source != Storage::Flash {
             runner.arg("--card").arg(&self.card);
         }
         runner.args((!setup.psram).then_some("--no-psram")).args(setup.one_core.then_some("--one-core"));

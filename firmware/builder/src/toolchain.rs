@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::root;
+
 /// Minor version of the oldest Debian compiler that builds the firmware. The workspace's `rust-version` must not be
 /// newer.
 const DEBIAN_MINOR: u32 = 95;
@@ -44,7 +46,31 @@ pub fn cargo(target: &str) -> Result<Command> {
 ///
 /// # Errors
 /// The build fails. cargo's messages go to standard error.
-pub fn build(mut cargo: Command, dir: &Path) -> Result<PathBuf> {
+pub fn build(cargo: Command, dir: &Path) -> Result<PathBuf> {
+    let executable = |message: serde_json::Value| message["executable"].as_str().map(PathBuf::from);
+    let messages = messages(cargo, dir).with_context(|| format!("the firmware in {} does not build", dir.display()))?;
+    let found = messages.into_iter().rev().find_map(executable);
+    found.with_context(|| format!("the build of {} made no program", dir.display()))
+}
+
+/// Builds the C library with `cargo` (a `cargo build` for its target) and returns the path of the archive.
+///
+/// # Errors
+/// The build fails. cargo's messages go to standard error.
+pub fn build_c_library(mut cargo: Command) -> Result<PathBuf> {
+    // Apart from the workspace's own builds, whose compiler may be another one.
+    let dir = root().join("target/no-std");
+    cargo.args(["--package", "rillm-capi"]).env("CARGO_TARGET_DIR", dir);
+    let messages = messages(cargo, &root()).context("the C library does not build")?;
+    let archive = |message: serde_json::Value| {
+        let names = message["filenames"].as_array()?.iter().filter_map(|name| name.as_str());
+        names.map(PathBuf::from).find(|name| name.ends_with("librillm_capi.a"))
+    };
+    messages.into_iter().rev().find_map(archive).context("the build of rillm-capi made no archive")
+}
+
+/// Runs a `cargo build` in `dir` and returns its messages.
+fn messages(mut cargo: Command, dir: &Path) -> Result<Vec<serde_json::Value>> {
     let output = cargo
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(dir)
@@ -52,14 +78,10 @@ pub fn build(mut cargo: Command, dir: &Path) -> Result<PathBuf> {
         .output()
         .with_context(|| format!("cannot start {}", cargo.get_program().display()))?;
     if !output.status.success() {
-        bail!("the firmware in {} does not build", dir.display());
+        bail!("cargo has failed");
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages.lines().rev().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executable.with_context(|| format!("the build of {} made no program", dir.display()))
+    Ok(messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 fn rustup_has(target: &str) -> bool {

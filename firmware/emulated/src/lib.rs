@@ -11,12 +11,13 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use rillm::kernels::Dot;
-use rillm::{Model, PlanOptions, WeightSource, block_on};
+use rillm::{Model, PlanOptions, block_on};
 use rillm_console::{Board, Clock, StackUse, run};
 use rillm_generate::Unit;
 use rillm_generate::number::Grouped;
 
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
+pub use rillm_console::Files;
 pub use rillm_watermark::{Arena, Stack, Watermark};
 
 /// A board after its start.
@@ -74,16 +75,13 @@ impl Board for Emulated {
 impl Emulated {
     /// Serves the console until its input ends, and returns the use of memory. The engine receives `sram`, which is all
     /// that is left of it, up to the limit of the options, and `psram`.
-    pub fn serve<C, O, S, D, E>(&self, io: C, open: O, [sram, psram]: [Arena; 2]) -> (Result<(), C::Error>, MemoryUse)
+    pub fn serve<C, F>(&self, io: C, files: F, [sram, psram]: [Arena; 2]) -> (Result<(), C::Error>, MemoryUse)
     where
         C: Read + ReadReady + Write,
-        O: AsyncFnMut(Option<&str>) -> Result<(S, D), E>,
-        S: WeightSource<Error: fmt::Display>,
-        D: fmt::Display,
-        E: fmt::Display,
+        F: Files,
     {
         let ram = self.options.ram.min(sram.bytes.len());
-        let served = block_on(run(io, self, open, &mut sram.bytes[..ram], psram.bytes));
+        let served = block_on(run(io, self, files, &mut sram.bytes[..ram], psram.bytes));
         // The engine's borrow of its memory has ended.
         let lines = [
             ("stack", self.stack.peak(), self.stack.len()),

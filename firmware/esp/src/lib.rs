@@ -97,7 +97,7 @@ pub struct Firmware<C, S> {
 impl<C, S> Firmware<C, S>
 where
     C: Read + ReadReady + Write<Error = Infallible>,
-    S: Slot<Error: fmt::Display>,
+    S: Slot<Error: fmt::Display + Clone>,
 {
     /// Serves the console forever.
     pub fn run(self) -> ! {

@@ -1,4 +1,4 @@
-//! The model's file on the card or in flash. One type for both keeps a single copy of the engine in the program.
+//! The models on the card and in flash. One type for both keeps a single copy of the engine in the program.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -7,6 +7,7 @@ use rillm::source::PastTheEnd;
 use rillm::{Bytes, Sector, WeightSource};
 use rillm_boards::Weights;
 use rillm_card::{Blocks, Error as CardError, Slot};
+use rillm_console::Files;
 
 use crate::{card, flash, platform};
 
@@ -32,7 +33,7 @@ pub enum About<E> {
 
 impl<E> About<E> {
     /// Where the weights are stored, and the card's transfer rate in bytes a second if it is known.
-    pub fn pace(&self) -> (Weights, Option<u64>) {
+    fn pace(&self) -> (Weights, Option<u64>) {
         match self {
             Self::Card(about) => (Weights::Card, Some(about.bytes_per_second())),
             Self::Flash(_) => (Weights::Flash, None),
@@ -46,7 +47,7 @@ impl<E: fmt::Display> fmt::Display for About<E> {
             Self::Card(about) => about.fmt(f),
             Self::Flash(error) => {
                 if let Some(error) = error {
-                    writeln!(f, "card: {error}; once that is done, /model NAME opens a file of the card")?;
+                    writeln!(f, "card: {error}; once that is done, /models lists the files of the card")?;
                 }
                 f.write_str("flash, memory-mapped")
             }
@@ -54,7 +55,7 @@ impl<E: fmt::Display> fmt::Display for About<E> {
     }
 }
 
-/// Why a model cannot be read.
+/// Why models cannot be listed, or one cannot be read.
 pub enum Error<E> {
     /// An error of the card.
     Card(CardError<E>),
@@ -71,23 +72,50 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     }
 }
 
-/// Opens the file of that name on the card. Without a name, opens the card's first model; if there is no card or no
-/// model on it, opens the model in flash. The name `flash` stands for that one.
-///
-/// # Errors
-/// The card's error, if the file was named.
-pub async fn open<'s, S: Slot>(
+/// The models of a board: those of the card, then the one in flash, whose name is `flash`.
+pub struct Storage<'s, S: Slot, O> {
+    /// The card slot.
     slot: &'s RefCell<S>,
-    name: Option<&str>,
-) -> Result<(Model<'s, S>, About<S::Error>), Error<S::Error>> {
-    let in_flash = |error| (Model::Flash(flash::model()), About::Flash(error));
-    if name == Some(FLASH) {
-        return Ok(in_flash(None));
+    /// Called for each opened model with the place of its weights, and the card's rate if it is known.
+    opened: O,
+    /// Why the card could not be listed.
+    error: Option<CardError<S::Error>>,
+}
+
+impl<'s, S: Slot, O: Fn(Weights, Option<u64>)> Storage<'s, S, O> {
+    /// The models on the card in `slot` and in flash. `opened` is called for each model that is opened, with the place
+    /// of its weights, and with the card's transfer rate in bytes a second if it is known.
+    pub fn new(slot: &'s RefCell<S>, opened: O) -> Self {
+        Self { slot, opened, error: None }
     }
-    match card::open(slot, name).await {
-        Ok((file, about)) => Ok((Model::Card(file), About::Card(about))),
-        Err(error) if name.is_none() => Ok(in_flash(Some(error))),
-        Err(error) => Err(Error::Card(error)),
+}
+
+impl<'s, S, O> Files for Storage<'s, S, O>
+where
+    S: Slot<Error: fmt::Display + Clone>,
+    O: Fn(Weights, Option<u64>),
+{
+    type Source = Model<'s, S>;
+    type About = About<S::Error>;
+    type Error = Error<S::Error>;
+
+    async fn list(&mut self, visit: &mut dyn FnMut(&dyn fmt::Display, u64)) -> Result<(), Self::Error> {
+        let listed = card::list(self.slot, visit).await;
+        visit(&FLASH, flash::len());
+        self.error = listed.as_ref().err().cloned();
+        listed.map_err(Error::Card)
+    }
+
+    async fn open(&mut self, name: &str) -> Result<(Self::Source, Self::About), Self::Error> {
+        let (source, about) = if name == FLASH {
+            (Model::Flash(flash::model()), About::Flash(self.error.take()))
+        } else {
+            let (file, about) = card::open(self.slot, name).await.map_err(Error::Card)?;
+            (Model::Card(file), About::Card(about))
+        };
+        let (weights, rate) = about.pace();
+        (self.opened)(weights, rate);
+        Ok((source, about))
     }
 }
 

@@ -6,6 +6,11 @@ use core::sync::atomic::{Ordering, fence};
 use esp_hal::peripherals::PSRAM;
 use esp_hal::psram::{Psram, PsramConfig};
 
+#[cfg(any(feature = "esp32", feature = "esp32s3"))]
+use rillm_boards::FlashMode;
+
+#[cfg(any(feature = "esp32", feature = "esp32s3"))]
+use crate::flash;
 #[cfg(feature = "esp32")]
 use crate::platform;
 
@@ -91,8 +96,11 @@ fn start(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
     // With separate caches, the cores would not see each other's writes. In this mode each cache serves half of the
     // addresses, for both cores.
     let psram_vaddr_mode = if two_cores { PsramVaddrMode::LowHigh } else { PsramVaddrMode::Normal };
-    // The flash keeps the clock set by espflash. esp-hal's default would double it.
-    let cache_speed = PsramCacheSpeed::PsramCacheF40mS40m;
+    // The flash keeps the clock of its image. esp-hal would set another one.
+    let cache_speed = match flash::mode() {
+        Some(FlashMode { mhz: 80, .. }) => PsramCacheSpeed::PsramCacheF80mS40m,
+        _ => PsramCacheSpeed::PsramCacheF40mS40m,
+    };
     let config = PsramConfig { size: PsramSize::Size(MAPPED), cache_speed, psram_vaddr_mode };
     Ok(Mapped(Psram::new(psram, config)))
 }
@@ -102,9 +110,12 @@ fn start(psram: PSRAM<'static>, two_cores: bool) -> Result<Mapped, Error> {
 fn start(psram: PSRAM<'static>, _: bool) -> Result<Mapped, Error> {
     use esp_hal::psram::{FlashFreq, SpiRamFreq};
 
-    // The flash keeps the clock set by espflash.
-    let (ram_frequency, flash_frequency) = (SpiRamFreq::Freq80m, FlashFreq::FlashFreq40m);
-    let config = PsramConfig { ram_frequency, flash_frequency, ..PsramConfig::default() };
+    // The flash keeps the clock of its image.
+    let flash_frequency = match flash::mode() {
+        Some(FlashMode { mhz: 80, .. }) => FlashFreq::FlashFreq80m,
+        _ => FlashFreq::FlashFreq40m,
+    };
+    let config = PsramConfig { ram_frequency: SpiRamFreq::Freq80m, flash_frequency, ..PsramConfig::default() };
     Ok(Mapped(Psram::new(psram, config)))
 }
 

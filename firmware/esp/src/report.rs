@@ -4,6 +4,7 @@ use core::fmt::{Result, Write};
 
 use esp_hal::clock::cpu_clock;
 use esp_hal::efuse::chip_revision;
+use rillm_boards::FlashMode;
 use rillm_console::StackUse;
 use rillm_generate::number::Bytes;
 use rillm_watermark::Stack;
@@ -16,6 +17,8 @@ pub struct StartReport {
     pub psram: core::result::Result<Option<usize>, psram::Error>,
     /// Whether the second core multiplies.
     pub two_cores: bool,
+    /// How the flash is read, if that is known for the chip.
+    pub flash: Option<FlashMode>,
     /// The stack.
     pub stack: Stack,
 }
@@ -26,8 +29,8 @@ impl StartReport {
         let (revision, cores) = (chip_revision(), if self.two_cores { "two cores" } else { "one core" });
         let (chip, mhz) = (esp_hal::chip!(), cpu_clock().as_mhz());
         write!(out, "{chip} revision {}.{}, {cores} at {mhz} MHz", revision.major, revision.minor)?;
-        if let Some(mhz) = flash_mhz() {
-            write!(out, ", flash at {mhz} MHz")?;
+        if let Some(mode) = self.flash {
+            write!(out, ", flash {mode}")?;
         }
         match self.psram {
             Ok(None) => writeln!(out),
@@ -53,20 +56,4 @@ impl StartReport {
     pub fn stack(&self) -> StackUse {
         StackUse { peak: self.stack.peak(), len: self.stack.len() }
     }
-}
-
-/// The clock of flash in MHz, as the bootloader has set it.
-#[cfg(feature = "esp32")]
-fn flash_mhz() -> Option<u32> {
-    /// Clock of the bus, which is divided for flash.
-    const BUS_MHZ: u32 = 80;
-    let clock = esp_hal::peripherals::SPI0::regs().clock().read();
-    let divisor = (u32::from(clock.clkdiv_pre().bits()) + 1) * (u32::from(clock.clkcnt_n().bits()) + 1);
-    Some(if clock.clk_equ_sysclk().bit() { BUS_MHZ } else { BUS_MHZ / divisor })
-}
-
-/// Unknown: other chips have another register for it.
-#[cfg(not(feature = "esp32"))]
-fn flash_mhz() -> Option<u32> {
-    None
 }

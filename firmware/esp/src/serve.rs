@@ -12,8 +12,9 @@ use rillm_card::Slot;
 use rillm_console::{Board, Clock, StackUse};
 use rillm_watermark::Stack;
 
+use crate::model::Storage;
 use crate::report::StartReport;
-use crate::{clock, model, psram};
+use crate::{clock, flash, psram};
 
 /// The hardware for the engine.
 pub struct Hardware {
@@ -33,35 +34,34 @@ pub struct Hardware {
 pub fn serve<C, S>(spec: &BoardSpec, mut console: C, card: S, hardware: Hardware) -> !
 where
     C: Read + ReadReady + Write<Error = Infallible>,
-    S: Slot<Error: fmt::Display>,
+    S: Slot<Error: fmt::Display + Clone>,
 {
     let Hardware { internal, spare, psram, dot, stack } = hardware;
     let two_cores = dot.is_some();
     let report = StartReport {
         psram: psram.as_ref().map(|psram| psram.as_ref().map(|memory| memory.len())).map_err(|&error| error),
         two_cores,
+        flash: flash::mode(),
         stack,
     };
     let external = psram.ok().flatten();
     let spec = BoardSpec { psram: spec.psram.filter(|_| external.is_some()), ..*spec };
-    let published = Pace { cores: 1 + u32::from(two_cores), ..Pace::of(&spec) };
+    let published = Pace::of(&spec);
+    let flash = report.flash.map_or(published.flash, |mode| mode.rate().range);
+    let published = Pace { cores: 1 + u32::from(two_cores), flash, ..published };
     let opened = Cell::new((Weights::Flash, published));
     let board = EspBoard { spec, report, dot, opened };
     let card = RefCell::new(card);
-    let open = async |name: Option<&str>| {
-        let opened = model::open(&card, name).await;
-        if let Ok((_, about)) = &opened {
-            let (weights, rate) = about.pace();
-            // The measured rate includes the overhead of each read.
-            let card = rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
-            board.opened.set((weights, card.unwrap_or(published)));
-        }
-        opened
+    let opened = |weights, rate: Option<u64>| {
+        // The measured rate includes the overhead of each read.
+        let card = rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
+        board.opened.set((weights, card.unwrap_or(published)));
     };
     let external = external.unwrap_or(spare);
     loop {
+        let storage = Storage::new(&card, &opened);
         // Serial input never ends, and its errors are ignored.
-        let Ok(()) = block_on(rillm_console::run(&mut console, &board, &open, internal, external));
+        let Ok(()) = block_on(rillm_console::run(&mut console, &board, storage, internal, external));
     }
 }
 

@@ -1,11 +1,11 @@
-//! The SD card: from the SPI bus to the model's file.
+//! The SD card on the SPI bus.
 
 use core::cell::RefCell;
 
 use embedded_hal_bus::spi::RefCellDevice;
+use embedded_sdmmc::SdCard;
 use embedded_sdmmc::sdcard::spi::AcquireOpts;
-use embedded_sdmmc::{SdCard, SdCardError};
-use rillm_card::{BlockingDevice, CardFile, Error, stop_sending};
+use rillm_card::{BlockingDevice, stop_sending};
 
 use crate::options::Options;
 use crate::spi::{ChipSelect, NoDelay, Spi};
@@ -25,27 +25,19 @@ pub type CardDevice<'b> = BlockingDevice<Driver<'b>, fn(&Driver<'b>)>;
 
 /// The bus to the card.
 #[cfg_attr(not(feature = "faults"), expect(unused_variables, reason = "they are about faults"))]
-pub fn bus(options: &Options<'_>) -> RefCell<Bus> {
+pub fn bus(options: &Options) -> RefCell<Bus> {
     let spi = Spi::new();
     #[cfg(feature = "faults")]
     let spi = crate::faults::Faulty::new(spi, options.fault);
     RefCell::new(spi)
 }
 
-/// Initialises the card and opens a file: the one of that name, without a name the one of the options, otherwise the
-/// first model.
-///
-/// # Errors
-/// The card's error.
-pub async fn open<'b>(
-    bus: &'b RefCell<Bus>,
-    options: &Options<'_>,
-    name: Option<&str>,
-) -> Result<CardFile<CardDevice<'b>>, Error<SdCardError>> {
+/// The card, which is initialised at its first read.
+pub fn device<'b>(bus: &'b RefCell<Bus>, options: &Options) -> CardDevice<'b> {
     let Ok(device) = RefCellDevice::new(bus, ChipSelect, NoDelay);
     let acquire = AcquireOpts { use_crc: options.crc, acquire_retries: ACQUIRE_RETRIES };
     let driver = SdCard::new_with_options(device, NoDelay, acquire);
-    CardFile::open(BlockingDevice::new(driver, recover as fn(&Driver<'b>)), name.or(options.file)).await
+    BlockingDevice::new(driver, recover as fn(&Driver<'b>))
 }
 
 /// Makes the driver initialise the card again.

@@ -20,11 +20,10 @@ mod uart;
 
 use core::fmt::Write;
 
-use rillm::Bytes;
 use rillm_emulated::Emulated;
 
-use crate::model::{About, Error, Model};
-use crate::options::{Options, Storage};
+use crate::model::Storage;
+use crate::options::Options;
 use crate::semihosting::{WORDS_LEN, exit, words};
 use crate::uart::Uart;
 
@@ -46,14 +45,6 @@ fn main() -> ! {
 
     memory::protect(options.common.psram);
     let bus = card::bus(&options);
-    let open = async |name: Option<&str>| match options.source {
-        Storage::Card => {
-            let file = card::open(&bus, &options, name).await.map_err(Error::Card)?;
-            let about = About::Card { len: file.len(), runs: file.extents() };
-            Ok::<_, Error>((Model::Card(file), about))
-        }
-        Storage::Flash(len) => Ok((Model::Flash(Bytes::lent(flash::model(len))), About::Flash)),
-    };
     let memories = [memory::sram(), memory::psram(options.common.psram)];
     let board = Emulated {
         name: "QEMU's sifive_u, RV32IMAC",
@@ -61,7 +52,7 @@ fn main() -> ! {
         options: options.common,
         stack,
     };
-    let (Ok(()), report) = board.serve(Uart::new(), open, memories);
+    let (Ok(()), report) = board.serve(Uart::new(), Storage { bus: &bus, options: &options }, memories);
     #[cfg(feature = "faults")]
     card::report(&bus.borrow(), &mut Uart::new());
     let _ = write!(Uart::new(), "{report}");

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt;
 
 use rillm::{SECTOR_LEN, Sector, WeightSource};
+use rillm_emulated::Files;
 
 use crate::simcall::{self, Descriptor, Refused};
 
@@ -80,20 +81,43 @@ impl From<Refused> for ReadError {
 /// An open file. Dropping it closes the file.
 pub struct HostFile(Descriptor);
 
-/// Opens a file at a path of the host. Also returns its description.
-///
-/// # Errors
-/// See [`OpenError`].
-pub fn open(path: Option<&str>) -> Result<(HostFile, &'static str), OpenError> {
-    let path = path.ok_or(OpenError::NoName)?.as_bytes();
+/// The files of the host: the one with this path, and others that the user names by their paths.
+pub struct HostFiles<'w>(pub Option<&'w str>);
+
+impl Files for HostFiles<'_> {
+    type Source = HostFile;
+    type About = &'static str;
+    type Error = OpenError;
+
+    async fn list(&mut self, visit: &mut dyn FnMut(&dyn fmt::Display, u64)) -> Result<(), OpenError> {
+        let path = self.0.ok_or(OpenError::NoName)?;
+        let len = open(path).and_then(|file| simcall::len(file.0).map_err(OpenError::Refused));
+        // A file that cannot be opened is listed, so that its error is printed with its name.
+        visit(&file_name(path), len.unwrap_or_default().into());
+        Ok(())
+    }
+
+    async fn open(&mut self, name: &str) -> Result<(HostFile, &'static str), OpenError> {
+        let path = self.0.filter(|path| file_name(path) == name).unwrap_or(name);
+        Ok((open(path)?, "a file of the host's, in place of a card"))
+    }
+}
+
+/// The last part of a path.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Opens the file at a path of the host.
+fn open(path: &str) -> Result<HostFile, OpenError> {
+    let path = path.as_bytes();
     let mut buf = [0; PATH_LEN];
     // The last byte stays a NUL.
     let place = buf[..PATH_LEN - 1].get_mut(..path.len()).ok_or(OpenError::NameTooLong(path.len()))?;
     place.copy_from_slice(path);
     // An option cannot contain a NUL. A typed path can, and ends there.
     let path = CStr::from_bytes_until_nul(&buf).unwrap_or_default();
-    let descriptor = simcall::open(path).map_err(OpenError::Refused)?;
-    Ok((HostFile(descriptor), "a file of the host's, in place of a card"))
+    simcall::open(path).map(HostFile).map_err(OpenError::Refused)
 }
 
 impl WeightSource for HostFile {

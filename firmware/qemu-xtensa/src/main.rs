@@ -20,6 +20,7 @@ use core::fmt::Write;
 use rillm_emulated::Emulated;
 
 use crate::console_io::ConsoleIo;
+use crate::host_file::HostFiles;
 use crate::options::Options;
 use crate::simcall::{WORDS_LEN, exit};
 
@@ -47,8 +48,7 @@ extern "C" fn main() -> ! {
         options: options.common,
         stack,
     };
-    let open = async |name: Option<&str>| host_file::open(name.or(options.model));
-    let (served, report) = board.serve(ConsoleIo, open, memories);
+    let (served, report) = board.serve(ConsoleIo, HostFiles(options.model), memories);
     let _ = write!(ConsoleIo, "{report}");
     exit(if served.is_ok() { 0 } else { CONSOLE_LOST })
 }

@@ -17,6 +17,7 @@ const ARGV: u32 = 1002;
 /// Arguments of `OPEN`, `LSEEK` and `SELECT_ONE`.
 const READ_ONLY: u32 = 0;
 const FROM_START: u32 = 0;
+const FROM_END: u32 = 2;
 const READABLE: u32 = 1;
 
 /// Longest command line in bytes, with the addresses of its words.
@@ -130,6 +131,15 @@ pub fn close(file: Descriptor) {
 pub fn seek(file: Descriptor, offset: i32) -> Result<(), Refused> {
     // SAFETY: no pointers.
     unsafe { call(LSEEK, [file.0, offset as u32, FROM_START]) }.map(|_| ())
+}
+
+/// The length of a file in bytes, up to 31 bits. The next read is at its end.
+///
+/// # Errors
+/// An error of the host.
+pub fn len(file: Descriptor) -> Result<u32, Refused> {
+    // SAFETY: no pointers.
+    unsafe { call(LSEEK, [file.0, 0, FROM_END]) }
 }
 
 /// Whether a read would return at once.

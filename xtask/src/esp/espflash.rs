@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 use rillm_boards::BoardSpec;
 
-use super::firmware::chip;
+use super::firmware::{Firmware, chip};
 
 /// Name of the program.
 const ESPFLASH: &str = "espflash";
@@ -46,10 +46,10 @@ pub fn look() -> Result<()> {
 ///
 /// # Errors
 /// espflash is missing or fails.
-pub fn save_image(board: &BoardSpec, elf: &Path, image: &Path) -> Result<()> {
+pub fn save_image(firmware: &Firmware, elf: &Path, image: &Path) -> Result<()> {
     look()?;
-    let mut espflash = command("save-image", board);
-    espflash.args(["--merge", "--skip-padding"]).args(flash_size(board)).arg(elf).arg(image);
+    let mut espflash = command("save-image", firmware.board);
+    espflash.args(["--merge", "--skip-padding"]).args(firmware.flash_options()).arg(elf).arg(image);
     let output = espflash.output().context("cannot start espflash")?;
     if !output.status.success() {
         bail!("espflash makes no image of {}: {}", elf.display(), String::from_utf8_lossy(&output.stderr).trim());
@@ -61,9 +61,9 @@ pub fn save_image(board: &BoardSpec, elf: &Path, image: &Path) -> Result<()> {
 ///
 /// # Errors
 /// espflash cannot be started.
-pub fn flash(board: &BoardSpec, line: &Line, speed: Speed, elf: &Path, monitor: bool) -> Result<ExitCode> {
-    let mut espflash = command("flash", board);
-    espflash.args(["--baud", &speed.baud.to_string()]).args(flash_size(board));
+pub fn flash(firmware: &Firmware, line: &Line, speed: Speed, elf: &Path, monitor: bool) -> Result<ExitCode> {
+    let mut espflash = command("flash", firmware.board);
+    espflash.args(["--baud", &speed.baud.to_string()]).args(firmware.flash_options());
     if monitor {
         espflash.arg("--monitor");
     }
@@ -83,10 +83,6 @@ fn command(what: &str, board: &BoardSpec) -> Command {
     let mut espflash = Command::new(ESPFLASH);
     espflash.args([what, "--skip-update-check", "--chip", &chip(board)]);
     espflash
-}
-
-fn flash_size(board: &BoardSpec) -> [String; 2] {
-    ["--flash-size".to_owned(), format!("{}mb", board.flash >> 20)]
 }
 
 /// Runs espflash with the terminal until it ends.

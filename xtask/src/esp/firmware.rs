@@ -1,12 +1,13 @@
 //! Builds a board's firmware: selects compiler, example and model.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::{Command, exit};
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use rillm_boards::{ALL, BoardSpec};
@@ -21,12 +22,48 @@ pub struct Firmware {
     /// A .rillm file for the flash, in place of the bundled model
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// Clock of the flash; take 40mhz for a flash that does not start at 80 MHz. Without it, what `rillm plan` calculates
+    /// with
+    #[arg(long, value_enum, value_name = "FREQ")]
+    pub flash_freq: Option<FlashFreq>,
+    /// A bootloader of ESP-IDF in place of espflash's: one that was built for QIO reads the flash over four lines
+    #[arg(long, value_name = "FILE")]
+    pub bootloader: Option<PathBuf>,
     /// Leave the second core free for your own program
     #[arg(long)]
     pub one_core: bool,
 }
 
+/// A clock of the flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FlashFreq {
+    /// 20 MHz
+    #[value(name = "20mhz")]
+    Mhz20,
+    /// 26 MHz
+    #[value(name = "26mhz")]
+    Mhz26,
+    /// 40 MHz
+    #[value(name = "40mhz")]
+    Mhz40,
+    /// 80 MHz
+    #[value(name = "80mhz")]
+    Mhz80,
+}
+
 impl Firmware {
+    /// espflash's options about the flash: its length, its clock, and the bootloader.
+    pub fn flash_options(&self) -> Vec<OsString> {
+        let frequency = match self.flash_freq.and_then(|freq| freq.to_possible_value()) {
+            Some(value) => value.get_name().to_owned(),
+            None => format!("{}mhz", self.board.chip.flash_mode.mhz),
+        };
+        let size = format!("{}mb", self.board.flash >> 20);
+        let options = ["--flash-size", &size, "--flash-freq", &frequency].map(OsString::from);
+        let bootloader = self.bootloader.iter().flat_map(|path| ["--bootloader".into(), path.clone().into()]);
+        options.into_iter().chain(bootloader).collect()
+    }
+
     /// Builds the firmware and returns the path of its ELF file.
     ///
     /// # Errors
@@ -107,7 +144,7 @@ pub fn chip(board: &BoardSpec) -> String {
 }
 
 /// The target of a chip, as rustc names it.
-fn target(chip: &str) -> &'static str {
+pub fn target(chip: &str) -> &'static str {
     match chip {
         "esp32" => "xtensa-esp32-none-elf",
         "esp32s3" => "xtensa-esp32s3-none-elf",
@@ -128,6 +165,19 @@ mod tests {
         assert_eq!(told.exit_code(), 2);
         assert!(told.to_string().lines().any(|line| line.starts_with("  esp32-cam ")), "{told}");
         assert_eq!(parse("esp32-cam").map(chip).ok().as_deref(), Some("esp32"));
+    }
+
+    #[test]
+    fn the_flash_is_as_fast_as_the_plan_says_unless_told_otherwise() {
+        let options = |board: &'static BoardSpec, flash_freq, bootloader: Option<&str>| {
+            let bootloader = bootloader.map(PathBuf::from);
+            let firmware = Firmware { board, model: None, flash_freq, bootloader, one_core: false };
+            firmware.flash_options().join(OsStr::new(" "))
+        };
+        assert_eq!(options(&rillm_boards::ESP32_CAM, None, None), "--flash-size 4mb --flash-freq 80mhz");
+        assert_eq!(options(&rillm_boards::ESP32_C6_SPI, None, None), "--flash-size 4mb --flash-freq 40mhz");
+        let told = options(&rillm_boards::ESP32_S3_DEVKITC, Some(FlashFreq::Mhz40), Some("qio.bin"));
+        assert_eq!(told, "--flash-size 16mb --flash-freq 40mhz --bootloader qio.bin");
     }
 
     #[test]

@@ -53,10 +53,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Makes the image of a board. Returns its entry of the manifest, whose `chipFamily` and `parts` are those of ESP Web Tools.
 fn image(board: &'static BoardSpec, dir: &Path) -> Result<Value> {
-    let elf = Firmware { board, model: None, one_core: false }.build()?;
+    let firmware = Firmware { board, model: None, flash_freq: None, bootloader: None, one_core: false };
+    let elf = firmware.build()?;
     let name = format!("rillm-{}-{}.bin", env!("CARGO_PKG_VERSION"), board.id);
     let path = dir.join(&name);
-    espflash::save_image(board, &elf, &path)?;
+    espflash::save_image(&firmware, &elf, &path)?;
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     println!("{:>9} bytes  {name}", bytes.len());

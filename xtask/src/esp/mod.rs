@@ -17,6 +17,7 @@ use rillm_firmware_builder::root;
 use serde_json::json;
 
 use self::espflash::{Line, Speed};
+pub use self::firmware::target;
 use self::firmware::{BoardParser, Firmware};
 use self::size::Size;
 
@@ -33,6 +34,8 @@ pub enum Task {
     #[command(after_help = "Examples:
   cargo xtask esp flash --board esp32-cam --monitor
   cargo xtask esp flash --board esp32-cam --port /dev/ttyUSB0 --baud 115200
+  # A board that does not start with its flash at 80 MHz
+  cargo xtask esp flash --board esp32-cam --flash-freq 40mhz
 
 An ESP32-CAM has no USB. With a USB-serial adapter, connect GPIO0 to GND while the board is switched on or reset, and disconnect it
 afterwards. docs/boards has the wiring.")]
@@ -97,7 +100,7 @@ pub fn run(task: &Task) -> Result<ExitCode> {
         Task::Flash(args) => {
             espflash::look()?;
             let elf = args.firmware.build()?;
-            espflash::flash(args.firmware.board, &args.line, args.speed, &elf, args.monitor)
+            espflash::flash(&args.firmware, &args.line, args.speed, &elf, args.monitor)
         }
         Task::Monitor(args) => espflash::monitor(args.board, &args.line),
         Task::Image(args) => image::run(args),
@@ -136,6 +139,6 @@ fn write_image(firmware: &Firmware, elf: &Path) -> Result<PathBuf> {
     let dir = root().join("target/esp");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let image = dir.join(firmware.board.id).with_extension("bin");
-    espflash::save_image(firmware.board, elf, &image)?;
+    espflash::save_image(firmware, elf, &image)?;
     Ok(image)
 }

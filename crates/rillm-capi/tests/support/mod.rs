@@ -10,7 +10,9 @@ use rillm::{Bytes, Decoder, Memory, Model, PlanOptions, Sampling, Session, block
 #[cfg(not(miri))]
 pub const MODEL: &[u8] = include_bytes!("../../../../models/rill-tales-1m/model.rillm");
 #[cfg(miri)]
-pub const MODEL: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/llama");
+pub const MODEL: &[u8] = TINY;
+/// A random model with a chat template, whose context of 16 tokens has no room for a turn.
+pub const TINY: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/llama");
 
 /// Random models of few tokens: one of 4 bits, and one whose best logits are computed again.
 pub const INT4: &[u8] = include_bytes!("../../../../fuzz/corpus/rillm_file/int4");

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
 use rillm::{Bytes, WeightSource, block_on};
-use rillm_console::{Board, Clock, StackUse};
+use rillm_console::{Board, Clock, Files, StackUse};
 use rillm_generate::Unit;
 
 pub static MODEL: &[u8] =
@@ -123,13 +123,44 @@ pub async fn bundled(_: Option<&str>) -> Result<(Bytes<'static>, &'static str), 
     Ok((Bytes::copied(MODEL), "a file in memory"))
 }
 
+/// The name of the only file of [`One`].
+const ONE: &str = "one.rillm";
+
+/// A list of one file. The function opens it without a name, and others by their names.
+pub struct One<F>(pub F);
+
+impl<F, S, E> Files for One<F>
+where
+    F: AsyncFnMut(Option<&str>) -> Result<(S, &'static str), E>,
+    S: WeightSource<Error: Display>,
+    E: Display,
+{
+    type Source = S;
+    type About = &'static str;
+    type Error = E;
+
+    async fn list(&mut self, visit: &mut dyn FnMut(&dyn Display, u64)) -> Result<(), E> {
+        visit(&ONE, MODEL.len() as u64);
+        Ok(())
+    }
+
+    async fn open(&mut self, name: &str) -> Result<(S, &'static str), E> {
+        (self.0)((name != ONE).then_some(name)).await
+    }
+}
+
 /// The output of a whole session.
 pub fn run<S: WeightSource<Error: Display>, E: Display>(
     script: &mut Script,
     open: impl AsyncFnMut(Option<&str>) -> Result<(S, &'static str), E>,
 ) -> String {
+    run_files(script, One(open))
+}
+
+/// The output of a whole session with these files.
+pub fn run_files(script: &mut Script, files: impl Files) -> String {
     let mut ram = vec![0; RAM];
-    block_on(rillm_console::run(&mut *script, &BOARD, open, &mut ram, &mut [])).expect("a console");
+    block_on(rillm_console::run(&mut *script, &BOARD, files, &mut ram, &mut [])).expect("a console");
     line_ends_are_whole(&script.seen());
     script.seen()
 }

@@ -37,7 +37,27 @@ pub(crate) use generic::dot;
 /// A function that multiplies rows by a vector, as [`Rows::dot`] does.
 pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
 
-/// The most rows of one call of a session to its [`Dot`]: on a microcontroller few, whose sums fit its stack, and elsewhere so
+/// A closure that multiplies rows by a vector, as [`Rows::dot`] does.
+pub type DotClosure = dyn Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync;
+
+/// What multiplies the rows of a session.
+#[derive(Clone, Copy)]
+pub(crate) enum Multiplier<'m> {
+    Function(Dot),
+    Closure(&'m DotClosure),
+}
+
+impl Multiplier<'_> {
+    #[inline(always)]
+    pub fn dot(self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+        match self {
+            Self::Function(dot) => dot(rows, x, sums),
+            Self::Closure(dot) => dot(rows, x, sums),
+        }
+    }
+}
+
+/// The most rows that a session multiplies in one call: on a microcontroller few, whose sums fit its stack, and elsewhere so
 /// many that threads can share them.
 pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 1024 } else { 16 };
 

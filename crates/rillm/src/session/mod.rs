@@ -12,7 +12,7 @@ use core::ops::Range;
 use crate::error::Error;
 use crate::format::TokenKind;
 use crate::forward::Workspace;
-use crate::kernels::{Dot, Kernel};
+use crate::kernels::{Dot, DotClosure, Kernel, Multiplier};
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::plan::{Memory, MemoryError, Plan, PlanError, PlanOptions};
@@ -80,7 +80,7 @@ pub struct Session<'m, S> {
     verifier: Verifier,
     /// Times all stages except reads and checksums.
     watch: Stopwatch,
-    dot: Dot,
+    multiplier: Multiplier<'m>,
 }
 
 impl<'m, S: WeightSource> Session<'m, S> {
@@ -153,7 +153,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
             passes: 0,
             verifier: Verifier::new(CHECK_EVERY, model.tape_crc32()),
             watch: Stopwatch::default(),
-            dot: Kernel::fastest().dot,
+            multiplier: Multiplier::Function(Kernel::fastest().dot),
         }
     }
 
@@ -177,7 +177,13 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// A row's sum is exact and depends only on the row and the vector. The bits are therefore the same for every
     /// division of the rows.
     pub fn set_dot(&mut self, dot: Dot) {
-        self.dot = dot;
+        self.multiplier = Multiplier::Function(dot);
+    }
+
+    /// Multiplies with a closure from now on: [`set_dot`](Self::set_dot) for cores or threads that the program does not keep
+    /// in static variables.
+    pub fn set_dot_closure(&mut self, dot: &'m DotClosure) {
+        self.multiplier = Multiplier::Closure(dot);
     }
 
     /// Appends the tokens of `text` and returns their number. If the session is empty and the model uses a

@@ -143,7 +143,19 @@ impl<S: WeightSource> Session<'_, S> {
         mut head: Option<Head<'_, impl FnMut(Logit)>>,
     ) -> Result<(), Error<S::Error>> {
         let Self {
-            model, source, plan, candidates, rescored, chunks, rope, work, resident, verifier, watch, dot, ..
+            model,
+            source,
+            plan,
+            candidates,
+            rescored,
+            chunks,
+            rope,
+            work,
+            resident,
+            verifier,
+            watch,
+            multiplier,
+            ..
         } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
         let mut selection = Selection::new(rescored);
@@ -158,7 +170,7 @@ impl<S: WeightSource> Session<'_, S> {
             position: start,
             batch,
             watch,
-            dot: *dot,
+            multiplier: *multiplier,
         };
         let spans = plan.resident_spans(model.tape_len());
         let streamed = if source.memory().is_some() { 0 } else { spans.read_of(len) };
@@ -190,7 +202,8 @@ impl<S: WeightSource> Session<'_, S> {
         source.count_resident(len - streamed);
         if let (Some(head), Some(rows)) = (&mut head, model.rescoring()) {
             let head_exponent = model.lm_head().exponent.into();
-            let rescorer = Rescorer { rows, head_exponent, input: &work.input, place: batch - 1, dot: *dot };
+            let rescorer =
+                Rescorer { rows, head_exponent, input: &work.input, place: batch - 1, multiplier: *multiplier };
             for (logit, matters) in selection.finish(head.reach(model)) {
                 let logit = if matters { rescorer.rescore(logit, source, chunks).await? } else { logit };
                 head.consume(logit, candidates);

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::format::FormatError;
-use crate::kernels::{Dot, Rows};
+use crate::kernels::{Multiplier, Rows};
 use crate::model::RescoringRows;
 use crate::rescoring::mantissa;
 use crate::sampler::Logit;
@@ -17,7 +17,7 @@ pub(super) struct Rescorer<'r, 'a> {
     /// The inputs of the head, of which the one at `place` is multiplied.
     pub input: &'r BlockFloat16<'a>,
     pub place: usize,
-    pub dot: Dot,
+    pub multiplier: Multiplier<'r>,
 }
 
 impl Rescorer<'_, '_> {
@@ -33,7 +33,7 @@ impl Rescorer<'_, '_> {
         let row = record(source, offset, row_len, sectors).await.map_err(Error::Source)?;
         let (cols, mut sum) = (tensor.cols as usize, [0]);
         let row = Rows::new(row, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
-        (self.dot)(&row, self.input.get(self.place, cols), &mut sum);
+        self.multiplier.dot(&row, self.input.get(self.place, cols), &mut sum);
         // A logit's unit is 2^(input + head + excess), this sum's 2^(input + row).
         let right = self.input.excess[self.place] + self.head_exponent - row.exponent(0);
         Ok(Logit { mantissa: mantissa(sum[0], right), ..logit })

@@ -1,8 +1,10 @@
 //! Random small models in memory, and test sources.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
@@ -128,7 +130,15 @@ pub fn model_file_with(config: &LlamaConfig, tokenizer: &str) -> Vec<u8> {
     file_of(config, 0, Mix::all(Bits::Eight), None, &format!("../fuzz/tokenizers/{tokenizer}.json"))
 }
 
+/// Several tests use the same files, each of which is made once.
 fn file_of(config: &LlamaConfig, seed: u64, mix: Mix, rescored_rows: Option<u8>, tokenizer: &str) -> Vec<u8> {
+    static FILES: LazyLock<Mutex<HashMap<String, Arc<OnceLock<Vec<u8>>>>>> = LazyLock::new(Mutex::default);
+    let key = format!("{config:?} {seed} {mix:?} {rescored_rows:?} {tokenizer}");
+    let file = Arc::clone(FILES.lock().unwrap().entry(key).or_default());
+    file.get_or_init(|| new_file(config, seed, mix, rescored_rows, tokenizer)).clone()
+}
+
+fn new_file(config: &LlamaConfig, seed: u64, mix: Mix, rescored_rows: Option<u8>, tokenizer: &str) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     rillm_convert::random::write(directory.path(), config, Dtype::F16, seed).unwrap();
     let checkpoint = Checkpoint::open(directory.path()).unwrap();

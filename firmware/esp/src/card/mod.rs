@@ -1,4 +1,4 @@
-//! The card: from the slot to the model's file.
+//! The card: from the slot to the models' files.
 
 #[cfg(feature = "sdmmc")]
 mod sdmmc;
@@ -8,7 +8,7 @@ use core::cell::{RefCell, RefMut};
 use core::fmt;
 
 use esp_hal::time::Instant;
-use rillm_card::{Blocks, CardFile, CardInfo, Error, Slot, probe};
+use rillm_card::{Blocks, CardFile, CardInfo, Error, Slot, for_each_model, probe};
 use rillm_generate::number::Count;
 
 #[cfg(feature = "sdmmc")]
@@ -58,18 +58,38 @@ impl<E: fmt::Display> fmt::Display for About<E> {
     }
 }
 
-/// Initialises the card, which may have been exchanged, and finds the file of that name, or without a name the first
-/// model. No other file of the card may be open.
+/// Initialises the card, which may have been exchanged, and calls `visit` with name and length of each model. No file of
+/// the card may be open.
+///
+/// # Errors
+/// The card's error.
+pub async fn list<S: Slot>(
+    slot: &RefCell<S>,
+    visit: &mut dyn FnMut(&dyn fmt::Display, u64),
+) -> Result<(), Error<S::Error>> {
+    let mut card = InUse(slot.borrow_mut());
+    probe(&mut *card.0, micros).await?;
+    let mut count = 0;
+    let each = |file: rillm_card::File<'_>| {
+        count += 1;
+        visit(&file.name, file.len.into());
+    };
+    let searched = for_each_model(card, each).await?;
+    if count == 0 { Err(Error::NoModel { searched }) } else { Ok(()) }
+}
+
+/// Initialises the card, which may have been exchanged, and opens the file of that name. No other file of the card may
+/// be open.
 ///
 /// # Errors
 /// The card's error.
 pub async fn open<'s, S: Slot>(
     slot: &'s RefCell<S>,
-    name: Option<&str>,
+    name: &str,
 ) -> Result<(File<'s, S>, About<S::Error>), Error<S::Error>> {
     let mut card = InUse(slot.borrow_mut());
     let info = probe(&mut *card.0, micros).await?;
-    let file = CardFile::open(card, name).await?;
+    let file = CardFile::open(card, Some(name)).await?;
     let about = About { len: file.len(), runs: file.extents(), info };
     Ok((file, about))
 }
