@@ -12,7 +12,7 @@ import { figures } from "./try";
 /** The board that is shown first: it streams, whatever the model. */
 const FIRST = "esp32-c3";
 /** Least memory that the slider offers, in bytes. */
-const LEAST = 16 << 10;
+const LEAST = 8 << 10;
 
 export class See {
   private readonly tape = new Tape();
