@@ -132,7 +132,8 @@ pub fn model_file_with(config: &LlamaConfig, tokenizer: &str) -> Vec<u8> {
 
 /// Several tests use the same files, each of which is made once.
 fn file_of(config: &LlamaConfig, seed: u64, mix: Mix, rescored_rows: Option<u8>, tokenizer: &str) -> Vec<u8> {
-    static FILES: LazyLock<Mutex<HashMap<String, Arc<OnceLock<Vec<u8>>>>>> = LazyLock::new(Mutex::default);
+    type File = Arc<OnceLock<Vec<u8>>>;
+    static FILES: LazyLock<Mutex<HashMap<String, File>>> = LazyLock::new(Mutex::default);
     let key = format!("{config:?} {seed} {mix:?} {rescored_rows:?} {tokenizer}");
     let file = Arc::clone(FILES.lock().unwrap().entry(key).or_default());
     file.get_or_init(|| new_file(config, seed, mix, rescored_rows, tokenizer)).clone()
