@@ -52,7 +52,7 @@ fn a_session_reads_what_the_plan_says() {
 fn a_measured_bench_replaces_the_modelled_rates() {
     let line = "model file, 4.00 KiB at a time: 1.00 MB/s\nmodel file, 16.00 KiB at a time: 1.00 MB/s";
     let plan = |more: &[&str]| {
-        let mut command = rillm(&["plan", "--board", "esp32-c3"]);
+        let mut command = rillm(&["plan", "--board", "esp32-c3", "--source", "card"]);
         command.args(more);
         command
     };
