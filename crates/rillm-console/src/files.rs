@@ -43,7 +43,7 @@ pub enum Request {
     /// The file of this name.
     Name(FileName),
     /// The file of this number in the list.
-    Number(usize),
+    Number(u16),
 }
 
 impl Request {
@@ -62,9 +62,9 @@ pub enum Wanted {
     /// The file whose name is known.
     Named,
     /// The file of this number.
-    Number(usize),
+    Number(u16),
     /// The first one from this number on that can be used.
-    FirstFrom(usize),
+    FirstFrom(u16),
     /// The one that the user names.
     Asked,
 }
@@ -83,10 +83,10 @@ pub struct File {
 ///
 /// # Errors
 /// The card's error, if no file with this number was listed.
-pub async fn find<F: Files>(files: &mut F, number: usize, name: &mut FileName) -> Result<Option<File>, F::Error> {
-    let (mut found, mut visited) = (None, 0);
+pub async fn find<F: Files>(files: &mut F, number: u16, name: &mut FileName) -> Result<Option<File>, F::Error> {
+    let (mut found, mut visited) = (None, 0u16);
     let mut visit = |listed: &dyn fmt::Display, len| {
-        visited += 1;
+        visited = visited.saturating_add(1);
         if visited == number {
             name.clear();
             let is_whole = write!(Chars(name), "{listed}").is_ok();

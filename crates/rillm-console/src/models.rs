@@ -41,7 +41,7 @@ where
     F: Files,
 {
     let mut name = FileName::new();
-    for number in 1.. {
+    for number in 1..=u16::MAX {
         let file = match find(files, number, &mut name).await {
             _ if screen.interrupted()? => return screen.print("stopped\n"),
             Ok(Some(file)) => file,

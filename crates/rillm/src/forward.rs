@@ -45,7 +45,7 @@ pub(crate) struct Pass<'p, 'a> {
     /// Number of tokens in the batch, at least one. Their embeddings are in `work.residual`.
     pub batch: usize,
     pub watch: &'p Stopwatch,
-    pub multiplier: Multiplier<'p>,
+    pub multiplier: &'p Multiplier<'a>,
 }
 
 impl Pass<'_, '_> {

@@ -28,7 +28,7 @@ const CACHED: usize = 64 * 1024;
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
     watch: &Stopwatch,
-    multiplier: Multiplier<'_>,
+    multiplier: &Multiplier<'_>,
     tensor: &TensorHeader,
     x: &BlockFloat16<'_>,
     tokens: Range<usize>,
@@ -75,7 +75,7 @@ impl Strip<'_> {
     fn multiply<const N: usize>(
         &self,
         watch: &Stopwatch,
-        multiplier: Multiplier<'_>,
+        multiplier: &Multiplier<'_>,
         emit: &mut impl FnMut(usize, usize, &[i32]),
         spent: &mut Spent,
     ) {

@@ -41,7 +41,6 @@ pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
 pub type DotClosure = dyn Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync;
 
 /// What multiplies the rows of a session.
-#[derive(Clone, Copy)]
 pub(crate) enum Multiplier<'m> {
     Function(Dot),
     Closure(&'m DotClosure),
@@ -49,7 +48,7 @@ pub(crate) enum Multiplier<'m> {
 
 impl Multiplier<'_> {
     #[inline(always)]
-    pub fn dot(self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    pub fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         match self {
             Self::Function(dot) => dot(rows, x, sums),
             Self::Closure(dot) => dot(rows, x, sums),

@@ -17,7 +17,7 @@ pub(super) struct Rescorer<'r, 'a> {
     /// The inputs of the head, of which the one at `place` is multiplied.
     pub input: &'r BlockFloat16<'a>,
     pub place: usize,
-    pub multiplier: Multiplier<'r>,
+    pub multiplier: &'r Multiplier<'r>,
 }
 
 impl Rescorer<'_, '_> {
