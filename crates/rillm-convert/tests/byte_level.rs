@@ -343,7 +343,7 @@ fn damaged_sections() {
         let expected = Engine::open(&section, size).unwrap().encode(text).unwrap();
         let mut random = Random(5);
         let (mut refused, mut changed) = (0, 0);
-        for round in 0..(2 * strings()).min(20_000) {
+        for round in 0..(4 * strings()).min(20_000) {
             // The header and the bytes more often than the tables.
             let at = random.below(if round % 2 == 0 { 2048 } else { section.len() });
             let mut damaged = section.clone();
