@@ -8,8 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use rillm::format::KeyBits;
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::gguf::is_gguf;
-use rillm_convert::vocabulary::{Problem, Vocabulary};
+use rillm_convert::vocabulary::{Problem, Vocabulary, llama2c_names};
 use rillm_convert::write::{NewFile, Options, WriteError, file_len};
 use rillm_quantise::mix::{Bits, Mix};
 
@@ -176,13 +175,8 @@ fn tokenizer(args: &Args, vocab_size: u32) -> Result<PathBuf> {
     if let Some(path) = &args.tokenizer {
         return Ok(path.clone());
     }
-    if args.source.is_dir() || is_gguf(&args.source)? {
-        return Ok(args.source.clone());
-    }
-    let names = ["tokenizer.bin".to_owned(), format!("tok{vocab_size}.bin")];
-    let beside = names.iter().map(|name| args.source.with_file_name(name)).find(|path| path.exists());
-    beside.with_context(|| {
-        let [first, second] = &names;
+    Vocabulary::path_of(&args.source, vocab_size)?.with_context(|| {
+        let [first, second] = llama2c_names(vocab_size);
         let source = args.source.display();
         format!("there is no {first} and no {second} beside {source}; name the tokenizer with --tokenizer")
     })

@@ -16,6 +16,7 @@ mod tokenizer_json;
 mod wordpiece;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use byte_level::ByteLevel;
@@ -44,7 +45,7 @@ pub struct VocabularyError {
 pub enum Problem {
     /// The file cannot be read.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// The file is not JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -159,7 +160,25 @@ pub struct Vocabulary {
     pub special_tokens: Vec<(String, String)>,
 }
 
+/// The names that llama2.c gives to the tokenizer of a checkpoint with a vocabulary of this size.
+pub fn llama2c_names(vocab_size: u32) -> [String; 2] {
+    ["tokenizer.bin".to_owned(), format!("tok{vocab_size}.bin")]
+}
+
 impl Vocabulary {
+    /// The path of the tokenizer that belongs to a checkpoint, for [`open`](Self::open): the checkpoint's own, if that is a
+    /// directory or a GGUF file, or else the file beside it with one of [`llama2c_names`]. `None` if there is no such file.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be read.
+    pub fn path_of(checkpoint: &Path, vocab_size: u32) -> Result<Option<PathBuf>, io::Error> {
+        if checkpoint.is_dir() || is_gguf(checkpoint)? {
+            return Ok(Some(checkpoint.to_owned()));
+        }
+        let beside = llama2c_names(vocab_size).map(|name| checkpoint.with_file_name(name));
+        Ok(beside.into_iter().find(|path| path.exists()))
+    }
+
     /// Reads a checkpoint's tokenizer from a directory (`tokenizer.json`, or else `tokenizer.model`), from one of these
     /// files, from a GGUF file, or from a `tokenizer.bin` of llama2.c. For the first two it also reads the files that
     /// `transformers` keeps beside them. `vocab_size` is the model's.

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -18,8 +18,7 @@ use rillm_boards::{ALL, BoardSpec};
 use rillm_card_image::{Content, Layout, write};
 use rillm_convert::calibrate::{Calibrator, Progress};
 use rillm_convert::checkpoint::Checkpoint;
-use rillm_convert::gguf::is_gguf;
-use rillm_convert::vocabulary::Vocabulary;
+use rillm_convert::vocabulary::{Vocabulary, llama2c_names};
 use rillm_convert::write::{Options, convert_quantised};
 use rillm_quantise::mix::{Bits, Mix};
 use rillm_quantise::model::QuantisedModel;
@@ -57,7 +56,10 @@ fn words(error: impl Display) -> String {
 fn convert(source: &Path, out: &Path, four_bits: bool) -> Result<Value, String> {
     let checkpoint = Checkpoint::open(source).map_err(words)?;
     let vocab_size = checkpoint.config().vocab_size;
-    let tokenizer = tokenizer(source, vocab_size)?;
+    let tokenizer = Vocabulary::path_of(source, vocab_size).map_err(words)?.ok_or_else(|| {
+        let [first, second] = llama2c_names(vocab_size);
+        format!("the tokenizer is missing: a llama2.c checkpoint needs {first} or {second}; choose both files together")
+    })?;
     let vocabulary = Vocabulary::open(&tokenizer, vocab_size).map_err(words)?;
     let sections = vocabulary.sections().map_err(|error| format!("in the tokenizer: {error}"))?;
     let options = Options::default().mix(Mix::all(if four_bits { Bits::Four } else { Bits::Eight }));
@@ -85,19 +87,6 @@ fn convert(source: &Path, out: &Path, four_bits: bool) -> Result<Value, String> 
         },
         "boards": boards(out)?,
     }))
-}
-
-/// The tokenizer of a checkpoint: in its directory or file, or beside a file of llama2.c, by either of llama2.c's names.
-fn tokenizer(source: &Path, vocab_size: u32) -> Result<PathBuf, String> {
-    if source.is_dir() || is_gguf(source).map_err(words)? {
-        return Ok(source.to_owned());
-    }
-    let names = ["tokenizer.bin".to_owned(), format!("tok{vocab_size}.bin")];
-    let beside = names.iter().map(|name| source.with_file_name(name)).find(|path| path.exists());
-    let [first, second] = &names;
-    beside.ok_or_else(|| {
-        format!("the tokenizer is missing: a llama2.c checkpoint needs {first} or {second}; choose both files together")
-    })
 }
 
 fn calibrated(progress: Progress) -> ControlFlow<()> {
