@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use rillm::kernels::Rows;
+use rillm::kernels::{Multiply, Rows};
 
 use crate::setup::Setup;
 use crate::status::Failure;
@@ -50,9 +50,11 @@ impl Cores {
             (Some(_), parts) => Err(Failure::Parts(parts)),
         }
     }
+}
 
+impl Multiply for Cores {
     /// Multiplies rows in parts. Each row is summed up on one core, so the result is the same as on one core.
-    pub fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         // Whole fours of rows, which the kernels multiply together.
         let part = rows.len().div_ceil(self.parts).next_multiple_of(4);
         if part >= rows.len() {

@@ -3,7 +3,6 @@
 use core::ffi::{c_char, c_int};
 use core::ptr::null;
 
-use rillm::kernels::Rows;
 use rillm::{Chat, Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
 use rillm_generate::{Generation, Step, StopReason, StopStrings};
 
@@ -152,17 +151,14 @@ impl Engine {
         let model: &Model = memory.place(model).ok_or(none)?;
         let MemoryLen { internal, external } = plan.memory();
         let cores = match cores {
-            Some(cores) => {
-                let dot = move |rows: &Rows<'_>, x: &[i16], sums: &mut [i64]| cores.dot(rows, x, sums);
-                Some(memory.place(dot).ok_or(none)?)
-            }
+            Some(cores) => Some(memory.place(cores).ok_or(none)?),
             None => None,
         };
         let memory =
             Memory { internal: memory.bytes(internal).ok_or(none)?, external: large.bytes(external).ok_or(none)? };
         let mut session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
         if let Some(cores) = cores {
-            session.set_dot_closure(&*cores);
+            session.set_multiplier(&*cores);
         }
         let generation = Generation::new(model, "", Sampling::GREEDY);
         let (is_chat, forgotten, begun, prompt_tokens, end) = (false, 0, None, 0, End::RillmEndNone);

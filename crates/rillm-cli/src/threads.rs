@@ -1,7 +1,7 @@
-//! Threads that share the rows of large matrices.
+//! Threads that share the rows of large matrices, or the vectors of a batch.
 //!
-//! A strip of rows is divided into parts. The session's thread and the workers take one part after the other, until none is left. So
-//! a worker that sleeps, or that the system does not run, delays nothing that it has not begun. Each row is summed up by one
+//! A strip of rows is divided into parts: of its rows, or for a batch of its vectors. The session's thread and the workers take one part after the other, until none is left. So
+//! a worker that sleeps, or that the system does not run, delays nothing that it has not begun. Each sum is computed by one
 //! thread: the bits are those of one thread.
 //!
 //! On a busy computer several threads can be slower than one. So some strips are multiplied both ways and timed, time and again,
@@ -18,7 +18,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rillm::kernels::{Dot, Kernel, Rows};
+use rillm::kernels::{Kernel, Multiply, Rows, Vectors};
 use rillm::{Session, WeightSource};
 
 /// The largest number of threads.
@@ -28,21 +28,29 @@ const PART: usize = 8192;
 /// Turns in which an idle worker looks for a strip before it sleeps: some tens of microseconds.
 const PATIENCE: u32 = 10_000;
 
-/// The rows of a strip, which all threads multiply by one vector.
+/// The rows of a strip, which all threads multiply by one vector or by a batch.
 struct Strip<'a> {
     rows: Rows<'a>,
-    x: &'a [i16],
+    x: Vectors<'a>,
     sums: *mut [i64],
-    /// Rows of a part.
+    /// Rows of a part, or vectors of a batch.
     part: usize,
+}
+
+impl Strip<'_> {
+    /// Number of rows that are shared, or of vectors.
+    fn shared(rows: &Rows<'_>, x: Vectors<'_>) -> usize {
+        if x.len() == 1 { rows.len() } else { x.len() }
+    }
 }
 
 /// The strip that is being multiplied, and the workers.
 struct Pool {
-    dot: Dot,
+    kernel: &'static Kernel,
     threads: u32,
-    /// A trial for each size of strips, by the bit length of their weights. Locked while the pool multiplies a strip.
-    trials: Mutex<[Trial; usize::BITS as usize]>,
+    /// Trials of single vectors and of batches, each by the bit length of the number of products. Locked while the pool
+    /// multiplies a strip.
+    trials: Mutex<[[Trial; usize::BITS as usize]; 2]>,
     strip: AtomicPtr<Strip<'static>>,
     /// The number of the strip (32 bits), its parts, and the part to take next (16 bits each).
     parts: AtomicU64,
@@ -56,14 +64,14 @@ static POOL: OnceLock<Pool> = OnceLock::new();
 
 /// Lets a session multiply on `threads` threads.
 pub fn use_in<S: WeightSource>(session: &mut Session<'_, S>, threads: u32) -> Result<()> {
-    if let Some(dot) = start(threads)? {
-        session.set_dot(dot);
+    if let Some(pool) = start(threads)? {
+        session.set_multiplier(pool);
     }
     Ok(())
 }
 
 /// Starts the workers, once. Returns the multiplication on `threads` threads, one of them the caller's; `None` for one.
-fn start(threads: u32) -> Result<Option<Dot>> {
+fn start(threads: u32) -> Result<Option<&'static Pool>> {
     if threads <= 1 {
         return Ok(None);
     }
@@ -77,18 +85,33 @@ fn start(threads: u32) -> Result<Option<Dot>> {
         let workers = (0..threads as usize - 1).map(spawn).collect::<Result<_>>()?;
         pool.workers.get_or_init(|| workers);
     }
-    Ok(Some(|rows, x, sums| match POOL.get() {
-        Some(pool) => pool.multiply(rows, x, sums),
-        None => rows.dot(x, sums),
-    }))
+    Ok(Some(pool))
+}
+
+impl Multiply for Pool {
+    fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+        let least = PART.div_ceil(x.len().max(1));
+        // Whole fours of rows, which the kernels multiply together; four parts for each thread, so that all end at about the same
+        // time.
+        let part = rows.len().div_ceil(4 * self.threads as usize).max(least).next_multiple_of(4);
+        self.multiply(rows, Vectors::one(x), sums, part);
+    }
+
+    fn dot_batch(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
+        let all = self.threads as usize;
+        let is_large = rows.len() * x.get(0).len() * x.len() >= all * PART;
+        // Whole eights of vectors, which the kernels multiply together.
+        let part = if is_large { x.len().div_ceil(all).next_multiple_of(8) } else { x.len() };
+        self.multiply(rows, x, sums, part);
+    }
 }
 
 impl Pool {
     fn new(threads: u32) -> Self {
         Self {
-            dot: Kernel::fastest().dot,
+            kernel: Kernel::fastest(),
             threads,
-            trials: Mutex::new([Trial::default(); usize::BITS as usize]),
+            trials: Mutex::new([[Trial::default(); usize::BITS as usize]; 2]),
             strip: AtomicPtr::new(ptr::null_mut()),
             parts: AtomicU64::new(0),
             done: AtomicU32::new(0),
@@ -96,37 +119,38 @@ impl Pool {
         }
     }
 
-    /// Multiplies a strip, together with the workers if it is large.
-    fn multiply(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-        let least = PART.div_ceil(x.len().max(1));
-        // Whole fours of rows, which the kernels multiply together; four parts for each thread, so that all end at about the same
-        // time.
-        let part = rows.len().div_ceil(4 * self.threads as usize).max(least).next_multiple_of(4);
-        let parts = rows.len().div_ceil(part) as u64;
+    /// Multiplies a strip, together with the workers if that is faster.
+    fn multiply(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64], part: usize) {
+        let parts = Strip::shared(rows, x).div_ceil(part) as u64;
         if !(2..1 << 16).contains(&parts) {
-            return (self.dot)(rows, x, sums);
+            return self.multiply_alone(rows, x, sums);
         }
         let Ok(mut trials) = self.trials.try_lock() else {
-            return (self.dot)(rows, x, sums);
+            return self.multiply_alone(rows, x, sums);
         };
-        let weights = rows.len() * x.len();
-        let trial = &mut trials[weights.ilog2() as usize];
+        let products = rows.len() * x.get(0).len() * x.len();
+        let trial = &mut trials[usize::from(x.len() > 1)][products.ilog2() as usize];
         let (shared, timed) = trial.next();
         let start = timed.then(Instant::now);
         if shared {
             self.share(rows, x, sums, part)
         } else {
-            (self.dot)(rows, x, sums)
+            self.multiply_alone(rows, x, sums)
         }
         if let Some(start) = start {
-            trial.record(shared, start.elapsed(), weights);
+            trial.record(shared, start.elapsed(), products);
         }
     }
 
-    /// Multiplies a strip together with the workers, in parts of `part` rows.
-    fn share(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64], part: usize) {
-        let parts = rows.len().div_ceil(part) as u64;
-        let mut strip = Strip { rows: *rows, x, sums: &mut sums[..rows.len()], part };
+    /// Multiplies on this thread.
+    fn multiply_alone(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
+        if x.len() == 1 { self.kernel.dot(rows, x.get(0), sums) } else { self.kernel.dot_batch(rows, x, sums) }
+    }
+
+    /// Multiplies a strip together with the workers, in parts of `part` rows or vectors.
+    fn share(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64], part: usize) {
+        let parts = Strip::shared(rows, x).div_ceil(part) as u64;
+        let mut strip = Strip { rows: *rows, x, sums: &mut sums[..rows.len() * x.len()], part };
         self.strip.store((&raw mut strip).cast(), Relaxed);
         self.done.store(0, Relaxed);
         let number = (self.parts.load(Relaxed) >> 32).wrapping_add(1) as u32;
@@ -161,11 +185,19 @@ impl Pool {
         // SAFETY: a thread that has taken a part sees the strip from before, and the strip and all that it borrows stay until
         // that part is done, too.
         let strip = unsafe { &*self.strip.load(Relaxed) };
-        let start = index * strip.part;
-        let rows = strip.rows.split_at(start).1.split_at(strip.part).0;
+        let (rows, x) = if strip.x.len() == 1 {
+            (strip.rows.split_at(index * strip.part).1.split_at(strip.part).0, strip.x)
+        } else {
+            let first = index * strip.part;
+            (strip.rows, strip.x.range(first..strip.x.len().min(first + strip.part)))
+        };
+        // Sums of a row or of a vector are a contiguous part of all.
+        let a_part = strip.part * if strip.x.len() == 1 { 1 } else { rows.len() };
         // SAFETY: the part's sums, which lie within the strip's, belong to the one thread that has taken it.
-        let sums = unsafe { std::slice::from_raw_parts_mut(strip.sums.cast::<i64>().add(start), rows.len()) };
-        (self.dot)(&rows, strip.x, sums);
+        let sums = unsafe {
+            std::slice::from_raw_parts_mut(strip.sums.cast::<i64>().add(index * a_part), rows.len() * x.len())
+        };
+        self.multiply_alone(&rows, x, sums);
         mem::forget(unwinding);
         self.done.fetch_add(1, Release);
     }
@@ -268,27 +300,35 @@ mod tests {
 
     #[test]
     fn threads_give_the_sums_of_one() {
-        let dot = start(3).expect("threads").expect("more than one");
+        let pool = start(3).expect("threads").expect("more than one");
         for (rows, cols) in [(0, 64), (1, 40), (7, 20_000), (128, 64), (128, 200), (64, 576), (128, 1536), (13, 9000)] {
             for quantisation in [Quantisation::Int8 { group: 32 }, Quantisation::Int4 { group: 32 }] {
                 let len = rows * quantisation.row_len(cols as u32);
                 let bytes: Vec<u8> = (0..len).map(|at| (at * 7 + at / 13) as u8).collect();
-                let x: Vec<i16> = (0..cols).map(|at| (at as i16).wrapping_mul(7919).max(-i16::MAX)).collect();
+                let x: Vec<i16> = (0..20 * cols).map(|at| (at as i16).wrapping_mul(7919).max(-i16::MAX)).collect();
                 let matrix = Rows::new(&bytes, quantisation, cols).expect("whole rows");
-                let mut expected = vec![0; rows];
-                matrix.dot_generic(&x, &mut expected);
-                for _ in 0..50 {
-                    let mut sums = vec![5; rows];
-                    dot(&matrix, &x, &mut sums);
-                    assert_eq!(sums, expected, "{rows}x{cols}");
-                }
-                // The trial decides when strips are shared; here they all are, in parts of any size.
-                let pool = POOL.get().expect("workers");
-                let _turn = pool.trials.lock().expect("no panic");
-                for part in (1..rows.min(20)).chain([rows.max(1)]) {
-                    let mut sums = vec![5; rows];
-                    pool.share(&matrix, &x, &mut sums, part);
-                    assert_eq!(sums, expected, "{rows}x{cols} by {part}");
+                let mut expected = vec![0; rows * 20];
+                let dot = |rows: &Rows<'_>, x: &[i16], sums: &mut [i64]| rows.dot_generic(x, sums);
+                dot.dot_batch(&matrix, Vectors::new(&x, cols, 20), &mut expected);
+                for vectors in [1, 20] {
+                    let (x, expected) = (Vectors::new(&x, cols, vectors), &expected[..rows * vectors]);
+                    for _ in 0..30 {
+                        let mut sums = vec![5; rows * vectors];
+                        if vectors == 1 {
+                            pool.dot(&matrix, x.get(0), &mut sums);
+                        } else {
+                            pool.dot_batch(&matrix, x, &mut sums);
+                        }
+                        assert_eq!(sums, expected, "{rows}x{cols}");
+                    }
+                    // The trial decides when strips are shared; here they all are, in parts of any size.
+                    let _turn = pool.trials.lock().expect("no panic");
+                    let shared = Strip::shared(&matrix, x);
+                    for part in (1..shared.min(20)).chain([shared.max(1)]) {
+                        let mut sums = vec![5; rows * vectors];
+                        pool.share(&matrix, x, &mut sums, part);
+                        assert_eq!(sums, expected, "{rows}x{cols}, {vectors} vectors by {part}");
+                    }
                 }
             }
         }

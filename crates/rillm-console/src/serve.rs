@@ -141,6 +141,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         let given = MemoryLen { internal: fast.len(), external: large.len() };
         let lent = source.memory().is_some();
         let loaded = LoadedModel { board: self.board, model: &model, given, lent };
+        let dot = loaded.board.dot();
         let mut reported = is_known;
         // The result of a self-test, of which only the text is left.
         let mut tested = None;
@@ -153,8 +154,8 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             if let Some(clock) = loaded.board.clock() {
                 session.set_clock(clock.ticks);
             }
-            if let Some(dot) = loaded.board.dot() {
-                session.set_dot(dot);
+            if let Some(dot) = &dot {
+                session.set_multiplier(dot);
             }
             session.set_check_every(loaded.board.check_every());
             if !reported {

@@ -8,7 +8,7 @@ use core::ops::Range;
 use crate::attention::attention;
 use crate::fixed::{Positive, round_shift};
 use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
-use crate::kernels::Multiplier;
+use crate::kernels::Multiply;
 use crate::kv_cache::{KvCache, KvKind};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp::silu;
@@ -45,7 +45,7 @@ pub(crate) struct Pass<'p, 'a> {
     /// Number of tokens in the batch, at least one. Their embeddings are in `work.residual`.
     pub batch: usize,
     pub watch: &'p Stopwatch,
-    pub multiplier: &'p Multiplier<'a>,
+    pub multiplier: &'p dyn Multiply,
 }
 
 impl Pass<'_, '_> {

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::fixed::round_shift;
 use crate::format::{FormatError, TensorHeader};
-use crate::kernels::{Loops, Multiplier, Rows, STRIP_ROWS, widely};
+use crate::kernels::{Loops, Multiply, Rows, STRIP_ROWS, STRIP_SUMS, widely};
 use crate::stats::Stopwatch;
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
@@ -18,8 +18,8 @@ pub(crate) struct Spent {
     pub emit: u64,
 }
 
-/// Bytes of a strip for a batch: less than any computer's second-level cache.
-const CACHED: usize = 64 * 1024;
+/// The most vectors that a strip is multiplied by in one call.
+const TOGETHER: usize = if STRIP_SUMS > STRIP_ROWS { 32 } else { 1 };
 
 /// Multiplies the next tensor on the tape by the vectors `tokens` of `x`, in one pass for all of them.
 ///
@@ -28,7 +28,7 @@ const CACHED: usize = 64 * 1024;
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
     watch: &Stopwatch,
-    multiplier: &Multiplier<'_>,
+    multiplier: &dyn Multiply,
     tensor: &TensorHeader,
     x: &BlockFloat16<'_>,
     tokens: Range<usize>,
@@ -37,18 +37,17 @@ pub(crate) async fn matmul(
     tensor.expect_matrix()?;
     let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
     let mut spent = Spent::default();
-    // Rows that are used for every token of a batch stay in the cache.
-    let strip_rows = if tokens.len() > 1 { (CACHED / row_len).clamp(16, STRIP_ROWS) } else { STRIP_ROWS };
+    let strip_rows = (STRIP_SUMS / tokens.len().clamp(1, TOGETHER)).min(STRIP_ROWS);
     let mut first = 0;
     while first < rows {
         let block = tape.rows(row_len, rows - first).await?;
         for strip in block.chunks(strip_rows * row_len) {
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
             let strip = Strip { rows, first, tensor, x, tokens: tokens.clone() };
-            if rows.len() <= FEW_ROWS {
-                strip.multiply::<FEW_ROWS>(watch, multiplier, &mut emit, &mut spent);
+            if rows.len() * tokens.len().min(TOGETHER) <= FEW_SUMS {
+                strip.multiply::<FEW_SUMS>(watch, multiplier, &mut emit, &mut spent);
             } else {
-                strip.multiply::<STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent);
+                strip.multiply::<STRIP_SUMS>(watch, multiplier, &mut emit, &mut spent);
             }
             first += rows.len();
         }
@@ -66,33 +65,41 @@ struct Strip<'a> {
     tokens: Range<usize>,
 }
 
-/// Rows of a strip whose sums and outputs take little memory, which is cleared for each strip.
-const FEW_ROWS: usize = if STRIP_ROWS < 256 { STRIP_ROWS } else { 256 };
+/// Sums of a strip that take little memory, which is cleared for each strip.
+const FEW_SUMS: usize = if STRIP_SUMS < 256 { STRIP_SUMS } else { 256 };
 
 impl Strip<'_> {
-    /// Multiplies a strip of at most `N` rows. See [`matmul`]. Not inlined into a future, whose variables are in memory.
+    /// Multiplies a strip of at most `N` sums. See [`matmul`]. Not inlined into a future, whose variables are in memory.
     #[inline(never)]
     fn multiply<const N: usize>(
         &self,
         watch: &Stopwatch,
-        multiplier: &Multiplier<'_>,
+        multiplier: &dyn Multiply,
         emit: &mut impl FnMut(usize, usize, &[i32]),
         spent: &mut Spent,
     ) {
         let (mut sums, mut values, mut exponents) = ([0; N], [0; N], [0; N]);
         let len = self.rows.len();
-        let (sums, values, exponents) = (&mut sums[..len], &mut values[..len], &mut exponents[..len]);
+        let (values, exponents) = (&mut values[..len], &mut exponents[..len]);
         let (row_len, exponent_at) = (self.tensor.row_len(), self.rows.exponent_at());
         for (exponent, row) in exponents.iter_mut().zip(self.rows.as_bytes().chunks_exact(row_len)) {
             *exponent = row[exponent_at] as i8;
         }
-        for token in self.tokens.clone() {
+        for first in self.tokens.clone().step_by(TOGETHER) {
+            let tokens = first..self.tokens.end.min(first + TOGETHER);
+            let sums = &mut sums[..len * tokens.len()];
             let start = watch.now();
-            multiplier.dot(&self.rows, self.x.get(token, self.tensor.cols as usize), sums);
+            if tokens.len() == 1 {
+                multiplier.dot(&self.rows, self.x.get(first, self.tensor.cols as usize), sums);
+            } else {
+                multiplier.dot_batch(&self.rows, self.x.vectors(tokens.clone()), sums);
+            }
             let multiplied = watch.now();
-            let scale = RowScale { largest: self.tensor.exponent.into(), excess: self.x.excess[token] };
-            outputs(sums, exponents, scale, values);
-            emit(token, self.first, values);
+            for (token, sums) in tokens.zip(sums.chunks_exact(len)) {
+                let scale = RowScale { largest: self.tensor.exponent.into(), excess: self.x.excess[token] };
+                outputs(sums, exponents, scale, values);
+                emit(token, self.first, values);
+            }
             spent.multiply += u64::from(multiplied.wrapping_sub(start));
             spent.emit += watch.since(multiplied);
         }

@@ -3,8 +3,10 @@
 //! The residual stream and the outputs of a matrix are 32-bit (`|mantissa|` at most 2^30), the inputs of a matrix
 //! 16-bit.
 
+use core::ops::Range;
+
 use crate::fixed::{max_bits, round_shift};
-use crate::kernels::{Loops, widely};
+use crate::kernels::{Loops, Vectors, widely};
 
 /// The 16-bit vectors of a batch: the input of the next matrix.
 pub(crate) struct BlockFloat16<'a> {
@@ -19,6 +21,11 @@ impl BlockFloat16<'_> {
     /// The first `len` mantissas of a token.
     pub fn get(&self, token: usize, len: usize) -> &[i16] {
         &self.mantissas[token * self.stride..][..len]
+    }
+
+    /// The vectors of some tokens.
+    pub fn vectors(&self, tokens: Range<usize>) -> Vectors<'_> {
+        Vectors::new(self.mantissas, self.stride, self.exponents.len()).range(tokens)
     }
 
     /// The mantissas of a token, to be written.

@@ -2,7 +2,7 @@
 
 use crate::support::{self, Late, block_on, config, model_file, open, session};
 use proptest::prelude::*;
-use rillm::kernels::{DotClosure, Rows, STRIP_ROWS};
+use rillm::kernels::{Multiply, Rows, STRIP_ROWS};
 use rillm::{Bytes, Logit, Memory, MemoryLen, PlanOptions, Q16, Residency, Sampling, Session, WeightSource};
 
 /// The tokens after a prompt, and all logits of the position after them.
@@ -15,9 +15,9 @@ fn run<S: WeightSource<Error: std::fmt::Debug>>(
     run_by(None, source, (memory, options), sampling, prompt)
 }
 
-/// The same, multiplied with `dot`.
+/// The same, multiplied with `multiplier`.
 fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
-    dot: Option<&DotClosure>,
+    multiplier: Option<&dyn Multiply>,
     source: S,
     (memory, options): (MemoryLen, PlanOptions),
     sampling: &Sampling,
@@ -27,8 +27,8 @@ fn run_by<S: WeightSource<Error: std::fmt::Debug>>(
     let (mut internal, mut external) = (vec![0; memory.internal], vec![0; memory.external]);
     let memory = Memory { internal: &mut internal, external: &mut external };
     let mut session = Session::new(&model, source, memory, &options).unwrap();
-    if let Some(dot) = dot {
-        session.set_dot_closure(dot);
+    if let Some(multiplier) = multiplier {
+        session.set_multiplier(multiplier);
     }
     session.push(prompt).unwrap();
     for _ in 0..4 {

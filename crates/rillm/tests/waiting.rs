@@ -98,7 +98,7 @@ fn token(card: SimulatedCard, options: &PlanOptions, picos_a_byte: [u64; 2]) -> 
     let memory = Memory { internal: &mut internal, external: &mut external };
     let mut session = Session::new(&model, card, memory, options).unwrap();
     session.set_check_every(0);
-    session.set_dot(timed);
+    session.set_multiplier(&timed);
     session.set_clock(micros);
     session.push(&[1]).unwrap();
     block_on(session.next(&Sampling::GREEDY)).unwrap();

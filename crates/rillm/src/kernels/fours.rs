@@ -17,7 +17,7 @@ pub fn int8_rows<T>(
     x: &[i16],
     sums: &mut [i64],
     whole: impl Fn([*const u8; 4], &[[i16; GROUP]]) -> T,
-    last: impl Fn(T, &[[u8; GROUP]; 4], &[i16; GROUP], [u8; 4]) -> T,
+    last: impl Fn(T, [&[u8; GROUP]; 4], &[i16; GROUP], [u8; 4]) -> T,
     sums_of: impl Fn(T) -> [i64; 4],
 ) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
@@ -26,8 +26,9 @@ pub fn int8_rows<T>(
         let four = Four::new(rows, 4 * index);
         let mut totals = whole(four.starts(), groups);
         if let Some(group) = &last_group {
-            let (q, scales) = group.int8(&four, rows.cols);
-            totals = last(totals, &q, &group.x, scales);
+            let mut copies = [[0; GROUP]; 4];
+            let (q, scales) = group.int8(&four, rows.cols, &mut copies);
+            totals = last(totals, q, &group.x, scales);
         }
         let totals = sums_of(totals);
         match sums.as_mut_array() {
@@ -90,10 +91,23 @@ impl LastGroup {
         })
     }
 
-    /// The values and the scales of four rows of int8. What follows the values in a row is multiplied by zeros.
-    fn int8(&self, four: &Four<'_>, cols: usize) -> ([[u8; GROUP]; 4], [u8; 4]) {
-        let first = cols - self.len;
-        (four.0.map(|row| padded(&row[first..])), four.0.map(|row| row[cols + cols / GROUP]))
+    /// The values and the scales of four rows of int8. What follows the values in a row is multiplied by zeros. Where too little
+    /// follows, a copy takes the group's place.
+    fn int8<'a>(
+        &self,
+        four: &Four<'a>,
+        cols: usize,
+        copies: &'a mut [[u8; GROUP]; 4],
+    ) -> ([&'a [u8; GROUP]; 4], [u8; 4]) {
+        let group = |row: &'a [u8], copy: &'a mut [u8; GROUP]| {
+            let group = &row[cols - self.len..];
+            group.first_chunk().unwrap_or_else(|| {
+                copy[..group.len()].copy_from_slice(group);
+                copy
+            })
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (four.0, copies.each_mut());
+        ([group(a, e), group(b, f), group(c, g), group(d, h)], four.0.map(|row| row[cols + cols / GROUP]))
     }
 
     /// The group of four rows of int4, the scale behind 16 bytes of values as in a whole group.

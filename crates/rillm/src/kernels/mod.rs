@@ -24,6 +24,9 @@ mod simd128;
 #[cfg(test)]
 mod tests;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod tiles;
+mod vectors;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[allow(unsafe_code)]
 mod x86_64;
 #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
@@ -33,26 +36,27 @@ mod xtensa;
 use crate::format::{INT4_LEVELS, Quantisation};
 
 pub(crate) use generic::dot;
+pub use vectors::Vectors;
 
 /// A function that multiplies rows by a vector, as [`Rows::dot`] does.
 pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
 
-/// A closure that multiplies rows by a vector, as [`Rows::dot`] does.
-pub type DotClosure = dyn Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync;
+/// What multiplies the rows of a session: a [`Kernel`], or a function or closure like [`Rows::dot`].
+pub trait Multiply: Sync {
+    /// `sums[row] = Σ q · scale · x`, as [`Rows::dot`].
+    fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]);
 
-/// What multiplies the rows of a session.
-pub(crate) enum Multiplier<'m> {
-    Function(Dot),
-    Closure(&'m DotClosure),
+    /// Multiplies by each vector of a batch. `sums` has the sums of all rows for the first vector, then for the next one.
+    fn dot_batch(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
+        for (token, sums) in sums.chunks_exact_mut(rows.len().max(1)).take(x.len()).enumerate() {
+            self.dot(rows, x.get(token), sums);
+        }
+    }
 }
 
-impl Multiplier<'_> {
-    #[inline(always)]
-    pub fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-        match self {
-            Self::Function(dot) => dot(rows, x, sums),
-            Self::Closure(dot) => dot(rows, x, sums),
-        }
+impl<F: Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync> Multiply for F {
+    fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+        self(rows, x, sums);
     }
 }
 
@@ -60,28 +64,38 @@ impl Multiplier<'_> {
 /// many that threads can share them.
 pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 1024 } else { 16 };
 
+/// The most sums that a session computes in one call, for all vectors of a batch.
+pub(crate) const STRIP_SUMS: usize = if cfg!(target_pointer_width = "64") { 2048 } else { STRIP_ROWS };
+
 /// A kernel that this processor can run.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     /// A short name, for reports: `generic`, or the instructions that the kernel is made of.
     pub name: &'static str,
-    /// Multiplies rows by a vector.
-    pub dot: Dot,
+    dot: Dot,
+    /// Multiplies groups of 32 by a batch faster than vector by vector.
+    dot_batch: Option<fn(&Rows<'_>, Vectors<'_>, &mut [i64])>,
 }
 
 impl Kernel {
+    const GENERIC: Self = Self::new("generic", |rows, x, sums| rows.dot_generic(x, sums));
+
+    const fn new(name: &'static str, dot: Dot) -> Self {
+        Self { name, dot, dot_batch: None }
+    }
+
     /// The kernels that this processor can run, the fastest one first. The last one is the generic kernel.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = &'static Self> {
         #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-        let special = core::iter::once(Self { name: "neon", dot: neon::dot_rows });
+        let special = core::iter::once(&const { Self::new("neon", neon::dot_rows) });
         #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
-        let special = core::iter::once(Self { name: "riscv32", dot: riscv32::dot_rows });
+        let special = core::iter::once(&const { Self::new("riscv32", riscv32::dot_rows) });
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let special = core::iter::once(Self { name: "simd128", dot: simd128::dot_rows });
+        let special = core::iter::once(&const { Self::new("simd128", simd128::dot_rows) });
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
         let special = x86_64::kernels();
         #[cfg(all(target_arch = "xtensa", feature = "mac16"))]
-        let special = core::iter::once(Self { name: "mac16", dot: xtensa::dot_rows });
+        let special = core::iter::once(&const { Self::new("mac16", xtensa::dot_rows) });
         #[cfg(not(any(
             all(target_arch = "aarch64", target_feature = "neon"),
             all(target_arch = "riscv32", target_feature = "m"),
@@ -90,15 +104,27 @@ impl Kernel {
             all(target_arch = "xtensa", feature = "mac16"),
         )))]
         let special = core::iter::empty();
-        special.chain([Self::GENERIC])
+        special.chain([&Self::GENERIC])
     }
 
     /// The fastest kernel for this processor.
-    pub fn fastest() -> Self {
-        Self::all().next().unwrap_or(Self::GENERIC)
+    pub fn fastest() -> &'static Self {
+        Self::all().next().unwrap_or(&Self::GENERIC)
+    }
+}
+
+impl Multiply for Kernel {
+    #[inline]
+    fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+        (self.dot)(rows, x, sums);
     }
 
-    const GENERIC: Self = Self { name: "generic", dot: |rows, x, sums| rows.dot_generic(x, sums) };
+    fn dot_batch(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
+        match self.dot_batch {
+            Some(dot_batch) if rows.whole_cols(32) > 0 && x.len() > 1 => dot_batch(rows, x, sums),
+            _ => (self.dot).dot_batch(rows, x, sums),
+        }
+    }
 }
 
 /// The sums of two products each, `a` or `b` without −32,768, so that they are below 2^31.
@@ -263,7 +289,7 @@ impl<'a> Rows<'a> {
     /// `sums[row] = Σ q · scale · x`, exactly, with the fastest kernel for this processor. `x` must hold at least
     /// `cols` values, none of them −32,768, and `sums` one sum for each row.
     pub fn dot(&self, x: &[i16], sums: &mut [i64]) {
-        (Kernel::fastest().dot)(self, x, sums);
+        Kernel::fastest().dot(self, x, sums);
     }
 
     /// Like [`dot`](Self::dot), with the generic kernel.

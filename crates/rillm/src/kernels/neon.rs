@@ -32,7 +32,7 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         |starts, x| unsafe { int8(starts, rows.cols, x) },
         |mut totals, q, x, scales| {
             // SAFETY: the arrays hold a group.
-            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), x) };
+            let group = unsafe { int8_group(q.map(|q| q.as_ptr()), x) };
             add_scaled(&mut totals, group, scales.map(i32::from));
             totals
         },

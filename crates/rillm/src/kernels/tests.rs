@@ -1,6 +1,6 @@
 //! Every kernel of this processor gives the generic kernel's bits.
 
-use super::{Kernel, Rows};
+use super::{Kernel, Multiply, Rows, Vectors};
 use crate::format::Quantisation;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
@@ -19,8 +19,27 @@ fn compare(
     matrix.dot_generic(&x, &mut expected);
     for kernel in Kernel::all() {
         let mut sums = vec![11; rows];
-        (kernel.dot)(&matrix, &x, &mut sums);
+        kernel.dot(&matrix, &x, &mut sums);
         assert_eq!(sums, expected, "{} {quantisation} {rows}x{cols}", kernel.name);
+    }
+    compare_batches(&matrix, &x);
+}
+
+/// Compares the kernels on batches of vectors, each of which is `x` shifted by one value more.
+fn compare_batches(matrix: &Rows<'_>, x: &[i16]) {
+    let stride = x.len() + 1;
+    for len in [2, 3, 4, 33].into_iter().take(if x.len() < 100 { 4 } else { 2 }) {
+        let values: Vec<i16> = x.iter().copied().cycle().take(stride * len).collect();
+        let vectors = Vectors::new(&values, stride, len);
+        let mut expected = vec![7; matrix.len() * len];
+        for (token, sums) in expected.chunks_exact_mut(matrix.len().max(1)).enumerate() {
+            matrix.dot_generic(vectors.get(token), sums);
+        }
+        for kernel in Kernel::all() {
+            let mut sums = vec![11; matrix.len() * len];
+            kernel.dot_batch(matrix, vectors, &mut sums);
+            assert_eq!(sums, expected, "{} {} vectors of {}", kernel.name, len, x.len());
+        }
     }
 }
 

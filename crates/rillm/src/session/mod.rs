@@ -12,7 +12,7 @@ use core::ops::Range;
 use crate::error::Error;
 use crate::format::TokenKind;
 use crate::forward::Workspace;
-use crate::kernels::{Dot, DotClosure, Kernel, Multiplier};
+use crate::kernels::{Kernel, Multiply};
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::plan::{Memory, MemoryError, Plan, PlanError, PlanOptions};
@@ -80,7 +80,7 @@ pub struct Session<'m, S> {
     verifier: Verifier,
     /// Times all stages except reads and checksums.
     watch: Stopwatch,
-    multiplier: Multiplier<'m>,
+    multiplier: &'m dyn Multiply,
 }
 
 impl<'m, S: WeightSource> Session<'m, S> {
@@ -153,7 +153,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
             passes: 0,
             verifier: Verifier::new(CHECK_EVERY, model.tape_crc32()),
             watch: Stopwatch::default(),
-            multiplier: Multiplier::Function(Kernel::fastest().dot),
+            multiplier: Kernel::fastest(),
         }
     }
 
@@ -170,20 +170,15 @@ impl<'m, S: WeightSource> Session<'m, S> {
         self.source.set_clock(clock);
     }
 
-    /// Multiplies with `dot` from now on, in place of [`Rows::dot`](crate::kernels::Rows::dot). Firmware with a second
-    /// core can give it a part of the rows ([`Rows::split_at`](crate::kernels::Rows::split_at)). Each call gets at most
+    /// Multiplies with a function, a closure or another [`Multiply`] from now on, in place of the fastest
+    /// [`Kernel`]. Firmware with a second core can give it a part of the rows
+    /// ([`Rows::split_at`](crate::kernels::Rows::split_at)). Each call gets at most
     /// [`STRIP_ROWS`](crate::kernels::STRIP_ROWS) rows, and a sum for each row.
     ///
     /// A row's sum is exact and depends only on the row and the vector. The bits are therefore the same for every
     /// division of the rows.
-    pub fn set_dot(&mut self, dot: Dot) {
-        self.multiplier = Multiplier::Function(dot);
-    }
-
-    /// Multiplies with a closure from now on: [`set_dot`](Self::set_dot) for cores or threads that the program does not keep
-    /// in static variables.
-    pub fn set_dot_closure(&mut self, dot: &'m DotClosure) {
-        self.multiplier = Multiplier::Closure(dot);
+    pub fn set_multiplier(&mut self, multiplier: &'m dyn Multiply) {
+        self.multiplier = multiplier;
     }
 
     /// Appends the tokens of `text` and returns their number. If the session is empty and the model uses a

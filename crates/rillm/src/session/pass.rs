@@ -170,7 +170,7 @@ impl<S: WeightSource> Session<'_, S> {
             position: start,
             batch,
             watch,
-            multiplier,
+            multiplier: *multiplier,
         };
         let spans = plan.resident_spans(model.tape_len());
         let streamed = if source.memory().is_some() { 0 } else { spans.read_of(len) };
@@ -202,7 +202,8 @@ impl<S: WeightSource> Session<'_, S> {
         source.count_resident(len - streamed);
         if let (Some(head), Some(rows)) = (&mut head, model.rescoring()) {
             let head_exponent = model.lm_head().exponent.into();
-            let rescorer = Rescorer { rows, head_exponent, input: &work.input, place: batch - 1, multiplier };
+            let rescorer =
+                Rescorer { rows, head_exponent, input: &work.input, place: batch - 1, multiplier: *multiplier };
             for (logit, matters) in selection.finish(head.reach(model)) {
                 let logit = if matters { rescorer.rescore(logit, source, chunks).await? } else { logit };
                 head.consume(logit, candidates);

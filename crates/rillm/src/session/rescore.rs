@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::format::FormatError;
-use crate::kernels::{Multiplier, Rows};
+use crate::kernels::{Multiply, Rows};
 use crate::model::RescoringRows;
 use crate::rescoring::mantissa;
 use crate::sampler::Logit;
@@ -17,7 +17,7 @@ pub(super) struct Rescorer<'r, 'a> {
     /// The inputs of the head, of which the one at `place` is multiplied.
     pub input: &'r BlockFloat16<'a>,
     pub place: usize,
-    pub multiplier: &'r Multiplier<'r>,
+    pub multiplier: &'r dyn Multiply,
 }
 
 impl Rescorer<'_, '_> {

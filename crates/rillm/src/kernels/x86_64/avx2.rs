@@ -29,7 +29,7 @@ fn int8_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         |starts, x| unsafe { int8(starts, rows.cols, x, ahead(rows)) },
         |total, q, x, scales| {
             // SAFETY: the arrays hold a group.
-            let group = unsafe { int8_group(q.each_ref().map(|q| q.as_ptr()), x) };
+            let group = unsafe { int8_group(q.map(|q| q.as_ptr()), x) };
             let scales = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(i32::from_le_bytes(scales)));
             add_scaled(total, group, scales)
         },

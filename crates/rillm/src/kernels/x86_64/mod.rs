@@ -1,18 +1,42 @@
 //! The kernels for x86-64, which are chosen when they run: by the processor's features.
 
 mod avx2;
+mod avx2_tiles;
+mod avx512;
 mod sse41;
 
-use super::{Kernel, Loops, Rows};
+use core::arch::x86_64::__cpuid_count;
+use core::sync::atomic::AtomicU8;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::{Kernel, Loops, Rows, Vectors};
 
 cpufeatures::new!(has_avx2, "avx2");
+cpufeatures::new!(has_avx512bw, "avx2", "avx512f", "avx512bw", "avx512vl");
 cpufeatures::new!(has_sse41, "sse4.1", "ssse3");
 
 /// The kernels for this processor, the fastest one first.
-pub fn kernels() -> impl Iterator<Item = Kernel> {
-    let avx2 = has_avx2::get().then_some(Kernel { name: "avx2", dot: dot_avx2 });
-    let sse41 = has_sse41::get().then_some(Kernel { name: "sse4.1", dot: dot_sse41 });
-    avx2.into_iter().chain(sse41)
+pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    const AVX512: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx512", dot_avx512) };
+    const AVX2: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx2", dot_avx2) };
+    const SSE41: Kernel = Kernel::new("sse4.1", dot_sse41);
+    let kernels = [(has_avx512_vnni(), &AVX512), (has_avx2::get(), &AVX2), (has_sse41::get(), &SSE41)];
+    kernels.into_iter().filter_map(|(runs, kernel)| runs.then_some(kernel))
+}
+
+/// Whether the processor has AVX-512 with BW, VL and VNNI, the last of which cpufeatures 0.3 does not know.
+fn has_avx512_vnni() -> bool {
+    static VNNI: AtomicU8 = AtomicU8::new(UNKNOWN);
+    const UNKNOWN: u8 = 2;
+    match VNNI.load(Relaxed) {
+        UNKNOWN => {
+            // Intel's manual, volume 2, CPUID: leaf 7, ECX, bit 11. A processor with AVX-512 has this leaf.
+            let vnni = has_avx512bw::get() && __cpuid_count(7, 0).ecx >> 11 & 1 == 1;
+            VNNI.store(vnni.into(), Relaxed);
+            vnni
+        }
+        known => known == 1,
+    }
 }
 
 /// Bytes after the start of four rows that are fetched while they are multiplied: these rows, or more if they are short. The
@@ -57,8 +81,20 @@ fn dot_avx2(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     unsafe { avx2::dot_rows(rows, x, sums) }
 }
 
+fn batch_avx2(rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
+    assert!(has_avx2::get());
+    // SAFETY: the processor has AVX2.
+    unsafe { avx2_tiles::dot_batch(rows, x, sums) }
+}
+
 fn dot_sse41(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     assert!(has_sse41::get());
     // SAFETY: the processor has SSE4.1 and SSSE3.
     unsafe { sse41::dot_rows(rows, x, sums) }
+}
+
+fn dot_avx512(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    assert!(has_avx512_vnni());
+    // SAFETY: the processor has these instructions.
+    unsafe { avx512::dot_rows(rows, x, sums) }
 }
