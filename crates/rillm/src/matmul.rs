@@ -81,10 +81,6 @@ impl Strip<'_> {
         let (mut sums, mut values, mut exponents) = ([0; N], [0; N], [0; N]);
         let len = self.rows.len();
         let (values, exponents) = (&mut values[..len], &mut exponents[..len]);
-        let (row_len, exponent_at) = (self.tensor.row_len(), self.rows.exponent_at());
-        for (exponent, row) in exponents.iter_mut().zip(self.rows.as_bytes().chunks_exact(row_len)) {
-            *exponent = row[exponent_at] as i8;
-        }
         for first in self.tokens.clone().step_by(TOGETHER) {
             let tokens = first..self.tokens.end.min(first + TOGETHER);
             let sums = &mut sums[..len * tokens.len()];
@@ -95,6 +91,14 @@ impl Strip<'_> {
                 multiplier.dot_batch(&self.rows, self.x.vectors(tokens.clone()), sums);
             }
             let multiplied = watch.now();
+            if first == self.tokens.start {
+                // Not before the rows have been multiplied: the kernel fetches them in order.
+                let rows = self.rows.as_bytes().chunks_exact(self.tensor.row_len());
+                let exponent_at = self.rows.exponent_at();
+                for (exponent, row) in exponents.iter_mut().zip(rows) {
+                    *exponent = row[exponent_at] as i8;
+                }
+            }
             for (token, sums) in tokens.zip(sums.chunks_exact(len)) {
                 let scale = RowScale { largest: self.tensor.exponent.into(), excess: self.x.excess[token] };
                 outputs(sums, exponents, scale, values);
