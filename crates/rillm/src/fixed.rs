@@ -186,10 +186,16 @@ fn sin(turns: u32) -> i32 {
     if quadrant < 2 { magnitude } else { -magnitude }
 }
 
-/// The upper half of the product: `a · b / 2^32`, rounded down.
+/// The upper half of the product: `a · b / 2^32`, rounded down. One instruction on most microcontrollers.
 #[inline(always)]
-const fn mul_high(a: u32, b: u32) -> u32 {
+pub const fn mul_high(a: u32, b: u32) -> u32 {
     ((a as u64 * b as u64) >> 32) as u32
+}
+
+/// The upper half of the signed product: `a · b / 2^32`, rounded down.
+#[inline(always)]
+pub const fn mul_high_signed(a: i32, b: i32) -> i32 {
+    ((a as i64 * b as i64) >> 32) as i32
 }
 
 /// A non-negative number with 62 bits of mantissa: the mean square under a norm's root, and that root.
