@@ -11,9 +11,6 @@ pub const LOG2_FRACTION: i32 = 20;
 /// The largest magnitude of a number in the logarithmic domain: 1,024 octaves.
 pub const LOG2_LIMIT: i32 = 1 << 30;
 
-/// log2(e) with 22 fraction bits.
-const LOG2_E_Q22: i64 = 6_051_102;
-
 /// The bit length of the largest magnitude in `values`: every value lies strictly between ±2^bits. 0 if all values are
 /// zero.
 #[inline(always)]
@@ -51,15 +48,6 @@ pub fn shift_saturating(value: i64, right: i32) -> i32 {
     shifted.clamp(-LIMIT, LIMIT) as i32
 }
 
-/// `mantissa · 2^exponent` times log2(e), in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±2^30.
-///
-/// `mantissa` must lie within ±2^38.
-#[cfg_attr(target_arch = "x86_64", inline(always))]
-pub fn to_log2_domain(mantissa: i64, exponent: i32) -> i32 {
-    // Within ±2^38 · 2^23 = ±2^61.
-    shift_saturating(mantissa * LOG2_E_Q22, 22 - LOG2_FRACTION - exponent)
-}
-
 /// `2^-x` in 0.32 fixed point, `x` with [`LOG2_FRACTION`] fraction bits. Absolute error below 2^-23.9.
 #[cfg_attr(target_arch = "x86_64", inline(always))]
 pub const fn exp2_neg(x: u32) -> u32 {
@@ -81,6 +69,7 @@ pub const fn exp2_neg(x: u32) -> u32 {
 /// 2^-16, then rounded down. Never rises with `x`.
 ///
 /// For a sum over the vocabulary: one product of 32 bits, where [`exp2_neg`] has five of 64.
+#[inline(always)]
 pub fn exp2_neg_chord(x: u32) -> u32 {
     const KNOTS: [u32; 65] = {
         let mut knots = [0; 65];
@@ -97,22 +86,8 @@ pub fn exp2_neg_chord(x: u32) -> u32 {
     (KNOTS[left] - fall) >> (x >> 16)
 }
 
-/// `1 / (1 + 2^-x)` in 2.30 fixed point, `x` with [`LOG2_FRACTION`] fraction bits: the logistic function of `x · ln 2`.
-/// Absolute error below 2^-23.
-pub fn sigmoid(x: i32) -> u32 {
-    // e = 2^-|x| with 30 fraction bits; 1 + e lies in [2^30, 2^31], the quotients in [2^29, 2^30].
-    let e = exp2_neg(x.unsigned_abs()) >> 2;
-    let one_over = one_over((1 << 30) + e);
-    if x >= 0 {
-        one_over
-    } else {
-        // e / (1 + e); both factors are at most 2^30.
-        ((u64::from(e) * u64::from(one_over)) >> 30) as u32
-    }
-}
-
 /// `2^60 / divisor`, rounded down, for a divisor in `2^30..=2^31`.
-fn one_over(divisor: u32) -> u32 {
+pub fn one_over(divisor: u32) -> u32 {
     if cfg!(target_pointer_width = "64") {
         ((1 << 60) / u64::from(divisor)) as u32
     } else {
@@ -120,7 +95,7 @@ fn one_over(divisor: u32) -> u32 {
     }
 }
 
-/// Like [`one_over`]. Microcontrollers have no 64-bit division, and every gate of every layer needs this quotient.
+/// Like [`one_over`]. Microcontrollers have no 64-bit division.
 ///
 /// The quotient is estimated from the divisor's upper bits, which are 2^15 to 2^16, and corrected in the same way by the
 /// remainder of the estimate.
@@ -324,13 +299,6 @@ mod tests {
         }
 
         #[test]
-        fn sigmoid_is_within_its_bound(x in -(40i32 << LOG2_FRACTION)..40 << LOG2_FRACTION) {
-            let exact = 1.0 / (1.0 + (-f64::from(x) * scale(-LOG2_FRACTION)).exp2());
-            let error = f64::from(sigmoid(x)) * scale(-30) - exact;
-            prop_assert!(error.abs() < scale(-23), "{error:e}");
-        }
-
-        #[test]
         fn neg_log2_is_within_its_bound(x in 1u32.., zeros in 0u32..32) {
             let x = (x >> zeros).max(1);
             let exact = 32.0 - f64::from(x).log2();
@@ -360,13 +328,6 @@ mod tests {
             let exact = f64::from(a) / f64::from(divisor) + f64::from(b);
             prop_assert!((sum.mantissa as f64 * scale(sum.exponent) - exact).abs() <= exact * scale(-40));
         }
-
-        #[test]
-        fn to_log2_domain_is_near(mantissa in -(1i64 << 38)..1 << 38, exponent in -60i32..-28) {
-            let exact = mantissa as f64 * scale(exponent) * std::f64::consts::LOG2_E;
-            let got = f64::from(to_log2_domain(mantissa, exponent)) * scale(-LOG2_FRACTION);
-            prop_assert!((got - exact.clamp(-1024.0, 1024.0)).abs() < scale(-LOG2_FRACTION) + exact.abs() * scale(-22));
-        }
     }
 
     #[test]
@@ -375,7 +336,6 @@ mod tests {
             exp2_neg(x);
             neg_log2(x);
             sin_cos(x);
-            sigmoid(x as i32);
             Positive::from_f32_bits(x).inverse_root();
         }
         assert_eq!(sin_cos(0), (0, 1 << 30));
