@@ -50,9 +50,9 @@ impl ScoreScale {
     fn new(head_dim: usize) -> Self {
         /// log2(e) with 30 fraction bits.
         const LOG2_E: u64 = 1_549_082_005;
-        // `head_dim` is not zero. 33 bits times 31, cut to 23.
+        // `head_dim` is not zero. 32 bits times 31, cut to 23.
         let (root, exponent) = Positive::new(head_dim as u64, 0).inverse_root().unwrap_or((1, 0));
-        let product = root * LOG2_E;
+        let product = u64::from(root) * LOG2_E;
         let cut = 64 - product.leading_zeros() - 23;
         Self { mantissa: (product >> cut) as u32, exponent: exponent - 30 + cut as i32 }
     }

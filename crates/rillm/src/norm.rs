@@ -65,7 +65,7 @@ impl Loops for Norm<'_> {
 
         // Shifted to 30 bits, times the root in 31: 28 or 29 bits, and a negative one at most its power of two.
         let more = largest.leading_zeros() - 2;
-        let root = (root >> 1).min(i32::MAX as u64) as i32;
+        let root = (root >> 1) as i32;
         let normalised = |product: i32| mul_high_signed(product << more, root);
         let right = max_bits([normalised(largest as i32)].into_iter()) as i32 - 15;
         let narrowed = round_to_i16(products.iter().map(|&product| normalised(product)), right, out);
@@ -90,17 +90,17 @@ pub(crate) fn rms_norm_heads(y: &mut BlockFloat32<'_>, weights: NormWeights<'_>,
         let right = -(exponent + root_exponent + 25);
         for (x, w) in head.iter_mut().zip(weights.mantissas) {
             // 30 bits times 32, then 25 fraction bits; times 24 bits, in 64.
-            let normalised = shift_saturating(i64::from(*x) * root as i64, right);
+            let normalised = shift_saturating(i64::from(*x) * i64::from(root), right);
             *x = round_shift(i64::from(normalised) * i64::from(fixed32(*w)), 25) as i32;
         }
     }
     y.exponents[token] = weights.exponent;
 }
 
-/// `1 / √(mean(x²) + ε)` as `(m, e)` with `m` in `2^31..=2^32`, of at most 2^16 elements, the largest of which has `bits`.
+/// `1 / √(mean(x²) + ε)` as `(m, e)` with `m` of 32 bits, of at most 2^16 elements, the largest of which has `bits`.
 /// `None` if the root is zero.
 #[inline(always)]
-fn inverse_root_mean_square(x: &[i32], bits: u32, exponent: i32, epsilon: Positive) -> Option<(u64, i32)> {
+fn inverse_root_mean_square(x: &[i32], bits: u32, exponent: i32, epsilon: Positive) -> Option<(u32, i32)> {
     // Σ x² of mantissas rounded to 23 bits: at most 2^16 squares of at most 2^46.
     let cut = bits.saturating_sub(23);
     let half = 1 << cut >> 1;
