@@ -195,10 +195,14 @@ impl Sampler {
         // A new largest logit is at least the worst candidate's.
         if logit >= self.worst.max(self.least) {
             let heap = self.sampling.room(heap);
-            self.push(Candidate::new(logit, id).0, heap);
-            if let Some(&root) = heap.first().filter(|_| self.len == heap.len()) {
-                self.worst = Candidate(root).logit();
+            if self.len == heap.len() && self.worst < self.least {
+                self.drop_negligible(heap);
             }
+            self.push(Candidate::new(logit, id).0, heap);
+            self.worst = match heap.first() {
+                Some(&root) if self.len == heap.len() => Candidate(root).logit(),
+                _ => i32::MIN,
+            };
             let least = self.worst.max(self.least);
             self.ignore_below(least.min(self.counted), least);
         }
@@ -255,6 +259,16 @@ impl Sampler {
         }
         self.largest = logit;
         self.least = logit.saturating_sub_unsigned(self.scale.negligible - 1);
+    }
+
+    /// Keeps those on the heap that may still be candidates. The largest logit has grown since the others were pushed.
+    fn drop_negligible(&mut self, heap: &mut [u64]) {
+        for index in 0..core::mem::take(&mut self.len) {
+            // Not beyond `index` yet.
+            if Candidate(heap[index]).logit() >= self.least {
+                self.push(heap[index], heap);
+            }
+        }
     }
 
     /// Pushes a candidate onto the heap. On a full heap it replaces the worst candidate, if that is worse.
