@@ -120,6 +120,39 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_vector_is_normalised(
+            x in prop::collection::vec((-(1i32 << 30)..1 << 30, 0u32..31), 1..40), zeros in 0u32..31, exponent in -60i32..20,
+            weights in prop::collection::vec((-(1i32 << 24) + 1..1 << 24, 0u32..25), 40), weight_exponent in -30i32..0,
+        ) {
+            let mut x: Vec<i32> = x.iter().map(|(x, zeros_of_one)| x >> zeros_of_one >> zeros).collect();
+            let weights: Vec<i32> = weights.iter().map(|(w, zeros)| w >> zeros).take(x.len()).collect();
+            let mantissas: Vec<[u8; 4]> = weights.iter().map(|w| w.to_le_bytes()).collect();
+            let epsilon = 1e-6f32;
+            let value = |x: i32| f64::from(x) * 2f64.powi(exponent);
+            let mean = x.iter().map(|&x| value(x) * value(x)).sum::<f64>() / x.len() as f64;
+            let root = (mean + f64::from(epsilon)).sqrt();
+            let largest = x.iter().map(|&x| value(x).abs()).fold(0.0, f64::max);
+            let exact: Vec<f64> =
+                x.iter().zip(&weights).map(|(&x, &w)| value(x) / root * f64::from(w) * 2f64.powi(weight_exponent)).collect();
+            let weights = NormWeights {
+                mantissas: &mantissas,
+                exponent: weight_exponent,
+                epsilon: Positive::from_f32_bits(epsilon.to_bits()),
+            };
+            let len = x.len();
+            let (mut scratch, mut out) = (std::vec![0; len], std::vec![0; len]);
+            let x = BlockFloat32 { mantissas: &mut x, stride: len, exponents: &mut [exponent] };
+            let mut out = BlockFloat16 { mantissas: &mut out, stride: len, exponents: &mut [0], excess: &mut [0] };
+            rms_norm(&x, weights, &mut scratch, &mut out, 0);
+            let unit = 2f64.powi(out.exponents[0]);
+            for (&got, exact) in out.mantissas.iter().zip(exact) {
+                let bound = 1.01 * unit + exact.abs() * 2f64.powi(-22)
+                    + largest / root * 2f64.powi(24 + weight_exponent - 28);
+                prop_assert!((f64::from(got) * unit - exact).abs() <= bound, "{} {exact}", f64::from(got) * unit);
+            }
+        }
+
+        #[test]
         fn heads_are_normalised_one_by_one(
             heads in prop::collection::vec((prop::collection::vec(-(1i32 << 30)..1 << 30, 6), 0u32..30), 3),
             weights in prop::collection::vec(-(1i32 << 24) + 1..1 << 24, 6), exponent in -60i32..20, weight_exponent in -30i32..0,
