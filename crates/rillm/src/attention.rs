@@ -72,9 +72,6 @@ impl ScoreScale {
     }
 }
 
-/// Positions whose scores are computed in parallel.
-const POSITIONS: usize = if cfg!(target_pointer_width = "64") { 8 } else { 1 };
-
 /// The attention of one head.
 struct Head<'a> {
     /// The query, `q · 2^exponent`.
@@ -97,22 +94,18 @@ impl Loops for Head<'_> {
         let Self { q, exponent, keys, values, scale, value_exponent, scores, out } = self;
         // Fraction bits fewer than usual: so many that the scores that count are not saturated.
         let mut fewer = 0;
-        loop {
-            for (block, scores) in scores.chunks_mut(POSITIONS).enumerate() {
-                let (sums, scales) = keys.dot::<POSITIONS>(block * POSITIONS, scores.len(), q);
-                let mut block = [0; POSITIONS];
-                for ((score, sum), key_scale) in block.iter_mut().zip(sums).zip(scales) {
-                    *score = scale.apply(sum, key_scale, exponent - fewer as i32);
-                }
-                scores.copy_from_slice(&block[..scores.len()]);
+        let largest = loop {
+            keys.sums(q, scores);
+            let mut largest = i32::MIN;
+            for (score, key_scale) in scores.iter_mut().zip(keys.scales()) {
+                *score = scale.apply(*score, key_scale, exponent - fewer as i32);
+                largest = largest.max(*score);
             }
-            let largest = scores.iter().copied().max().unwrap_or(0);
             if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
-                break;
+                break largest;
             }
             fewer += LOG2_FRACTION as u32 / 4;
-        }
-        let largest = scores.iter().copied().max().unwrap_or(0);
+        };
         let sum = powers(scores, largest, fewer);
         weights(scores, sum, &values, value_exponent);
         weighted_sum(&values, scores, out);
@@ -224,8 +217,10 @@ mod tests {
             let score = |t: usize, q: &[i32]| {
                 let mut mantissas = [0; 8];
                 let q_exponent = to_i16(q, -28, &mut mantissas);
-                let ([sum], [scale]) = keys.dot(t, 1, &mantissas);
-                f64::from(sum) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent + q_exponent) / 8f64.sqrt()
+                let mut sums = [0; 12];
+                keys.sums(&mantissas, &mut sums);
+                let scale = keys.scales().nth(t).unwrap();
+                f64::from(sums[t]) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent + q_exponent) / 8f64.sqrt()
             };
             for (q, out) in q.chunks_exact(8).zip(out.chunks_exact(8)) {
                 let scores: Vec<f64> = (0..=position).map(|t| score(t, q)).collect();

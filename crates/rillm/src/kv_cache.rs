@@ -91,39 +91,62 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// The products of `q` and the keys at `len` positions, at most `N`, from `first` on: `(sum, scale)`, meaning
-    /// `sum · mantissa · 2^exponent`; |sum| < 2^31.
+    /// Sets `sums` to the products of `q` and the keys of the first positions: `sum · mantissa · 2^exponent`, by
+    /// [`Keys::scales`]; |sum| < 2^31. `q` is without −32,768.
     ///
-    /// For 8-bit keys, the sum is exact. For 16-bit keys it is one of at most 512 products of 30 bits, rounded down to 8 bits
-    /// less: less than the rounding of a single element changes it. That holds for −128 and −32,768 as well, which occur only
-    /// in a saved session.
+    /// For 8-bit keys, a sum is exact. For 16-bit keys, 8 bits of every two products are cut off: rounding an element to 16
+    /// bits changes more.
     #[inline(always)]
-    pub fn dot<const N: usize>(&self, first: usize, len: usize, q: &[i16]) -> ([i32; N], [Scale; N]) {
-        let (mut sums, mut all_scales) = ([0; N], [Scale::default(); N]);
-        let range = first * self.head_dim..(first + len) * self.head_dim;
-        let scales = &self.scales.as_chunks::<SCALE_LEN>().0[first..first + len];
-        let scales = all_scales.iter_mut().zip(scales);
+    pub fn sums(&self, q: &[i16], sums: &mut [i32]) {
         match self.vectors {
-            Vectors::Eight(keys) => {
-                for (sum, key) in sums.iter_mut().zip(keys[range].chunks_exact(self.head_dim)) {
+            Vectors::Eight(keys) if cfg!(target_pointer_width = "64") => {
+                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
                     *sum = dot(key, q);
                 }
-                for (scale, &[mantissa, exponent]) in scales {
-                    *scale = Scale { mantissa, exponent: i32::from(exponent as i8) };
+            }
+            Vectors::Eight(keys) => {
+                // A block of `q` stays in registers while the loop visits all positions.
+                let (blocks, rest) = q.as_chunks::<BLOCK>();
+                sums.fill(0);
+                for (index, block) in blocks.iter().enumerate() {
+                    for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                        *sum += dot_block(&key[index * BLOCK..][..BLOCK], block);
+                    }
+                }
+                if !rest.is_empty() {
+                    for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                        *sum += dot_block(&key[self.head_dim - rest.len()..], rest);
+                    }
                 }
             }
             Vectors::Sixteen(keys) => {
-                for (sum, key) in sums.iter_mut().zip(keys[range].chunks_exact(self.head_dim)) {
-                    *sum = (dot_wide(key, q) >> 8) as i32;
-                }
-                // The mantissa is 1, but in a damaged session: 128 · 2^-7.
-                for (scale, &[_, exponent]) in scales {
-                    *scale = Scale { mantissa: 128, exponent: i32::from(exponent as i8) + 8 - 7 };
+                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                    *sum = dot_wide(key, q);
                 }
             }
         }
-        (sums, all_scales)
     }
+
+    /// The scales of all positions.
+    #[inline(always)]
+    pub fn scales(&self) -> impl Iterator<Item = Scale> {
+        // That of 16-bit keys is 2^exponent, or 128 · 2^-7, for sums without 8 bits.
+        let is_wide = matches!(self.vectors, Vectors::Sixteen(_));
+        let scales = self.scales.as_chunks::<SCALE_LEN>().0.iter();
+        scales.map(move |&[mantissa, exponent]| Scale {
+            mantissa: if is_wide { 128 } else { mantissa },
+            exponent: i32::from(exponent as i8) + i32::from(is_wide),
+        })
+    }
+}
+
+/// Elements of a query that stay in a microcontroller's registers.
+const BLOCK: usize = 8;
+
+/// `Σ k · q` of few elements.
+#[inline(always)]
+fn dot_block(k: &[i8], q: &[i16]) -> i32 {
+    k.iter().zip(q).map(|(&k, &q)| i32::from(k) * i32::from(q)).sum()
 }
 
 /// The scale of a head's key or value at a position.
@@ -133,19 +156,24 @@ pub(crate) struct Scale {
     pub exponent: i32,
 }
 
-/// `Σ k · q`, `k` little-endian, of at most 512 elements, `q` not −32,768.
+/// `Σ k · q` without its last 8 bits, which are cut off from every two products; `k` little-endian, at most 512 elements.
+///
+/// Two products are at most 2^31 - 2^16, so that 256 times as much without 8 bits is below 2^31.
 #[inline(always)]
-fn dot_wide(k: &[i16], q: &[i16]) -> i64 {
+fn dot_wide(k: &[i16], q: &[i16]) -> i32 {
     let (k_blocks, k_rest) = k.as_chunks();
     let (q_blocks, q_rest) = q.as_chunks();
     let mut sums = [0; 4];
     for (k, q) in k_blocks.iter().zip(q_blocks) {
         for (sum, pair) in sums.iter_mut().zip(dot_pairs(k.map(i16::from_le), *q)) {
-            *sum += i64::from(pair);
+            *sum += pair >> 8;
         }
     }
-    let product = |(&k, &q): (&i16, &i16)| i64::from(i32::from(i16::from_le(k)) * i32::from(q));
-    sums.iter().sum::<i64>() + k_rest.iter().zip(q_rest).map(product).sum::<i64>()
+    let mut sum = sums.iter().sum();
+    for (k, q) in k_rest.chunks(2).zip(q_rest.chunks(2)) {
+        sum += k.iter().zip(q).map(|(&k, &q)| i32::from(i16::from_le(k)) * i32::from(q)).sum::<i32>() >> 8;
+    }
+    sum
 }
 
 /// The values of one head.
@@ -306,11 +334,14 @@ mod tests {
                         f64::from(stored.vectors().nth(4).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
                     let unit: [i16; 4] = core::array::from_fn(|j| i16::from(i == j) << 14);
-                    let ([sum], [scale]) = cache.keys(1, head).dot(3, 1, &unit);
-                    let got = f64::from(sum) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent - 14);
+                    let keys = cache.keys(1, head);
+                    let mut sums = [7; 5];
+                    keys.sums(&unit, &mut sums);
+                    assert_eq!(sums[4], 0);
+                    let scale = keys.scales().nth(3).unwrap();
+                    let got = f64::from(sums[3]) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent - 14);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
                 }
-                assert_eq!(cache.keys(1, head).dot(4, 1, &[1; 4]).0, [0]);
             }
         }
     }

@@ -273,23 +273,29 @@ impl Sampler {
 
     /// Pushes a candidate onto the heap. On a full heap it replaces the worst candidate, if that is worse.
     fn push(&mut self, candidate: u64, heap: &mut [u64]) {
+        // What the new candidate passes moves into the hole that it leaves.
         if self.len < heap.len() {
-            let mut child = self.len;
-            heap[child] = candidate;
+            let mut hole = self.len;
             self.len += 1;
-            while child > 0 && heap[child] < heap[(child - 1) / 2] {
-                heap.swap(child, (child - 1) / 2);
-                child = (child - 1) / 2;
-            }
-        } else if let Some(root) = heap.first_mut().filter(|root| candidate > **root) {
-            *root = candidate;
-            let mut parent = 0;
-            while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).min_by_key(|&child| heap[child])
-                && heap[child] < heap[parent]
+            while let Some(parent) = hole.checked_sub(1).map(|below| below / 2)
+                && candidate < heap[parent]
             {
-                heap.swap(child, parent);
-                parent = child;
+                heap[hole] = heap[parent];
+                hole = parent;
             }
+            heap[hole] = candidate;
+        } else if heap.first().is_some_and(|&root| candidate > root) {
+            let mut hole = 0;
+            while let Some(&left) = heap.get(2 * hole + 1) {
+                let right = heap.get(2 * hole + 2).copied().unwrap_or(u64::MAX);
+                let (child, least) = if right < left { (2 * hole + 2, right) } else { (2 * hole + 1, left) };
+                if candidate <= least {
+                    break;
+                }
+                heap[hole] = least;
+                hole = child;
+            }
+            heap[hole] = candidate;
         }
     }
 
