@@ -69,10 +69,10 @@ fn the_likeliest_text_is_chosen() {
     let prompt = "Every night, he looked at the";
     let seen = converse(&format!("/choose {prompt} | sun | moon\r/choose {prompt} |sun|moon  \r"));
     // As `rillm choose --prompt "Every night, he looked at the " --option sun --option moon` says.
-    assert!(seen.contains("\r\n-9.496391 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
+    assert!(seen.contains("\r\n-9.494129 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
     assert!(!seen.contains("the moon"), "{seen}");
     assert_eq!(seen.matches(" moon\r\nchoice: ").count(), 2, "{seen}");
-    assert_eq!(seen.matches("-9.496391 sun").count(), 1, "{seen}");
+    assert_eq!(seen.matches("-9.494129 sun").count(), 1, "{seen}");
     for (line, expected) in [
         ("the", "there is nothing to choose from; type /choose PROMPT | TEXT | TEXT\r\n> "),
         ("the | moon | moon", "the texts with the indices 0 and 1 have the same tokens; leave one out\r\n> "),
@@ -92,7 +92,7 @@ fn a_failed_read_does_not_change_the_choice() {
     let open = async |_: Option<&str>| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), 60), "a file"));
     let seen = run(&mut Script::new("/choose Every night, he looked at the | sun | moon\r"), open);
     assert!(seen.contains("[cannot read the model: a planned fault - trying again, 1 of 3]\r\n"), "{seen}");
-    assert!(seen.contains("\r\n-9.496391 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
+    assert!(seen.contains("\r\n-9.494129 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
 }
 
 #[test]
