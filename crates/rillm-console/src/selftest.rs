@@ -18,7 +18,7 @@ use crate::screen::Screen;
 const PROMPT: &str = "Once upon a time";
 const TOKENS: usize = 12;
 /// The models whose logits of this text are known, by the checksum of their weights: the bundled one.
-const KNOWN: [(u32, u32); 1] = [(0x1c45_b51a, 0xe7ba_faed)];
+const KNOWN: [(u32, u32); 1] = [(0x1c45_b51a, 0x9776_9a74)];
 
 /// Compares the board's kernel with the generic one.
 pub fn kernels<C: Read + ReadReady + Write>(screen: &mut Screen<C>) -> Result<bool, C::Error> {

@@ -44,7 +44,7 @@ fn the_text_is_what_a_session_gives() {
     assert!(seen.contains(&format!("> Once upon a time\r\n{text}\r\n12 tokens at ")), "{seen}");
     assert!(seen.contains(&format!("\r\n{check}\r\n> ")), "{seen}");
     // The same check line as in `docs/console.md`, and as `rillm run --temperature 0 -n 12 --check` prints it.
-    assert!(check.ends_with(" 338 432, logits e7bafaed"), "{check}");
+    assert!(check.ends_with(" 338 432, logits 97769a74"), "{check}");
 
     let drawn = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
     let (text, _) = direct(MODEL, "Anna", drawn, 20);
@@ -69,10 +69,10 @@ fn the_likeliest_text_is_chosen() {
     let prompt = "Every night, he looked at the";
     let seen = converse(&format!("/choose {prompt} | sun | moon\r/choose {prompt} |sun|moon  \r"));
     // As `rillm choose --prompt "Every night, he looked at the " --option sun --option moon` says.
-    assert!(seen.contains("\r\n-9.496391 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
+    assert!(seen.contains("\r\n-9.494129 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
     assert!(!seen.contains("the moon"), "{seen}");
     assert_eq!(seen.matches(" moon\r\nchoice: ").count(), 2, "{seen}");
-    assert_eq!(seen.matches("-9.496391 sun").count(), 1, "{seen}");
+    assert_eq!(seen.matches("-9.494129 sun").count(), 1, "{seen}");
     for (line, expected) in [
         ("the", "there is nothing to choose from; type /choose PROMPT | TEXT | TEXT\r\n> "),
         ("the | moon | moon", "the texts with the indices 0 and 1 have the same tokens; leave one out\r\n> "),
@@ -92,7 +92,7 @@ fn a_failed_read_does_not_change_the_choice() {
     let open = async |_: Option<&str>| Ok::<_, &str>((Faulty::new(Bytes::copied(MODEL), 60), "a file"));
     let seen = run(&mut Script::new("/choose Every night, he looked at the | sun | moon\r"), open);
     assert!(seen.contains("[cannot read the model: a planned fault - trying again, 1 of 3]\r\n"), "{seen}");
-    assert!(seen.contains("\r\n-9.496391 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
+    assert!(seen.contains("\r\n-9.494129 sun\r\n-0.000168 moon\r\nchoice: 1, moon\r\n> "), "{seen}");
 }
 
 #[test]
@@ -505,7 +505,7 @@ fn a_self_test_looks_at_everything() {
         "> /selftest\r\nkernel: 500 of 500 random matrices multiplied as the definition has it\r\n",
         "\r\nfast memory: 131,072 bytes hold what is written\r\nmodel file: ",
         " bytes read, all checksums are right, ",
-        " steps a byte\r\ntext: logits e7bafaed, as everywhere\r\nselftest: passed\r\n> ",
+        " steps a byte\r\ntext: logits 97769a74, as everywhere\r\nselftest: passed\r\n> ",
     ] {
         assert!(seen.contains(expected), "{expected:?} in {seen}");
     }

@@ -1,8 +1,8 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
-use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg, to_log2_domain};
+use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg, mul_high, mul_high_signed, one_over};
 use crate::kernels::{Loops, widely};
-use crate::kv_cache::{CacheShape, Keys, KvCache, Values};
+use crate::kv_cache::{CacheShape, Keys, KvCache, Scale, Values};
 use crate::vector::to_i16;
 
 /// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
@@ -36,31 +36,41 @@ pub(crate) fn attention(
 }
 
 fn largest_exponent(values: &Values<'_>, position: usize) -> i32 {
-    values.scales().take(position + 1).map(|(_, exponent)| exponent).max().unwrap_or(i32::from(i8::MIN))
+    values.scales().take(position + 1).map(|scale| scale.exponent).max().unwrap_or(i32::from(i8::MIN))
 }
 
-/// `1 / √head_dim`.
+/// `log2(e) / √head_dim`.
 struct ScoreScale {
+    /// 23 bits.
     mantissa: u32,
     exponent: i32,
 }
 
 impl ScoreScale {
     fn new(head_dim: usize) -> Self {
-        // `head_dim` is not zero. 33 bits are cut to 23 and a carry.
-        let (mantissa, exponent) = Positive::new(head_dim as u64, 0).inverse_root().unwrap_or((1, 0));
-        Self { mantissa: (mantissa >> 9) as u32, exponent: exponent + 9 }
+        /// log2(e) with 30 fraction bits.
+        const LOG2_E: u64 = 1_549_082_005;
+        // `head_dim` is not zero. 32 bits times 31, cut to 23.
+        let (root, exponent) = Positive::new(head_dim as u64, 0).inverse_root().unwrap_or((1, 0));
+        let product = u64::from(root) * LOG2_E;
+        let cut = 64 - product.leading_zeros() - 23;
+        Self { mantissa: (product >> cut) as u32, exponent: exponent - 30 + cut as i32 }
     }
 
-    /// A score in the logarithmic domain. `sum` lies within ±2^39, its product with 23 bits and a carry is cut to 37.
+    /// A score in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±[`LOG2_LIMIT`], from a sum within ±2^31.
     #[inline(always)]
-    fn apply(&self, sum: i64, exponent: i32) -> i32 {
-        to_log2_domain((sum * i64::from(self.mantissa)) >> 25, exponent + self.exponent + 25)
+    fn apply(&self, sum: i32, scale: Scale, exponent: i32) -> i32 {
+        // Both are below 2^31, the upper half of their product is within ±2^30.
+        let product = mul_high_signed(sum, (self.mantissa * u32::from(scale.mantissa)) as i32);
+        let left = exponent + scale.exponent + self.exponent + 32 + LOG2_FRACTION;
+        if left < 0 {
+            product >> (-left).min(31)
+        } else {
+            let left = left.min(30);
+            product.clamp(-(LOG2_LIMIT >> left), LOG2_LIMIT >> left) << left
+        }
     }
 }
-
-/// Positions whose scores are computed in parallel.
-const POSITIONS: usize = if cfg!(target_pointer_width = "64") { 8 } else { 1 };
 
 /// The attention of one head.
 struct Head<'a> {
@@ -84,62 +94,60 @@ impl Loops for Head<'_> {
         let Self { q, exponent, keys, values, scale, value_exponent, scores, out } = self;
         // Fraction bits fewer than usual: so many that the scores that count are not saturated.
         let mut fewer = 0;
-        loop {
-            for (block, scores) in scores.chunks_mut(POSITIONS).enumerate() {
-                let (products, exponents) = keys.dot::<POSITIONS>(block * POSITIONS, scores.len(), q);
-                let mut block = [0; POSITIONS];
-                for ((score, product), key_exponent) in block.iter_mut().zip(products).zip(exponents) {
-                    *score = scale.apply(product, key_exponent + exponent - fewer as i32);
-                }
-                scores.copy_from_slice(&block[..scores.len()]);
+        let largest = loop {
+            keys.sums(q, scores);
+            let mut largest = i32::MIN;
+            for (score, key_scale) in scores.iter_mut().zip(keys.scales()) {
+                *score = scale.apply(*score, key_scale, exponent - fewer as i32);
+                largest = largest.max(*score);
             }
-            let largest = scores.iter().copied().max().unwrap_or(0);
             if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
-                break softmax(scores, largest, fewer);
+                break largest;
             }
             fewer += LOG2_FRACTION as u32 / 4;
-        }
-        weighted_sum(&values, value_exponent, scores, out);
+        };
+        let sum = powers(scores, largest, fewer);
+        weights(scores, sum, &values, value_exponent);
+        weighted_sum(&values, scores, out);
     }
 }
 
-/// Turns scores of `fewer` fraction bits less than [`LOG2_FRACTION`], of which `largest` is the largest, into
-/// probabilities with 30 fraction bits, in place. Rounded down, they add up to at most 2^30.
+/// Turns scores of `fewer` fraction bits less than [`LOG2_FRACTION`], of which `largest` is the largest, into powers of two with
+/// 30 fraction bits, in place. Returns their sum.
 #[inline(always)]
-fn softmax(scores: &mut [i32], largest: i32, fewer: u32) {
+fn powers(scores: &mut [i32], largest: i32, fewer: u32) -> u64 {
     let mut sum = 0u64;
     for score in scores.iter_mut() {
-        // The distance of two numbers within ±2^30 is at most 2^31, which is 2,048 octaves. 2^-x with 30 fraction bits.
-        let distance = largest.abs_diff(*score);
-        let power = if distance > u32::MAX >> fewer { 0 } else { exp2_neg(distance << fewer) >> 2 };
+        // The distance of two numbers within ±2^30 is at most 2^31, which is 2,048 octaves; from 32 on, a power is zero.
+        let distance = largest.abs_diff(*score).min(u32::MAX >> fewer);
+        let power = exp2_neg(distance << fewer) >> 2;
         *score = power as i32;
         sum += u64::from(power);
     }
-    // The largest score alone contributes 2^30 − 59, so the sum lies in 2^29 .. 2^50 for up to 2^20 positions. Cut to
-    // 31 bits and rounded up, it gives a reciprocal that is no larger than the true one, and below 2^33.
-    let cut = (64 - sum.leading_zeros()).saturating_sub(31);
-    let reciprocal = (1 << 62) / sum.div_ceil(1 << cut).max(1);
-    for score in scores.iter_mut() {
-        // power / sum · 2^30; the product lies below 2^63.
-        *score = ((*score as u64 * reciprocal) >> (cut + 32)) as i32;
+    sum
+}
+
+/// Turns powers with 30 fraction bits, and their sum, into weights: probabilities times the scales of the values,
+/// `mantissa / 256 · 2^(exponent − value_exponent) < 1`, rounded down to 24 fraction bits. They add up to at most 2^24.
+#[inline(always)]
+fn weights(powers: &mut [i32], sum: u64, values: &Values<'_>, value_exponent: i32) {
+    // The largest power alone is 2^30 − 59, so the sum lies in 2^29 .. 2^50 for up to 2^20 positions. Cut to 31 bits and
+    // rounded up, it gives a reciprocal that is no larger than the true one, below 2^30, of which 24 bits are left.
+    let zeros = sum.leading_zeros();
+    let reciprocal = one_over((sum << zeros >> 33) as u32 + 1) >> 6;
+    for (power, scale) in powers.iter_mut().zip(values.scales()) {
+        // Power · reciprocal has 30 + 54 fraction bits and those of the sum; the mantissa has 8, and 24 are left.
+        let product = mul_high((*power as u32) << 2, reciprocal * u32::from(scale.mantissa));
+        let right = 41 - zeros as i32 + value_exponent - scale.exponent;
+        *power = product.checked_shr(right as u32).unwrap_or(0) as i32;
     }
 }
 
-/// `out[i] = Σ p · v[i]`, in units of `2^(value_exponent − 16)`.
+/// `out[i] = Σ weight · v[i]`, in units of `2^(value_exponent − 16)`.
 ///
-/// Each probability is multiplied by its position's scale, `mantissa / 256 · 2^(exponent − value_exponent) < 1`, and
-/// cut to 24 fraction bits. Rounded down, they add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its
-/// sign.
-///
-/// Replaces the probabilities by these weights.
+/// The weights add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its sign.
 #[inline(always)]
-fn weighted_sum(values: &Values<'_>, value_exponent: i32, probabilities: &mut [i32], out: &mut [i32]) {
-    for (probability, (mantissa, exponent)) in probabilities.iter_mut().zip(values.scales()) {
-        // The product is below 2^38: nothing is left of it from a cut by 38 on.
-        let cut = (14 + value_exponent - exponent).min(63);
-        *probability = ((*probability as u64 * u64::from(mantissa)) >> cut) as i32;
-    }
-    let weights = &*probabilities;
+fn weighted_sum(values: &Values<'_>, weights: &[i32], out: &mut [i32]) {
     let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
     let mut first = 0;
     for block in blocks {
@@ -203,14 +211,16 @@ mod tests {
 
             let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
             let value = |t: usize, i: usize| {
-                let (mantissa, exponent) = values.scales().nth(t).unwrap();
+                let Scale { mantissa, exponent } = values.scales().nth(t).unwrap();
                 f64::from(values.vectors().nth(t).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent)
             };
             let score = |t: usize, q: &[i32]| {
                 let mut mantissas = [0; 8];
                 let q_exponent = to_i16(q, -28, &mut mantissas);
-                let ([sum], [exponent]) = keys.dot(t, 1, &mantissas);
-                sum as f64 * 2f64.powi(exponent + q_exponent) / 8f64.sqrt()
+                let mut sums = [0; 12];
+                keys.sums(&mantissas, &mut sums);
+                let scale = keys.scales().nth(t).unwrap();
+                f64::from(sums[t]) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent + q_exponent) / 8f64.sqrt()
             };
             for (q, out) in q.chunks_exact(8).zip(out.chunks_exact(8)) {
                 let scores: Vec<f64> = (0..=position).map(|t| score(t, q)).collect();
@@ -266,17 +276,25 @@ mod tests {
     #[test]
     fn scores_at_both_limits_do_not_overflow() {
         let mut scores = [-(1 << 30), 1 << 30];
-        softmax(&mut scores, 1 << 30, 0);
+        powers(&mut scores, 1 << 30, 0);
         assert_eq!(scores[0], 0);
     }
 
     #[test]
     fn equal_scores_share_and_never_exceed_one() {
         for len in [1, 2, 3, 1000] {
+            let shape = CacheShape { layers: 1, heads: 1, head_dim: 1, context: len, key_bits: KeyBits::Eight };
+            let mut bytes = vec![0; shape.byte_len()];
+            let mut cache = KvCache { bytes: &mut bytes, shape };
+            for t in 0..len {
+                // A scale of 128.
+                cache.store(0, KvKind::Value, t, &[127 << 7], 0);
+            }
             let mut scores = vec![-5; len];
-            softmax(&mut scores, -5, 0);
-            let sum: i64 = scores.iter().map(|&p| i64::from(p)).sum();
-            assert!(sum <= 1 << 30 && sum > (1 << 30) - 4 * len as i64 - 4, "{len}: {sum}");
+            let sum = powers(&mut scores, -5, 0);
+            weights(&mut scores, sum, &cache.values(0, 0), 0);
+            let sum: i64 = scores.iter().map(|&weight| i64::from(weight)).sum();
+            assert!(sum <= 1 << 23 && sum > (1 << 23) - len as i64 - 4, "{len}: {sum}");
         }
     }
 }

@@ -6,12 +6,12 @@
 use core::ops::Range;
 
 use crate::attention::attention;
-use crate::fixed::{Positive, round_shift};
+use crate::fixed::Positive;
 use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
 use crate::kernels::Multiply;
 use crate::kv_cache::{KvCache, KvKind};
 use crate::matmul::{matmul, output_exponent};
-use crate::mlp::silu;
+use crate::mlp;
 use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
 use crate::rope::Frequencies;
 use crate::sampler::Logits;
@@ -243,8 +243,7 @@ impl Pass<'_, '_> {
         let (y, len) = (&mut self.work.output, self.header.intermediate_size as usize);
         for token in tokens {
             let exponent = y.exponents[token];
-            y.get_mut(token, len).iter_mut().for_each(|gate| *gate = silu(*gate, exponent));
-            y.normalise(token, len);
+            y.exponents[token] = mlp::silu(y.get_mut(token, len), exponent);
         }
     }
 
@@ -259,10 +258,7 @@ impl Pass<'_, '_> {
         let Workspace { input: a, output: y, .. } = &mut *self.work;
         let stride = y.stride;
         let emit = |token, first, ups: &[i32]| {
-            for (gate, &up) in y.mantissas[token * stride + first..].iter_mut().zip(ups) {
-                // Both factors lie within ±2^30.
-                *gate = round_shift(i64::from(*gate) * i64::from(up), 30) as i32;
-            }
+            mlp::multiply(&mut y.mantissas[token * stride + first..][..ups.len()], ups);
         };
         let spent = matmul(tape, self.watch, self.multiplier, &tensor, a, tokens.clone(), emit).await?;
         self.watch.add(Stage::Matmul, spent.multiply);

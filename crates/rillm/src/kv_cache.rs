@@ -3,9 +3,9 @@
 
 use core::ops::Range;
 
-use crate::fixed::{max_bits, round_shift};
+use crate::fixed::mul_high_signed;
 use crate::format::KeyBits;
-use crate::kernels::{dot, dot_pairs};
+use crate::kernels::{Loops, dot, dot_pairs, widely};
 use crate::vector::to_i16;
 
 /// Bytes of a scale: an unsigned 8-bit mantissa and a signed 8-bit exponent.
@@ -91,53 +91,89 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// The products of `q` and the keys at `len` positions, at most `N`, from `first` on: `(m, e)`, meaning `m · 2^e`;
-    /// |m| < 2^39.
+    /// Sets `sums` to the products of `q` and the keys of the first positions: `sum · mantissa · 2^exponent`, by
+    /// [`Keys::scales`]; |sum| < 2^31. `q` is without −32,768.
     ///
-    /// For 8-bit keys, `m` is a 31-bit sum times the scale's mantissa; for 16-bit keys, whose mantissa is 1, a sum of
-    /// at most 512 products of 30 bits. That holds for −128 and −32,768 as well, which occur only in a saved session.
+    /// For 8-bit keys, a sum is exact. For 16-bit keys, 8 bits of every two products are cut off: rounding an element to 16
+    /// bits changes more.
     #[inline(always)]
-    pub fn dot<const N: usize>(&self, first: usize, len: usize, q: &[i16]) -> ([i64; N], [i32; N]) {
-        let (mut products, mut exponents) = ([0; N], [0; N]);
-        let range = first * self.head_dim..(first + len) * self.head_dim;
+    pub fn sums(&self, q: &[i16], sums: &mut [i32]) {
         match self.vectors {
+            Vectors::Eight(keys) if cfg!(target_pointer_width = "64") => {
+                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                    *sum = dot(key, q);
+                }
+            }
             Vectors::Eight(keys) => {
-                for (product, key) in products.iter_mut().zip(keys[range].chunks_exact(self.head_dim)) {
-                    *product = dot(key, q).into();
+                // A block of `q` stays in registers while the loop visits all positions.
+                let (blocks, rest) = q.as_chunks::<BLOCK>();
+                sums.fill(0);
+                for (index, block) in blocks.iter().enumerate() {
+                    for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                        *sum += dot_block(&key[index * BLOCK..][..BLOCK], block);
+                    }
+                }
+                if !rest.is_empty() {
+                    for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                        *sum += dot_block(&key[self.head_dim - rest.len()..], rest);
+                    }
                 }
             }
             Vectors::Sixteen(keys) => {
-                for (product, key) in products.iter_mut().zip(keys[range].chunks_exact(self.head_dim)) {
-                    *product = dot_wide(key, q);
+                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                    *sum = dot_wide(key, q);
                 }
             }
         }
-        let is_scaled = matches!(self.vectors, Vectors::Eight(_));
-        let scales = &self.scales.as_chunks::<SCALE_LEN>().0[first..first + len];
-        for ((product, exponent), &[mantissa, scale_exponent]) in products.iter_mut().zip(&mut exponents).zip(scales) {
-            // Those of 16-bit keys are 1, but in a damaged session.
-            if is_scaled {
-                *product *= i64::from(mantissa);
-            }
-            *exponent = i32::from(scale_exponent as i8);
-        }
-        (products, exponents)
+    }
+
+    /// The scales of all positions.
+    #[inline(always)]
+    pub fn scales(&self) -> impl Iterator<Item = Scale> {
+        // That of 16-bit keys is 2^exponent, or 128 · 2^-7, for sums without 8 bits.
+        let is_wide = matches!(self.vectors, Vectors::Sixteen(_));
+        let scales = self.scales.as_chunks::<SCALE_LEN>().0.iter();
+        scales.map(move |&[mantissa, exponent]| Scale {
+            mantissa: if is_wide { 128 } else { mantissa },
+            exponent: i32::from(exponent as i8) + i32::from(is_wide),
+        })
     }
 }
 
-/// `Σ k · q`, `k` little-endian, of at most 512 elements, `q` not −32,768.
+/// Elements of a query that stay in a microcontroller's registers.
+const BLOCK: usize = 8;
+
+/// `Σ k · q` of few elements.
 #[inline(always)]
-fn dot_wide(k: &[i16], q: &[i16]) -> i64 {
+fn dot_block(k: &[i8], q: &[i16]) -> i32 {
+    k.iter().zip(q).map(|(&k, &q)| i32::from(k) * i32::from(q)).sum()
+}
+
+/// The scale of a head's key or value at a position.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scale {
+    pub mantissa: u8,
+    pub exponent: i32,
+}
+
+/// `Σ k · q` without its last 8 bits, which are cut off from every two products; `k` little-endian, at most 512 elements.
+///
+/// Two products are at most 2^31 - 2^16, so that 256 times as much without 8 bits is below 2^31.
+#[inline(always)]
+fn dot_wide(k: &[i16], q: &[i16]) -> i32 {
     let (k_blocks, k_rest) = k.as_chunks();
     let (q_blocks, q_rest) = q.as_chunks();
     let mut sums = [0; 4];
     for (k, q) in k_blocks.iter().zip(q_blocks) {
         for (sum, pair) in sums.iter_mut().zip(dot_pairs(k.map(i16::from_le), *q)) {
-            *sum += i64::from(pair);
+            *sum += pair >> 8;
         }
     }
-    let product = |(&k, &q): (&i16, &i16)| i64::from(i32::from(i16::from_le(k)) * i32::from(q));
-    sums.iter().sum::<i64>() + k_rest.iter().zip(q_rest).map(product).sum::<i64>()
+    let mut sum = sums.iter().sum();
+    for (k, q) in k_rest.chunks(2).zip(q_rest.chunks(2)) {
+        sum += k.iter().zip(q).map(|(&k, &q)| i32::from(i16::from_le(k)) * i32::from(q)).sum::<i32>() >> 8;
+    }
+    sum
 }
 
 /// The values of one head.
@@ -154,10 +190,10 @@ impl<'a> Values<'a> {
         self.vectors.chunks_exact(self.head_dim)
     }
 
-    /// The scales of all positions: the mantissa, at most 255, and the exponent.
-    pub fn scales(&self) -> impl Iterator<Item = (u8, i32)> {
+    /// The scales of all positions.
+    pub fn scales(&self) -> impl Iterator<Item = Scale> {
         let scales = self.scales.as_chunks::<SCALE_LEN>().0.iter();
-        scales.map(|&[mantissa, exponent]| (mantissa, i32::from(exponent as i8)))
+        scales.map(|&[mantissa, exponent]| Scale { mantissa, exponent: i32::from(exponent as i8) })
     }
 }
 
@@ -213,29 +249,49 @@ fn saturate(exponent: i32) -> i8 {
 ///
 /// The scale's mantissa lies in 128 ..= 255, or the vector is zero.
 fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
-    let bits = max_bits(values.iter().copied()) as i32;
-    if bits == 0 {
+    let largest = values.iter().fold(0, |largest, value| value.unsigned_abs().max(largest));
+    if largest == 0 {
         out.fill(0);
         // The smallest exponent never exceeds those of other vectors.
         return (0, i8::MIN);
     }
-    // To 30 bits: the largest magnitude then lies in 2^29 ..= 2^30.
-    let right = bits - 30;
-    let aligned = |value: i32| {
-        if right >= 0 { round_shift(value.into(), right as u32) as i32 } else { value << -right }
-    };
-    let largest = values.iter().map(|&value| aligned(value).unsigned_abs()).max().unwrap_or(0);
+    // To 30 bits: the largest magnitude then lies in 2^29 ..= 2^30. Rotated values have up to 31.
+    let left = largest.leading_zeros().max(2) - 2;
+    let right = u32::from(largest >= 1 << 30);
+    let largest = ((largest << left) + right) >> right;
     // largest / 127 lies in 2^22 ..= 2^23.02; its upper 8 bits, rounded up, are the mantissa.
     let step = largest.div_ceil(127);
     let drop = if step <= 255 << 15 { 15 } else { 16 };
     let mantissa = step.div_ceil(1 << drop);
-    let divisor = (mantissa << drop) as i32;
-    for (out, &value) in out.iter_mut().zip(values) {
-        // |value| ≤ largest ≤ 127 · divisor, and the divisor is even and at most 2^24: within ±127, rounded to the
-        // nearest, halves up.
-        *out = (aligned(value) + divisor / 2).div_euclid(divisor) as u8;
+    widely(Quantise { values, left, right, inverse: (((1 << 31) / mantissa) << 6) as i32, fraction: drop + 5, out });
+    (mantissa as u8, saturate(exponent - left as i32 + right as i32 + drop as i32))
+}
+
+/// Multiplies values by the inverse of their scale.
+struct Quantise<'a> {
+    values: &'a [i32],
+    /// What shifts values to 30 bits; to the right by 0 or 1, with rounding.
+    left: u32,
+    right: u32,
+    /// The inverse, at most 2^30: a product has `fraction` + 32 fraction bits.
+    inverse: i32,
+    fraction: u32,
+    out: &'a mut [u8],
+}
+
+impl Loops for Quantise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { values, left, right, inverse, fraction, out } = self;
+        let half = 1 << (fraction - 1);
+        for (out, &value) in out.iter_mut().zip(values) {
+            let aligned = ((value << left) + right as i32) >> right;
+            // |aligned| is at most 127 times the scale, of which the inverse is rounded down: within ±127.
+            *out = ((mul_high_signed(aligned, inverse) + half) >> fraction) as u8;
+        }
     }
-    (mantissa as u8, saturate(exponent + right + drop))
 }
 
 #[cfg(test)]
@@ -254,7 +310,7 @@ mod tests {
             let step = f64::from(mantissa) * 2f64.powi(scale_exponent.into());
             for (&value, &q) in values.iter().zip(&out) {
                 let error = f64::from(q as i8) * step - f64::from(value) * 2f64.powi(exponent);
-                prop_assert!(error.abs() <= step * 0.500001, "{value}: {q} {step}");
+                prop_assert!(error.abs() <= step * (0.5 + 2f64.powi(-16)), "{value}: {q} {step}");
                 prop_assert!(q != 0x80);
             }
             prop_assert!(mantissa == 0 || mantissa >= 128);
@@ -272,17 +328,20 @@ mod tests {
             cache.store(1, KvKind::Key, 3, &values, -3);
             for head in 0..3 {
                 let stored = cache.values(1, head);
-                let (mantissa, exponent) = stored.scales().nth(4).unwrap();
+                let Scale { mantissa, exponent } = stored.scales().nth(4).unwrap();
                 for (i, &value) in values[4 * head..][..4].iter().enumerate() {
                     let got =
                         f64::from(stored.vectors().nth(4).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
-                    let unit: [i16; 4] = core::array::from_fn(|j| (i == j).into());
-                    let ([sum], [exponent]) = cache.keys(1, head).dot(3, 1, &unit);
-                    let got = sum as f64 * 2f64.powi(exponent);
+                    let unit: [i16; 4] = core::array::from_fn(|j| i16::from(i == j) << 14);
+                    let keys = cache.keys(1, head);
+                    let mut sums = [7; 5];
+                    keys.sums(&unit, &mut sums);
+                    assert_eq!(sums[4], 0);
+                    let scale = keys.scales().nth(3).unwrap();
+                    let got = f64::from(sums[3]) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent - 14);
                     assert!((got - f64::from(value) / 8.0).abs() < 3.0, "{got} {value}");
                 }
-                assert_eq!(cache.keys(1, head).dot(4, 1, &[1; 4]).0, [0]);
             }
         }
     }

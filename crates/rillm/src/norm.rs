@@ -1,8 +1,9 @@
 //! RMSNorm (Zhang and Sennrich 2019): `y = x / √(mean(x²) + ε) · w`, of the residual stream or of each head (Henry et
 //! al. 2020).
 
-use crate::fixed::{Positive, max_bits, round_shift, shift_saturating};
-use crate::vector::{BlockFloat16, BlockFloat32, fixed32};
+use crate::fixed::{Positive, max_bits, mul_high_signed, round_shift, shift_saturating};
+use crate::kernels::{Loops, widely};
+use crate::vector::{BlockFloat16, BlockFloat32, Narrowed, fixed32, round_to_i16};
 
 /// A norm's weights, in the layout of the tape.
 #[derive(Clone, Copy)]
@@ -15,8 +16,7 @@ pub(crate) struct NormWeights<'a> {
 
 /// Normalises a token's residual vector into `out`.
 ///
-/// The products `x · w` are exact (54 bits); the factor `1 / √…` has 32 bits. `scratch` has one number for each
-/// element.
+/// `scratch` has one number for each element.
 pub(crate) fn rms_norm(
     x: &BlockFloat32<'_>,
     weights: NormWeights<'_>,
@@ -25,25 +25,52 @@ pub(crate) fn rms_norm(
     token: usize,
 ) {
     let len = weights.mantissas.len();
-    let (x, x_exponent) = x.get(token, len);
+    let (x, exponent) = x.get(token, len);
     let scratch = &mut scratch[..len];
+    let (narrowed, exponent) =
+        widely(Norm { x, exponent, weights, products: scratch, out: &mut out.get_mut(token)[..len] });
+    out.describe(token, narrowed, exponent);
+}
 
-    let Some((root, root_exponent)) = inverse_root_mean_square(x, x_exponent, weights.epsilon) else {
-        scratch.fill(0);
-        out.set(token, scratch, 0);
-        return;
-    };
+/// The normalisation of one vector.
+struct Norm<'a> {
+    x: &'a [i32],
+    exponent: i32,
+    weights: NormWeights<'a>,
+    products: &'a mut [i32],
+    out: &'a mut [i16],
+}
 
-    // x · w to 29 bits, times the root's 32 (or 2^32 itself).
-    let product = |x: i32, w: &[u8; 4]| i64::from(x) * i64::from(fixed32(*w));
-    let largest = x.iter().zip(weights.mantissas).map(|(&x, w)| product(x, w).unsigned_abs()).max().unwrap_or(0);
-    let right = 64 - largest.leading_zeros() as i32 - 29;
-    for ((out, &x), w) in scratch.iter_mut().zip(x).zip(weights.mantissas) {
-        let product = product(x, w);
-        let product = if right >= 0 { round_shift(product, right as u32) } else { product << -right };
-        *out = round_shift(product * root as i64, 32) as i32;
+impl Loops for Norm<'_> {
+    /// What was rounded, and the exponent before.
+    type Output = (Narrowed, i32);
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let Self { x, exponent, weights, products, out } = self;
+        let bits = max_bits(x.iter().copied());
+        let root = inverse_root_mean_square(x, bits, exponent, weights.epsilon);
+
+        // The upper 32 bits of x, shifted to 30 bits, times w, shifted to 31: below 2^29, and its negative at most.
+        let left = 30u32.saturating_sub(bits);
+        let mut largest = 0;
+        for ((product, &x), &w) in products.iter_mut().zip(x).zip(weights.mantissas) {
+            *product = mul_high_signed(x << left, fixed32(w) << 7);
+            largest = largest.max(product.unsigned_abs());
+        }
+        let Some((root, root_exponent)) = root.filter(|_| largest > 0) else {
+            out.fill(0);
+            return (Narrowed::default(), 0);
+        };
+
+        // Shifted to 30 bits, times the root in 31: 28 or 29 bits, and a negative one at most its power of two.
+        let more = largest.leading_zeros() - 2;
+        let root = (root >> 1) as i32;
+        let normalised = |product: i32| mul_high_signed(product << more, root);
+        let right = max_bits([normalised(largest as i32)].into_iter()) as i32 - 15;
+        let narrowed = round_to_i16(products.iter().map(|&product| normalised(product)), right, out);
+        (narrowed, exponent + weights.exponent + root_exponent + (32 - 7 + 32 + 1) - (left + more) as i32)
     }
-    out.set(token, scratch, x_exponent + weights.exponent + right + root_exponent + 32);
 }
 
 /// Normalises the first `len` elements of a token's queries or keys in place, head by head. The weights are those of
@@ -55,26 +82,33 @@ pub(crate) fn rms_norm(
 pub(crate) fn rms_norm_heads(y: &mut BlockFloat32<'_>, weights: NormWeights<'_>, token: usize, len: usize) {
     let exponent = y.exponents[token];
     for head in y.get_mut(token, len).chunks_exact_mut(weights.mantissas.len()) {
-        let Some((root, root_exponent)) = inverse_root_mean_square(head, exponent, weights.epsilon) else {
+        let bits = max_bits(head.iter().copied());
+        let Some((root, root_exponent)) = inverse_root_mean_square(head, bits, exponent, weights.epsilon) else {
             head.fill(0);
             continue;
         };
         let right = -(exponent + root_exponent + 25);
         for (x, w) in head.iter_mut().zip(weights.mantissas) {
             // 30 bits times 32, then 25 fraction bits; times 24 bits, in 64.
-            let normalised = shift_saturating(i64::from(*x) * root as i64, right);
+            let normalised = shift_saturating(i64::from(*x) * i64::from(root), right);
             *x = round_shift(i64::from(normalised) * i64::from(fixed32(*w)), 25) as i32;
         }
     }
     y.exponents[token] = weights.exponent;
 }
 
-/// `1 / √(mean(x²) + ε)` as `(m, e)` with `m` in `2^31..=2^32`, of at most 2^16 elements. `None` if the root is zero.
-fn inverse_root_mean_square(x: &[i32], exponent: i32, epsilon: Positive) -> Option<(u64, i32)> {
+/// `1 / √(mean(x²) + ε)` as `(m, e)` with `m` of 32 bits, of at most 2^16 elements, the largest of which has `bits`.
+/// `None` if the root is zero.
+#[inline(always)]
+fn inverse_root_mean_square(x: &[i32], bits: u32, exponent: i32, epsilon: Positive) -> Option<(u32, i32)> {
     // Σ x² of mantissas rounded to 23 bits: at most 2^16 squares of at most 2^46.
-    let cut = max_bits(x.iter().copied()).saturating_sub(23);
-    let squares: u64 = x.iter().map(|&x| round_shift(x.into(), cut).unsigned_abs().pow(2)).sum();
-    let mean = Positive::new(squares, 2 * (exponent + cut as i32)) / x.len() as u32;
+    let cut = bits.saturating_sub(23);
+    let half = 1 << cut >> 1;
+    let square = |&x: &i32| {
+        let x = i64::from((x + half) >> cut);
+        (x * x) as u64
+    };
+    let mean = Positive::new(x.iter().map(square).sum(), 2 * (exponent + cut as i32)) / x.len() as u32;
     (mean + epsilon).inverse_root()
 }
 
@@ -85,6 +119,39 @@ mod tests {
     use std::vec::Vec;
 
     proptest! {
+        #[test]
+        fn a_vector_is_normalised(
+            x in prop::collection::vec((-(1i32 << 30)..1 << 30, 0u32..31), 1..40), zeros in 0u32..31, exponent in -60i32..20,
+            weights in prop::collection::vec((-(1i32 << 24) + 1..1 << 24, 0u32..25), 40), weight_exponent in -30i32..0,
+        ) {
+            let mut x: Vec<i32> = x.iter().map(|(x, zeros_of_one)| x >> zeros_of_one >> zeros).collect();
+            let weights: Vec<i32> = weights.iter().map(|(w, zeros)| w >> zeros).take(x.len()).collect();
+            let mantissas: Vec<[u8; 4]> = weights.iter().map(|w| w.to_le_bytes()).collect();
+            let epsilon = 1e-6f32;
+            let value = |x: i32| f64::from(x) * 2f64.powi(exponent);
+            let mean = x.iter().map(|&x| value(x) * value(x)).sum::<f64>() / x.len() as f64;
+            let root = (mean + f64::from(epsilon)).sqrt();
+            let largest = x.iter().map(|&x| value(x).abs()).fold(0.0, f64::max);
+            let exact: Vec<f64> =
+                x.iter().zip(&weights).map(|(&x, &w)| value(x) / root * f64::from(w) * 2f64.powi(weight_exponent)).collect();
+            let weights = NormWeights {
+                mantissas: &mantissas,
+                exponent: weight_exponent,
+                epsilon: Positive::from_f32_bits(epsilon.to_bits()),
+            };
+            let len = x.len();
+            let (mut scratch, mut out) = (std::vec![0; len], std::vec![0; len]);
+            let x = BlockFloat32 { mantissas: &mut x, stride: len, exponents: &mut [exponent] };
+            let mut out = BlockFloat16 { mantissas: &mut out, stride: len, exponents: &mut [0], excess: &mut [0] };
+            rms_norm(&x, weights, &mut scratch, &mut out, 0);
+            let unit = 2f64.powi(out.exponents[0]);
+            for (&got, exact) in out.mantissas.iter().zip(exact) {
+                let bound = 1.01 * unit + exact.abs() * 2f64.powi(-22)
+                    + largest / root * 2f64.powi(24 + weight_exponent - 28);
+                prop_assert!((f64::from(got) * unit - exact).abs() <= bound, "{} {exact}", f64::from(got) * unit);
+            }
+        }
+
         #[test]
         fn heads_are_normalised_one_by_one(
             heads in prop::collection::vec((prop::collection::vec(-(1i32 << 30)..1 << 30, 6), 0u32..30), 3),

@@ -81,15 +81,17 @@ pub(crate) struct Sampler {
     best: Option<(i64, u32)>,
     /// Σ 2^-distance over the vocabulary, 32 fraction bits.
     mass: u64,
-    /// The logit from which the distances of the mass are measured: the largest so far, `i32::MIN` without one.
+    /// The logit from which distances are measured: the largest so far, `i32::MIN` without one.
     largest: i32,
+    /// The smallest logit that may be a candidate's.
+    least: i32,
     /// The smallest logit that adds to the mass. `i32::MAX`, which no logit reaches, if no mass is needed.
     counted: i32,
 }
 
 impl Sampler {
     /// Creates a sampler for the token after `history`.
-    pub fn new(sampling: Sampling, history: &[u32]) -> Self {
+    pub fn new(sampling: Sampling, history: &[u32], vocab_size: u32) -> Self {
         let mut recent = [0; REPEAT_WINDOW];
         let mut recent_len = 0;
         if sampling.repeat_penalty != Q16::ONE && sampling.repeat_penalty != Q16::ZERO {
@@ -106,11 +108,12 @@ impl Sampler {
             worst: i32::MIN,
             recent,
             recent_len,
-            scale: Scale::new(sampling.temperature),
+            scale: Scale::new(sampling.temperature, negligible_octaves(&sampling, vocab_size)),
             noise: Noise::new(sampling.seed, history.len() as u64),
             best: None,
             mass: 0,
             largest: i32::MIN,
+            least: i32::MIN,
             counted: if sampling.top_k == 0 && sampling.top_p < Q16::ONE { i32::MIN } else { i32::MAX },
         }
     }
@@ -120,19 +123,22 @@ impl Sampler {
         &self.sampling
     }
 
-    /// Whether logits up to this mantissa change nothing.
-    pub fn ignores(&self, mantissa: i32) -> bool {
-        mantissa < self.ignored_below
-    }
-
     /// Takes a logit. Every token must be offered once, with the same exponent. `heap` holds the packed best candidates
     /// so far, with the worst one at the root; pass the same heap for all logits.
-    #[inline]
-    pub fn offer(&mut self, Logit { token: id, mantissa, exponent }: Logit, heap: &mut [u64]) {
-        if mantissa >= self.counted_below {
-            self.weigh(id, mantissa, exponent, heap);
-        } else if mantissa >= self.ignored_below {
-            self.add_share(mantissa);
+    pub fn offer(&mut self, Logit { token, mantissa, exponent }: Logit, heap: &mut [u64]) {
+        self.offer_all(Logits { first: token, mantissas: &[mantissa], exponent }, heap);
+    }
+
+    /// Takes the logits of consecutive tokens, as [`offer`](Self::offer) does.
+    pub fn offer_all(&mut self, Logits { mut first, mut mantissas, exponent }: Logits<'_>, heap: &mut [u64]) {
+        loop {
+            let passed = self.pass_over(mantissas);
+            let Some((&mantissa, rest)) = mantissas[passed..].split_first() else {
+                return;
+            };
+            first += passed as u32;
+            self.weigh(first, mantissa, exponent, heap);
+            (first, mantissas) = (first + 1, rest);
         }
     }
 
@@ -144,7 +150,26 @@ impl Sampler {
         self.best.map(|(_, id)| id)
     }
 
-    /// Takes a logit that may change the choice. Not inlined, so that the loop around [`offer`](Self::offer) is short.
+    /// Takes the logits before the first one that may change the choice: at most they add to the mass. Returns their number.
+    #[inline(always)]
+    fn pass_over(&mut self, mantissas: &[i32]) -> usize {
+        let Self { ignored_below, counted_below, largest, scale, mut mass, .. } = *self;
+        let mut passed = 0;
+        for &mantissa in mantissas {
+            if mantissa >= counted_below {
+                break;
+            }
+            if mantissa >= ignored_below {
+                mass += u64::from(scale.share(largest, mantissa));
+            }
+            passed += 1;
+        }
+        self.mass = mass;
+        passed
+    }
+
+    /// Takes a logit that may change the choice. Not inlined, so that the loop of [`pass_over`](Self::pass_over) has all
+    /// registers.
     #[inline(never)]
     fn weigh(&mut self, id: u32, mantissa: i32, exponent: i32, heap: &mut [u64]) {
         let logit = if self.recent_len == 0 { mantissa } else { self.penalised(id, mantissa) };
@@ -161,17 +186,25 @@ impl Sampler {
             self.weigh_with_noise(logit, id);
             return;
         }
-        if logit >= self.counted {
-            self.add_mass(logit);
+        if logit > self.largest {
+            self.set_largest(logit);
         }
-        // A new largest logit, which changes `counted`, is at least the worst candidate's.
-        if logit >= self.worst {
+        if logit >= self.counted {
+            self.mass += u64::from(self.scale.share(self.largest, logit));
+        }
+        // A new largest logit is at least the worst candidate's.
+        if logit >= self.worst.max(self.least) {
             let heap = self.sampling.room(heap);
-            self.push(Candidate::new(logit, id).0, heap);
-            if let Some(&root) = heap.first().filter(|_| self.len == heap.len()) {
-                self.worst = Candidate(root).logit();
+            if self.len == heap.len() && self.worst < self.least {
+                self.drop_negligible(heap);
             }
-            self.ignore_below(self.worst.min(self.counted), self.worst);
+            self.push(Candidate::new(logit, id).0, heap);
+            self.worst = match heap.first() {
+                Some(&root) if self.len == heap.len() => Candidate(root).logit(),
+                _ => i32::MIN,
+            };
+            let least = self.worst.max(self.least);
+            self.ignore_below(least.min(self.counted), least);
         }
     }
 
@@ -217,42 +250,52 @@ impl Sampler {
         penalised.clamp(-(1 << 30), 1 << 30) as i32
     }
 
-    /// Adds a token's probability to the mass of the vocabulary so far.
-    fn add_mass(&mut self, logit: i32) {
-        if logit > self.largest {
+    /// Measures distances from now on from this logit, the largest so far.
+    fn set_largest(&mut self, logit: i32) {
+        if self.counted != i32::MAX {
             // Without a logit so far, the mass is zero, whatever the distance.
             self.mass = scaled_down(self.mass, self.scale.share(logit, self.largest));
-            self.largest = logit;
             self.counted = logit.saturating_sub_unsigned(self.scale.reach - 1);
         }
-        self.add_share(logit);
+        self.largest = logit;
+        self.least = logit.saturating_sub_unsigned(self.scale.negligible - 1);
     }
 
-    /// Adds the probability of a token that is not likelier than the likeliest one so far.
-    #[inline(never)]
-    fn add_share(&mut self, logit: i32) {
-        self.mass += u64::from(self.scale.share(self.largest, logit));
+    /// Keeps those on the heap that may still be candidates. The largest logit has grown since the others were pushed.
+    fn drop_negligible(&mut self, heap: &mut [u64]) {
+        for index in 0..core::mem::take(&mut self.len) {
+            // Not beyond `index` yet.
+            if Candidate(heap[index]).logit() >= self.least {
+                self.push(heap[index], heap);
+            }
+        }
     }
 
     /// Pushes a candidate onto the heap. On a full heap it replaces the worst candidate, if that is worse.
     fn push(&mut self, candidate: u64, heap: &mut [u64]) {
+        // What the new candidate passes moves into the hole that it leaves.
         if self.len < heap.len() {
-            let mut child = self.len;
-            heap[child] = candidate;
+            let mut hole = self.len;
             self.len += 1;
-            while child > 0 && heap[child] < heap[(child - 1) / 2] {
-                heap.swap(child, (child - 1) / 2);
-                child = (child - 1) / 2;
-            }
-        } else if let Some(root) = heap.first_mut().filter(|root| candidate > **root) {
-            *root = candidate;
-            let mut parent = 0;
-            while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).min_by_key(|&child| heap[child])
-                && heap[child] < heap[parent]
+            while let Some(parent) = hole.checked_sub(1).map(|below| below / 2)
+                && candidate < heap[parent]
             {
-                heap.swap(child, parent);
-                parent = child;
+                heap[hole] = heap[parent];
+                hole = parent;
             }
+            heap[hole] = candidate;
+        } else if heap.first().is_some_and(|&root| candidate > root) {
+            let mut hole = 0;
+            while let Some(&left) = heap.get(2 * hole + 1) {
+                let right = heap.get(2 * hole + 2).copied().unwrap_or(u64::MAX);
+                let (child, least) = if right < left { (2 * hole + 2, right) } else { (2 * hole + 1, left) };
+                if candidate <= least {
+                    break;
+                }
+                heap[hole] = least;
+                hole = child;
+            }
+            heap[hole] = candidate;
         }
     }
 
@@ -272,9 +315,12 @@ impl Sampler {
         let min_p = u64::from(self.sampling.min_p.0.min(Q16::ONE.0));
         let (mut sum, mut best) = (0, None);
         for candidate in candidates {
-            if best.is_some()
-                && (enough(sum) || share(candidate) << 16 < min_p * u64::from(self.scale.share(largest, largest)))
-            {
+            let is_cut = || {
+                largest.abs_diff(candidate.logit()) >= self.scale.negligible
+                    || enough(sum)
+                    || share(candidate) << 16 < min_p * u64::from(self.scale.share(largest, largest))
+            };
+            if best.is_some() && is_cut() {
                 break;
             }
             sum += share(candidate);
@@ -287,7 +333,23 @@ impl Sampler {
     }
 }
 
+/// A distance in octaves that noise never makes up for.
+const NEVER: u32 = 64;
+
+/// The distance from which on a token is no candidate, in octaves: so many that the whole vocabulary at that distance has at
+/// most half of what top-p leaves out, or that a token has half of min-p.
+fn negligible_octaves(sampling: &Sampling, vocab_size: u32) -> u32 {
+    let bits = |number: u32| 32 - number.leading_zeros();
+    let Sampling { top_k, top_p, min_p, .. } = *sampling;
+    // 1 - p and min-p are at least 2^(bits - 17), and the vocabulary is at most 2^bits of its size less one.
+    let by_top_p =
+        (top_k == 0 && top_p < Q16::ONE).then(|| bits(vocab_size.saturating_sub(1)) + 18 - bits(Q16::ONE.0 - top_p.0));
+    let by_min_p = (min_p > Q16::ZERO).then(|| 18 - bits(min_p.0.min(Q16::ONE.0)));
+    [by_top_p, by_min_p].into_iter().flatten().fold(NEVER, u32::min)
+}
+
 /// Logits divided by the temperature, in the base-2 logarithmic domain: scores, and shares of the largest probability.
+#[derive(Clone, Copy)]
 struct Scale {
     /// 2^22 · log2(e) / temperature, below 2^29.
     factor: u32,
@@ -301,14 +363,19 @@ struct Scale {
     /// The smallest difference with a distance of at least 32: from there on, shares are 0. At least 1, and `u32::MAX`
     /// if no two logits are that far apart.
     reach: u32,
+    /// The octaves from which on a token is no candidate, and the smallest difference with that distance: at least 1, and
+    /// `u32::MAX` if no two logits are that far apart.
+    octaves: u32,
+    negligible: u32,
 }
 
 impl Scale {
-    fn new(temperature: Q16) -> Self {
+    fn new(temperature: Q16, octaves: u32) -> Self {
         // log2(e) with 22 + 16 fraction bits, by at least 2^10: below 2^29. By less than 2^32: at least 92.
         const LOG2_E: i64 = 6_051_102 << 16;
         let factor = (LOG2_E / i64::from(temperature.0.max(1 << 10))) as u32;
-        let mut scale = Self { factor, exponent: 0, multiplier: 0, left: 0, right: 0, reach: 1 };
+        let mut scale =
+            Self { factor, exponent: 0, multiplier: 0, left: 0, right: 0, reach: 1, octaves, negligible: 1 };
         scale.set_exponent(0);
         scale
     }
@@ -330,13 +397,17 @@ impl Scale {
         self.multiplier = if shift < 48 { multiplier } else { 0 };
         self.left = (16 - shift).clamp(0, 31) as u32;
         self.right = (shift - 16).clamp(0, 31) as u32;
-        // From difference · multiplier ≥ 2^(21 + shift) on. A power beyond 2^60 leaves a quotient beyond 2^32.
-        let reach = (1u64 << (21 + shift).clamp(0, 60)).div_ceil(multiplier.into());
-        self.reach = u32::try_from(reach).unwrap_or(u32::MAX);
+        // From difference · multiplier ≥ octaves · 2^(16 + shift) on. A product beyond 2^56 leaves a quotient beyond 2^32.
+        let from = |octaves: u32| {
+            let product = u64::from(octaves) << (16 + shift).clamp(0, 56);
+            u32::try_from(product.div_ceil(multiplier.into())).unwrap_or(u32::MAX)
+        };
+        (self.reach, self.negligible) = (from(32), from(self.octaves));
     }
 
     /// The probability of a logit as a share of that of a larger one, 32 fraction bits: `2^-distance`. `logit` must not
     /// exceed `largest`.
+    #[inline(always)]
     fn share(&self, largest: i32, logit: i32) -> u32 {
         let difference = largest.abs_diff(logit);
         if difference >= self.reach {
@@ -406,7 +477,7 @@ mod tests {
 
     fn choose(sampling: Sampling, history: &[u32], logits: &[i32]) -> u32 {
         let mut candidates = vec![0; 16];
-        let mut sampler = Sampler::new(sampling, history);
+        let mut sampler = Sampler::new(sampling, history, logits.len() as u32);
         for (id, &logit) in logits.iter().enumerate() {
             sampler.offer(Logit { token: id as u32, mantissa: logit, exponent: EXPONENT }, &mut candidates);
         }
@@ -442,14 +513,19 @@ mod tests {
 
     /// The share of a probability by its definition.
     fn share_by_definition(temperature: Q16, exponent: i32, difference: u32) -> u32 {
+        let distance = distance_by_definition(temperature, exponent, difference);
+        if distance < 32 << 16 { exp2_neg_chord(distance as u32) } else { 0 }
+    }
+
+    /// A distance in octaves with 16 fraction bits by its definition.
+    fn distance_by_definition(temperature: Q16, exponent: i32, difference: u32) -> u128 {
         let factor = (6_051_102u64 << 16) / u64::from(temperature.0.max(1 << 10));
         let bits = 64 - factor.leading_zeros() as i32;
         let multiplier = if bits > 16 { (factor + (1 << (bits - 17))) >> (bits - 16) } else { factor << (16 - bits) };
         // Shifts beyond these limits leave nothing, or more than 32.
         let shift = (22 - bits - exponent).clamp(-50, 100);
         let product = u128::from(difference) * u128::from(multiplier);
-        let distance = if shift >= 0 { product >> shift } else { product << -shift };
-        if distance < 32 << 16 { exp2_neg_chord(distance as u32) } else { 0 }
+        if shift >= 0 { product >> shift } else { product << -shift }
     }
 
     /// What a sampler chooses, and the mass of the vocabulary, without a heap and without leaving out anything: logits
@@ -488,6 +564,11 @@ mod tests {
             return (tokens[0].1, mass);
         }
         if sampling.cuts() {
+            let octaves = negligible_octaves(&sampling, logits.len() as u32);
+            tokens.retain(|&(logit, _)| {
+                distance_by_definition(sampling.temperature, exponent, largest.abs_diff(logit))
+                    < u128::from(octaves) << 16
+            });
             let top_k = if sampling.top_k == 0 { usize::MAX } else { sampling.top_k as usize };
             tokens.truncate(top_k.min(candidates));
             let shares: Vec<u64> = tokens.iter().map(|&(logit, _)| share(largest, logit).into()).collect();
@@ -502,8 +583,10 @@ mod tests {
             });
             tokens.truncate(kept.count());
         }
-        let (scale, noise) =
-            (Scale { exponent, ..Scale::new(sampling.temperature) }, Noise::new(sampling.seed, history.len() as u64));
+        let (scale, noise) = (
+            Scale { exponent, ..Scale::new(sampling.temperature, NEVER) },
+            Noise::new(sampling.seed, history.len() as u64),
+        );
         let score = |&(logit, id): &(i32, u32)| (scale.score(logit) + gumbel(noise.uniform(id)), u32::MAX - id);
         // Of equal scores, the smaller token of the whole vocabulary, and the likelier of the candidates.
         let first =
@@ -544,7 +627,7 @@ mod tests {
             candidates in 1usize..40,
         ) {
             let mut heap = vec![0; candidates];
-            let mut sampler = Sampler::new(sampling, &history);
+            let mut sampler = Sampler::new(sampling, &history, logits.len() as u32);
             for (id, &mantissa) in logits.iter().enumerate() {
                 sampler.offer(Logit { token: id as u32, mantissa, exponent }, &mut heap);
             }
@@ -567,7 +650,7 @@ mod tests {
             let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
             tokens.sort_by_key(|id| id.wrapping_mul(0x9e37_79b9) ^ by);
             let mut heap = vec![0; 20];
-            let mut sampler = Sampler::new(sampling, &history);
+            let mut sampler = Sampler::new(sampling, &history, logits.len() as u32);
             for id in tokens {
                 sampler.offer(Logit { token: id, mantissa: logits[id as usize], exponent }, &mut heap);
             }
@@ -582,7 +665,7 @@ mod tests {
             bits in 0u32..=31,
             difference in any::<u32>(),
         ) {
-            let mut scale = Scale::new(temperature);
+            let mut scale = Scale::new(temperature, NEVER);
             scale.set_exponent(exponent);
             let share = |difference: u32| scale.share(1 << 30, (1 << 30) - difference as i32);
             for difference in [difference >> 1 >> bits, scale.reach, scale.reach - 1, scale.reach / 2, 1] {
@@ -597,7 +680,7 @@ mod tests {
         #[test]
         fn shares_are_near_float64(thousandths in 16u32..64_000, difference in 0.0..32.0f64) {
             let temperature = Q16::thousandths(thousandths);
-            let mut scale = Scale::new(temperature);
+            let mut scale = Scale::new(temperature, NEVER);
             scale.set_exponent(EXPONENT);
             let difference = (difference * 2f64.powi(-EXPONENT)) as i32;
             let distance = f64::from(difference) * 2f64.powi(EXPONENT) * std::f64::consts::LOG2_E
@@ -699,7 +782,7 @@ mod tests {
                     seed: 1,
                 };
                 let mut candidates = [0; 3];
-                let mut sampler = Sampler::new(sampling, &[0, 1]);
+                let mut sampler = Sampler::new(sampling, &[0, 1], 5);
                 for (id, logit) in [-(1 << 30), 1 << 30, 0, 1, -1].into_iter().enumerate() {
                     sampler.offer(Logit { token: id as u32, mantissa: logit, exponent }, &mut candidates);
                 }

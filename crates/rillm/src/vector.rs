@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use crate::fixed::{max_bits, round_shift};
+use crate::fixed::max_bits;
 use crate::kernels::{Loops, Vectors, widely};
 
 /// The 16-bit vectors of a batch: the input of the next matrix.
@@ -35,54 +35,78 @@ impl BlockFloat16<'_> {
 
     /// Sets a token's vector to `values · 2^exponent`, rounded to 16 bits.
     pub fn set(&mut self, token: usize, values: &[i32], exponent: i32) {
-        let out = &mut self.mantissas[token * self.stride..][..values.len()];
-        self.exponents[token] = to_i16(values, exponent, out);
-        self.excess[token] = excess(out);
+        let out = &mut self.get_mut(token)[..values.len()];
+        let narrowed = widely(Narrow { values, out });
+        self.describe(token, narrowed, exponent);
+    }
+
+    /// Takes note that a token's vector was set to values of this exponent, rounded to 16 bits.
+    pub fn describe(&mut self, token: usize, narrowed: Narrowed, exponent: i32) {
+        self.exponents[token] = exponent + narrowed.right;
+        self.excess[token] = excess(narrowed.magnitudes);
     }
 }
 
 /// Rounds `values · 2^exponent` to 16-bit mantissas, the largest of which has 15 bits. Returns their exponent.
 pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
-    exponent + widely(Narrow { values, out })
+    exponent + widely(Narrow { values, out }).right
 }
 
-/// Rounds `values` to 16 bits. Returns the number of bits that are rounded off, negative if zeros are added.
+/// Rounds `values` to 16 bits.
 struct Narrow<'a> {
     values: &'a [i32],
     out: &'a mut [i16],
 }
 
+/// What is known of a vector that was rounded to 16 bits.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Narrowed {
+    /// The number of bits that were rounded off, negative if zeros were added.
+    pub right: i32,
+    /// Σ |x| of the 16-bit mantissas: at most 2^17 of 15 bits.
+    pub magnitudes: u32,
+}
+
 impl Loops for Narrow<'_> {
-    type Output = i32;
+    type Output = Narrowed;
 
     #[inline(always)]
-    fn run(self) -> i32 {
+    fn run(self) -> Narrowed {
         let Self { values, out } = self;
         let right = max_bits(values.iter().copied()) as i32 - 15;
         if right > 0 {
-            // At most 2^16. No value is above 127 · 2^24, a sum of attention's, so that the addition does not overflow.
-            let half = 1 << (right - 1);
-            for (out, &value) in out.iter_mut().zip(values) {
-                // Within ±2^15 after the shift; rounding may reach 2^15 itself.
-                *out = ((value + half) >> right).clamp(-32767, 32767) as i16;
-            }
-        } else {
-            for (out, &value) in out.iter_mut().zip(values) {
-                *out = (value << -right) as i16;
-            }
+            return round_to_i16(values.iter().copied(), right, out);
         }
-        right
+        let mut magnitudes = 0;
+        for (out, &value) in out.iter_mut().zip(values) {
+            *out = (value << -right) as i16;
+            magnitudes += u32::from(out.unsigned_abs());
+        }
+        Narrowed { right, magnitudes }
     }
 }
 
+/// Rounds `values`, the largest of which has `right + 15` bits and is at most 127 · 2^24, to 16 bits. `right` is 1 to 16.
+#[inline(always)]
+pub(crate) fn round_to_i16(values: impl Iterator<Item = i32>, right: i32, out: &mut [i16]) -> Narrowed {
+    let half = 1 << (right - 1);
+    let mut magnitudes = 0;
+    for (out, value) in out.iter_mut().zip(values) {
+        // Below 2^31, and within ±2^15 after the shift; rounding may reach 2^15 itself.
+        let rounded = ((value + half) >> right).clamp(-32767, 32767);
+        *out = rounded as i16;
+        magnitudes += rounded.unsigned_abs();
+    }
+    Narrowed { right, magnitudes }
+}
+
 /// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for weights `q` with scales `s` of
-/// magnitude below 256.
+/// magnitude below 256, from `Σ |x|`.
 ///
 /// |q · s| ≤ 127 · 255 < 2^15, and Σ |x| < 2^b for its bit length b, so the accumulator lies within ±2^(15 + b). With
 /// at most 2^17 elements of 15 bits, b ≤ 32: the accumulator fits 48 bits.
-pub(crate) fn excess(x: &[i16]) -> i32 {
-    let sum: u32 = x.iter().map(|x| u32::from(x.unsigned_abs())).sum();
-    (32 - sum.leading_zeros()).saturating_sub(15) as i32
+fn excess(magnitudes: u32) -> i32 {
+    (32 - magnitudes.leading_zeros()).saturating_sub(15) as i32
 }
 
 /// The 32-bit vectors of a batch.
@@ -103,50 +127,76 @@ impl BlockFloat32<'_> {
         &mut self.mantissas[token * self.stride..][..len]
     }
 
-    /// Shifts a token's first `len` mantissas to the left as far as they stay below 2^30. No value changes.
-    pub fn normalise(&mut self, token: usize, len: usize) {
-        let values = self.get_mut(token, len);
-        let left = 30 - (max_bits(values.iter().copied()) as i32).min(30);
-        for value in values {
-            *value <<= left;
-        }
-        self.exponents[token] -= left;
-    }
-
     /// Adds `values · 2^exponent` to a token's vector: the residual connection, or a bias.
     ///
     /// The sum's exponent is the smallest with which no sum can reach 2^30; shifts to the right round.
     pub fn add(&mut self, token: usize, values: impl ExactSizeIterator<Item = i32> + Clone, exponent: i32) {
         let own_exponent = self.exponents[token];
         let own = self.get_mut(token, values.len());
+        self.exponents[token] = widely(Sum { own, own_exponent, values, exponent });
+    }
+}
+
+/// Adds `values · 2^exponent` to `own · 2^own_exponent`.
+struct Sum<'a, V> {
+    own: &'a mut [i32],
+    own_exponent: i32,
+    values: V,
+    exponent: i32,
+}
+
+impl<V: Iterator<Item = i32> + Clone> Loops for Sum<'_, V> {
+    /// The exponent of the sum.
+    type Output = i32;
+
+    #[inline(always)]
+    fn run(self) -> i32 {
+        let Self { own, own_exponent, values, exponent } = self;
         let (own_bits, bits) = (max_bits(own.iter().copied()) as i32, max_bits(values.clone()) as i32);
         if bits == 0 {
-            return;
+            return own_exponent;
         }
         // Every value is below 2^top, a sum below 2^(top + 1); 28 bits and the sum's carry and rounding make 30.
         let top = if own_bits == 0 { exponent + bits } else { (own_exponent + own_bits).max(exponent + bits) };
         let sum_exponent = top - 28;
-        let (own_right, right) = (sum_exponent - own_exponent, sum_exponent - exponent);
+        let (own_shift, shift) = (Shift::new(sum_exponent - own_exponent), Shift::new(sum_exponent - exponent));
         for (own, value) in own.iter_mut().zip(values) {
-            *own = shift(*own, own_right) + shift(value, right);
+            *own = own_shift.apply(*own) + shift.apply(value);
         }
-        self.exponents[token] = sum_exponent;
+        sum_exponent
+    }
+}
+
+/// A shift to the right, with rounding as by [`round_shift`](crate::fixed::round_shift), or to the left.
+#[derive(Clone, Copy)]
+struct Shift {
+    left: u32,
+    right: u32,
+    /// The half that rounding adds before the last bit is shifted off: 1, or 0 without a shift to the right.
+    last: i32,
+}
+
+impl Shift {
+    fn new(right: i32) -> Self {
+        // Beyond 32 bits nothing is left; a zero vector may have any exponent.
+        Self {
+            left: right.saturating_neg().clamp(0, 31) as u32,
+            right: (right - 1).clamp(0, 31) as u32,
+            last: (right > 0).into(),
+        }
+    }
+
+    /// The caller guarantees that the result fits 30 bits.
+    #[inline(always)]
+    fn apply(self, value: i32) -> i32 {
+        ((value << self.left >> self.right) + self.last) >> self.last
     }
 }
 
 /// A mantissa of a vector on the tape, limited to 24 bits and a sign, so that a damaged file cannot overflow a product.
+#[inline(always)]
 pub(crate) fn fixed32(bytes: [u8; 4]) -> i32 {
     (i32::from_le_bytes(bytes) << 7) >> 7
-}
-
-/// `value · 2^-right`, rounded. The caller guarantees that the result fits 30 bits.
-fn shift(value: i32, right: i32) -> i32 {
-    match right {
-        0.. => round_shift(value.into(), right as u32) as i32,
-        // A zero vector may have any exponent.
-        _ if value == 0 => 0,
-        _ => value << -right,
-    }
 }
 
 #[cfg(test)]
@@ -203,7 +253,5 @@ mod tests {
         assert_eq!(wide.get(0, 3).0.iter().map(|&m| i64::from(m)).sum::<i64>(), 2 << 26);
         wide.add(0, [0; 3].into_iter(), 5000);
         assert_eq!(wide.exponents[0], -1000 + 2 - 28);
-        wide.normalise(0, 3);
-        assert!(max_bits(wide.mantissas.iter().copied()) == 30);
     }
 }

@@ -251,7 +251,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
         if !sampling.fits(candidates, vocab_size) {
             return Err(Error::TopK { top_k: sampling.top_k, candidates: candidates as u32 });
         }
-        let mut sampler = Sampler::new(*sampling, self.tokens());
+        let mut sampler = Sampler::new(*sampling, self.tokens(), self.model.header().vocab_size);
         self.advance(Head { observe, sampler: Some(&mut sampler) }).await?;
         let id = sampler.choose(self.candidates).ok_or(Error::Empty)?;
         let (kind, text) = self.append(id).await?;

@@ -29,11 +29,14 @@ impl<F: FnMut(Logit)> Head<'_, F> {
         }
     }
 
-    /// Takes the logits of consecutive tokens, some of which `selection` keeps for later. Most of them change nothing.
+    /// Takes the logits of consecutive tokens, some of which `selection` keeps for later.
     fn consume_all(&mut self, logits: Logits<'_>, selection: &mut Selection<'_>, candidates: &mut [u64]) {
-        let largest = logits.mantissas.iter().copied().max().unwrap_or(i32::MIN);
-        if selection.passes(largest) && self.sampler.as_ref().is_none_or(|sampler| sampler.ignores(largest)) {
+        let largest = || logits.mantissas.iter().copied().max().unwrap_or(i32::MIN);
+        if selection.passes(i32::MAX) || selection.passes(largest()) {
             logits.iter().for_each(&mut self.observe);
+            if let Some(sampler) = &mut self.sampler {
+                sampler.offer_all(logits, candidates);
+            }
             return;
         }
         for logit in logits.iter() {
