@@ -80,7 +80,7 @@ pub use model::{Int4Weights, Model};
 pub use plan::{Memory, MemoryLen, Plan, PlanError, PlanOptions, Residency};
 pub use sampler::Logit;
 pub use sampling::{Q16, Sampling};
-pub use session::{CHECK_EVERY, Choice, Choose, ChooseError, RestoreError, Session, Token};
+pub use session::{CHECK_EVERY, CHECK_LENT_EVERY, Choice, Choose, ChooseError, RestoreError, Session, Token};
 pub use source::{Bytes, SECTOR_LEN, Sector, WeightSource};
 pub use stats::{Clock, Stage, StageTimes, Stats, Traffic};
 pub use tokenizer::Decoder;

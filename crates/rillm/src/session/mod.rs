@@ -30,6 +30,8 @@ pub(crate) use text::TextKind;
 
 /// By default, one in this many passes through the head is checked. [`Session::set_check_every`] changes the interval.
 pub const CHECK_EVERY: u32 = 64;
+/// The same for a source that lends the file in memory, which no bus transfers again in each pass.
+pub const CHECK_LENT_EVERY: u32 = 1024;
 /// The longest text of a token, in bytes.
 const TEXT_MAX: usize = 255;
 
@@ -132,6 +134,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
             scores: bytemuck::cast_slice_mut(scores),
             cache: KvCache { bytes: cache, shape: plan.cache_shape() },
         };
+        let check_every = if source.memory().is_some() { CHECK_LENT_EVERY } else { CHECK_EVERY };
         let (candidates, rescored) = bytemuck::cast_slice_mut(candidates).split_at_mut(plan.candidates);
         Self {
             model,
@@ -151,14 +154,15 @@ impl<'m, S: WeightSource> Session<'m, S> {
             text: [0; TEXT_MAX],
             tokens: 0,
             passes: 0,
-            verifier: Verifier::new(CHECK_EVERY, model.tape_crc32()),
+            verifier: Verifier::new(check_every, model.tape_crc32()),
             watch: Stopwatch::default(),
             multiplier: Kernel::fastest(),
         }
     }
 
     /// Verifies the checksum of the weights in one of `passes` passes through the head, starting with the next one, and
-    /// in the prompt's passes before it. 0 disables the check. The default is one pass in [`CHECK_EVERY`].
+    /// in the prompt's passes before it. 0 disables the check. The default is one pass in [`CHECK_EVERY`],
+    /// or in [`CHECK_LENT_EVERY`].
     pub fn set_check_every(&mut self, passes: u32) {
         self.verifier.set_every(passes);
     }
