@@ -40,10 +40,10 @@ impl Head<'_> {
             }
             return;
         }
-        for logit in logits.iter() {
-            if let Some(logit) = selection.keep(logit) {
-                self.consume(logit, candidates);
-            }
+        let kept = logits.iter().filter_map(|logit| selection.keep(logit));
+        match (&self.observe, &mut self.sampler) {
+            (None, Some(sampler)) => kept.for_each(|logit| sampler.offer(logit, candidates)),
+            _ => kept.for_each(|logit| self.consume(logit, candidates)),
         }
     }
 
