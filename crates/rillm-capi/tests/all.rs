@@ -1,5 +1,5 @@
-//! Tests of the C interface from outside. One test binary: each file is a module, selected by `cargo test --test all
-//! MODULE`.
+//! Tests of the C interface from outside. One test binary: each file is a module, selected by `cargo test
+//! -p rillm-capi-tests MODULE`.
 
 mod api;
 mod documents;

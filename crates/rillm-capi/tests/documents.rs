@@ -5,7 +5,7 @@ use std::path::Path;
 
 #[test]
 fn the_documents_have_the_examples_word_for_word() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     for (document, path) in [
         ("docs/c-api.md", "crates/rillm-capi/examples/generate.c"),

@@ -8,7 +8,7 @@ use rillm::Sampling;
 
 use crate::support::{MODEL, expected};
 
-const DIR: &str = env!("CARGO_MANIFEST_DIR");
+const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PROMPT: &str = "The little fox";
 const TOKENS: usize = 40;
 

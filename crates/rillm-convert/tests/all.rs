@@ -1,4 +1,5 @@
-//! The converter, tested from outside. One test binary: every file is a module, which `cargo test --test all MODULE` selects.
+//! The converter, tested from outside. One test binary: every file is a module, which `cargo test -p rillm-convert-tests
+//! MODULE` selects.
 
 mod beside;
 mod byte_level;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// A file of `beside/`.
 fn fixture(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/beside").join(name)).expect("a file")
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("beside").join(name)).expect("a file")
 }
 
 fn fixture_json(name: &str) -> Value {

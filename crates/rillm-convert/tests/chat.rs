@@ -16,7 +16,7 @@ const TINY: &str = include_str!("tiny_tokenizer.json");
 
 /// A file of `chat_templates/`.
 fn fixture(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chat_templates");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("chat_templates");
     std::fs::read_to_string(folder.join(name)).expect("a file")
 }
 

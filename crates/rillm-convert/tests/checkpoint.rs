@@ -196,7 +196,7 @@ fn tied_embeddings_and_a_head_must_agree() {
 
 #[test]
 fn shards_must_be_there_and_lie_beside_their_index() {
-    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/linear-bf16-sharded");
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/linear-bf16-sharded");
     let directory = tempfile::tempdir().expect("a directory");
     for entry in fs::read_dir(goldens).expect("goldens") {
         let entry = entry.expect("an entry");

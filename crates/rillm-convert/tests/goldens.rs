@@ -55,7 +55,7 @@ fn read(path: &Path) -> Value {
 
 /// A model that `tests/goldens/make.py` made.
 fn check_tiny(name: &str) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens").join(name);
     let golden = read(&directory.join("golden.json"));
     let checkpoint = Checkpoint::open(&directory).expect("a checkpoint");
     let mut reference = checkpoint.reference();
@@ -126,7 +126,7 @@ fn check_shared(model: &str, weights: &str) {
 
 #[test]
 fn the_bundled_model() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/rill-tales-1m");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/rill-tales-1m");
     check_prompts(&directory.join("golden.json"), &directory);
 }
 

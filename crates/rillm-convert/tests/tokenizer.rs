@@ -163,7 +163,7 @@ fn tiny() {
 
 #[test]
 fn bundled() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../models");
     let models = std::fs::read_dir(root).into_iter().flatten().flatten();
     let files: Vec<_> = models.map(|entry| entry.path().join("tokenizer.json")).filter(|file| file.exists()).collect();
     if files.is_empty() {

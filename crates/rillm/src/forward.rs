@@ -54,7 +54,7 @@ impl Pass<'_, '_> {
     pub async fn run(
         &mut self,
         tape: &mut Tape<'_, '_>,
-        head: Option<impl FnMut(Logits<'_>)>,
+        head: Option<&mut dyn FnMut(Logits<'_>)>,
     ) -> Result<(), FormatError> {
         let mut tokens = 0..self.batch;
         for layer in 0..self.header.n_layers {
@@ -285,7 +285,7 @@ impl Pass<'_, '_> {
         &mut self,
         tape: &mut Tape<'_, '_>,
         tokens: Range<usize>,
-        mut head: impl FnMut(Logits<'_>),
+        head: &mut dyn FnMut(Logits<'_>),
     ) -> Result<(), FormatError> {
         self.norm(tape, TensorKind::FinalNorm, 0, tokens.clone()).await?;
         let tensor = tape.tensor(self.header, TensorKind::Head, 0).await?;

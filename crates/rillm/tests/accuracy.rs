@@ -83,7 +83,7 @@ proptest! {
 
 /// A folder with models and golden results, which a clone does not contain.
 fn shared(name: &str) -> Option<PathBuf> {
-    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
+    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../../shared"));
     let path = std::env::var_os("RILLM_SHARED").map_or(beside, PathBuf::from).join(name);
     if !path.exists() {
         println!("skipped: {name} is not in the shared folder");
@@ -108,7 +108,7 @@ fn shared_model(name: &str) -> Option<(Checkpoint, Vec<u8>)> {
 }
 
 fn bundled(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m")).join(name)
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../models/rill-tales-1m")).join(name)
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Integration tests of the engine, in one test binary. Every file is a module; `cargo test --test all MODULE` selects
-//! one.
+//! Integration tests of the engine, in one test binary. Every file is a module; `cargo test -p rillm-tests MODULE`
+//! selects one.
 
 mod accuracy;
 mod budgets;

@@ -23,7 +23,7 @@ fn file_of(template: &str) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let config = &LlamaConfig { context_length: 256, ..support::shapes()[1].clone() };
     rillm_convert::random::write(directory.path(), config, Dtype::F16, 3).unwrap();
-    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rillm-convert/tests/tiny_tokenizer.json");
     let mut vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
     vocabulary.chat_template = template.to_owned();
     vocabulary.special_tokens = vec![("bos_token".to_owned(), "<s>".to_owned())];

@@ -1,6 +1,6 @@
 //! Waiting times, on a simulated clock that advances only by the modelled times of reads and multiplications.
 //!
-//! `cargo test -p rillm --test all waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-pins.md`.
+//! `cargo test -p rillm-tests waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-pins.md`.
 //! They come from a model: a card with a fixed time for each command and a fixed rate, and memories with different
 //! times for the multiplication of a weight.
 
@@ -112,7 +112,7 @@ fn token(card: SimulatedCard, options: &PlanOptions, picos_a_byte: [u64; 2]) -> 
     Token { micros, multiplied, read, waited, ids: session.tokens().to_vec() }
 }
 
-static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../models/rill-tales-1m/model.rillm"));
 
 /// The board's internal memory in bytes.
 const INTERNAL: usize = 256 << 10;

@@ -110,6 +110,23 @@ impl SimulatedCard {
         answer
     }
 
+    /// Many bytes each way at once, where they are what [`exchange`](Self::exchange) would give for each: nothing is said to
+    /// the card, and it is in the middle of a block. Returns whether they were exchanged.
+    pub fn exchange_block(&mut self, bytes: &mut [u8]) -> bool {
+        const NOTHING: [u8; BLOCK] = [0xff; BLOCK];
+        let silent = self.heard.is_empty() && NOTHING.get(..bytes.len()) == Some(bytes);
+        let sends = !self.low && self.out.len() >= bytes.len() && self.out.front() != Some(&TOKEN);
+        if silent && sends {
+            let (front, back) = self.out.as_slices();
+            let in_front = front.len().min(bytes.len());
+            let (first, second) = bytes.split_at_mut(in_front);
+            first.copy_from_slice(&front[..in_front]);
+            second.copy_from_slice(&back[..second.len()]);
+            self.out.drain(..bytes.len());
+        }
+        silent && sends
+    }
+
     fn answer(&mut self) -> u8 {
         // The answer to the command comes at once.
         if self.out.front() == Some(&TOKEN) && self.late.is_some_and(|since| now().wrapping_sub(since) < LATE) {

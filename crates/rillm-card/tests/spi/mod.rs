@@ -54,6 +54,11 @@ impl World {
         // Too fast for the wires: a bit arrives late.
         if hz > most_hz && answer != 0xff { answer >> 1 } else { answer }
     }
+
+    /// Exchanges the bytes of a block at once, where nothing happens between them: see [`SimulatedCard::exchange_block`].
+    fn exchange_block(&mut self, bytes: &mut [u8]) -> bool {
+        self.hz <= self.most_hz && self.card.as_mut().is_some_and(|card| card.exchange_block(bytes))
+    }
 }
 
 struct Bus(Rc<RefCell<World>>);
@@ -76,10 +81,12 @@ impl SpiDevice for Bus {
                     bits += 8;
                     world.exchange(byte);
                 }),
-                Operation::TransferInPlace(bytes) => bytes.iter_mut().for_each(|byte| {
-                    bits += 8;
-                    *byte = world.exchange(*byte);
-                }),
+                Operation::TransferInPlace(bytes) => {
+                    bits += 8 * bytes.len() as u64;
+                    if !world.exchange_block(bytes) {
+                        bytes.iter_mut().for_each(|byte| *byte = world.exchange(*byte));
+                    }
+                }
                 Operation::Transfer(to, from) => to.iter_mut().zip(from.iter()).for_each(|(to, &byte)| {
                     bits += 8;
                     *to = world.exchange(byte);

@@ -33,8 +33,9 @@ pub static MODEL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         eos: vec![2],
     };
     rillm_convert::random::write(directory.path(), &config, Dtype::F16, 3).unwrap();
-    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../rillm-convert/tests/tiny_tokenizer.json");
-    let mut vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
+    let tokenizer = directory.path().join("tokenizer.json");
+    std::fs::write(&tokenizer, include_bytes!("../../../rillm-convert/tests/tiny_tokenizer.json")).unwrap();
+    let mut vocabulary = Vocabulary::open(&tokenizer, config.vocab_size).unwrap();
     vocabulary.chat_template = TEMPLATE.to_owned();
     vocabulary.special_tokens = vec![("bos_token".to_owned(), "<s>".to_owned())];
     let (out, checkpoint) = (directory.path().join("model.rillm"), Checkpoint::open(directory.path()).unwrap());

@@ -83,7 +83,7 @@ struct Rows {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/odd")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("odd")
 }
 
 /// All rows, those of a file one after the other.

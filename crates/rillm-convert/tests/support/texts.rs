@@ -1,8 +1,8 @@
 //! Texts for tokenizers.
 
-/// Random strings for each tokenizer: 1,000, or what RILLM_STRINGS says. CI says 100,000.
+/// Random strings for each tokenizer: 200, or what RILLM_STRINGS says. CI says 100,000.
 pub fn strings() -> usize {
-    std::env::var("RILLM_STRINGS").map_or(1000, |count| count.parse().expect("RILLM_STRINGS is a number"))
+    std::env::var("RILLM_STRINGS").map_or(200, |count| count.parse().expect("RILLM_STRINGS is a number"))
 }
 
 /// English prose.

@@ -234,7 +234,7 @@ impl<'m, S: WeightSource> Session<'m, S> {
     /// `sampling` needs more candidates than the plan has, [`Error::Format`] if the file is damaged, and
     /// [`Error::Source`]. After an error, or if the future is dropped, no token is appended.
     pub async fn next(&mut self, sampling: &Sampling) -> Result<Token<'_>, Error<S::Error>> {
-        self.next_observed(sampling, |_| ()).await
+        self.sample(sampling, None).await
     }
 
     /// Like [`next`](Self::next), and passes every logit to `observe`, as [`logits`](Self::logits) does. After an
@@ -245,7 +245,16 @@ impl<'m, S: WeightSource> Session<'m, S> {
     pub async fn next_observed(
         &mut self,
         sampling: &Sampling,
-        observe: impl FnMut(Logit),
+        mut observe: impl FnMut(Logit),
+    ) -> Result<Token<'_>, Error<S::Error>> {
+        self.sample(sampling, Some(&mut observe)).await
+    }
+
+    /// [`next`](Self::next), and [`next_observed`](Self::next_observed) with `observe`.
+    async fn sample(
+        &mut self,
+        sampling: &Sampling,
+        observe: Option<&mut dyn FnMut(Logit)>,
     ) -> Result<Token<'_>, Error<S::Error>> {
         let context = self.plan.context;
         if self.len >= context {
@@ -256,7 +265,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
             return Err(Error::TopK { top_k: sampling.top_k, candidates: candidates as u32 });
         }
         let mut sampler = Sampler::new(*sampling, self.tokens(), self.model.header().vocab_size);
-        self.advance(Head { observe, sampler: Some(&mut sampler) }).await?;
+        let observe = observe.map(|observe| observe as &mut dyn FnMut(Logit));
+        self.advance(&mut Head { observe, sampler: Some(&mut sampler) }).await?;
         let id = sampler.choose(self.candidates).ok_or(Error::Empty)?;
         let (kind, text) = self.append(id).await?;
         Ok(Token { id, kind, text })
@@ -267,8 +277,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
     ///
     /// # Errors
     /// [`Error::Empty`] if the session has no tokens, [`Error::Format`] if the file is damaged, and [`Error::Source`].
-    pub async fn logits(&mut self, observe: impl FnMut(Logit)) -> Result<(), Error<S::Error>> {
-        self.advance(Head { observe, sampler: None }).await
+    pub async fn logits(&mut self, mut observe: impl FnMut(Logit)) -> Result<(), Error<S::Error>> {
+        self.advance(&mut Head { observe: Some(&mut observe), sampler: None }).await
     }
 
     /// Removes all tokens.

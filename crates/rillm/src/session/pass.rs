@@ -15,15 +15,17 @@ use crate::source::{SECTOR_LEN, Sector, SectorReader, WeightSource, lent};
 use crate::stats::Stage;
 use crate::tape::Tape;
 
-/// The consumers of the logits.
-pub(super) struct Head<'s, F> {
-    pub observe: F,
+/// The consumers of the logits. They are references to any function, so that the engine is compiled once for all of them.
+pub(super) struct Head<'s> {
+    pub observe: Option<&'s mut dyn FnMut(Logit)>,
     pub sampler: Option<&'s mut Sampler>,
 }
 
-impl<F: FnMut(Logit)> Head<'_, F> {
+impl Head<'_> {
     fn consume(&mut self, logit: Logit, candidates: &mut [u64]) {
-        (self.observe)(logit);
+        if let Some(observe) = &mut self.observe {
+            observe(logit);
+        }
         if let Some(sampler) = &mut self.sampler {
             sampler.offer(logit, candidates);
         }
@@ -33,16 +35,18 @@ impl<F: FnMut(Logit)> Head<'_, F> {
     fn consume_all(&mut self, logits: Logits<'_>, selection: &mut Selection<'_>, candidates: &mut [u64]) {
         let largest = || logits.mantissas.iter().copied().max().unwrap_or(i32::MIN);
         if selection.passes(i32::MAX) || selection.passes(largest()) {
-            logits.iter().for_each(&mut self.observe);
+            if let Some(observe) = &mut self.observe {
+                logits.iter().for_each(observe);
+            }
             if let Some(sampler) = &mut self.sampler {
                 sampler.offer_all(logits, candidates);
             }
             return;
         }
-        for logit in logits.iter() {
-            if let Some(logit) = selection.keep(logit) {
-                self.consume(logit, candidates);
-            }
+        let kept = logits.iter().filter_map(|logit| selection.keep(logit));
+        match (&self.observe, &mut self.sampler) {
+            (None, Some(sampler)) => kept.for_each(|logit| sampler.offer(logit, candidates)),
+            _ => kept.for_each(|logit| self.consume(logit, candidates)),
         }
     }
 
@@ -63,7 +67,7 @@ impl<S: WeightSource> Session<'_, S> {
         let (start, batch) = (self.computed(), self.plan.batch);
         let another_follows = self.len - start > batch;
         if another_follows {
-            self.compute(start, batch, None::<Head<'_, fn(Logit)>>).await?;
+            self.compute(start, batch, None).await?;
         }
         Ok(another_follows)
     }
@@ -72,7 +76,7 @@ impl<S: WeightSource> Session<'_, S> {
     ///
     /// Completed batches stay in the cache if a later batch fails. If the whole history is in the cache, the last token
     /// is computed again, with the same keys and values.
-    pub(super) async fn advance(&mut self, head: Head<'_, impl FnMut(Logit)>) -> Result<(), Error<S::Error>> {
+    pub(super) async fn advance(&mut self, head: &mut Head<'_>) -> Result<(), Error<S::Error>> {
         if self.len == 0 {
             return Err(Error::Empty);
         }
@@ -86,7 +90,7 @@ impl<S: WeightSource> Session<'_, S> {
         &mut self,
         start: usize,
         batch: usize,
-        head: Option<Head<'_, impl FnMut(Logit)>>,
+        head: Option<&mut Head<'_>>,
     ) -> Result<(), Error<S::Error>> {
         self.load().await?;
         if !(self.embedded && start + 1 == self.len) {
@@ -143,7 +147,7 @@ impl<S: WeightSource> Session<'_, S> {
         &mut self,
         start: usize,
         batch: usize,
-        mut head: Option<Head<'_, impl FnMut(Logit)>>,
+        mut head: Option<&mut Head<'_>>,
     ) -> Result<(), Error<S::Error>> {
         let Self {
             model,
@@ -162,8 +166,9 @@ impl<S: WeightSource> Session<'_, S> {
         } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
         let mut selection = Selection::new(rescored);
-        let consumer =
+        let mut consumer =
             head.as_mut().map(|head| |logits: Logits<'_>| head.consume_all(logits, &mut selection, candidates));
+        let consumer = consumer.as_mut().map(|consumer| consumer as &mut dyn FnMut(Logits<'_>));
         let mut layers = Pass {
             header: model.header(),
             lm_head: model.lm_head(),

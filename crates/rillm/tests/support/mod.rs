@@ -122,12 +122,12 @@ pub fn model_file(config: &LlamaConfig, seed: u64) -> Vec<u8> {
 
 /// A random model of this shape, whose tensors have these widths.
 pub fn model_file_of(config: &LlamaConfig, seed: u64, mix: Mix, rescored_rows: Option<u8>) -> Vec<u8> {
-    file_of(config, seed, mix, rescored_rows, "rillm-convert/tests/tiny_tokenizer.json")
+    file_of(config, seed, mix, rescored_rows, "crates/rillm-convert/tests/tiny_tokenizer.json")
 }
 
 /// A random 8-bit model of this shape, with a tokenizer of the fuzz targets.
 pub fn model_file_with(config: &LlamaConfig, tokenizer: &str) -> Vec<u8> {
-    file_of(config, 0, Mix::all(Bits::Eight), None, &format!("../fuzz/tokenizers/{tokenizer}.json"))
+    file_of(config, 0, Mix::all(Bits::Eight), None, &format!("fuzz/tokenizers/{tokenizer}.json"))
 }
 
 /// Several tests use the same files, each of which is made once.
@@ -143,7 +143,7 @@ fn new_file(config: &LlamaConfig, seed: u64, mix: Mix, rescored_rows: Option<u8>
     let directory = tempfile::tempdir().unwrap();
     rillm_convert::random::write(directory.path(), config, Dtype::F16, seed).unwrap();
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
-    let tokenizer = format!("{}/../{tokenizer}", env!("CARGO_MANIFEST_DIR"));
+    let tokenizer = format!("{}/../../../{tokenizer}", env!("CARGO_MANIFEST_DIR"));
     let vocabulary = Vocabulary::open(tokenizer.as_ref(), config.vocab_size).unwrap();
     let group = if seed.is_multiple_of(2) { 32 } else { 16 };
     let options = Options::default().mix(mix).group(group).rescored_rows(rescored_rows);
