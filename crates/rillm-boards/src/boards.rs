@@ -193,12 +193,15 @@ impl BoardSpec {
 
     /// Length in bytes of the longest model file that fits into the flash beside the firmware, and can be mapped.
     pub const fn flash_model_len(&self) -> usize {
-        let (held, mapped) = (self.flash - self.chip.firmware, self.chip.mapped - CONSTANTS_LEN);
+        let flash = if self.flash < USED_FLASH { self.flash } else { USED_FLASH };
+        let (held, mapped) = (flash - self.chip.firmware, self.chip.mapped - CONSTANTS_LEN);
         if held < mapped { held } else { mapped }
     }
 }
 
-/// Bytes of constants in the mapped range of a model: 33 KB (docs/performance.md, firmware) in pages of 64 KiB.
+/// Bytes of flash up to the end of the longest partition that espflash makes for a program, 16,000 KiB from 64 KiB on.
+const USED_FLASH: usize = (16_000 + 64) << 10;
+/// Bytes of constants in the mapped range of a model: 61 KB (`cargo xtask esp size`) in pages of 64 KiB.
 const CONSTANTS_LEN: usize = 64 << 10;
 
 /// Quad SPI at 40 MHz, the default of esp-hal on the ESP32.

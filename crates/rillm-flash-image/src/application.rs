@@ -15,6 +15,8 @@ const MAGIC: u8 = 0xe9;
 const CHECKSUM: u8 = 0xef;
 const CHECKSUM_ALIGN: usize = 16;
 const SHA256_LEN: usize = 32;
+/// The bootloader reads no more (`ESP_IMAGE_MAX_SEGMENTS` of ESP-IDF).
+const MOST_SEGMENTS: u8 = 16;
 /// Of the linker script, `firmware/esp/model.x`.
 const MODEL_ALIGN: usize = 4;
 // Offsets in the header.
@@ -120,12 +122,16 @@ impl<'a> Application<'a> {
 
 /// The segments with their addresses, once checksum and SHA-256 are right.
 fn segments(bytes: &[u8], count: u8) -> Result<Vec<(u32, &[u8])>, Error> {
+    if count > MOST_SEGMENTS {
+        return Err(Error::Damaged);
+    }
     let mut segments = Vec::new();
     let (mut rest, mut checksum) = (bytes.get(HEADER_LEN..).ok_or(Error::Damaged)?, CHECKSUM);
     for _ in 0..count {
         let (&header, after) = rest.split_first_chunk::<SEGMENT_HEADER_LEN>().ok_or(Error::Damaged)?;
         let [address, len] = [0, 4].map(|at| u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[at + byte])));
         let (segment, after) = after.split_at_checked(len as usize).ok_or(Error::Damaged)?;
+        address.checked_add(len).ok_or(Error::Damaged)?;
         checksum = xor(checksum, segment);
         segments.push((address, segment));
         rest = after;
