@@ -62,7 +62,10 @@ pub fn save_image(firmware: &Firmware, elf: &Path, image: &Path) -> Result<()> {
     let same = parsed.with_model(parsed.model())? == bytes;
     ensure!(same, "rillm-flash-image lays {} out in another way than espflash does", image.display());
     let (most, planned) = (parsed.longest_model(), firmware.board.flash_model_len());
-    ensure!(most >= planned, "the flash has room for a model of {most} bytes, and `rillm plan` calculates with {planned}");
+    ensure!(
+        most >= planned,
+        "the flash has room for a model of {most} bytes, and `rillm plan` calculates with {planned}"
+    );
     Ok(())
 }
 
