@@ -76,8 +76,8 @@ impl<'a> FlashImage<'a> {
 /// Offset and length of the first partition with an application.
 fn application(table: &[u8]) -> Option<(usize, usize)> {
     let (entries, _) = table.as_chunks::<ENTRY_LEN>();
-    let entries = entries.iter().take_while(|entry| entry[..2] == ENTRY_MAGIC);
-    let entry = entries.filter(|entry| entry[2] == APPLICATION).next()?;
+    let mut entries = entries.iter().take_while(|entry| entry[..2] == ENTRY_MAGIC);
+    let entry = entries.find(|entry| entry[2] == APPLICATION)?;
     let [offset, len] = [4, 8].map(|at| u32::from_le_bytes([0, 1, 2, 3].map(|byte| entry[at + byte])) as usize);
     Some((offset, len))
 }

@@ -80,7 +80,7 @@ fn image((chip, _, [constants, code, data, iram]): Case, model: &[u8]) -> Vec<u8
     let hash = Sha256::digest(&app);
     app.extend_from_slice(&hash);
 
-    let mut image = vec![0xff; APP];
+    let mut image = vec![0; APP];
     // Of the bootloader no more than its first byte.
     image[0] = 0xe9;
     let partitions = [(1, 2, 0x9000, 0x6000, "nvs"), (0, 0, APP as u32, 0x10_0000, "factory")];
