@@ -20,12 +20,11 @@ use crate::{files, say};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   # Whether the board has memory for it, and how fast it is
-  rillm plan --board esp32-c3 --model my-model.rillm --source flash
-  rillm flash-image my-model.rillm --image rillm-0.1.0-esp32-c3.bin -o board.bin
-  espflash write-bin 0x0 board.bin
+  rillm plan --board esp32-c3 --model my.rillm --source flash
+  rillm flash-image my.rillm --image rillm-0.1.0-esp32-c3.bin -o board.bin
 
-A release has an image for each board; `cargo xtask esp image --all` makes them. The rest of \
-the image stays as it is. Models that are too long for the flash go on a card.")]
+`espflash write-bin 0x0 board.bin` writes it to the board. A release has an image for each \
+board; `cargo xtask esp image --all` makes them. The rest of the image stays as it is. Models that are too long for the flash go on a card.")]
 pub struct Args {
     /// The .rillm file
     #[arg(value_name = "MODEL", value_parser = files::input())]

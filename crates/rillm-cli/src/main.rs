@@ -74,7 +74,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   rillm plan --board esp32-cam --model tiny-llm.rillm
   rillm card tiny-llm.rillm -o card.img
   # Or put it into the flash of a board, with a release's firmware
-  rillm flash-image tiny-llm.rillm --image rillm-0.1.0-esp32-s3-devkitc.bin -o board.bin
+  rillm flash-image my.rillm --image rillm-0.1.0-esp32-c3.bin -o board.bin
   # Talk with the board, and compare its texts with this computer's
   rillm monitor --port /dev/ttyUSB0 --model tiny-llm.rillm
 

@@ -40,7 +40,7 @@ fn what_does_not_fit_or_is_none_is_refused_and_nothing_is_written() {
     fs::write(&cut, &fs::read(IMAGE).expect("an image")[..100_000]).expect("a file");
     assert!(refused(path(&model), path(&cut), path(&out)).contains("damaged"));
     assert!(refused(path(&model), path(&model), path(&out)).contains("no partition table"));
-    assert!(refused(IMAGE, IMAGE, path(&out)).contains("not a .rillm file"));
+    assert!(refused(IMAGE, IMAGE, path(&out)).contains("no model file"));
     assert!(!out.exists());
     for input in [&model, &cut] {
         assert!(refused(path(&model), path(&cut), path(input)).contains("would be lost"));
