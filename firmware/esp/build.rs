@@ -35,7 +35,9 @@ fn linker_script() -> String {
     let model = include_str!("model.x").replace("ROOM", &room().to_string());
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "xtensa") {
         let chip = if is_chip(&rillm_boards::ESP32) { "esp32" } else { "esp32s3" };
-        format!("INCLUDE \"memory.x\"\nINCLUDE \"alias.x\"\n{model}\nINCLUDE \"{chip}.x\"\nINCLUDE \"hal-defaults.x\"\n")
+        format!(
+            "INCLUDE \"memory.x\"\nINCLUDE \"alias.x\"\n{model}\nINCLUDE \"{chip}.x\"\nINCLUDE \"hal-defaults.x\"\n"
+        )
     } else {
         format!("INCLUDE \"linkall.x\"\n{model}")
     }
