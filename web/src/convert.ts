@@ -81,11 +81,13 @@ export class Convert {
     get("convert-card").addEventListener("click", () => {
       if (this.file) this.run({ name: this.name, model: this.file }, "Writing the image");
     });
-    get("convert-open").addEventListener("click", () => {
-      if (!this.file) return;
-      void this.open(this.file);
-      get("try").scrollIntoView();
-    });
+    for (const [button, part] of [["convert-open", "try"], ["convert-flash", "flash"]] as const) {
+      get(button).addEventListener("click", () => {
+        if (!this.file) return;
+        void this.open(this.file);
+        get(part).scrollIntoView();
+      });
+    }
   }
 
   private convert(files: Dropped[]) {

@@ -49,6 +49,13 @@ export class Engine {
     return (await reply).plan;
   }
 
+  /** The image of a board's flash, with the open model in place of the image's. */
+  async inImage(image: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+    const [id, reply] = this.expect<"flashed">();
+    this.worker.postMessage({ type: "flash", id, image }, [image.buffer]);
+    return (await reply).image;
+  }
+
   /** Writes a text, and ends a chat before it. `pace` is the seconds of a token, 0 for as fast as it goes. */
   async write(settings: Settings, pace: number, hear: (progress: Progress) => void): Promise<Result> {
     this.current?.end();

@@ -48,6 +48,10 @@ async function handle(request: Exclude<Request, { type: "stop" | "say" }>) {
     }
     case "plan":
       return reply({ id, type: "planned", plan: JSON.parse(opened().plan(JSON.stringify(request.choice))) });
+    case "flash": {
+      const image = opened().in_image(request.image) as Uint8Array<ArrayBuffer>;
+      return postMessage({ id, type: "flashed", image } satisfies Reply, { transfer: [image.buffer] });
+    }
     case "write":
       return run(id, request.settings, request.pace, async (settings, listener) => {
         listener.end(JSON.parse(await opened().write(settings, listener)));

@@ -26,8 +26,12 @@ async function start() {
   const model = fetched(bundled);
   const engine = new Engine();
   const see = new See(engine, () => writer.written);
-  const writer = new Try(engine, (model) => see.opened(model));
-  void new Flash(engine).start();
+  const writer = new Try(engine, (model) => {
+    see.opened(model);
+    flash.opened(model);
+  });
+  const flash = new Flash(engine, async (file) => writer.open(await file.arrayBuffer()));
+  void flash.start();
   new Convert((file) => writer.openFile(file));
   await see.start();
   await writer.open(await model);

@@ -109,6 +109,7 @@ export interface Progress {
 export type Request =
   | { type: "open"; id: number; bytes: ArrayBuffer }
   | { type: "plan"; id: number; choice: BoardChoice }
+  | { type: "flash"; id: number; image: Uint8Array<ArrayBuffer> }
   | { type: "write"; id: number; settings: Settings; pace: number }
   | { type: "chat"; id: number; settings: Settings }
   /** What is said in the chat `id`; `null` ends it. */
@@ -120,6 +121,7 @@ export type Reply = { id: number } & (
   | { type: "failed"; message: string }
   | { type: "opened"; model: Model }
   | { type: "planned"; plan: Plan }
+  | { type: "flashed"; image: Uint8Array<ArrayBuffer> }
   | { type: "started"; prompt_tokens: number; context: number }
   | { type: "progress"; progress: Progress }
   | { type: "done"; result: Result | null }

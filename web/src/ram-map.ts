@@ -15,14 +15,14 @@ const WIDTH = 1000;
 
 export const kindOf = (name: string) => KINDS[name] ?? OTHERS;
 
-interface Part {
+export interface Part {
   name: string;
   bytes: number;
   kind: string;
 }
 
 /** A bar of parts, `whole` bytes wide. */
-function bar(parts: Part[], whole: number, height: number, label: string): SVGElement {
+export function bar(parts: Part[], whole: number, height: number, label: string): SVGElement {
   let at = 0;
   const rectangles = parts.flatMap((part) => {
     const [x, width] = [(at / whole) * WIDTH, (part.bytes / whole) * WIDTH];

@@ -23,6 +23,8 @@ export class Device {
   readonly log: string[] = [];
   /** Bytes that the flash stores wrongly. */
   breaks = false;
+  /** The model that its firmware runs, a file; without it the bundled one. */
+  model: string | undefined;
   private mode: "off" | "loader" | "stub" | "firmware" = "off";
   private received = Buffer.alloc(0);
   private signals = { dataTerminalReady: false, requestToSend: false };
@@ -191,7 +193,7 @@ export class Device {
     const setting = line.match(/^\/max (\d+)$/);
     if (setting) this.max = Number(setting[1]);
     if (line.startsWith("/")) return Buffer.from(`${line}\r\n${line.slice(1)}\r\n> `);
-    const text = terminal("run", "--prompt", line, "--temperature", "0", "--max-tokens", String(this.max), "--check");
+    const text = terminal("run", "--prompt", line, "--temperature", "0", "--max-tokens", String(this.max), "--check", ...(this.model ? ["--model", this.model] : []));
     return Buffer.from(`${line}\r\n${text.replaceAll("\n", "\r\n")}\r\n> `);
   }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { offer } from "./images";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -9,9 +10,12 @@ for (const scheme of ["light", "dark"] as const) {
     test(`axe finds nothing on a ${device}, ${scheme}`, async ({ browser }) => {
       const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 850 }, serviceWorkers: "block" });
       const page = await context.newPage();
+      // The open model is not the image's.
+      await offer(page, { model: "another" });
       await page.goto("./");
       await expect(page.locator("#figures")).toContainText("seed");
       await expect(page.locator("#map-internal")).toBeVisible();
+      await expect(page.locator("#flash-fit")).toContainText("tokens/s");
       for (const summary of await page.locator("summary").all()) await summary.click();
       await page.evaluate(AXE);
       const found = await page.evaluate(async () => {

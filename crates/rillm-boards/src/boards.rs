@@ -82,6 +82,9 @@ pub struct Chip {
     pub spare: usize,
     /// Bytes of flash that can be memory-mapped as data.
     pub mapped: usize,
+    /// Bytes of flash for bootloader, partition table, program, and a gap of up to 64 KiB before the program's code. The
+    /// program starts at 64 KiB (espflash's partition table); `cargo xtask esp size` has the length of its image.
+    pub firmware: usize,
     /// How the flash is read in an image that `cargo xtask esp` makes.
     pub flash_mode: FlashMode,
 }
@@ -190,15 +193,15 @@ impl BoardSpec {
 
     /// Length in bytes of the longest model file that fits into the flash beside the firmware, and can be mapped.
     pub const fn flash_model_len(&self) -> usize {
-        let (held, mapped) = (self.flash - FIRMWARE_LEN, self.chip.mapped - CONSTANTS_LEN);
+        let flash = if self.flash < USED_FLASH { self.flash } else { USED_FLASH };
+        let (held, mapped) = (flash - self.chip.firmware, self.chip.mapped - CONSTANTS_LEN);
         if held < mapped { held } else { mapped }
     }
 }
 
-/// Bytes of flash for bootloader, partition table and program. The program starts at 64 KiB (espflash's partition
-/// table) and is shorter than 576 KiB (`cargo xtask esp size`).
-const FIRMWARE_LEN: usize = 640 << 10;
-/// Bytes of constants in the mapped range of a model: 33 KB (docs/performance.md, firmware) in pages of 64 KiB.
+/// Bytes of flash up to the end of the longest partition that espflash makes for a program, 16,000 KiB from 64 KiB on.
+const USED_FLASH: usize = (16_000 + 64) << 10;
+/// Bytes of constants in the mapped range of a model: 61 KB (`cargo xtask esp size`) in pages of 64 KiB.
 const CONSTANTS_LEN: usize = 64 << 10;
 
 /// Quad SPI at 40 MHz, the default of esp-hal on the ESP32.
@@ -236,6 +239,7 @@ pub const ESP32: Chip = Chip {
     spare: 86 << 10,
     // The length of esp-hal's `drom_seg`.
     mapped: 4 << 20,
+    firmware: 768 << 10,
     flash_mode: DIO_80,
 };
 
@@ -254,6 +258,7 @@ pub const ESP32_C3: Chip = Chip {
     spare: 63 << 10,
     // The length of esp-hal's `DROM`.
     mapped: 4 << 20,
+    firmware: 640 << 10,
     flash_mode: DIO_80,
 };
 

@@ -16,6 +16,7 @@ mod converter;
 mod eval;
 mod evaluation;
 mod files;
+mod flash_image;
 mod inspect;
 mod interrupt;
 mod lines;
@@ -72,6 +73,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   # Estimate its speed on a board, and make a card for the board
   rillm plan --board esp32-cam --model tiny-llm.rillm
   rillm card tiny-llm.rillm -o card.img
+  # Or put it into the flash of a board, with a release's firmware
+  rillm flash-image my.rillm --image rillm-0.1.0-esp32-c3.bin -o board.bin
   # Talk with the board, and compare its texts with this computer's
   rillm monitor --port /dev/ttyUSB0 --model tiny-llm.rillm
 
@@ -92,6 +95,7 @@ enum Command {
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Card(card::Args),
+    FlashImage(flash_image::Args),
     Plan(plan::Args),
     Eval(eval::Args),
     Bench(bench::Args),
@@ -111,6 +115,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tokenize(args) => tokenize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Card(args) => card::run(&args),
+        Command::FlashImage(args) => flash_image::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Plan(args) => plan::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),

@@ -8,6 +8,7 @@ mod choose;
 mod convert;
 mod errors;
 mod eval;
+mod flash_image;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod monitor;

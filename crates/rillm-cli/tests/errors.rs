@@ -70,6 +70,7 @@ fn help_fits_a_terminal_of_80_columns() {
         &["tokenize"],
         &["eval"],
         &["card"],
+        &["flash-image"],
         &["choose"],
         &["bench"],
     ] {

@@ -2,6 +2,7 @@
 
 use js_sys::Promise;
 use rillm::{Bytes, Chat, Memory, Model, Plan, PlanOptions, Session, WeightSource, block_on};
+use rillm_flash_image::FlashImage;
 use rillm_generate::{Check, Generation, Step, StopReason, StopStrings};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
@@ -77,6 +78,14 @@ impl ModelFile {
     pub fn describe(&self) -> Result<String, JsError> {
         let read = |offset: u64, len| self.bytes.get(offset as usize..)?.get(..len);
         Ok(board::describe(&self.model, self.bytes.len() as u64, read).map_err(error)?.to_string())
+    }
+
+    /// The image of a board's flash with this model in place of the image's.
+    ///
+    /// # Errors
+    /// It is no image of rillm's, or the model is too long for it.
+    pub fn in_image(&self, image: &[u8]) -> Result<Vec<u8>, JsError> {
+        FlashImage::parse(image).and_then(|image| image.with_model(&self.bytes)).map_err(error)
     }
 
     /// The model's plan on a board, as JSON. `choice` is a [`BoardChoice`].

@@ -7,9 +7,6 @@ use anyhow::Result;
 
 use crate::{root, toolchain, xtensa_toolchain};
 
-/// The rustc flags of the firmware's `.cargo/config.toml` that compilers other than espup's accept.
-const FLAGS: &str = "-C link-arg=-Tlinkall.x";
-
 /// Directory of the package.
 pub fn dir() -> PathBuf {
     root().join("firmware/esp")
@@ -21,5 +18,5 @@ pub fn dir() -> PathBuf {
 /// # Errors
 /// There is no compiler for the target.
 pub fn cargo(target: &str, more: &[String]) -> Result<Command> {
-    if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, FLAGS, more) } else { toolchain::cargo(target) }
+    if target.starts_with("xtensa") { xtensa_toolchain::cargo(target, "", more) } else { toolchain::cargo(target) }
 }

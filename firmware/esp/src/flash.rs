@@ -1,22 +1,45 @@
 //! The flash: how it is read, and the model in it, which is memory-mapped and used in place.
 
-use rillm::Bytes;
+use core::slice;
+
+use rillm::format::Header;
+use rillm::{Bytes, SECTOR_LEN};
 use rillm_boards::FlashMode;
 
 /// Aligned for the multiplication kernel.
 #[repr(C, align(4))]
 struct Aligned<T: ?Sized>(T);
 
-static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("RILLM_MODEL_FILE")));
+/// The model that was built in. `model.x` places it at [`RILLM_MODEL`].
+#[used]
+#[unsafe(link_section = ".rillm.model")]
+static BUILT_IN: Aligned<[u8; include_bytes!(env!("RILLM_MODEL_FILE")).len()]> =
+    Aligned(*include_bytes!(env!("RILLM_MODEL_FILE")));
 
-/// The length in bytes of the model that was built in.
-pub fn len() -> u64 {
-    MODEL.0.len() as u64
+unsafe extern "C" {
+    /// The beginning of the model, which may have been replaced since it was built in: the compiler knows nothing of its bytes.
+    static RILLM_MODEL: [u8; SECTOR_LEN];
 }
 
-/// The model that was built in.
+/// The model's file.
+fn file() -> &'static [u8] {
+    // SAFETY: the section of the model begins there, and a model has more than a sector.
+    let first = unsafe { &*(&raw const RILLM_MODEL) };
+    // A header that is none is for the console to complain of.
+    let len = Header::parse(first).map_or(SECTOR_LEN, |header| header.file_len() as usize);
+    // SAFETY: build.rs and `rillm flash-image` place whole files there, of which the bootloader maps every page. Nothing
+    // writes to flash.
+    unsafe { slice::from_raw_parts((&raw const RILLM_MODEL).cast(), len) }
+}
+
+/// The length of the model in bytes.
+pub fn len() -> u64 {
+    file().len() as u64
+}
+
+/// The model in flash.
 pub fn model() -> Bytes<'static> {
-    Bytes::lent(&MODEL.0)
+    Bytes::lent(file())
 }
 
 /// How the bootloader has set up the flash for the cache.

@@ -1,10 +1,12 @@
 //! Images, flashing and the serial monitor, by espflash.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rillm_boards::BoardSpec;
+use rillm_flash_image::FlashImage;
 
 use super::firmware::{Firmware, chip};
 
@@ -42,7 +44,8 @@ pub fn look() -> Result<()> {
     bail!("espflash is not installed; `cargo install espflash --locked` does that, in a few minutes")
 }
 
-/// Writes `elf` with bootloader and partition table to `image`, which belongs at address 0 of the flash.
+/// Writes `elf` with bootloader and partition table to `image`, which belongs at address 0 of the flash, and in which another
+/// model can take the place of the one that was built in.
 ///
 /// # Errors
 /// espflash is missing or fails.
@@ -54,6 +57,15 @@ pub fn save_image(firmware: &Firmware, elf: &Path, image: &Path) -> Result<()> {
     if !output.status.success() {
         bail!("espflash makes no image of {}: {}", elf.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
+    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    let parsed = FlashImage::parse(&bytes).with_context(|| format!("in {}", image.display()))?;
+    let same = parsed.with_model(parsed.model())? == bytes;
+    ensure!(same, "rillm-flash-image lays {} out in another way than espflash does", image.display());
+    let (most, planned) = (parsed.longest_model(), firmware.board.flash_model_len());
+    ensure!(
+        most >= planned,
+        "the flash has room for a model of {most} bytes, and `rillm plan` calculates with {planned}"
+    );
     Ok(())
 }
 

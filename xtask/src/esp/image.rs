@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use rillm_boards::{ALL, BoardSpec};
 use rillm_firmware_builder::root;
+use rillm_flash_image::FlashImage;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -59,12 +60,18 @@ fn image(board: &'static BoardSpec, dir: &Path) -> Result<Value> {
     let path = dir.join(&name);
     espflash::save_image(&firmware, &elf, &path)?;
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let flash = FlashImage::parse(&bytes)?;
+    let model =
+        json!({ "bytes": flash.model().len(), "longest": flash.longest_model(), "sha256": sha256(flash.model()) });
     println!("{:>9} bytes  {name}", bytes.len());
-    Ok(entry(board, &name, bytes.len(), &sha256))
+    Ok(entry(board, &name, bytes.len(), &sha256(&bytes), model))
 }
 
-fn entry(board: &BoardSpec, file: &str, len: usize, sha256: &str) -> Value {
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn entry(board: &BoardSpec, file: &str, len: usize, sha256: &str, model: Value) -> Value {
     json!({
         "board": board.id,
         "name": board.name,
@@ -72,6 +79,7 @@ fn entry(board: &BoardSpec, file: &str, len: usize, sha256: &str) -> Value {
         "flash": board.flash,
         "bytes": len,
         "sha256": sha256,
+        "model": model,
         "parts": [{ "path": file, "offset": 0 }],
     })
 }

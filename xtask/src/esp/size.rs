@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 /// Prefixes of the names of sections in mapped flash. All other loaded sections are in internal RAM.
 const IN_FLASH: [&str; 3] = [".text", ".rodata", ".flash"];
-/// Suffixes of the names of sections that only reserve addresses: of memory that appears on two buses, or up to the end
-/// of a page.
-const PLACEHOLDERS: [&str; 2] = ["dummy", "gap"];
+/// Suffixes of the names of sections that only reserve addresses: of memory that appears on two buses, up to the end of a
+/// page, or for a longer model.
+const PLACEHOLDERS: [&str; 3] = ["dummy", "gap", "room"];
 const STACK: &str = ".stack";
 /// ELF flag of a section that occupies memory while the program runs.
 const SHF_ALLOC: u64 = 2;
