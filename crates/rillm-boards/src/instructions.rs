@@ -43,13 +43,13 @@ impl Cpu {
         weight: Figure::new(357, 391, MEASURED),
         int4_weight: Figure::new(454, 480, BENCH),
         output: Figure::new(40, 75, MEASURED),
-        norm: Figure::new(172, 198, MEASURED),
-        gate: Figure::new(252, 256, MEASURED),
-        value: Figure::new(98, 137, MEASURED),
-        look: Figure::new(260, 290, MEASURED),
-        look_value: Figure::new(490, 530, MEASURED),
-        logit: Figure::new(92, 115, MEASURED),
-        sample: Figure::new(100_000, 190_000, MEASURED),
+        norm: Figure::new(80, 95, MEASURED),
+        gate: Figure::new(111, 113, MEASURED),
+        value: Figure::new(56, 70, MEASURED),
+        look: Figure::new(74, 130, MEASURED),
+        look_value: Figure::new(720, 800, MEASURED),
+        logit: Figure::new(72, 84, MEASURED),
+        sample: Figure::new(12_000, 60_000, MEASURED),
         checksum: Figure::new(10, 10, MEASURED),
         cycles: Figure::new(
             105,
@@ -65,13 +65,13 @@ impl Cpu {
         weight: Figure::new(244, 275, MEASURED),
         int4_weight: Figure::new(238, 268, BENCH),
         output: Figure::new(40, 75, MEASURED),
-        norm: Figure::new(172, 389, MEASURED),
-        gate: Figure::new(252, 763, MEASURED),
-        value: Figure::new(98, 319, MEASURED),
-        look: Figure::new(260, 620, MEASURED),
-        look_value: Figure::new(490, 880, MEASURED),
-        logit: Figure::new(92, 180, MEASURED),
-        sample: Figure::new(100_000, 190_000, MEASURED),
+        norm: Figure::new(80, 216, MEASURED),
+        gate: Figure::new(111, 303, MEASURED),
+        value: Figure::new(56, 235, MEASURED),
+        look: Figure::new(74, 290, MEASURED),
+        look_value: Figure::new(720, 1250, MEASURED),
+        logit: Figure::new(72, 100, MEASURED),
+        sample: Figure::new(12_000, 60_000, MEASURED),
         checksum: Figure::new(10, 10, MEASURED),
         cycles: Figure::new(
             105,
@@ -191,9 +191,9 @@ mod tests {
         let within = |range: Range, counted: u64| {
             assert!((range.low * 98 / 100..=range.high * 102 / 100).contains(&counted), "{counted} {range:?}");
         };
-        within(count(&Cpu::RV32, 21, true), 376_148 + 973_056 + 4_278_804 + 535_702 + 311_588 + 424_179);
-        within(count(&Cpu::RV32, 40, false), 484_505 + 3_631_606 + 445_423 + 261_797);
-        within(count(&Cpu::LX6, 21, true), 842_659 + 679_294 + 3_078_541 + 1_605_903 + 627_475 + 557_944);
-        within(count(&Cpu::LX6, 40, false), 1_065_188 + 2_613_888 + 1_336_716 + 528_593);
+        within(count(&Cpu::RV32, 21, true), 263_004 + 976_000 + 4_261_368 + 236_232 + 149_830 + 194_535);
+        within(count(&Cpu::RV32, 40, false), 349_233 + 3_616_564 + 196_668 + 125_431);
+        within(count(&Cpu::LX6, 21, true), 670_047 + 677_181 + 3_038_853 + 635_638 + 356_522 + 231_631);
+        within(count(&Cpu::LX6, 40, false), 834_896 + 2_576_629 + 529_484 + 300_435);
     }
 }
