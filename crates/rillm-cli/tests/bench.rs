@@ -33,7 +33,10 @@ fn the_figures_have_their_names_and_agree_with_each_other() {
         }
         assert_eq!([figure(&report, "prompt_tokens"), figure(&report, "generated_tokens")], [prompt, generated]);
         assert_eq!(figure(&report, "threads"), if args.contains(&"--threads") { 2.0 } else { 1.0 });
-        assert!(["generic", "sse4.1", "avx2", "neon"].contains(&report["kernel"].as_str().unwrap()), "{report}");
+        assert!(
+            ["generic", "sse4.1", "avx2", "avx512", "neon"].contains(&report["kernel"].as_str().unwrap()),
+            "{report}"
+        );
         let bytes = figure(&report, "bytes_per_second") / figure(&report, "decode_tokens_per_second");
         assert!((bytes / figure(&report, "bytes_per_token") - 1.0).abs() < 1e-9, "{report}");
         assert_eq!(report.get("against"), None);
