@@ -34,7 +34,7 @@ async function start() {
   void flash.start();
   new Convert((file) => writer.openFile(file));
   await see.start();
-  await writer.open(await model);
+  await writer.openBundled(await model);
 }
 
 start().catch((error: Error) => tell(get("try-message"), error.message, "error"));

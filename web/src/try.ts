@@ -36,6 +36,7 @@ export class Try {
   /** The last text that ran to its end. */
   written: Written | undefined;
   private model: Model | undefined;
+  private opening: Promise<unknown> = Promise.resolve();
   private waiting: Linked | null = null;
   private chat: Chat | undefined;
   private busy = false;
@@ -71,11 +72,19 @@ export class Try {
     window.addEventListener("hashchange", () => this.follow());
   }
 
+  /** Opens the page's model, unless the user's is there or on its way. */
+  async openBundled(bytes: ArrayBuffer): Promise<void> {
+    await this.opening.catch(() => undefined);
+    if (!this.model) await this.open(bytes);
+  }
+
   /** Opens a model and, if a link asks for it or it is the first one, writes. */
   async open(bytes: ArrayBuffer): Promise<void> {
     const first = this.model === undefined;
     this.endChat();
-    const model = await this.engine.open(bytes);
+    const opening = this.engine.open(bytes);
+    this.opening = opening;
+    const model = await opening;
     this.model = model;
     get("model-line").textContent =
       `${model.name}: ${count(model.parameters, "parameter")}, ${count(model.layers, "layer")}, a context of ${model.context} · model ${hash(model.sha256)}`;
