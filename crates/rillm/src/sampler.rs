@@ -301,10 +301,13 @@ impl Sampler {
 
     fn choose_among(&mut self, candidates: &mut [u64]) {
         candidates.sort_unstable_by(|a, b| b.cmp(a));
-        let candidates = candidates.iter().map(|&packed| Candidate(packed));
-        let Some(largest) = candidates.clone().next().map(Candidate::logit) else {
+        let Some(largest) = candidates.first().map(|&packed| Candidate(packed).logit()) else {
             return;
         };
+        // Some were pushed before the largest logit came, from which they are too far away.
+        let is_near = |&packed: &u64| largest.abs_diff(Candidate(packed).logit()) < self.scale.negligible;
+        let near = candidates.partition_point(is_near);
+        let candidates = candidates[..near].iter().map(|&packed| Candidate(packed));
         let share = |candidate: Candidate| u64::from(self.scale.share(largest, candidate.logit()));
         let mass = if self.sampling.top_k == 0 { self.mass } else { candidates.clone().map(share).sum() };
         // Shares and masses have 32 fraction bits, and at most 2^20 shares make 52 bits: sum ≥ mass · top_p, rounded
@@ -315,11 +318,8 @@ impl Sampler {
         let min_p = u64::from(self.sampling.min_p.0.min(Q16::ONE.0));
         let (mut sum, mut best) = (0, None);
         for candidate in candidates {
-            let is_cut = || {
-                largest.abs_diff(candidate.logit()) >= self.scale.negligible
-                    || enough(sum)
-                    || share(candidate) << 16 < min_p * u64::from(self.scale.share(largest, largest))
-            };
+            let is_cut =
+                || enough(sum) || share(candidate) << 16 < min_p * u64::from(self.scale.share(largest, largest));
             if best.is_some() && is_cut() {
                 break;
             }
