@@ -1,7 +1,7 @@
 //! Threads that share the rows of large matrices, or the vectors of a batch.
 //!
-//! A strip of rows is divided into parts: of its rows, or for a batch of its vectors. The session's thread and the workers take one part after the other, until none is left. So
-//! a worker that sleeps, or that the system does not run, delays nothing that it has not begun. Each sum is computed by one
+//! A strip of rows is divided into parts: of its rows, or for a batch of its vectors. The session's thread and the workers take
+//! one part after the other, until none is left. So a worker that sleeps, or that the system does not run, delays nothing that it has not begun. Each sum is computed by one
 //! thread: the bits are those of one thread.
 //!
 //! On a busy computer several threads can be slower than one. So some strips are multiplied both ways and timed, time and again,
@@ -123,10 +123,10 @@ impl Pool {
     fn multiply(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64], part: usize) {
         let parts = Strip::shared(rows, x).div_ceil(part) as u64;
         if !(2..1 << 16).contains(&parts) {
-            return self.multiply_alone(rows, x, sums);
+            return self.kernel.dot_batch(rows, x, sums);
         }
         let Ok(mut trials) = self.trials.try_lock() else {
-            return self.multiply_alone(rows, x, sums);
+            return self.kernel.dot_batch(rows, x, sums);
         };
         let products = rows.len() * x.get(0).len() * x.len();
         let trial = &mut trials[usize::from(x.len() > 1)][products.ilog2() as usize];
@@ -135,16 +135,11 @@ impl Pool {
         if shared {
             self.share(rows, x, sums, part)
         } else {
-            self.multiply_alone(rows, x, sums)
+            self.kernel.dot_batch(rows, x, sums)
         }
         if let Some(start) = start {
             trial.record(shared, start.elapsed(), products);
         }
-    }
-
-    /// Multiplies on this thread.
-    fn multiply_alone(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
-        if x.len() == 1 { self.kernel.dot(rows, x.get(0), sums) } else { self.kernel.dot_batch(rows, x, sums) }
     }
 
     /// Multiplies a strip together with the workers, in parts of `part` rows or vectors.
@@ -197,7 +192,7 @@ impl Pool {
         let sums = unsafe {
             std::slice::from_raw_parts_mut(strip.sums.cast::<i64>().add(index * a_part), rows.len() * x.len())
         };
-        self.multiply_alone(&rows, x, sums);
+        self.kernel.dot_batch(&rows, x, sums);
         mem::forget(unwinding);
         self.done.fetch_add(1, Release);
     }

@@ -1,9 +1,9 @@
 //! Rows in fours, and groups of 32 columns, for the kernels with vector registers.
 
 use super::Rows;
-
 /// Weights that share a scale. These kernels support only this number.
-pub const GROUP: usize = 32;
+pub use super::generic::GROUP;
+
 /// Bytes of a group of int4, its scale included.
 pub const INT4_LEN: usize = GROUP / 2 + 1;
 /// Groups whose `x` is put in the order of int4 at a time.
@@ -122,23 +122,23 @@ impl LastGroup {
 }
 
 /// Four rows, from the start of each to the end of the last row in memory. The last row takes the place of missing ones.
-struct Four<'a>([&'a [u8]; 4]);
+pub struct Four<'a>([&'a [u8]; 4]);
 
 impl<'a> Four<'a> {
     /// Rows `first` to `first + 3`.
-    fn new(rows: &Rows<'a>, first: usize) -> Self {
+    pub fn new(rows: &Rows<'a>, first: usize) -> Self {
         let last = rows.len() - 1;
         Self(core::array::from_fn(|row| &rows.bytes[(first + row).min(last) * rows.row_len..]))
     }
 
     /// Where the rows start.
-    fn starts(&self) -> [*const u8; 4] {
+    pub fn starts(&self) -> [*const u8; 4] {
         self.0.map(<[u8]>::as_ptr)
     }
 }
 
 /// The first `N` bytes, followed by zeros where there are fewer.
-fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or_else(|| {
         let mut padded = [0; N];
         padded[..bytes.len()].copy_from_slice(bytes);

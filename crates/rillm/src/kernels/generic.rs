@@ -11,7 +11,7 @@ const LARGE: bool = cfg!(target_pointer_width = "64");
 const BLOCK: usize = if LARGE { 16 } else { 8 };
 
 /// The default number of weights that share a scale. Only this length has the fast loop.
-const GROUP: usize = 32;
+pub const GROUP: usize = 32;
 
 /// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {

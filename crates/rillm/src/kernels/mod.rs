@@ -121,7 +121,7 @@ impl Multiply for Kernel {
 
     fn dot_batch(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
         match self.dot_batch {
-            Some(dot_batch) if rows.whole_cols(32) > 0 && x.len() > 1 => dot_batch(rows, x, sums),
+            Some(dot_batch) if rows.whole_cols(generic::GROUP) > 0 && x.len() > 1 => dot_batch(rows, x, sums),
             _ => (self.dot).dot_batch(rows, x, sums),
         }
     }

@@ -2,12 +2,9 @@
 //! each register of a tile a lane holds two columns of one row, so that sums need no additions across lanes, and a tile that
 //! is in registers multiplies all vectors of a batch.
 
+use super::fours::{GROUP, INT4_LEN, padded};
 use super::{Bits, Rows, Vectors};
 
-/// Columns of a tile, which share a scale. These kernels support only this number.
-pub const GROUP: usize = 32;
-/// Bytes of a group of int4, its scale included.
-pub const INT4_LEN: usize = GROUP / 2 + 1;
 /// Registers of a tile.
 pub const REGISTERS: usize = GROUP / 2;
 /// Groups that are multiplied at a time.
@@ -150,14 +147,4 @@ fn last_groups<const W: usize>(rows: &Rows<'_>, row: impl Fn(usize) -> usize) ->
         }
     }
     (groups, scales)
-}
-
-/// The first bytes, followed by zeros where there are fewer.
-#[inline(always)]
-fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    bytes.first_chunk().copied().unwrap_or_else(|| {
-        let mut padded = [0; N];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        padded
-    })
 }

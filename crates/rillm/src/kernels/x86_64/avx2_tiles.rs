@@ -5,7 +5,8 @@
 use core::arch::x86_64::*;
 
 use crate::format::INT4_LEVELS;
-use crate::kernels::tiles::{self, BLOCK, EIGHTS, Eight, GROUP, INT4_LEN, Pairs, REGISTERS, Sums};
+use crate::kernels::fours::{GROUP, INT4_LEN};
+use crate::kernels::tiles::{self, BLOCK, EIGHTS, Eight, Pairs, REGISTERS, Sums};
 use crate::kernels::{Bits, Rows, Vectors};
 
 /// Rows of a tile.

@@ -14,7 +14,7 @@ use core::arch::x86_64::*;
 
 use super::{ahead, avx2, prefetch};
 use crate::format::INT4_LEVELS;
-use crate::kernels::tiles::{GROUP, INT4_LEN};
+use crate::kernels::fours::{Four, GROUP, INT4_LEN};
 use crate::kernels::{Bits, Rows, int4_scale};
 
 /// Columns of a block: two groups.
@@ -61,11 +61,7 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
         }
         let (blocks, last) = (&blocks[..x.len().div_ceil(COLS)], LastBlock::new(x.len() % COLS));
         for (index, sums) in sums.chunks_mut(4).enumerate() {
-            // The last row takes the place of missing ones.
-            let four = core::array::from_fn(|row| {
-                let row = (4 * index + row).min(rows.len() - 1);
-                rows.bytes.as_ptr().wrapping_add(row * rows.row_len + part * BLOCKS * LEN)
-            });
+            let four = Four::new(rows, 4 * index).starts().map(|row| row.wrapping_add(part * BLOCKS * LEN));
             // SAFETY: the rows have the columns of the part.
             let more = unsafe { part_of_four(four, blocks, last.as_ref(), ahead(rows)) };
             sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
