@@ -11,6 +11,9 @@ use crate::sampling::{Q16, Sampling};
 /// The largest magnitude of a logit's mantissa.
 const MOST: i64 = 1 << 30;
 
+/// Logits that are compared at a time.
+const BLOCK: usize = 32;
+
 /// The best logits of a position so far.
 pub(crate) struct Selection<'a> {
     /// Room for the logits, of which the first `len` are there, in ascending order.
@@ -29,28 +32,29 @@ impl<'a> Selection<'a> {
         Self { kept: room, len: 0, exponent: 0, worst }
     }
 
-    /// Whether logits up to this mantissa are passed on.
-    pub fn passes(&self, mantissa: i32) -> bool {
-        mantissa <= self.worst
+    /// The number of logits before the first one that [`keep`](Self::keep) selects.
+    pub fn passed(&self, mantissas: &[i32]) -> usize {
+        let passes = |&mantissa: &i32| mantissa <= self.worst;
+        // Without branches, in vectors, as nearly all pass.
+        let all_pass = |block: &[i32]| block.iter().fold(true, |all, mantissa| all & passes(mantissa));
+        let blocks = mantissas.chunks(BLOCK).take_while(|block| all_pass(block)).count();
+        let first = (blocks * BLOCK).min(mantissas.len());
+        first + mantissas[first..].iter().take_while(|mantissa| passes(mantissa)).count()
     }
 
     /// Takes the next logit, and returns the one that is not selected instead. Tokens arrive in ascending order, so that
     /// of equal logits the later one is the worse.
-    #[inline]
     pub fn keep(&mut self, logit: Logit) -> Option<Logit> {
-        if self.passes(logit.mantissa) { Some(logit) } else { self.insert(logit) }
-    }
-
-    #[inline(never)]
-    fn insert(&mut self, Logit { token, mantissa, exponent }: Logit) -> Option<Logit> {
-        self.exponent = exponent;
-        let candidate = Candidate::new(mantissa, token).0;
+        self.exponent = logit.exponent;
+        let candidate = Candidate::new(logit.mantissa, logit.token).0;
         let place = self.kept[..self.len].partition_point(|&kept| kept < candidate);
         let evicted = if self.len < self.kept.len() {
             self.kept[place..=self.len].rotate_right(1);
             self.kept[place] = candidate;
             self.len += 1;
             None
+        } else if place == 0 {
+            return Some(logit);
         } else {
             let evicted = self.logit(self.kept[0]);
             self.kept[..place].rotate_left(1);

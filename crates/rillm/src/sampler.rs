@@ -32,7 +32,25 @@ pub(crate) struct Logits<'a> {
     pub exponent: i32,
 }
 
-impl Logits<'_> {
+impl<'a> Logits<'a> {
+    /// One logit.
+    pub fn one(logit: &'a Logit) -> Self {
+        Self { first: logit.token, mantissas: core::slice::from_ref(&logit.mantissa), exponent: logit.exponent }
+    }
+
+    /// The first `len` logits, and those that follow.
+    pub fn split_at(&self, len: usize) -> (Self, Self) {
+        let (first, second) = self.mantissas.split_at(len);
+        (Self { mantissas: first, ..*self }, Self { first: self.first + len as u32, mantissas: second, ..*self })
+    }
+
+    /// The first logit, and those that follow.
+    pub fn split_first(&self) -> Option<(Logit, Self)> {
+        let (&mantissa, mantissas) = self.mantissas.split_first()?;
+        let logit = Logit { token: self.first, mantissa, exponent: self.exponent };
+        Some((logit, Self { first: self.first + 1, mantissas, ..*self }))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Logit> {
         let exponent = self.exponent;
         (self.first..).zip(self.mantissas).map(move |(token, &mantissa)| Logit { token, mantissa, exponent })
@@ -123,14 +141,9 @@ impl Sampler {
         &self.sampling
     }
 
-    /// Takes a logit. Every token must be offered once, with the same exponent. `heap` holds the packed best candidates
-    /// so far, with the worst one at the root; pass the same heap for all logits.
-    pub fn offer(&mut self, Logit { token, mantissa, exponent }: Logit, heap: &mut [u64]) {
-        self.offer_all(Logits { first: token, mantissas: &[mantissa], exponent }, heap);
-    }
-
-    /// Takes the logits of consecutive tokens, as [`offer`](Self::offer) does.
-    pub fn offer_all(&mut self, Logits { mut first, mut mantissas, exponent }: Logits<'_>, heap: &mut [u64]) {
+    /// Takes the logits of consecutive tokens. Every token must be offered once, with the same exponent. `heap` holds the packed
+    /// best candidates so far, with the worst one at the root; pass the same heap for all logits.
+    pub fn offer(&mut self, Logits { mut first, mut mantissas, exponent }: Logits<'_>, heap: &mut [u64]) {
         loop {
             let passed = self.pass_over(mantissas);
             let Some((&mantissa, rest)) = mantissas[passed..].split_first() else {
@@ -479,7 +492,7 @@ mod tests {
         let mut candidates = vec![0; 16];
         let mut sampler = Sampler::new(sampling, history, logits.len() as u32);
         for (id, &logit) in logits.iter().enumerate() {
-            sampler.offer(Logit { token: id as u32, mantissa: logit, exponent: EXPONENT }, &mut candidates);
+            sampler.offer(Logits::one(&Logit { token: id as u32, mantissa: logit, exponent: EXPONENT }), &mut candidates);
         }
         sampler.choose(&mut candidates).unwrap()
     }
@@ -629,7 +642,7 @@ mod tests {
             let mut heap = vec![0; candidates];
             let mut sampler = Sampler::new(sampling, &history, logits.len() as u32);
             for (id, &mantissa) in logits.iter().enumerate() {
-                sampler.offer(Logit { token: id as u32, mantissa, exponent }, &mut heap);
+                sampler.offer(Logits::one(&Logit { token: id as u32, mantissa, exponent }), &mut heap);
             }
             let (expected, mass) = choose_plainly(sampling, &history, &logits, exponent, candidates);
             if sampling.temperature > Q16::ZERO && sampling.top_k == 0 && sampling.top_p < Q16::ONE {
@@ -652,7 +665,7 @@ mod tests {
             let mut heap = vec![0; 20];
             let mut sampler = Sampler::new(sampling, &history, logits.len() as u32);
             for id in tokens {
-                sampler.offer(Logit { token: id, mantissa: logits[id as usize], exponent }, &mut heap);
+                sampler.offer(Logits::one(&Logit { token: id, mantissa: logits[id as usize], exponent }), &mut heap);
             }
             let (expected, _) = choose_plainly(sampling, &history, &logits, exponent, 20);
             prop_assert_eq!(sampler.choose(&mut heap), Some(expected));
@@ -784,7 +797,7 @@ mod tests {
                 let mut candidates = [0; 3];
                 let mut sampler = Sampler::new(sampling, &[0, 1], 5);
                 for (id, logit) in [-(1 << 30), 1 << 30, 0, 1, -1].into_iter().enumerate() {
-                    sampler.offer(Logit { token: id as u32, mantissa: logit, exponent }, &mut candidates);
+                    sampler.offer(Logits::one(&Logit { token: id as u32, mantissa: logit, exponent }), &mut candidates);
                 }
                 assert!(sampler.choose(&mut candidates).is_some());
             }

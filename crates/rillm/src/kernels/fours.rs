@@ -1,11 +1,22 @@
 //! Rows in fours, and groups of 32 columns, for the kernels with vector registers.
 
 use super::Rows;
+use crate::format::INT4_LEVELS;
 /// Weights that share a scale. These kernels support only this number.
 pub use super::generic::GROUP;
 
 /// Bytes of a group of int4, its scale included.
 pub const INT4_LEN: usize = GROUP / 2 + 1;
+/// The levels of int4, each 128 larger. Of two in 16 bits, either becomes a number by one instruction.
+pub const UNSIGNED_LEVELS: [u8; 16] = {
+    let mut levels = [0; 16];
+    let mut level = 0;
+    while level < 16 {
+        levels[level] = INT4_LEVELS[level] as u8 ^ 128;
+        level += 1;
+    }
+    levels
+};
 /// Groups whose `x` is put in the order of int4 at a time.
 const BLOCK: usize = 16;
 
@@ -38,33 +49,32 @@ pub fn int8_rows<T>(
     }
 }
 
-/// Multiplies rows of int4, four at a time. `sums_of` returns the sums of four rows over the groups of `x`, whose values are in
-/// the order of [`by_nibble`].
+/// Multiplies rows of int4, four at a time. `sums_of` returns the sums of four rows over groups of `x`.
 #[inline(always)]
 pub fn int4_rows(
     rows: &Rows<'_>,
     x: &[i16],
     sums: &mut [i64],
-    sums_of: impl Fn([*const u8; 4], &[[[i16; 8]; 4]]) -> [i64; 4],
+    sums_of: impl Fn([*const u8; 4], &[Int4Group]) -> [i64; 4],
 ) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
     sums.fill(0);
     let add = |sums: &mut [i64], totals: [i64; 4]| {
         sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum += total);
     };
-    let mut ordered = [[[0; 8]; 4]; BLOCK];
+    let mut groups = [Int4Group::default(); BLOCK];
     for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
-        for (ordered, x) in ordered.iter_mut().zip(x) {
-            *ordered = by_nibble(x);
+        for (group, x) in groups.iter_mut().zip(x) {
+            *group = Int4Group::new(x);
         }
         let before = block * BLOCK * INT4_LEN;
         for (index, sums) in sums.chunks_mut(4).enumerate() {
             let starts = Four::new(rows, 4 * index).starts().map(|row| row.wrapping_add(before));
-            add(sums, sums_of(starts, &ordered[..x.len()]));
+            add(sums, sums_of(starts, &groups[..x.len()]));
         }
     }
     if let Some(last) = LastGroup::new(x) {
-        let x = [by_nibble(&last.x)];
+        let x = [Int4Group::new(&last.x)];
         for (index, sums) in sums.chunks_mut(4).enumerate() {
             let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
             add(sums, sums_of(groups.each_ref().map(|group| group.as_ptr()), &x));
@@ -146,9 +156,22 @@ pub fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     })
 }
 
-/// A group's `x` in the order in which the bytes of int4 give their values: columns 0, 4, 8 ..., then 1, 5, 9 ...,
-/// then 2, 6, 10 ..., then 3, 7, 11 ....
-#[inline(always)]
-fn by_nibble(x: &[i16; GROUP]) -> [[i16; 8]; 4] {
-    core::array::from_fn(|nibble| core::array::from_fn(|byte_pair| x[4 * byte_pair + nibble]))
+/// A group of `x` for weights of int4.
+#[derive(Clone, Copy, Default)]
+pub struct Int4Group {
+    /// The values in the order in which the bytes give the weights: columns 0, 4, 8 ..., then 1, 5, 9 ..., then 2, 6, 10 ...,
+    /// then 3, 7, 11 ....
+    pub x: [[i16; 8]; 4],
+    /// What makes a sum of products with [`UNSIGNED_LEVELS`] that of the weights: −128 times the sum of `x`.
+    pub offset: i32,
+}
+
+impl Int4Group {
+    #[inline(always)]
+    fn new(x: &[i16; GROUP]) -> Self {
+        Self {
+            x: core::array::from_fn(|nibble| core::array::from_fn(|byte_pair| x[4 * byte_pair + nibble])),
+            offset: -128 * x.iter().map(|&x| i32::from(x)).sum::<i32>(),
+        }
+    }
 }

@@ -22,31 +22,27 @@ pub(super) struct Head<'s> {
 }
 
 impl Head<'_> {
-    fn consume(&mut self, logit: Logit, candidates: &mut [u64]) {
+    fn consume(&mut self, logits: Logits<'_>, candidates: &mut [u64]) {
         if let Some(observe) = &mut self.observe {
-            observe(logit);
+            logits.iter().for_each(observe);
         }
         if let Some(sampler) = &mut self.sampler {
-            sampler.offer(logit, candidates);
+            sampler.offer(logits, candidates);
         }
     }
 
     /// Takes the logits of consecutive tokens, some of which `selection` keeps for later.
-    fn consume_all(&mut self, logits: Logits<'_>, selection: &mut Selection<'_>, candidates: &mut [u64]) {
-        let largest = || logits.mantissas.iter().copied().max().unwrap_or(i32::MIN);
-        if selection.passes(i32::MAX) || selection.passes(largest()) {
-            if let Some(observe) = &mut self.observe {
-                logits.iter().for_each(observe);
+    fn consume_all(&mut self, mut logits: Logits<'_>, selection: &mut Selection<'_>, candidates: &mut [u64]) {
+        loop {
+            let (passed, rest) = logits.split_at(selection.passed(logits.mantissas));
+            self.consume(passed, candidates);
+            let Some((logit, rest)) = rest.split_first() else {
+                return;
+            };
+            if let Some(evicted) = selection.keep(logit) {
+                self.consume(Logits::one(&evicted), candidates);
             }
-            if let Some(sampler) = &mut self.sampler {
-                sampler.offer_all(logits, candidates);
-            }
-            return;
-        }
-        let kept = logits.iter().filter_map(|logit| selection.keep(logit));
-        match (&self.observe, &mut self.sampler) {
-            (None, Some(sampler)) => kept.for_each(|logit| sampler.offer(logit, candidates)),
-            _ => kept.for_each(|logit| self.consume(logit, candidates)),
+            logits = rest;
         }
     }
 
@@ -214,7 +210,7 @@ impl<S: WeightSource> Session<'_, S> {
                 Rescorer { rows, head_exponent, input: &work.input, place: batch - 1, multiplier: *multiplier };
             for (logit, matters) in selection.finish(head.reach(model)) {
                 let logit = if matters { rescorer.rescore(logit, source, chunks).await? } else { logit };
-                head.consume(logit, candidates);
+                head.consume(Logits::one(&logit), candidates);
             }
         }
         self.tokens += batch as u64;

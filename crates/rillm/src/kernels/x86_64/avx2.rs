@@ -5,9 +5,8 @@
 use core::arch::x86_64::*;
 
 use super::{ahead, prefetch};
-use crate::format::INT4_LEVELS;
-use crate::kernels::fours::{self, GROUP, INT4_LEN};
-use crate::kernels::{Bits, Rows, int4_scale};
+use crate::kernels::fours::{self, GROUP, INT4_LEN, Int4Group, UNSIGNED_LEVELS};
+use crate::kernels::{Bits, Rows};
 
 /// See [`Rows::dot`].
 #[target_feature(enable = "avx2")]
@@ -82,7 +81,8 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> __m256i {
         *sum = _mm256_add_epi32(low, high);
     }
     let [a, b, c, d] = sums;
-    let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    let pairs = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    let sums = add_halves(pairs(a, b), pairs(c, d));
     _mm256_cvtepi32_epi64(_mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums)))
 }
 
@@ -92,49 +92,58 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     fours::int4_rows(rows, x, sums, |starts, x| bytemuck::cast(unsafe { int4(starts, x, ahead(rows)) }));
 }
 
-/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
+/// The sums of four rows over the groups of `x`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
 #[target_feature(enable = "avx2")]
-unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]], ahead: usize) -> __m256i {
+unsafe fn int4(rows: [*const u8; 4], x: &[Int4Group], ahead: usize) -> __m256i {
     let next = rows[0].wrapping_add(ahead);
     let mut total = _mm256_setzero_si256();
-    for (group, x) in x.iter().enumerate() {
+    for (group, Int4Group { x, offset }) in x.iter().enumerate() {
         prefetch(next.wrapping_add(group * 4 * INT4_LEN));
         let x: [__m128i; 4] = bytemuck::cast(*x);
         let x = x.map(|x| _mm256_broadcastsi128_si256(x));
-        // SAFETY: the rows have this group, whose scale is its last byte.
+        let [a, b, c, d] = rows.map(|row| row.wrapping_add(group * INT4_LEN));
+        // SAFETY: the rows have this group, whose scale is the last of these four bytes.
         let (ac, bd, [s, t, u, v]) = unsafe {
-            let [a, b, c, d] = rows.map(|row| row.add(group * INT4_LEN));
-            (int4_sums(a, b, x), int4_sums(c, d, x), [a, c, b, d].map(|group| int4_scale(*group.add(INT4_LEN - 1))))
+            let scale = |group: *const u8| _mm256_set1_epi32(group.add(INT4_LEN - 4).cast::<i32>().read_unaligned());
+            (int4_sums(a, c, x), int4_sums(b, d, x), [scale(a), scale(b), scale(c), scale(d)])
         };
-        // Rows a and c in the lower half, b and d in the upper one.
-        let sums = _mm256_hadd_epi32(ac, bd);
+        // Of each row two sums, the first of which gets the second one and the offset.
+        let sums = add_halves(ac, bd);
         let sums = _mm256_add_epi32(sums, _mm256_srli_epi64::<32>(sums));
-        total = add_scaled(total, sums, _mm256_cvtepi32_epi64(_mm_setr_epi32(s, t, u, v)));
+        let sums = _mm256_add_epi32(sums, _mm256_set1_epi32(*offset));
+        let scales = _mm256_blend_epi32::<0b1111_0000>(_mm256_blend_epi32::<0b1100>(s, t), _mm256_blend_epi32::<0b1100_0000>(u, v));
+        total = add_scaled(total, sums, _mm256_srai_epi32::<24>(scales));
     }
-    _mm256_permute4x64_epi64::<0b11_01_10_00>(total)
+    total
 }
 
-/// Four partial sums of a group for the row of `a` in the lower half, for that of `b` in the upper one.
+/// Four partial sums of a group with unsigned levels, for the row of `a` in the lower half, for that of `b` in the upper one.
 ///
 /// # Safety
 /// `a` and `b` point to a group.
 #[target_feature(enable = "avx2")]
 unsafe fn int4_sums(a: *const u8, b: *const u8, x: [__m256i; 4]) -> __m256i {
-    let levels = _mm256_broadcastsi128_si256(bytemuck::cast(INT4_LEVELS));
+    let levels = _mm256_broadcastsi128_si256(bytemuck::cast(UNSIGNED_LEVELS));
     let nibble = _mm256_set1_epi8(15);
     // SAFETY: both point to 16 bytes.
     let bytes = unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) };
     let lower = _mm256_shuffle_epi8(levels, _mm256_and_si256(bytes, nibble));
     let upper = _mm256_shuffle_epi8(levels, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble));
     // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
-    let [lower_even, upper_even] = [lower, upper].map(|q| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(q)));
-    let [lower_odd, upper_odd] = [lower, upper].map(|q| _mm256_srai_epi16::<8>(q));
+    let [lower_even, upper_even] = [lower, upper].map(|q| _mm256_and_si256(q, _mm256_set1_epi16(0xff)));
+    let [lower_odd, upper_odd] = [lower, upper].map(|q| _mm256_srli_epi16::<8>(q));
     let even = _mm256_add_epi32(_mm256_madd_epi16(lower_even, x[0]), _mm256_madd_epi16(upper_even, x[1]));
     let odd = _mm256_add_epi32(_mm256_madd_epi16(lower_odd, x[2]), _mm256_madd_epi16(upper_odd, x[3]));
     _mm256_add_epi32(even, odd)
+}
+
+/// The sums of both halves of each 128 bits, of `a` and then of `b`.
+#[target_feature(enable = "avx2")]
+fn add_halves(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b))
 }
 
 /// `total + sums · scales`, of the lower 32 bits of each 64.

@@ -5,9 +5,8 @@
 use core::arch::x86_64::*;
 
 use super::{ahead, prefetch};
-use crate::format::INT4_LEVELS;
-use crate::kernels::fours::{self, GROUP, INT4_LEN};
-use crate::kernels::{Bits, Rows, int4_scale};
+use crate::kernels::fours::{self, GROUP, INT4_LEN, Int4Group, UNSIGNED_LEVELS};
+use crate::kernels::{Bits, Rows};
 
 /// Sums of four rows in 64 bits: of rows 0 and 2, then of rows 1 and 3.
 type Totals = [__m128i; 2];
@@ -93,41 +92,42 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     fours::int4_rows(rows, x, sums, |starts, x| sums_of(unsafe { int4(starts, x, ahead(rows)) }));
 }
 
-/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
+/// The sums of four rows over the groups of `x`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
 #[target_feature(enable = "sse4.1,ssse3")]
-unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]], ahead: usize) -> Totals {
+unsafe fn int4(rows: [*const u8; 4], x: &[Int4Group], ahead: usize) -> Totals {
     let next = rows[0].wrapping_add(ahead);
     let mut totals = [_mm_setzero_si128(); 2];
-    for (group, x) in x.iter().enumerate() {
+    for (group, Int4Group { x, offset }) in x.iter().enumerate() {
         prefetch(next.wrapping_add(group * 4 * INT4_LEN));
         let x: [__m128i; 4] = bytemuck::cast(*x);
         let (mut sums, mut scales) = ([_mm_setzero_si128(); 4], [0; 4]);
         for ((sum, scale), row) in sums.iter_mut().zip(&mut scales).zip(rows) {
-            // SAFETY: the rows have this group, whose scale is its last byte.
+            // SAFETY: the rows have this group, whose scale is the last of the four bytes.
             unsafe {
                 let group = row.add(group * INT4_LEN);
                 *sum = int4_sums(_mm_loadu_si128(group.cast()), x);
-                *scale = int4_scale(*group.add(INT4_LEN - 1));
+                *scale = group.add(INT4_LEN - 4).cast::<i32>().read_unaligned();
             }
         }
         let [s, t, u, v] = scales;
-        add_scaled(&mut totals, reduce(sums), _mm_setr_epi32(s, t, u, v));
+        let sums = _mm_add_epi32(reduce(sums), _mm_set1_epi32(*offset));
+        add_scaled(&mut totals, sums, _mm_srai_epi32::<24>(_mm_setr_epi32(s, t, u, v)));
     }
     totals
 }
 
-/// Four partial sums of a group.
+/// Four partial sums of a group with unsigned levels.
 #[target_feature(enable = "sse4.1,ssse3")]
 fn int4_sums(bytes: __m128i, x: [__m128i; 4]) -> __m128i {
-    let (levels, nibble) = (bytemuck::cast(INT4_LEVELS), _mm_set1_epi8(15));
+    let (levels, nibble) = (bytemuck::cast(UNSIGNED_LEVELS), _mm_set1_epi8(15));
     let lower = _mm_shuffle_epi8(levels, _mm_and_si128(bytes, nibble));
     let upper = _mm_shuffle_epi8(levels, _mm_and_si128(_mm_srli_epi16::<4>(bytes), nibble));
     // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
-    let [lower_even, upper_even] = [lower, upper].map(|q| _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(q)));
-    let [lower_odd, upper_odd] = [lower, upper].map(|q| _mm_srai_epi16::<8>(q));
+    let [lower_even, upper_even] = [lower, upper].map(|q| _mm_and_si128(q, _mm_set1_epi16(0xff)));
+    let [lower_odd, upper_odd] = [lower, upper].map(|q| _mm_srli_epi16::<8>(q));
     let even = _mm_add_epi32(_mm_madd_epi16(lower_even, x[0]), _mm_madd_epi16(upper_even, x[1]));
     let odd = _mm_add_epi32(_mm_madd_epi16(lower_odd, x[2]), _mm_madd_epi16(upper_odd, x[3]));
     _mm_add_epi32(even, odd)
@@ -136,7 +136,9 @@ fn int4_sums(bytes: __m128i, x: [__m128i; 4]) -> __m128i {
 /// The totals of four vectors of partial sums.
 #[target_feature(enable = "sse4.1,ssse3")]
 fn reduce([a, b, c, d]: [__m128i; 4]) -> __m128i {
-    _mm_hadd_epi32(_mm_hadd_epi32(a, b), _mm_hadd_epi32(c, d))
+    let pairs = |a, b| _mm_add_epi32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+    let (ab, cd) = (pairs(a, b), pairs(c, d));
+    _mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd))
 }
 
 /// Adds `sums · scales`.
