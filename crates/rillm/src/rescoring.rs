@@ -5,14 +5,11 @@
 
 use crate::fixed::{neg_log2, round_shift};
 use crate::format::Rescoring;
-use crate::sampler::{Candidate, Logit};
+use crate::sampler::{Candidate, LOGIT_BLOCK, Logit, all};
 use crate::sampling::{Q16, Sampling};
 
 /// The largest magnitude of a logit's mantissa.
 const MOST: i64 = 1 << 30;
-
-/// Logits that are compared at a time.
-const BLOCK: usize = 32;
 
 /// The best logits of a position so far.
 pub(crate) struct Selection<'a> {
@@ -32,14 +29,12 @@ impl<'a> Selection<'a> {
         Self { kept: room, len: 0, exponent: 0, worst }
     }
 
-    /// The number of logits before the first one that [`keep`](Self::keep) selects.
+    /// The number of logits before the first one that may be selected.
     pub fn passed(&self, mantissas: &[i32]) -> usize {
-        let passes = |&mantissa: &i32| mantissa <= self.worst;
-        // Without branches, in vectors, as nearly all pass.
-        let all_pass = |block: &[i32]| block.iter().fold(true, |all, mantissa| all & passes(mantissa));
-        let blocks = mantissas.chunks(BLOCK).take_while(|block| all_pass(block)).count();
-        let first = (blocks * BLOCK).min(mantissas.len());
-        first + mantissas[first..].iter().take_while(|mantissa| passes(mantissa)).count()
+        let passes = |mantissa| mantissa <= self.worst;
+        let blocks = mantissas.chunks(LOGIT_BLOCK).take_while(|block| all(block, passes)).count();
+        let first = (blocks * LOGIT_BLOCK).min(mantissas.len());
+        first + mantissas[first..].iter().take_while(|&&mantissa| passes(mantissa)).count()
     }
 
     /// Takes the next logit, and returns the one that is not selected instead. Tokens arrive in ascending order, so that

@@ -32,6 +32,16 @@ pub(crate) struct Logits<'a> {
     pub exponent: i32,
 }
 
+/// Logits that are compared at a time where there are vectors.
+pub(crate) const LOGIT_BLOCK: usize = 32;
+
+/// Whether all logits of a block pass, without branches. On a microcontroller, where there are no vectors for that, it is not
+/// examined, and the answer is no.
+#[inline(always)]
+pub(crate) fn all(block: &[i32], passes: impl Fn(i32) -> bool) -> bool {
+    cfg!(target_pointer_width = "64") && block.iter().fold(true, |all, &mantissa| all & passes(mantissa))
+}
+
 impl<'a> Logits<'a> {
     /// One logit.
     pub fn one(logit: &'a Logit) -> Self {
@@ -168,14 +178,21 @@ impl Sampler {
     fn pass_over(&mut self, mantissas: &[i32]) -> usize {
         let Self { ignored_below, counted_below, largest, scale, mut mass, .. } = *self;
         let mut passed = 0;
-        for &mantissa in mantissas {
-            if mantissa >= counted_below {
-                break;
+        for block in mantissas.chunks(LOGIT_BLOCK) {
+            if all(block, |mantissa| mantissa < ignored_below) {
+                passed += block.len();
+                continue;
             }
-            if mantissa >= ignored_below {
-                mass += u64::from(scale.share(largest, mantissa));
+            for &mantissa in block {
+                if mantissa >= counted_below {
+                    self.mass = mass;
+                    return passed;
+                }
+                if mantissa >= ignored_below {
+                    mass += u64::from(scale.share(largest, mantissa));
+                }
+                passed += 1;
             }
-            passed += 1;
         }
         self.mass = mass;
         passed
@@ -492,7 +509,8 @@ mod tests {
         let mut candidates = vec![0; 16];
         let mut sampler = Sampler::new(sampling, history, logits.len() as u32);
         for (id, &logit) in logits.iter().enumerate() {
-            sampler.offer(Logits::one(&Logit { token: id as u32, mantissa: logit, exponent: EXPONENT }), &mut candidates);
+            sampler
+                .offer(Logits::one(&Logit { token: id as u32, mantissa: logit, exponent: EXPONENT }), &mut candidates);
         }
         sampler.choose(&mut candidates).unwrap()
     }

@@ -1,9 +1,9 @@
 //! Rows in fours, and groups of 32 columns, for the kernels with vector registers.
 
 use super::Rows;
-use crate::format::INT4_LEVELS;
 /// Weights that share a scale. These kernels support only this number.
 pub use super::generic::GROUP;
+use crate::format::INT4_LEVELS;
 
 /// Bytes of a group of int4, its scale included.
 pub const INT4_LEN: usize = GROUP / 2 + 1;

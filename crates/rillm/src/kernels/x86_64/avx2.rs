@@ -97,14 +97,16 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// # Safety
 /// `rows` points to that many groups of each row.
 #[target_feature(enable = "avx2")]
-unsafe fn int4(rows: [*const u8; 4], x: &[Int4Group], ahead: usize) -> __m256i {
-    let next = rows[0].wrapping_add(ahead);
+unsafe fn int4(mut rows: [*const u8; 4], x: &[Int4Group], ahead: usize) -> __m256i {
+    let mut next = rows[0].wrapping_add(ahead);
     let mut total = _mm256_setzero_si256();
-    for (group, Int4Group { x, offset }) in x.iter().enumerate() {
-        prefetch(next.wrapping_add(group * 4 * INT4_LEN));
+    for Int4Group { x, offset } in x {
+        prefetch(next);
+        next = next.wrapping_add(4 * INT4_LEN);
         let x: [__m128i; 4] = bytemuck::cast(*x);
         let x = x.map(|x| _mm256_broadcastsi128_si256(x));
-        let [a, b, c, d] = rows.map(|row| row.wrapping_add(group * INT4_LEN));
+        let [a, b, c, d] = rows;
+        rows = rows.map(|row| row.wrapping_add(INT4_LEN));
         // SAFETY: the rows have this group, whose scale is the last of these four bytes.
         let (ac, bd, [s, t, u, v]) = unsafe {
             let scale = |group: *const u8| _mm256_set1_epi32(group.add(INT4_LEN - 4).cast::<i32>().read_unaligned());
@@ -114,7 +116,10 @@ unsafe fn int4(rows: [*const u8; 4], x: &[Int4Group], ahead: usize) -> __m256i {
         let sums = add_halves(ac, bd);
         let sums = _mm256_add_epi32(sums, _mm256_srli_epi64::<32>(sums));
         let sums = _mm256_add_epi32(sums, _mm256_set1_epi32(*offset));
-        let scales = _mm256_blend_epi32::<0b1111_0000>(_mm256_blend_epi32::<0b1100>(s, t), _mm256_blend_epi32::<0b1100_0000>(u, v));
+        let scales = _mm256_blend_epi32::<0b1111_0000>(
+            _mm256_blend_epi32::<0b1100>(s, t),
+            _mm256_blend_epi32::<0b1100_0000>(u, v),
+        );
         total = add_scaled(total, sums, _mm256_srai_epi32::<24>(scales));
     }
     total
