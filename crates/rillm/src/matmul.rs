@@ -44,10 +44,13 @@ pub(crate) async fn matmul(
         for strip in block.chunks(strip_rows * row_len) {
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
             let strip = Strip { rows, first, tensor, x, tokens: tokens.clone() };
-            match rows.len() * tokens.len().min(TOGETHER) {
-                ..=FEW_SUMS => strip.multiply::<FEW_SUMS>(watch, multiplier, &mut emit, &mut spent),
-                ..=STRIP_ROWS => strip.multiply::<STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent),
-                _ => strip.multiply::<STRIP_SUMS>(watch, multiplier, &mut emit, &mut spent),
+            let sums = rows.len() * tokens.len().min(TOGETHER);
+            if sums <= FEW_SUMS {
+                strip.multiply::<FEW_SUMS>(watch, multiplier, &mut emit, &mut spent);
+            } else if sums <= STRIP_ROWS {
+                strip.multiply::<STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent);
+            } else {
+                strip.multiply::<STRIP_SUMS>(watch, multiplier, &mut emit, &mut spent);
             }
             first += rows.len();
         }
