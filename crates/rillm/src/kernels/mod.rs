@@ -65,7 +65,7 @@ impl<F: Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync> Multiply for F {
 pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 1024 } else { 16 };
 
 /// The most sums that a session computes in one call, for all vectors of a batch.
-pub(crate) const STRIP_SUMS: usize = if cfg!(target_pointer_width = "64") { 2048 } else { STRIP_ROWS };
+pub(crate) const STRIP_SUMS: usize = if cfg!(target_pointer_width = "64") { 8192 } else { STRIP_ROWS };
 
 /// A kernel that this processor can run.
 #[derive(Clone, Copy, Debug)]
