@@ -1,7 +1,7 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
-use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg, mul_high, mul_high_signed, one_over};
-use crate::kernels::{Loops, widely};
+use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg_below_32, mul_high, mul_high_signed, one_over};
+use crate::kernels::{Loops, weighted_values, widely};
 use crate::kv_cache::{CacheShape, Keys, KvCache, Scale, Values};
 use crate::vector::to_i16;
 
@@ -57,6 +57,18 @@ impl ScoreScale {
         Self { mantissa: (product >> cut) as u32, exponent: exponent - 30 + cut as i32 }
     }
 
+    /// Turns sums into scores, in place. Returns the largest one.
+    #[cfg_attr(target_arch = "x86_64", inline(always))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
+    fn apply_all(&self, sums: &mut [i32], keys: &Keys<'_>, exponent: i32) -> i32 {
+        let mut largest = i32::MIN;
+        for (sum, key_scale) in sums.iter_mut().zip(keys.scales()) {
+            *sum = self.apply(*sum, key_scale, exponent);
+            largest = largest.max(*sum);
+        }
+        largest
+    }
+
     /// A score in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±[`LOG2_LIMIT`], from a sum within ±2^31.
     #[inline(always)]
     fn apply(&self, sum: i32, scale: Scale, exponent: i32) -> i32 {
@@ -92,15 +104,12 @@ impl Loops for Head<'_> {
     #[inline(always)]
     fn run(self) {
         let Self { q, exponent, keys, values, scale, value_exponent, scores, out } = self;
+        // The steps are functions of their own, except for wide vectors: a microcontroller has registers for one of them.
         // Fraction bits fewer than usual: so many that the scores that count are not saturated.
         let mut fewer = 0;
         let largest = loop {
             keys.sums(q, scores);
-            let mut largest = i32::MIN;
-            for (score, key_scale) in scores.iter_mut().zip(keys.scales()) {
-                *score = scale.apply(*score, key_scale, exponent - fewer as i32);
-                largest = largest.max(*score);
-            }
+            let largest = scale.apply_all(scores, &keys, exponent - fewer as i32);
             if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
                 break largest;
             }
@@ -114,13 +123,15 @@ impl Loops for Head<'_> {
 
 /// Turns scores of `fewer` fraction bits less than [`LOG2_FRACTION`], of which `largest` is the largest, into powers of two with
 /// 30 fraction bits, in place. Returns their sum.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn powers(scores: &mut [i32], largest: i32, fewer: u32) -> u64 {
     let mut sum = 0u64;
     for score in scores.iter_mut() {
         // The distance of two numbers within ±2^30 is at most 2^31, which is 2,048 octaves; from 32 on, a power is zero.
-        let distance = largest.abs_diff(*score).min(u32::MAX >> fewer);
-        let power = exp2_neg(distance << fewer) >> 2;
+        let distance = largest.abs_diff(*score);
+        let below_32 = distance < (32 << LOG2_FRACTION) >> fewer;
+        let power = if below_32 { exp2_neg_below_32(distance << fewer) >> 2 } else { 0 };
         *score = power as i32;
         sum += u64::from(power);
     }
@@ -129,7 +140,8 @@ fn powers(scores: &mut [i32], largest: i32, fewer: u32) -> u64 {
 
 /// Turns powers with 30 fraction bits, and their sum, into weights: probabilities times the scales of the values,
 /// `mantissa / 256 · 2^(exponent − value_exponent) < 1`, rounded down to 24 fraction bits. They add up to at most 2^24.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn weights(powers: &mut [i32], sum: u64, values: &Values<'_>, value_exponent: i32) {
     // The largest power alone is 2^30 − 59, so the sum lies in 2^29 .. 2^50 for up to 2^20 positions. Cut to 31 bits and
     // rounded up, it gives a reciprocal that is no larger than the true one, below 2^30, of which 24 bits are left.
@@ -146,10 +158,12 @@ fn weights(powers: &mut [i32], sum: u64, values: &Values<'_>, value_exponent: i3
 /// `out[i] = Σ weight · v[i]`, in units of `2^(value_exponent − 16)`.
 ///
 /// The weights add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its sign.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn weighted_sum(values: &Values<'_>, weights: &[i32], out: &mut [i32]) {
-    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-    let mut first = 0;
+    let (elements, head_dim) = values.elements();
+    let mut first = weighted_values(elements, head_dim, weights, out);
+    let (blocks, rest) = out[first..].as_chunks_mut::<BLOCK>();
     for block in blocks {
         *block = block_sums(values, weights, first);
         first += BLOCK;

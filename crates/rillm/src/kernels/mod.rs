@@ -138,6 +138,47 @@ pub(crate) fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
     })
 }
 
+/// Elements of a key or value that stay in the registers of a processor with a kernel for them.
+pub(crate) const PART: usize = 16;
+
+/// Adds `Σ q · k` of the first elements of each key to its sum; keys are `stride` elements apart. Returns the number of
+/// elements, which is zero without a kernel for them.
+#[inline(always)]
+pub(crate) fn add_key_products(keys: &[i8], stride: usize, q: &[i16], sums: &mut [i32]) -> usize {
+    #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+    {
+        let parts = q.as_chunks::<PART>().0;
+        for (index, part) in parts.iter().enumerate() {
+            riscv32::add_key_products(&keys[index * PART..], stride, part, sums);
+        }
+        parts.len() * PART
+    }
+    #[cfg(not(all(target_arch = "riscv32", target_feature = "m")))]
+    {
+        let _ = (keys, stride, q, sums);
+        0
+    }
+}
+
+/// Sets the first elements of `out` to `Σ weight · v`; values are `stride` elements apart. Returns the number of elements, which is
+/// zero without a kernel for them.
+#[inline(always)]
+pub(crate) fn weighted_values(values: &[i8], stride: usize, weights: &[i32], out: &mut [i32]) -> usize {
+    #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+    {
+        let parts = out.as_chunks_mut::<PART>().0;
+        for (index, part) in parts.iter_mut().enumerate() {
+            *part = riscv32::weighted_values(&values[index * PART..], stride, weights);
+        }
+        parts.len() * PART
+    }
+    #[cfg(not(all(target_arch = "riscv32", target_feature = "m")))]
+    {
+        let _ = (values, stride, weights, out);
+        0
+    }
+}
+
 /// Loops that the compiler vectorises, with what they work on.
 pub(crate) trait Loops {
     type Output;

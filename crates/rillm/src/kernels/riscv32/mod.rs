@@ -13,10 +13,12 @@ macro_rules! add_scaled {
     };
 }
 
+mod attention;
 mod int4;
 mod int8;
 
-use super::{Bits, Rows};
+use super::{Bits, PART, Rows};
+pub use attention::{add_key_products, weighted_values};
 
 /// Weights that share a scale. These kernels support only this number.
 const GROUP: usize = 32;
