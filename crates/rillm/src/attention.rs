@@ -78,8 +78,15 @@ impl ScoreScale {
         if left < 0 {
             product >> (-left).min(31)
         } else {
-            let left = left.min(30);
-            product.clamp(-(LOG2_LIMIT >> left), LOG2_LIMIT >> left) << left
+            let limit = LOG2_LIMIT >> left.min(30);
+            // One comparison for both limits.
+            if (product + limit) as u32 <= 2 * limit as u32 {
+                product << left.min(30)
+            } else if product < 0 {
+                -LOG2_LIMIT
+            } else {
+                LOG2_LIMIT
+            }
         }
     }
 }

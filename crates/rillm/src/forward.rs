@@ -13,7 +13,7 @@ use crate::kv_cache::{KvCache, KvKind};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp;
 use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
-use crate::rope::Frequencies;
+use crate::rope::{Frequencies, Rotation};
 use crate::sampler::Logits;
 use crate::stats::{Stage, Stopwatch};
 use crate::tape::Tape;
@@ -30,6 +30,7 @@ pub(crate) struct Workspace<'a> {
     /// Attention scores, `[context]`.
     pub scores: &'a mut [i32],
     pub cache: KvCache<'a>,
+    pub rotation: Rotation<'a>,
 }
 
 /// A pass over the tape.
@@ -180,7 +181,8 @@ impl Pass<'_, '_> {
             let exponent = self.work.output.exponents[token];
             let vector = self.work.output.get_mut(token, kv_dim);
             if kind == KvKind::Key {
-                self.rope.rotate(vector, position as u32);
+                self.work.rotation.set(self.rope, position);
+                self.work.rotation.rotate(vector);
             }
             self.work.cache.store(layer as usize, kind, position, vector, exponent);
         }
@@ -212,10 +214,11 @@ impl Pass<'_, '_> {
         let q_dim = self.header.q_dim() as usize;
         for token in tokens {
             let position = self.position + token;
-            let Workspace { input: a, output: y, scores, cache, .. } = &mut *self.work;
+            let Workspace { input: a, output: y, scores, cache, rotation, .. } = &mut *self.work;
             let exponent = y.exponents[token];
             let heads = y.get_mut(token, q_dim);
-            self.rope.rotate(heads, position as u32);
+            rotation.set(self.rope, position);
+            rotation.rotate(heads);
             let q = a.get_mut(token);
             let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
             a.set(token, heads, exponent);

@@ -113,9 +113,10 @@ impl<S: WeightSource> Session<'_, S> {
         if self.loaded {
             return Ok(());
         }
-        let Self { model, source, plan, chunks, rope, resident, .. } = self;
+        let Self { model, source, plan, chunks, rope, work, resident, .. } = self;
         let sector = chunks.first_chunk_mut().ok_or(FormatError::Truncated)?;
         SectorReader::new(source, sector).read(model.rope_offset(), rope).await.map_err(Error::Source)?;
+        work.rotation.position = None;
         let spans = plan.resident_spans(model.tape_len());
         let spans = (0..).map_while(|turn| spans.span_on_tape(turn).zip(spans.span(turn)));
         // Sources read into internal memory only.
