@@ -91,33 +91,36 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// Sets `sums` to the products of `q` and the keys of the first positions: `sum · mantissa · 2^exponent`, by
+    /// Sets the `sums` of each head to the products of its `q` and the keys of the first positions: `sum · mantissa · 2^exponent`, by
     /// [`Keys::scales`]; |sum| < 2^31. `q` is without −32,768.
     ///
     /// For 8-bit keys, a sum is exact. For 16-bit keys, 8 bits of every two products are cut off: rounding an element to 16
     /// bits changes more.
     #[cfg_attr(target_arch = "x86_64", inline(always))]
     #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
-    pub fn sums(&self, q: &[i16], sums: &mut [i32]) {
-        match self.vectors {
-            Vectors::Eight(keys) if cfg!(target_pointer_width = "64") => {
-                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
-                    *sum = dot(key, q);
+    pub fn sums<const N: usize>(&self, q: [&[i16]; N], mut sums: [&mut [i32]; N]) {
+        let in_blocks = cfg!(not(target_pointer_width = "64"));
+        let mut first = 0;
+        if in_blocks {
+            sums.iter_mut().for_each(|sums| sums.fill(0));
+            if let Vectors::Eight(keys) = self.vectors {
+                first = add_key_products(keys, self.head_dim, q, &mut sums);
+            }
+        }
+        for (q, sums) in q.into_iter().zip(sums) {
+            match self.vectors {
+                Vectors::Eight(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_block),
+                Vectors::Sixteen(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_wide_block),
+                Vectors::Eight(keys) => {
+                    for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                        *sum = dot(key, q);
+                    }
                 }
-            }
-            Vectors::Eight(keys) => {
-                sums.fill(0);
-                let first = add_key_products(keys, self.head_dim, q, sums);
-                add_by_blocks(keys, q, first, sums, dot_block);
-            }
-            Vectors::Sixteen(keys) if cfg!(target_pointer_width = "64") => {
-                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
-                    *sum = dot_wide(key, q);
+                Vectors::Sixteen(keys) => {
+                    for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
+                        *sum = dot_wide(key, q);
+                    }
                 }
-            }
-            Vectors::Sixteen(keys) => {
-                sums.fill(0);
-                add_by_blocks(keys, q, 0, sums, dot_wide_block);
             }
         }
     }
@@ -137,7 +140,7 @@ impl Keys<'_> {
 
 /// Adds the products of `q` and `keys`, each of as many elements, from element `first` on: blocks of `q` stay in a
 /// microcontroller's registers, each while a loop visits all keys.
-#[inline(always)]
+#[inline(never)]
 fn add_by_blocks<K>(keys: &[K], q: &[i16], first: usize, sums: &mut [i32], dot: impl Fn(&[K], &[i16]) -> i32) {
     /// Elements of a query that stay in registers, an even number.
     const BLOCK: usize = 8;
@@ -358,7 +361,7 @@ mod tests {
                     let unit: [i16; 4] = core::array::from_fn(|j| i16::from(i == j) << 14);
                     let keys = cache.keys(1, head);
                     let mut sums = [7; 5];
-                    keys.sums(&unit, &mut sums);
+                    keys.sums([&unit], [&mut sums]);
                     assert_eq!(sums[4], 0);
                     let scale = keys.scales().nth(3).unwrap();
                     let got = f64::from(sums[3]) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent - 14);
