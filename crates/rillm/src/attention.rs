@@ -37,8 +37,8 @@ pub(crate) fn attention(
             }
             let scores = &mut scores[..heads.len() / head_dim * (position + 1)];
             match heads.len() / head_dim {
-                1 => widely(context.heads::<1>(q, exponents, scores, heads)),
-                _ => widely(context.heads::<HEADS>(q, exponents, scores, heads)),
+                1 => widely(context.heads::<1>(q, &exponents, scores, heads)),
+                _ => widely(context.heads::<HEADS>(q, &exponents, scores, heads)),
             }
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Context<'a> {
     fn heads<const N: usize>(
         self,
         q: &'a [i16],
-        exponents: [i32; HEADS],
+        exponents: &[i32],
         scores: &'a mut [i32],
         out: &'a mut [i32],
     ) -> Heads<'a, N> {
@@ -335,6 +335,35 @@ mod tests {
                 let got = f64::from(heads[0]) * 2f64.powi(exponent);
                 assert!((got - 100.0 * f64::from(best)).abs() < 1.0, "{sign} {q}: {got}");
             }
+        }
+    }
+
+    #[test]
+    fn heads_at_the_same_time_give_what_each_gives() {
+        for key_bits in [KeyBits::Eight, KeyBits::Sixteen] {
+            let shape = CacheShape { layers: 1, heads: 1, head_dim: 27, context: 5, key_bits };
+            let mut bytes = vec![0; shape.byte_len()];
+            let mut cache = KvCache { bytes: &mut bytes, shape };
+            let noise =
+                |seed: i32| (0..27).map(move |i| (seed + i).wrapping_mul(1_234_567_891) >> 3).collect::<Vec<_>>();
+            for t in 0..5 {
+                cache.store(0, KvKind::Key, t, &noise(100 * t as i32), -30);
+                cache.store(0, KvKind::Value, t, &noise(100 * t as i32 + 50), -30);
+            }
+            let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
+            let value_exponent = largest_exponent(&values, 4);
+            let context = Context { keys, values, scale: &ScoreScale::new(27), value_exponent };
+            // The second head's scores saturate at first.
+            let (q, exponents) = ([noise(7), noise(8)].concat(), [-12, 0]);
+            let q: Vec<i16> = q.iter().map(|&q| (q >> 14) as i16).collect();
+            let (mut both, mut each) = ([0; 54], [0; 54]);
+            context.heads::<2>(&q, &exponents, &mut [0; 10], &mut both).run();
+            for head in 0..2 {
+                let (q, out) = (&q[27 * head..][..27], &mut each[27 * head..][..27]);
+                context.heads::<1>(q, &exponents[head..], &mut [0; 5], out).run();
+            }
+            assert_eq!(both, each);
+            assert!(both.iter().all(|&out| out != 0));
         }
     }
 

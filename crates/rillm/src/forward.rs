@@ -13,7 +13,7 @@ use crate::kv_cache::{KvCache, KvKind};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp;
 use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
-use crate::rope::{Frequencies, Rotation};
+use crate::rope::Rotation;
 use crate::sampler::Logits;
 use crate::stats::{Stage, Stopwatch};
 use crate::tape::Tape;
@@ -30,7 +30,6 @@ pub(crate) struct Workspace<'a> {
     /// Attention scores, `[context]`.
     pub scores: &'a mut [i32],
     pub cache: KvCache<'a>,
-    pub rotation: Rotation<'a>,
 }
 
 /// A pass over the tape.
@@ -39,7 +38,7 @@ pub(crate) struct Pass<'p, 'a> {
     /// The header of the head, from the tensor table.
     pub lm_head: &'p TensorHeader,
     pub epsilon: Positive,
-    pub rope: Frequencies<'p>,
+    pub rotation: Rotation<'p>,
     pub work: &'p mut Workspace<'a>,
     /// Position of the batch's first token.
     pub position: usize,
@@ -181,8 +180,7 @@ impl Pass<'_, '_> {
             let exponent = self.work.output.exponents[token];
             let vector = self.work.output.get_mut(token, kv_dim);
             if kind == KvKind::Key {
-                self.work.rotation.set(self.rope, position);
-                self.work.rotation.rotate(vector);
+                self.rotation.rotate(vector, position);
             }
             self.work.cache.store(layer as usize, kind, position, vector, exponent);
         }
@@ -214,11 +212,10 @@ impl Pass<'_, '_> {
         let q_dim = self.header.q_dim() as usize;
         for token in tokens {
             let position = self.position + token;
-            let Workspace { input: a, output: y, scores, cache, rotation, .. } = &mut *self.work;
+            let Workspace { input: a, output: y, scores, cache, .. } = &mut *self.work;
             let exponent = y.exponents[token];
             let heads = y.get_mut(token, q_dim);
-            rotation.set(self.rope, position);
-            rotation.rotate(heads);
+            self.rotation.rotate(heads, position);
             let q = a.get_mut(token);
             let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
             a.set(token, heads, exponent);

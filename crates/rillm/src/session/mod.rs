@@ -16,7 +16,6 @@ use crate::kernels::{Kernel, Multiply};
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::plan::{Memory, MemoryError, Plan, PlanError, PlanOptions};
-use crate::rope::Rotation;
 use crate::sampler::{Logit, Sampler};
 use crate::sampling::Sampling;
 use crate::source::{Counted, WeightSource};
@@ -62,6 +61,7 @@ pub struct Session<'m, S> {
     rescored: &'m mut [u64],
     /// The chunks, the tokenizer's scratch, or the sectors of an embedding row: one of these at a time.
     chunks: &'m mut [u8],
+    /// The rope table, and room for a position's sines and cosines.
     rope: &'m mut [u8],
     /// Tokens, in order.
     history: &'m mut [u32],
@@ -116,7 +116,6 @@ impl<'m, S: WeightSource> Session<'m, S> {
         let (batch, dims) = (plan.batch, plan.dims);
         let (input, rest) = activations.split_at_mut(2 * batch * dims.input);
         let (output, exponents) = bytemuck::cast_slice_mut(rest).split_at_mut(batch * dims.output);
-        let (rope, sin_cos) = rope.split_at_mut(dims.rope_len);
         let (residual_exponents, exponents) = exponents.split_at_mut(batch);
         let (input_exponents, exponents) = exponents.split_at_mut(batch);
         let (excess, output_exponents) = exponents.split_at_mut(batch);
@@ -135,7 +134,6 @@ impl<'m, S: WeightSource> Session<'m, S> {
             output: BlockFloat32 { mantissas: output, stride: dims.output, exponents: output_exponents },
             scores: bytemuck::cast_slice_mut(scores),
             cache: KvCache { bytes: cache, shape: plan.cache_shape() },
-            rotation: Rotation { sin_cos: bytemuck::cast_slice_mut(sin_cos), position: None },
         };
         let check_every = if source.memory().is_some() { CHECK_LENT_EVERY } else { CHECK_EVERY };
         let (candidates, rescored) = bytemuck::cast_slice_mut(candidates).split_at_mut(plan.candidates);

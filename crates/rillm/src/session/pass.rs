@@ -9,7 +9,7 @@ use crate::forward::Pass;
 use crate::model::Model;
 use crate::plan::Region;
 use crate::rescoring::{Reach, Selection};
-use crate::rope::Frequencies;
+use crate::rope::Rotation;
 use crate::sampler::{Logit, Logits, Sampler};
 use crate::source::{SECTOR_LEN, Sector, SectorReader, WeightSource, lent};
 use crate::stats::Stage;
@@ -113,10 +113,12 @@ impl<S: WeightSource> Session<'_, S> {
         if self.loaded {
             return Ok(());
         }
-        let Self { model, source, plan, chunks, rope, work, resident, .. } = self;
+        let Self { model, source, plan, chunks, rope, resident, .. } = self;
         let sector = chunks.first_chunk_mut().ok_or(FormatError::Truncated)?;
-        SectorReader::new(source, sector).read(model.rope_offset(), rope).await.map_err(Error::Source)?;
-        work.rotation.position = None;
+        SectorReader::new(source, sector)
+            .read(model.rope_offset(), &mut rope[..plan.dims.rope_len])
+            .await
+            .map_err(Error::Source)?;
         let spans = plan.resident_spans(model.tape_len());
         let spans = (0..).map_while(|turn| spans.span_on_tape(turn).zip(spans.span(turn)));
         // Sources read into internal memory only.
@@ -166,11 +168,12 @@ impl<S: WeightSource> Session<'_, S> {
         let mut consumer =
             head.as_mut().map(|head| |logits: Logits<'_>| head.consume_all(logits, &mut selection, candidates));
         let consumer = consumer.as_mut().map(|consumer| consumer as &mut dyn FnMut(Logits<'_>));
+        let (rope, sin_cos) = rope.split_at_mut(plan.dims.rope_len);
         let mut layers = Pass {
             header: model.header(),
             lm_head: model.lm_head(),
             epsilon: model.epsilon(),
-            rope: Frequencies(rope.as_chunks().0),
+            rotation: Rotation::new(rope.as_chunks().0, bytemuck::cast_slice_mut(sin_cos)),
             work,
             position: start,
             batch,
