@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::model_file::ModelArgs;
 use crate::number::grouped;
 use crate::source::{Access, ModelSource};
-use crate::{files, llama_bench, progress, say, threads};
+use crate::threads::{self, ThreadArgs};
+use crate::{files, llama_bench, progress, say};
 
 /// Measure tokens a second
 ///
@@ -48,9 +49,8 @@ pub struct Args {
     /// How often each is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
-    /// Threads that share the rows of large matrices, 1 to 64
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=threads::MOST as i64))]
-    threads: u32,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// A GGUF file of the same model, to be measured with `llama-bench`, which must be on the PATH
     #[arg(long, value_name = "GGUF", value_parser = files::input())]
     against: Option<PathBuf>,
@@ -191,7 +191,7 @@ impl Args {
             );
         }
         let [prompt_tokens, generated_tokens] = tokens;
-        Ok(Workload { prompt_tokens, generated_tokens, repetitions: self.repetitions, threads: self.threads })
+        Ok(Workload { prompt_tokens, generated_tokens, repetitions: self.repetitions, threads: self.threads.number() })
     }
 }
 

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (plan, mut memory) = args.session.memory(&model, &source)?;
     check_room(args, &form, &model, &source, plan.context)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
-    threads::use_in(&mut session, args.session.memory.threads)?;
+    threads::use_in(&mut session, args.session.memory.threads.number())?;
     let mut chat = block_on(Chat::new(&mut session, args.system.as_deref())).map_err(refused)?;
     if let Some(path) = &args.prompt_cache {
         resume(path, args, &mut chat, &mut session)?;

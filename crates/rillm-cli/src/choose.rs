@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // No token is sampled.
     let (plan, mut memory) = args.memory.plan(&model, &source, 1)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
-    threads::use_in(&mut session, args.memory.threads)?;
+    threads::use_in(&mut session, args.memory.threads.number())?;
     interrupt::watch()?;
     let Some(index) = block_on(choose(&mut session, &prompt, &mut choices))
         .map_err(|error| refused(error, &texts, &session, &model))?

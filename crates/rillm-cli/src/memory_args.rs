@@ -8,7 +8,7 @@ use rillm::{MemoryLen, Model, Plan, PlanError, PlanOptions, WeightSource};
 
 use crate::number;
 use crate::source::Access;
-use crate::threads;
+use crate::threads::ThreadArgs;
 
 /// Options for memory and threads.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,9 +26,8 @@ pub struct MemoryArgs {
     /// Bytes of each read, of a source that is read; without it, as many as the memory holds
     #[arg(long, value_name = "BYTES", value_parser = number::bytes)]
     chunk: Option<usize>,
-    /// Threads that share the rows of large matrices, 1 to 64; the text is the same with any number
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=threads::MOST as i64))]
-    pub threads: u32,
+    #[command(flatten)]
+    pub threads: ThreadArgs,
 }
 
 impl MemoryArgs {

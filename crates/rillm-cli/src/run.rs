@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (model, source) = args.model.open(args.session.memory.default_source())?;
     let (plan, mut memory) = args.session.memory(&model, &source)?;
     let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;
-    threads::use_in(&mut session, args.session.memory.threads)?;
+    threads::use_in(&mut session, args.session.memory.threads.number())?;
     block_on(session.push_text(&prompt)).map_err(|error| refused_prompt(error, &model))?;
     if let Some(path) = &args.prompt_cache {
         prompt_cache::reuse(path, &mut session)?;

@@ -1,8 +1,8 @@
 //! Threads that share the rows of large matrices, or the vectors of a batch.
 //!
 //! A strip of rows is divided into parts: of its rows, or for a batch of its vectors. The session's thread and the workers take
-//! one part after the other, until none is left. So a worker that sleeps, or that the system does not run, delays nothing that it has not begun. Each sum is computed by one
-//! thread: the bits are those of one thread.
+//! one part after the other, until none is left. So a worker that sleeps, or that the system does not run, delays nothing that it
+//! has not begun. Each sum is computed by one thread: the bits are those of one thread.
 //!
 //! On a busy computer several threads can be slower than one. So some strips are multiplied both ways and timed, time and again,
 //! and the others in the way that is faster.
@@ -22,7 +22,9 @@ use rillm::kernels::{Kernel, Multiply, Rows, Vectors};
 use rillm::{Session, WeightSource};
 
 /// The largest number of threads.
-pub const MOST: u32 = 64;
+const MOST: u32 = 64;
+/// The most threads unless an option says otherwise: a strip of the models that a board can hold feeds no more.
+const MOST_BY_DEFAULT: usize = 8;
 /// Weights of a part, at least. A processor multiplies them in half a microsecond or so; handing them over takes less.
 const PART: usize = 8192;
 /// Turns in which an idle worker looks for a strip before it sleeps: some tens of microseconds.
@@ -61,6 +63,24 @@ struct Pool {
 }
 
 static POOL: OnceLock<Pool> = OnceLock::new();
+
+/// The option for threads.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ThreadArgs {
+    /// Threads that share large matrices where that is faster, 1 to 64; without it, the physical cores, at most 8. The text is the
+    /// same with any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
+    threads: Option<u32>,
+}
+
+impl ThreadArgs {
+    /// The number of threads.
+    pub fn number(&self) -> u32 {
+        // Of logical cores, as many as this process may use.
+        let cores = || num_cpus::get_physical().min(num_cpus::get()).clamp(1, MOST_BY_DEFAULT);
+        self.threads.unwrap_or_else(|| cores() as u32)
+    }
+}
 
 /// Lets a session multiply on `threads` threads.
 pub fn use_in<S: WeightSource>(session: &mut Session<'_, S>, threads: u32) -> Result<()> {
@@ -272,7 +292,8 @@ impl Trial {
         let (one, all) = (u128::from(one.0) * u128::from(all.1), u128::from(all.0) * u128::from(one.1));
         let is_hopeless = self.timed == HOPELESS && all > 4 * one;
         if self.timed == TIMED || is_hopeless {
-            let shared = all < one;
+            // A tenth less time is the least that is worth the other cores' work.
+            let shared = 10 * all < 9 * one;
             let round = if shared { ROUND.0 } else { (2 * self.round).clamp(ROUND.0, ROUND.1) };
             *self = Self { rest: round, shared, round, ..Self::default() };
         }
@@ -350,9 +371,9 @@ mod tests {
             }
         };
         let (first, last) = ROUND;
-        assert_eq!(run([1000, 900]), (TIMED, [0, first]));
+        assert_eq!(run([1000, 890]), (TIMED, [0, first]));
         // The first strip of a trial ended the run before it.
-        assert_eq!(run([1000, 1100]), (TIMED - 1, [2 * first, 0]));
+        assert_eq!(run([1000, 910]), (TIMED - 1, [2 * first, 0]));
         assert_eq!(run([1000, 9000]), (HOPELESS - 1, [4 * first, 0]));
         for _ in 0..10 {
             run([1000, 9000]);

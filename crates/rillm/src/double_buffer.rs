@@ -225,7 +225,7 @@ mod tests {
         let (mut a, mut b) = ([0; ROW + SECTOR_LEN], [0; ROW + SECTOR_LEN]);
         let ring = Ring::new(&mut b, Room { head: ROW, chunk: SECTOR_LEN });
         let mut source = Slow { log: &log };
-        let mut verifier = Verifier::new(0, 0);
+        let mut verifier = Verifier::new(0, false, 0);
         let reader = read_ahead(&mut source, &ring, &mut a, ResidentSpans::front(LEN, 0).runs(LEN));
         let rows = async {
             let mut tape = Tape::new(&[], Some((ResidentSpans::front(LEN, 0), &ring)), &mut verifier);

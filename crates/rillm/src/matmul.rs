@@ -44,10 +44,13 @@ pub(crate) async fn matmul(
         for strip in block.chunks(strip_rows * row_len) {
             let rows = Rows::new(strip, tensor.quantisation, cols).ok_or(FormatError::Truncated)?;
             let strip = Strip { rows, first, tensor, x, tokens: tokens.clone() };
-            match rows.len() * tokens.len().min(TOGETHER) {
-                ..=FEW_SUMS => strip.multiply::<FEW_SUMS>(watch, multiplier, &mut emit, &mut spent),
-                ..=STRIP_ROWS => strip.multiply::<STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent),
-                _ => strip.multiply::<STRIP_SUMS>(watch, multiplier, &mut emit, &mut spent),
+            let sums = rows.len() * tokens.len().min(TOGETHER);
+            if sums <= FEW_SUMS {
+                strip.multiply::<FEW_SUMS, FEW_SUMS>(watch, multiplier, &mut emit, &mut spent);
+            } else if sums <= STRIP_ROWS {
+                strip.multiply::<STRIP_ROWS, STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent);
+            } else {
+                strip.multiply::<STRIP_SUMS, STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent);
             }
             first += rows.len();
         }
@@ -69,16 +72,16 @@ struct Strip<'a> {
 const FEW_SUMS: usize = if STRIP_SUMS < 256 { STRIP_SUMS } else { 256 };
 
 impl Strip<'_> {
-    /// Multiplies a strip of at most `N` sums. See [`matmul`]. Not inlined into a future, whose variables are in memory.
+    /// Multiplies a strip of at most `SUMS` sums and `ROWS` rows. See [`matmul`]. Not inlined into a future, whose variables are in memory.
     #[inline(never)]
-    fn multiply<const N: usize>(
+    fn multiply<const SUMS: usize, const ROWS: usize>(
         &self,
         watch: &Stopwatch,
         multiplier: &dyn Multiply,
         emit: &mut impl FnMut(usize, usize, &[i32]),
         spent: &mut Spent,
     ) {
-        let (mut sums, mut values, mut exponents) = ([0; N], [0; N], [0; N]);
+        let (mut sums, mut values, mut exponents) = ([0; SUMS], [0; ROWS], [0; ROWS]);
         let len = self.rows.len();
         let (values, exponents) = (&mut values[..len], &mut exponents[..len]);
         for first in self.tokens.clone().step_by(TOGETHER) {

@@ -33,13 +33,12 @@ pub(crate) struct Tape<'r, 'b> {
 
 impl<'r, 'b> Tape<'r, 'b> {
     /// Creates a tape. Without `streamed`, `resident` is the whole tape; otherwise it holds the spans of `streamed`,
-    /// and the ring delivers the runs. `verifier` sees every byte taken.
+    /// and the ring delivers the runs. `verifier`, which has begun a pass, sees every byte taken.
     pub fn new(
         resident: &'r [u8],
         streamed: Option<(ResidentSpans, &'r Ring<'b>)>,
         verifier: &'r mut Verifier,
     ) -> Self {
-        verifier.begin();
         let window = Window::Resident(if streamed.is_some() { 0..0 } else { 0..resident.len() });
         let mut tape = Self { resident, streamed, window, turn: 0, span: 0..0, run: 0, verifier };
         // A resident tape has no turns.
@@ -197,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_tape_that_ends_too_early_is_an_error() {
-        let mut verifier = Verifier::new(0, 0);
+        let mut verifier = Verifier::new(0, false, 0);
         let mut tape = Tape::new(&[1, 2, 3], None, &mut verifier);
         let mut take = pin!(tape.take(4));
         let result = take.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -64,8 +64,9 @@ impl<F: Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync> Multiply for F {
 /// many that threads can share them.
 pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 1024 } else { 16 };
 
-/// The most sums that a session computes in one call, for all vectors of a batch.
-pub(crate) const STRIP_SUMS: usize = if cfg!(target_pointer_width = "64") { 2048 } else { STRIP_ROWS };
+/// The most sums that a session computes in one call, for all vectors of a batch. With 32 vectors a vector's sums are 31 cache
+/// lines apart, an odd number, so that those of a row are in different sets of the cache.
+pub(crate) const STRIP_SUMS: usize = if cfg!(target_pointer_width = "64") { 31 * 8 * 32 } else { STRIP_ROWS };
 
 /// A kernel that this processor can run.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,8 @@
 
 use core::arch::aarch64::*;
 
-use super::fours::{self, GROUP, INT4_LEN};
+use super::fours::{self, GROUP, INT4_LEN, Int4Group, UNSIGNED_LEVELS};
 use super::{Bits, Rows, int4_scale};
-use crate::format::INT4_LEVELS;
 
 /// Sums of four rows in 64 bits: of rows 0 and 1, then of rows 2 and 3.
 type Totals = [int64x2_t; 2];
@@ -81,14 +80,14 @@ fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     fours::int4_rows(rows, x, sums, |starts, x| sums_of(unsafe { int4(starts, x) }));
 }
 
-/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
+/// The sums of four rows over the groups of `x`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
 #[target_feature(enable = "neon")]
-unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]]) -> Totals {
+unsafe fn int4(rows: [*const u8; 4], x: &[Int4Group]) -> Totals {
     let mut totals = [vdupq_n_s64(0); 2];
-    for (group, x) in x.iter().enumerate() {
+    for (group, Int4Group { x, offset }) in x.iter().enumerate() {
         let (mut sums, mut scales) = ([vdupq_n_s32(0); 4], [0; 4]);
         for ((sum, scale), row) in sums.iter_mut().zip(&mut scales).zip(rows) {
             // SAFETY: the rows have this group, whose scale is its last byte.
@@ -98,24 +97,26 @@ unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]]) -> Totals {
                 *scale = int4_scale(*group.add(INT4_LEN - 1));
             }
         }
-        add_scaled(&mut totals, reduce(sums), scales);
+        add_scaled(&mut totals, vaddq_s32(reduce(sums), vdupq_n_s32(*offset)), scales);
     }
     totals
 }
 
-/// Four partial sums of a group.
+/// Four partial sums of a group with unsigned levels.
 #[target_feature(enable = "neon")]
 fn int4_sums(bytes: uint8x16_t, x: &[[i16; 8]; 4]) -> int32x4_t {
     // SAFETY: reads the levels, and `x`.
-    let (levels, x) = unsafe { (vld1q_s8(INT4_LEVELS.as_ptr()), x.each_ref().map(|x| vld1q_s16(x.as_ptr()))) };
-    let lower = vreinterpretq_s16_s8(vqtbl1q_s8(levels, vandq_u8(bytes, vdupq_n_u8(15))));
-    let upper = vreinterpretq_s16_s8(vqtbl1q_s8(levels, vshrq_n_u8::<4>(bytes)));
+    let (levels, x) = unsafe { (vld1q_u8(UNSIGNED_LEVELS.as_ptr()), x.each_ref().map(|x| vld1q_s16(x.as_ptr()))) };
+    let lower = vreinterpretq_u16_u8(vqtbl1q_u8(levels, vandq_u8(bytes, vdupq_n_u8(15))));
+    let upper = vreinterpretq_u16_u8(vqtbl1q_u8(levels, vshrq_n_u8::<4>(bytes)));
     // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
+    let even = |q| vreinterpretq_s16_u16(vandq_u16(q, vdupq_n_u16(0xff)));
+    let odd = |q| vreinterpretq_s16_u16(vshrq_n_u16::<8>(q));
     let mut sum = vdupq_n_s32(0);
-    sum = add_products(sum, vshrq_n_s16::<8>(vshlq_n_s16::<8>(lower)), x[0]);
-    sum = add_products(sum, vshrq_n_s16::<8>(vshlq_n_s16::<8>(upper)), x[1]);
-    sum = add_products(sum, vshrq_n_s16::<8>(lower), x[2]);
-    add_products(sum, vshrq_n_s16::<8>(upper), x[3])
+    sum = add_products(sum, even(lower), x[0]);
+    sum = add_products(sum, even(upper), x[1]);
+    sum = add_products(sum, odd(lower), x[2]);
+    add_products(sum, odd(upper), x[3])
 }
 
 /// `sum` plus the products of eight values, two in each of four sums.

@@ -4,9 +4,8 @@
 
 use core::arch::wasm32::*;
 
-use super::fours::{self, GROUP, INT4_LEN};
+use super::fours::{self, GROUP, INT4_LEN, Int4Group, UNSIGNED_LEVELS};
 use super::{Bits, Rows, int4_scale};
-use crate::format::INT4_LEVELS;
 
 /// Sums of four rows in 64 bits: of rows 0 and 1, then of rows 2 and 3.
 type Totals = [v128; 2];
@@ -68,13 +67,13 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> v128 {
     reduce(sums)
 }
 
-/// The sums of four rows over the groups of `x`, whose values are in the order of `by_nibble`.
+/// The sums of four rows over the groups of `x`.
 ///
 /// # Safety
 /// `rows` points to that many groups of each row.
-unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]]) -> Totals {
+unsafe fn int4(rows: [*const u8; 4], x: &[Int4Group]) -> Totals {
     let mut totals = [i64x2_splat(0); 2];
-    for (group, x) in x.iter().enumerate() {
+    for (group, Int4Group { x, offset }) in x.iter().enumerate() {
         let (mut sums, mut scales) = ([i32x4_splat(0); 4], [0; 4]);
         for ((sum, scale), row) in sums.iter_mut().zip(&mut scales).zip(rows) {
             // SAFETY: the rows have this group, whose scale is its last byte.
@@ -84,24 +83,23 @@ unsafe fn int4(rows: [*const u8; 4], x: &[[[i16; 8]; 4]]) -> Totals {
                 *scale = int4_scale(*group.add(INT4_LEN - 1));
             }
         }
-        add_scaled(&mut totals, reduce(sums), scales);
+        add_scaled(&mut totals, i32x4_add(reduce(sums), i32x4_splat(*offset)), scales);
     }
     totals
 }
 
-/// Four partial sums of a group.
+/// Four partial sums of a group with unsigned levels.
 fn int4_sums(bytes: v128, x: &[[i16; 8]; 4]) -> v128 {
     // SAFETY: reads the levels, and `x`.
     let (levels, x) =
-        unsafe { (v128_load(INT4_LEVELS.as_ptr().cast()), x.each_ref().map(|x| v128_load(x.as_ptr().cast()))) };
+        unsafe { (v128_load(UNSIGNED_LEVELS.as_ptr().cast()), x.each_ref().map(|x| v128_load(x.as_ptr().cast()))) };
     let lower = i8x16_swizzle(levels, v128_and(bytes, u8x16_splat(15)));
     let upper = i8x16_swizzle(levels, u8x16_shr(bytes, 4));
     // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
-    let even = i32x4_add(
-        i32x4_dot_i16x8(i16x8_shr(i16x8_shl(lower, 8), 8), x[0]),
-        i32x4_dot_i16x8(i16x8_shr(i16x8_shl(upper, 8), 8), x[1]),
-    );
-    let odd = i32x4_add(i32x4_dot_i16x8(i16x8_shr(lower, 8), x[2]), i32x4_dot_i16x8(i16x8_shr(upper, 8), x[3]));
+    let [lower_even, upper_even] = [lower, upper].map(|q| v128_and(q, u16x8_splat(0xff)));
+    let [lower_odd, upper_odd] = [lower, upper].map(|q| u16x8_shr(q, 8));
+    let even = i32x4_add(i32x4_dot_i16x8(lower_even, x[0]), i32x4_dot_i16x8(upper_even, x[1]));
+    let odd = i32x4_add(i32x4_dot_i16x8(lower_odd, x[2]), i32x4_dot_i16x8(upper_odd, x[3]));
     i32x4_add(even, odd)
 }
 

@@ -3,6 +3,7 @@
 //! is in registers multiplies all vectors of a batch.
 
 use super::fours::{GROUP, INT4_LEN, padded};
+use super::x86_64::prefetch;
 use super::{Bits, Rows, Vectors};
 
 /// Registers of a tile.
@@ -86,6 +87,9 @@ fn multiply_block<const W: usize>(
     let totals = &mut totals[..x.len().div_ceil(TOGETHER)];
     for first in (0..len).step_by(W) {
         let row = |at: usize| (first + at).min(len - 1);
+        for at in first + W..first + 2 * W {
+            prefetch_groups(rows, at, first_group, cols);
+        }
         totals.fill([[0; W]; TOGETHER]);
         if !whole.is_empty() {
             multiply(&in_place(rows, row, first_group), whole, totals);
@@ -98,6 +102,19 @@ fn multiply_block<const W: usize>(
         for (sums, totals) in sums.chunks_exact_mut(len).zip(totals.as_flattened()) {
             sums[first..].iter_mut().zip(totals).for_each(|(sum, total)| *sum += total);
         }
+    }
+}
+
+/// Starts to fetch a row's groups, from number `first` on. The row need not exist.
+#[inline(always)]
+fn prefetch_groups(rows: &Rows<'_>, row: usize, first: usize, cols: usize) {
+    let (start, len) = match rows.bits {
+        Bits::Four => (first * INT4_LEN, cols / GROUP * INT4_LEN),
+        Bits::Eight => (first * GROUP, cols),
+    };
+    let start = rows.bytes.as_ptr().wrapping_add(row * rows.row_len + start);
+    for line in (0..len).step_by(64) {
+        prefetch(start.wrapping_add(line));
     }
 }
 

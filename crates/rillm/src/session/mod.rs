@@ -135,7 +135,8 @@ impl<'m, S: WeightSource> Session<'m, S> {
             scores: bytemuck::cast_slice_mut(scores),
             cache: KvCache { bytes: cache, shape: plan.cache_shape() },
         };
-        let check_every = if source.memory().is_some() { CHECK_LENT_EVERY } else { CHECK_EVERY };
+        let lent = source.memory().is_some();
+        let check_every = if lent { CHECK_LENT_EVERY } else { CHECK_EVERY };
         let (candidates, rescored) = bytemuck::cast_slice_mut(candidates).split_at_mut(plan.candidates);
         Self {
             model,
@@ -155,15 +156,15 @@ impl<'m, S: WeightSource> Session<'m, S> {
             text: [0; TEXT_MAX],
             tokens: 0,
             passes: 0,
-            verifier: Verifier::new(check_every, model.tape_crc32()),
+            verifier: Verifier::new(check_every, lent, model.tape_crc32()),
             watch: Stopwatch::default(),
             multiplier: Kernel::fastest(),
         }
     }
 
     /// Verifies the checksum of the weights in one of `passes` passes through the head, starting with the next one, and
-    /// in the prompt's passes before it. 0 disables the check. The default is one pass in [`CHECK_EVERY`],
-    /// or in [`CHECK_LENT_EVERY`].
+    /// in the prompt's passes before it, of memory that the source lends in one of them. 0 disables the check. The default is
+    /// one pass in [`CHECK_EVERY`], or in [`CHECK_LENT_EVERY`].
     pub fn set_check_every(&mut self, passes: u32) {
         self.verifier.set_every(passes);
     }

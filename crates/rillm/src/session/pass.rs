@@ -164,6 +164,7 @@ impl<S: WeightSource> Session<'_, S> {
             ..
         } = self;
         let len = if head.is_some() { model.tape_len() } else { model.prefix_len() };
+        verifier.begin(head.is_some());
         let mut selection = Selection::new(rescored);
         let mut consumer =
             head.as_mut().map(|head| |logits: Logits<'_>| head.consume_all(logits, &mut selection, candidates));

@@ -47,7 +47,7 @@ fn ahead(rows: &Rows<'_>) -> usize {
 
 /// Starts to fetch the bytes from `at` on, which need not exist.
 #[inline(always)]
-fn prefetch(at: *const u8) {
+pub fn prefetch(at: *const u8) {
     // SAFETY: nothing is read.
     unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast()) }
 }
