@@ -5,7 +5,7 @@
 
 use crate::fixed::{neg_log2, round_shift};
 use crate::format::Rescoring;
-use crate::sampler::{Candidate, LOGIT_BLOCK, Logit, all};
+use crate::sampler::{Candidate, Logit, leading};
 use crate::sampling::{Q16, Sampling};
 
 /// The largest magnitude of a logit's mantissa.
@@ -32,8 +32,7 @@ impl<'a> Selection<'a> {
     /// The number of logits before the first one that may be selected.
     pub fn passed(&self, mantissas: &[i32]) -> usize {
         let passes = |mantissa| mantissa <= self.worst;
-        let blocks = mantissas.chunks(LOGIT_BLOCK).take_while(|block| all(block, passes)).count();
-        let first = (blocks * LOGIT_BLOCK).min(mantissas.len());
+        let first = leading(mantissas, passes);
         first + mantissas[first..].iter().take_while(|&&mantissa| passes(mantissa)).count()
     }
 

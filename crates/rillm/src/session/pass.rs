@@ -169,12 +169,11 @@ impl<S: WeightSource> Session<'_, S> {
         let mut consumer =
             head.as_mut().map(|head| |logits: Logits<'_>| head.consume_all(logits, &mut selection, candidates));
         let consumer = consumer.as_mut().map(|consumer| consumer as &mut dyn FnMut(Logits<'_>));
-        let (rope, sin_cos) = rope.split_at_mut(plan.dims.rope_len);
         let mut layers = Pass {
             header: model.header(),
             lm_head: model.lm_head(),
             epsilon: model.epsilon(),
-            rotation: Rotation::new(rope.as_chunks().0, bytemuck::cast_slice_mut(sin_cos)),
+            rotation: Rotation(rope.as_chunks_mut().0),
             work,
             position: start,
             batch,
