@@ -29,9 +29,17 @@ impl<'a> Selection<'a> {
         Self { kept: room, len: 0, exponent: 0, worst }
     }
 
+    /// Whether a logit with this mantissa is not selected.
+    fn passes(&self, mantissa: i32) -> bool {
+        mantissa <= self.worst
+    }
+
     /// The number of logits before the first one that may be selected.
     pub fn passed(&self, mantissas: &[i32]) -> usize {
-        let passes = |mantissa| mantissa <= self.worst;
+        if self.passes(i32::MAX) {
+            return mantissas.len();
+        }
+        let passes = |mantissa| self.passes(mantissa);
         let first = leading(mantissas, passes);
         first + mantissas[first..].iter().take_while(|&&mantissa| passes(mantissa)).count()
     }
