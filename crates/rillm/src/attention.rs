@@ -1,7 +1,7 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
-use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg, mul_high, mul_high_signed, one_over};
-use crate::kernels::{Loops, widely};
+use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg_below_32, mul_high, mul_high_signed, one_over};
+use crate::kernels::{HEADS, Loops, weighted_values, widely};
 use crate::kv_cache::{CacheShape, Keys, KvCache, Scale, Values};
 use crate::vector::to_i16;
 
@@ -9,7 +9,7 @@ use crate::vector::to_i16;
 /// after the other, as `heads · 2^exponent`. The heads' outputs replace the queries. Returns the exponent of the
 /// outputs.
 ///
-/// `q` is scratch of one number for each element of a head, `scores` of one for each position.
+/// `q` is scratch of one number for each element of the heads, `scores` of one for each position.
 pub(crate) fn attention(
     cache: &KvCache<'_>,
     layer: usize,
@@ -20,16 +20,27 @@ pub(crate) fn attention(
     scores: &mut [i32],
 ) -> i32 {
     let CacheShape { heads: kv_heads, head_dim, .. } = cache.shape;
-    let (q, scores) = (&mut q[..head_dim], &mut scores[..=position]);
     let scale = ScoreScale::new(head_dim);
     // All heads get one exponent, that of the largest value scale.
     let value_exponent =
         (0..kv_heads).map(|head| largest_exponent(&cache.values(layer, head), position)).max().unwrap_or(0);
     let heads_per_kv = heads.len() / (kv_heads * head_dim);
-    for (index, head) in heads.chunks_exact_mut(head_dim).enumerate() {
-        let exponent = to_i16(head, exponent, q);
-        let (keys, values) = (cache.keys(layer, index / heads_per_kv), cache.values(layer, index / heads_per_kv));
-        widely(Head { q, exponent, keys, values, scale: &scale, value_exponent, scores, out: head });
+    // Several heads at a time, while there is room for their scores.
+    let together = if HEADS * (position + 1) <= scores.len() { HEADS } else { 1 };
+    for (index, heads) in heads.chunks_exact_mut(heads_per_kv * head_dim).enumerate() {
+        let (keys, values) = (cache.keys(layer, index), cache.values(layer, index));
+        let context = Context { keys, values, scale: &scale, value_exponent };
+        for heads in heads.chunks_mut(together * head_dim) {
+            let mut exponents = [0; HEADS];
+            for ((head, q), to) in heads.chunks(head_dim).zip(q.chunks_mut(head_dim)).zip(&mut exponents) {
+                *to = to_i16(head, exponent, q);
+            }
+            let scores = &mut scores[..heads.len() / head_dim * (position + 1)];
+            match heads.len() / head_dim {
+                1 => widely(context.heads::<1>(q, &exponents, scores, heads)),
+                _ => widely(context.heads::<HEADS>(q, &exponents, scores, heads)),
+            }
+        }
     }
     // Σ weight · v with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
     value_exponent - 16
@@ -57,6 +68,18 @@ impl ScoreScale {
         Self { mantissa: (product >> cut) as u32, exponent: exponent - 30 + cut as i32 }
     }
 
+    /// Turns sums into scores, in place. Returns the largest one.
+    #[cfg_attr(target_arch = "x86_64", inline(always))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
+    fn apply_all(&self, sums: &mut [i32], keys: &Keys<'_>, exponent: i32) -> i32 {
+        let mut largest = i32::MIN;
+        for (sum, key_scale) in sums.iter_mut().zip(keys.scales()) {
+            *sum = self.apply(*sum, key_scale, exponent);
+            largest = largest.max(*sum);
+        }
+        largest
+    }
+
     /// A score in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±[`LOG2_LIMIT`], from a sum within ±2^31.
     #[inline(always)]
     fn apply(&self, sum: i32, scale: Scale, exponent: i32) -> i32 {
@@ -66,61 +89,97 @@ impl ScoreScale {
         if left < 0 {
             product >> (-left).min(31)
         } else {
-            let left = left.min(30);
-            product.clamp(-(LOG2_LIMIT >> left), LOG2_LIMIT >> left) << left
+            let limit = LOG2_LIMIT >> left.min(30);
+            // One comparison for both limits.
+            if (product + limit) as u32 <= 2 * limit as u32 {
+                product << left.min(30)
+            } else if product < 0 {
+                -LOG2_LIMIT
+            } else {
+                LOG2_LIMIT
+            }
         }
     }
 }
 
-/// The attention of one head.
-struct Head<'a> {
-    /// The query, `q · 2^exponent`.
-    q: &'a [i16],
-    exponent: i32,
+/// What the heads of a key-value head attend to.
+#[derive(Clone, Copy)]
+struct Context<'a> {
     keys: Keys<'a>,
     values: Values<'a>,
     scale: &'a ScoreScale,
     /// The largest exponent of the values of all heads.
     value_exponent: i32,
-    scores: &'a mut [i32],
-    out: &'a mut [i32],
 }
 
-impl Loops for Head<'_> {
+/// The attention of `N` heads.
+struct Heads<'a, const N: usize> {
+    context: Context<'a>,
+    /// The queries, `q · 2^exponent`.
+    q: [&'a [i16]; N],
+    exponents: [i32; N],
+    scores: [&'a mut [i32]; N],
+    out: [&'a mut [i32]; N],
+}
+
+impl<'a> Context<'a> {
+    /// The attention of `N` heads, whose queries, scores and outputs lie one after the other.
+    fn heads<const N: usize>(
+        self,
+        q: &'a [i16],
+        exponents: &[i32],
+        scores: &'a mut [i32],
+        out: &'a mut [i32],
+    ) -> Heads<'a, N> {
+        let (head_dim, positions) = (out.len() / N, scores.len() / N);
+        let (mut scores, mut out) = (scores.chunks_exact_mut(positions), out.chunks_exact_mut(head_dim));
+        Heads {
+            context: self,
+            q: core::array::from_fn(|head| &q[head * head_dim..][..head_dim]),
+            exponents: core::array::from_fn(|head| exponents[head]),
+            scores: core::array::from_fn(|_| scores.next().unwrap_or_default()),
+            out: core::array::from_fn(|_| out.next().unwrap_or_default()),
+        }
+    }
+}
+
+impl<const N: usize> Loops for Heads<'_, N> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { q, exponent, keys, values, scale, value_exponent, scores, out } = self;
-        // Fraction bits fewer than usual: so many that the scores that count are not saturated.
-        let mut fewer = 0;
-        let largest = loop {
-            keys.sums(q, scores);
-            let mut largest = i32::MIN;
-            for (score, key_scale) in scores.iter_mut().zip(keys.scales()) {
-                *score = scale.apply(*score, key_scale, exponent - fewer as i32);
-                largest = largest.max(*score);
-            }
-            if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
-                break largest;
-            }
-            fewer += LOG2_FRACTION as u32 / 4;
-        };
-        let sum = powers(scores, largest, fewer);
-        weights(scores, sum, &values, value_exponent);
-        weighted_sum(&values, scores, out);
+        let Self { context: Context { keys, values, scale, value_exponent }, q, exponents, mut scores, out } = self;
+        // The steps are functions of their own, except for wide vectors: a microcontroller has registers for one of them.
+        keys.sums(q, scores.each_mut().map(|scores| &mut **scores));
+        for ((q, exponent), scores) in q.into_iter().zip(exponents).zip(&mut scores) {
+            // Fraction bits fewer than usual: so many that the scores that count are not saturated.
+            let mut fewer = 0;
+            let largest = loop {
+                let largest = scale.apply_all(scores, &keys, exponent - fewer as i32);
+                if (-LOG2_LIMIT / 2..LOG2_LIMIT).contains(&largest) || fewer == LOG2_FRACTION as u32 {
+                    break largest;
+                }
+                fewer += LOG2_FRACTION as u32 / 4;
+                keys.sums([q], [scores]);
+            };
+            let sum = powers(scores, largest, fewer);
+            weights(scores, sum, &values, value_exponent);
+        }
+        weighted_sum(&values, scores.each_ref().map(|scores| &**scores), out);
     }
 }
 
 /// Turns scores of `fewer` fraction bits less than [`LOG2_FRACTION`], of which `largest` is the largest, into powers of two with
 /// 30 fraction bits, in place. Returns their sum.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn powers(scores: &mut [i32], largest: i32, fewer: u32) -> u64 {
     let mut sum = 0u64;
     for score in scores.iter_mut() {
         // The distance of two numbers within ±2^30 is at most 2^31, which is 2,048 octaves; from 32 on, a power is zero.
-        let distance = largest.abs_diff(*score).min(u32::MAX >> fewer);
-        let power = exp2_neg(distance << fewer) >> 2;
+        let distance = largest.abs_diff(*score);
+        let below_32 = distance < (32 << LOG2_FRACTION) >> fewer;
+        let power = if below_32 { exp2_neg_below_32(distance << fewer) >> 2 } else { 0 };
         *score = power as i32;
         sum += u64::from(power);
     }
@@ -129,7 +188,8 @@ fn powers(scores: &mut [i32], largest: i32, fewer: u32) -> u64 {
 
 /// Turns powers with 30 fraction bits, and their sum, into weights: probabilities times the scales of the values,
 /// `mantissa / 256 · 2^(exponent − value_exponent) < 1`, rounded down to 24 fraction bits. They add up to at most 2^24.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn weights(powers: &mut [i32], sum: u64, values: &Values<'_>, value_exponent: i32) {
     // The largest power alone is 2^30 − 59, so the sum lies in 2^29 .. 2^50 for up to 2^20 positions. Cut to 31 bits and
     // rounded up, it gives a reciprocal that is no larger than the true one, below 2^30, of which 24 bits are left.
@@ -146,22 +206,27 @@ fn weights(powers: &mut [i32], sum: u64, values: &Values<'_>, value_exponent: i3
 /// `out[i] = Σ weight · v[i]`, in units of `2^(value_exponent − 16)`.
 ///
 /// The weights add up to at most 2^24, and |v| ≤ 127: every sum fits 31 bits and its sign.
-#[inline(always)]
-fn weighted_sum(values: &Values<'_>, weights: &[i32], out: &mut [i32]) {
-    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-    let mut first = 0;
-    for block in blocks {
-        *block = block_sums(values, weights, first);
-        first += BLOCK;
-    }
-    let (blocks, rest) = rest.as_chunks_mut::<SMALL_BLOCK>();
-    for block in blocks {
-        *block = block_sums(values, weights, first);
-        first += SMALL_BLOCK;
-    }
-    for out in rest {
-        [*out] = block_sums(values, weights, first);
-        first += 1;
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
+fn weighted_sum<const N: usize>(values: &Values<'_>, weights: [&[i32]; N], mut out: [&mut [i32]; N]) {
+    let (elements, head_dim) = values.elements();
+    let first = weighted_values(elements, head_dim, weights, &mut out);
+    for (weights, out) in weights.into_iter().zip(out) {
+        let mut first = first;
+        let (blocks, rest) = out[first..].as_chunks_mut::<BLOCK>();
+        for block in blocks {
+            *block = block_sums(values, weights, first);
+            first += BLOCK;
+        }
+        let (blocks, rest) = rest.as_chunks_mut::<SMALL_BLOCK>();
+        for block in blocks {
+            *block = block_sums(values, weights, first);
+            first += SMALL_BLOCK;
+        }
+        for out in rest {
+            [*out] = block_sums(values, weights, first);
+            first += 1;
+        }
     }
 }
 
@@ -218,7 +283,7 @@ mod tests {
                 let mut mantissas = [0; 8];
                 let q_exponent = to_i16(q, -28, &mut mantissas);
                 let mut sums = [0; 12];
-                keys.sums(&mantissas, &mut sums);
+                keys.sums([&mantissas], [&mut sums]);
                 let scale = keys.scales().nth(t).unwrap();
                 f64::from(sums[t]) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent + q_exponent) / 8f64.sqrt()
             };
@@ -270,6 +335,35 @@ mod tests {
                 let got = f64::from(heads[0]) * 2f64.powi(exponent);
                 assert!((got - 100.0 * f64::from(best)).abs() < 1.0, "{sign} {q}: {got}");
             }
+        }
+    }
+
+    #[test]
+    fn heads_at_the_same_time_give_what_each_gives() {
+        for key_bits in [KeyBits::Eight, KeyBits::Sixteen] {
+            let shape = CacheShape { layers: 1, heads: 1, head_dim: 27, context: 5, key_bits };
+            let mut bytes = vec![0; shape.byte_len()];
+            let mut cache = KvCache { bytes: &mut bytes, shape };
+            let noise =
+                |seed: i32| (0..27).map(move |i| (seed + i).wrapping_mul(1_234_567_891) >> 3).collect::<Vec<_>>();
+            for t in 0..5 {
+                cache.store(0, KvKind::Key, t, &noise(100 * t as i32), -30);
+                cache.store(0, KvKind::Value, t, &noise(100 * t as i32 + 50), -30);
+            }
+            let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
+            let value_exponent = largest_exponent(&values, 4);
+            let context = Context { keys, values, scale: &ScoreScale::new(27), value_exponent };
+            // The second head's scores saturate at first.
+            let (q, exponents) = ([noise(7), noise(8)].concat(), [-12, 0]);
+            let q: Vec<i16> = q.iter().map(|&q| (q >> 14) as i16).collect();
+            let (mut both, mut each) = ([0; 54], [0; 54]);
+            context.heads::<2>(&q, &exponents, &mut [0; 10], &mut both).run();
+            for head in 0..2 {
+                let (q, out) = (&q[27 * head..][..27], &mut each[27 * head..][..27]);
+                context.heads::<1>(q, &exponents[head..], &mut [0; 5], out).run();
+            }
+            assert_eq!(both, each);
+            assert!(both.iter().all(|&out| out != 0));
         }
     }
 

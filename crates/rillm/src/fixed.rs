@@ -51,6 +51,12 @@ pub fn shift_saturating(value: i64, right: i32) -> i32 {
 /// `2^-x` in 0.32 fixed point, `x` with [`LOG2_FRACTION`] fraction bits. Absolute error below 2^-23.9.
 #[cfg_attr(target_arch = "x86_64", inline(always))]
 pub const fn exp2_neg(x: u32) -> u32 {
+    if x < 32 << LOG2_FRACTION { exp2_neg_below_32(x) } else { 0 }
+}
+
+/// Like [`exp2_neg`], for `x` below 32.
+#[inline(always)]
+pub const fn exp2_neg_below_32(x: u32) -> u32 {
     // The minimax polynomial of degree 5 of 2^-f on [0, 1), coefficients with 32 fraction bits, by Horner's rule. The
     // signs alternate and every intermediate value lies in (0, 2^32), so that unsigned 32 bits hold it.
     const C: [u32; 6] = [4_294_967_061, 2_977_027_382, 1_031_563_053, 237_510_004, 39_560_409, 4_069_712];
@@ -62,7 +68,7 @@ pub const fn exp2_neg(x: u32) -> u32 {
         term -= 1;
         sum = C[term] - mul_high(fraction, sum);
     }
-    if x < 32 << LOG2_FRACTION { sum >> (x >> LOG2_FRACTION) } else { 0 }
+    sum >> (x >> LOG2_FRACTION)
 }
 
 /// `2^-x` in 0.32 fixed point, `x` with 16 fraction bits and below 32, by 64 chords: relative error between -2^-23 and

@@ -13,7 +13,7 @@ use crate::kv_cache::{KvCache, KvKind};
 use crate::matmul::{matmul, output_exponent};
 use crate::mlp;
 use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
-use crate::rope::Frequencies;
+use crate::rope::Rotation;
 use crate::sampler::Logits;
 use crate::stats::{Stage, Stopwatch};
 use crate::tape::Tape;
@@ -38,7 +38,7 @@ pub(crate) struct Pass<'p, 'a> {
     /// The header of the head, from the tensor table.
     pub lm_head: &'p TensorHeader,
     pub epsilon: Positive,
-    pub rope: Frequencies<'p>,
+    pub rotation: Rotation<'p>,
     pub work: &'p mut Workspace<'a>,
     /// Position of the batch's first token.
     pub position: usize,
@@ -57,6 +57,10 @@ impl Pass<'_, '_> {
         head: Option<&mut dyn FnMut(Logits<'_>)>,
     ) -> Result<(), FormatError> {
         let mut tokens = 0..self.batch;
+        {
+            let _time = self.watch.time(Stage::Attention);
+            self.rotation.set(self.position);
+        }
         for layer in 0..self.header.n_layers {
             self.norm(tape, TensorKind::AttentionNorm, layer, tokens.clone()).await?;
             self.project_kv(tape, KvKind::Key, layer, tokens.clone()).await?;
@@ -180,7 +184,7 @@ impl Pass<'_, '_> {
             let exponent = self.work.output.exponents[token];
             let vector = self.work.output.get_mut(token, kv_dim);
             if kind == KvKind::Key {
-                self.rope.rotate(vector, position as u32);
+                self.rotation.rotate(vector, (self.batch > 1).then_some(position));
             }
             self.work.cache.store(layer as usize, kind, position, vector, exponent);
         }
@@ -215,7 +219,7 @@ impl Pass<'_, '_> {
             let Workspace { input: a, output: y, scores, cache, .. } = &mut *self.work;
             let exponent = y.exponents[token];
             let heads = y.get_mut(token, q_dim);
-            self.rope.rotate(heads, position as u32);
+            self.rotation.rotate(heads, (self.batch > 1).then_some(position));
             let q = a.get_mut(token);
             let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
             a.set(token, heads, exponent);

@@ -5,8 +5,8 @@ use core::ops::Range;
 
 use crate::fixed::mul_high_signed;
 use crate::format::KeyBits;
-use crate::kernels::{Loops, dot, dot_pairs, widely};
-use crate::vector::to_i16;
+use crate::kernels::{Loops, add_key_products, dot, dot_pairs, widely};
+use crate::vector::{for_each, largest_magnitude, to_i16};
 
 /// Bytes of a scale: an unsigned 8-bit mantissa and a signed 8-bit exponent.
 const SCALE_LEN: usize = 2;
@@ -91,37 +91,35 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// Sets `sums` to the products of `q` and the keys of the first positions: `sum · mantissa · 2^exponent`, by
+    /// Sets the `sums` of each head to the products of its `q` and the keys of the first positions: `sum · mantissa · 2^exponent`, by
     /// [`Keys::scales`]; |sum| < 2^31. `q` is without −32,768.
     ///
     /// For 8-bit keys, a sum is exact. For 16-bit keys, 8 bits of every two products are cut off: rounding an element to 16
     /// bits changes more.
-    #[inline(always)]
-    pub fn sums(&self, q: &[i16], sums: &mut [i32]) {
-        match self.vectors {
-            Vectors::Eight(keys) if cfg!(target_pointer_width = "64") => {
-                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
-                    *sum = dot(key, q);
-                }
+    #[cfg_attr(target_arch = "x86_64", inline(always))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
+    pub fn sums<const N: usize>(&self, q: [&[i16]; N], mut sums: [&mut [i32]; N]) {
+        let in_blocks = cfg!(not(target_pointer_width = "64"));
+        let mut first = 0;
+        if in_blocks {
+            sums.iter_mut().for_each(|sums| sums.fill(0));
+            if let Vectors::Eight(keys) = self.vectors {
+                first = add_key_products(keys, self.head_dim, q, &mut sums);
             }
-            Vectors::Eight(keys) => {
-                // A block of `q` stays in registers while the loop visits all positions.
-                let (blocks, rest) = q.as_chunks::<BLOCK>();
-                sums.fill(0);
-                for (index, block) in blocks.iter().enumerate() {
+        }
+        for (q, sums) in q.into_iter().zip(sums) {
+            match self.vectors {
+                Vectors::Eight(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_block),
+                Vectors::Sixteen(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_wide_block),
+                Vectors::Eight(keys) => {
                     for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
-                        *sum += dot_block(&key[index * BLOCK..][..BLOCK], block);
+                        *sum = dot(key, q);
                     }
                 }
-                if !rest.is_empty() {
+                Vectors::Sixteen(keys) => {
                     for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
-                        *sum += dot_block(&key[self.head_dim - rest.len()..], rest);
+                        *sum = dot_wide(key, q);
                     }
-                }
-            }
-            Vectors::Sixteen(keys) => {
-                for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
-                    *sum = dot_wide(key, q);
                 }
             }
         }
@@ -140,13 +138,37 @@ impl Keys<'_> {
     }
 }
 
-/// Elements of a query that stay in a microcontroller's registers.
-const BLOCK: usize = 8;
+/// Adds the products of `q` and `keys`, each of as many elements, from element `first` on: blocks of `q` stay in a
+/// microcontroller's registers, each while a loop visits all keys.
+#[inline(never)]
+fn add_by_blocks<K>(keys: &[K], q: &[i16], first: usize, sums: &mut [i32], dot: impl Fn(&[K], &[i16]) -> i32) {
+    /// Elements of a query that stay in registers, an even number.
+    const BLOCK: usize = 8;
+    let head_dim = q.len();
+    let (blocks, rest) = q[first..].as_chunks::<BLOCK>();
+    for (index, block) in blocks.iter().enumerate() {
+        for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(head_dim)) {
+            *sum += dot(&key[first + index * BLOCK..][..BLOCK], block);
+        }
+    }
+    if !rest.is_empty() {
+        for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(head_dim)) {
+            *sum += dot(&key[head_dim - rest.len()..], rest);
+        }
+    }
+}
 
 /// `Σ k · q` of few elements.
 #[inline(always)]
 fn dot_block(k: &[i8], q: &[i16]) -> i32 {
     k.iter().zip(q).map(|(&k, &q)| i32::from(k) * i32::from(q)).sum()
+}
+
+/// `Σ k · q` of few elements, as by [`dot_wide`].
+#[inline(always)]
+fn dot_wide_block(k: &[i16], q: &[i16]) -> i32 {
+    let product = |(&k, &q): (&i16, &i16)| i32::from(i16::from_le(k)) * i32::from(q);
+    k.chunks(2).zip(q.chunks(2)).map(|(k, q)| k.iter().zip(q).map(product).sum::<i32>() >> 8).sum()
 }
 
 /// The scale of a head's key or value at a position.
@@ -169,11 +191,7 @@ fn dot_wide(k: &[i16], q: &[i16]) -> i32 {
             *sum += pair >> 8;
         }
     }
-    let mut sum = sums.iter().sum();
-    for (k, q) in k_rest.chunks(2).zip(q_rest.chunks(2)) {
-        sum += k.iter().zip(q).map(|(&k, &q)| i32::from(i16::from_le(k)) * i32::from(q)).sum::<i32>() >> 8;
-    }
-    sum
+    sums.iter().sum::<i32>() + dot_wide_block(k_rest, q_rest)
 }
 
 /// The values of one head.
@@ -185,6 +203,11 @@ pub(crate) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// The elements of all vectors, and the number of elements of each.
+    pub fn elements(&self) -> (&'a [i8], usize) {
+        (self.vectors, self.head_dim)
+    }
+
     /// The vectors of all positions. Their elements are `v · mantissa · 2^exponent`, by [`Values::scales`].
     pub fn vectors(&self) -> impl Iterator<Item = &'a [i8]> {
         self.vectors.chunks_exact(self.head_dim)
@@ -249,7 +272,7 @@ fn saturate(exponent: i32) -> i8 {
 ///
 /// The scale's mantissa lies in 128 ..= 255, or the vector is zero.
 fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
-    let largest = values.iter().fold(0, |largest, value| value.unsigned_abs().max(largest));
+    let largest = largest_magnitude(values);
     if largest == 0 {
         out.fill(0);
         // The smallest exponent never exceeds those of other vectors.
@@ -270,7 +293,7 @@ fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
 /// Multiplies values by the inverse of their scale.
 struct Quantise<'a> {
     values: &'a [i32],
-    /// What shifts values to 30 bits; to the right by 0 or 1, with rounding.
+    /// What shifts values to 30 bits: to the left, or to the right by 1, with rounding.
     left: u32,
     right: u32,
     /// The inverse, at most 2^30: a product has `fraction` + 32 fraction bits.
@@ -286,10 +309,12 @@ impl Loops for Quantise<'_> {
     fn run(self) {
         let Self { values, left, right, inverse, fraction, out } = self;
         let half = 1 << (fraction - 1);
-        for (out, &value) in out.iter_mut().zip(values) {
-            let aligned = ((value << left) + right as i32) >> right;
-            // |aligned| is at most 127 times the scale, of which the inverse is rounded down: within ±127.
-            *out = ((mul_high_signed(aligned, inverse) + half) >> fraction) as u8;
+        // |aligned| is at most 127 times the scale, of which the inverse is rounded down: within ±127.
+        let round = |aligned| ((mul_high_signed(aligned, inverse) + half) >> fraction) as u8;
+        if right == 0 {
+            for_each(values, out, |value, out| *out = round(value << left));
+        } else {
+            for_each(values, out, |value, out| *out = round((value + 1) >> 1));
         }
     }
 }
@@ -336,7 +361,7 @@ mod tests {
                     let unit: [i16; 4] = core::array::from_fn(|j| i16::from(i == j) << 14);
                     let keys = cache.keys(1, head);
                     let mut sums = [7; 5];
-                    keys.sums(&unit, &mut sums);
+                    keys.sums([&unit], [&mut sums]);
                     assert_eq!(sums[4], 0);
                     let scale = keys.scales().nth(3).unwrap();
                     let got = f64::from(sums[3]) * f64::from(scale.mantissa) * 2f64.powi(scale.exponent - 14);

@@ -67,8 +67,10 @@ impl Loops for Norm<'_> {
         let more = largest.leading_zeros() - 2;
         let root = (root >> 1) as i32;
         let normalised = |product: i32| mul_high_signed(product << more, root);
-        let right = max_bits([normalised(largest as i32)].into_iter()) as i32 - 15;
-        let narrowed = round_to_i16(products.iter().map(|&product| normalised(product)), right, out);
+        let largest = normalised(largest as i32) as u32;
+        let right = 32 - largest.leading_zeros() as i32 - 15;
+        // A negative one is rounded down: by one more, at most.
+        let narrowed = round_to_i16(products, normalised, largest + 1, right, out);
         (narrowed, exponent + weights.exponent + root_exponent + (32 - 7 + 32 + 1) - (left + more) as i32)
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::fixed::{neg_log2, round_shift};
 use crate::format::Rescoring;
-use crate::sampler::{Candidate, LOGIT_BLOCK, Logit, all};
+use crate::sampler::{Candidate, Logit, leading};
 use crate::sampling::{Q16, Sampling};
 
 /// The largest magnitude of a logit's mantissa.
@@ -29,11 +29,18 @@ impl<'a> Selection<'a> {
         Self { kept: room, len: 0, exponent: 0, worst }
     }
 
+    /// Whether a logit with this mantissa is not selected.
+    fn passes(&self, mantissa: i32) -> bool {
+        mantissa <= self.worst
+    }
+
     /// The number of logits before the first one that may be selected.
     pub fn passed(&self, mantissas: &[i32]) -> usize {
-        let passes = |mantissa| mantissa <= self.worst;
-        let blocks = mantissas.chunks(LOGIT_BLOCK).take_while(|block| all(block, passes)).count();
-        let first = (blocks * LOGIT_BLOCK).min(mantissas.len());
+        if self.passes(i32::MAX) {
+            return mantissas.len();
+        }
+        let passes = |mantissa| self.passes(mantissa);
+        let first = leading(mantissas, passes);
         first + mantissas[first..].iter().take_while(|&&mantissa| passes(mantissa)).count()
     }
 

@@ -32,14 +32,16 @@ pub(crate) struct Logits<'a> {
     pub exponent: i32,
 }
 
-/// Logits that are compared at a time where there are vectors.
-pub(crate) const LOGIT_BLOCK: usize = 32;
-
-/// Whether all logits of a block pass, without branches. On a microcontroller, where there are no vectors for that, it is not
-/// examined, and the answer is no.
+/// A number of logits before the first one that does not pass: of whole blocks, which vectors compare without branches. On a
+/// microcontroller, which has no vectors, none are compared.
 #[inline(always)]
-pub(crate) fn all(block: &[i32], passes: impl Fn(i32) -> bool) -> bool {
-    cfg!(target_pointer_width = "64") && block.iter().fold(true, |all, &mantissa| all & passes(mantissa))
+pub(crate) fn leading(mantissas: &[i32], passes: impl Fn(i32) -> bool) -> usize {
+    const BLOCK: usize = 32;
+    if cfg!(not(target_pointer_width = "64")) {
+        return 0;
+    }
+    let all_pass = |block: &&[i32; BLOCK]| block.iter().fold(true, |all, &mantissa| all & passes(mantissa));
+    mantissas.as_chunks::<BLOCK>().0.iter().take_while(all_pass).count() * BLOCK
 }
 
 impl<'a> Logits<'a> {
@@ -177,22 +179,15 @@ impl Sampler {
     #[inline(always)]
     fn pass_over(&mut self, mantissas: &[i32]) -> usize {
         let Self { ignored_below, counted_below, largest, scale, mut mass, .. } = *self;
-        let mut passed = 0;
-        for block in mantissas.chunks(LOGIT_BLOCK) {
-            if all(block, |mantissa| mantissa < ignored_below) {
-                passed += block.len();
-                continue;
+        let mut passed = leading(mantissas, |mantissa| mantissa < ignored_below);
+        for &mantissa in &mantissas[passed..] {
+            if mantissa >= counted_below {
+                break;
             }
-            for &mantissa in block {
-                if mantissa >= counted_below {
-                    self.mass = mass;
-                    return passed;
-                }
-                if mantissa >= ignored_below {
-                    mass += u64::from(scale.share(largest, mantissa));
-                }
-                passed += 1;
+            if mantissa >= ignored_below {
+                mass += u64::from(scale.share(largest, mantissa));
             }
+            passed += 1;
         }
         self.mass = mass;
         passed

@@ -73,32 +73,75 @@ impl Loops for Narrow<'_> {
     #[inline(always)]
     fn run(self) -> Narrowed {
         let Self { values, out } = self;
-        let right = max_bits(values.iter().copied()) as i32 - 15;
+        let largest = largest_magnitude(values);
+        let right = 32 - largest.leading_zeros() as i32 - 15;
         if right > 0 {
-            return round_to_i16(values.iter().copied(), right, out);
+            return round_to_i16(values, |value| value, largest, right, out);
         }
         let mut magnitudes = 0;
-        for (out, &value) in out.iter_mut().zip(values) {
+        for_each(values, out, |value, out| {
             *out = (value << -right) as i16;
             magnitudes += u32::from(out.unsigned_abs());
-        }
+        });
         Narrowed { right, magnitudes }
     }
 }
 
-/// Rounds `values`, the largest of which has `right + 15` bits and is at most 127 · 2^24, to 16 bits. `right` is 1 to 16.
+/// Rounds `value(x)` of all `values` to 16 bits. Their magnitudes are at most `largest`, which has `right + 15` bits and is at
+/// most 127 · 2^24. `right` is 1 to 16.
 #[inline(always)]
-pub(crate) fn round_to_i16(values: impl Iterator<Item = i32>, right: i32, out: &mut [i16]) -> Narrowed {
+pub(crate) fn round_to_i16(
+    values: &[i32],
+    value: impl Fn(i32) -> i32,
+    largest: u32,
+    right: i32,
+    out: &mut [i16],
+) -> Narrowed {
     let half = 1 << (right - 1);
     let mut magnitudes = 0;
-    for (out, value) in out.iter_mut().zip(values) {
-        // Below 2^31, and within ±2^15 after the shift; rounding may reach 2^15 itself.
-        let rounded = ((value + half) >> right).clamp(-32767, 32767);
+    for_each(values, out, |x, out| {
+        // Below 2^31, and within ±2^15 after the shift.
+        let rounded = (value(x) + half) >> right;
         *out = rounded as i16;
         magnitudes += rounded.unsigned_abs();
+    });
+    if (largest + half as u32) >> right > 32767 {
+        // Where rounding reached ±2^15, there is −2^15 now.
+        for (out, &x) in out.iter_mut().zip(values).filter(|(out, _)| **out == i16::MIN) {
+            *out = if value(x) < 0 { -32767 } else { 32767 };
+            magnitudes -= 1;
+        }
     }
     Narrowed { right, magnitudes }
 }
+
+/// The largest magnitude of `values`.
+#[inline(always)]
+pub(crate) fn largest_magnitude(values: &[i32]) -> u32 {
+    let larger = |largest: u32, value: &i32| value.unsigned_abs().max(largest);
+    let (blocks, rest) = values.as_chunks::<UNROLLED>();
+    let largest = blocks.iter().fold(0, |largest, block| block.iter().fold(largest, larger));
+    rest.iter().fold(largest, larger)
+}
+
+/// Calls `f` with each value and its output.
+#[inline(always)]
+pub(crate) fn for_each<T>(values: &[i32], out: &mut [T], mut f: impl FnMut(i32, &mut T)) {
+    let (value_blocks, values) = values.as_chunks::<UNROLLED>();
+    let (out_blocks, out) = out.as_chunks_mut::<UNROLLED>();
+    for (values, out) in value_blocks.iter().zip(out_blocks) {
+        for (&value, out) in values.iter().zip(out) {
+            f(value, out);
+        }
+    }
+    for (&value, out) in values.iter().zip(out) {
+        f(value, out);
+    }
+}
+
+/// Elements for each turn of a loop. For a microcontroller, compilers unroll no loops of unknown length; others
+/// do, after they vectorise.
+const UNROLLED: usize = if cfg!(target_pointer_width = "64") { 1 } else { 4 };
 
 /// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for weights `q` with scales `s` of
 /// magnitude below 256, from `Σ |x|`.

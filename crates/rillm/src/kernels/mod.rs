@@ -139,6 +139,78 @@ pub(crate) fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
     })
 }
 
+/// Heads whose attention is computed at the same time: a processor with a kernel for two loads keys and values once for both.
+pub(crate) const HEADS: usize = if cfg!(all(target_arch = "riscv32", target_feature = "m")) { 2 } else { 1 };
+
+/// Elements of a key or value that are multiplied at the same time by a processor with a kernel for them.
+#[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+const PART: usize = 16;
+/// The same for each of two heads.
+#[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+const HALF: usize = PART / 2;
+
+/// Adds `Σ q · k` of the first elements of each key to its sum, for each head's query; keys are `stride` elements apart. Returns the
+/// number of elements, which is zero without a kernel for them.
+#[inline(always)]
+#[cfg_attr(not(all(target_arch = "riscv32", target_feature = "m")), allow(unused_variables))]
+pub(crate) fn add_key_products<const N: usize>(
+    keys: &[i8],
+    stride: usize,
+    q: [&[i16]; N],
+    sums: &mut [&mut [i32]; N],
+) -> usize {
+    #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+    match (&q[..], &mut sums[..]) {
+        ([q], [sums]) => {
+            let parts = q.as_chunks::<PART>().0;
+            for (index, part) in parts.iter().enumerate() {
+                riscv32::add_key_products(&keys[index * PART..], stride, part, sums);
+            }
+            return parts.len() * PART;
+        }
+        ([q, p], [a, b]) => {
+            let parts = q.as_chunks::<HALF>().0;
+            for (index, (q, p)) in parts.iter().zip(p.as_chunks::<HALF>().0).enumerate() {
+                riscv32::add_key_products_of_two(&keys[index * HALF..], stride, [q, p], [a, b]);
+            }
+            return parts.len() * HALF;
+        }
+        _ => (),
+    }
+    0
+}
+
+/// Sets the first elements of each head's `out` to `Σ weight · v`; values are `stride` elements apart. Returns the number of
+/// elements, which is zero without a kernel for them.
+#[inline(always)]
+#[cfg_attr(not(all(target_arch = "riscv32", target_feature = "m")), allow(unused_variables))]
+pub(crate) fn weighted_values<const N: usize>(
+    values: &[i8],
+    stride: usize,
+    weights: [&[i32]; N],
+    out: &mut [&mut [i32]; N],
+) -> usize {
+    #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
+    match (&weights[..], &mut out[..]) {
+        ([weights], [out]) => {
+            let parts = out.as_chunks_mut::<PART>().0;
+            for (index, part) in parts.iter_mut().enumerate() {
+                *part = riscv32::weighted_values(&values[index * PART..], stride, weights);
+            }
+            return parts.len() * PART;
+        }
+        (&[weights, others], [a, b]) => {
+            let parts = a.as_chunks_mut::<HALF>().0;
+            for (index, (a, b)) in parts.iter_mut().zip(b.as_chunks_mut::<HALF>().0).enumerate() {
+                [*a, *b] = riscv32::weighted_values_of_two(&values[index * HALF..], stride, [weights, others]);
+            }
+            return parts.len() * HALF;
+        }
+        _ => (),
+    }
+    0
+}
+
 /// Loops that the compiler vectorises, with what they work on.
 pub(crate) trait Loops {
     type Output;

@@ -95,7 +95,7 @@ pub enum Buffer {
     Candidates,
     /// The two chunks of the double buffer; between passes, the tokenizer's scratch or an embedding row.
     Chunks,
-    /// Frequencies of the rotary position embedding.
+    /// Frequencies of the rotary position embedding, and the sines and cosines of a position.
     RopeFrequencies,
     /// The residual stream of a batch.
     Residual,
@@ -155,7 +155,7 @@ impl Plan {
         [
             row(Buffer::Candidates, self.candidates.saturating_add(dims.rescored), 8),
             row(Buffer::Chunks, 1, self.chunks_len),
-            row(Buffer::RopeFrequencies, 1, dims.rope_len),
+            row(Buffer::RopeFrequencies, 2, dims.rope_len),
             row(Buffer::Residual, self.batch, 4 * dims.residual),
             // Each token also has three exponents and an excess.
             row(Buffer::Activations, self.batch, 2 * dims.input + 4 * dims.output + 16),

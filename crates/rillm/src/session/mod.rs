@@ -61,6 +61,7 @@ pub struct Session<'m, S> {
     rescored: &'m mut [u64],
     /// The chunks, the tokenizer's scratch, or the sectors of an embedding row: one of these at a time.
     chunks: &'m mut [u8],
+    /// The rope table, and room for a position's sines and cosines.
     rope: &'m mut [u8],
     /// Tokens, in order.
     history: &'m mut [u32],

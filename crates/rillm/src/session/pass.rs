@@ -9,7 +9,7 @@ use crate::forward::Pass;
 use crate::model::Model;
 use crate::plan::Region;
 use crate::rescoring::{Reach, Selection};
-use crate::rope::Frequencies;
+use crate::rope::Rotation;
 use crate::sampler::{Logit, Logits, Sampler};
 use crate::source::{SECTOR_LEN, Sector, SectorReader, WeightSource, lent};
 use crate::stats::Stage;
@@ -115,7 +115,10 @@ impl<S: WeightSource> Session<'_, S> {
         }
         let Self { model, source, plan, chunks, rope, resident, .. } = self;
         let sector = chunks.first_chunk_mut().ok_or(FormatError::Truncated)?;
-        SectorReader::new(source, sector).read(model.rope_offset(), rope).await.map_err(Error::Source)?;
+        SectorReader::new(source, sector)
+            .read(model.rope_offset(), &mut rope[..plan.dims.rope_len])
+            .await
+            .map_err(Error::Source)?;
         let spans = plan.resident_spans(model.tape_len());
         let spans = (0..).map_while(|turn| spans.span_on_tape(turn).zip(spans.span(turn)));
         // Sources read into internal memory only.
@@ -170,7 +173,7 @@ impl<S: WeightSource> Session<'_, S> {
             header: model.header(),
             lm_head: model.lm_head(),
             epsilon: model.epsilon(),
-            rope: Frequencies(rope.as_chunks().0),
+            rotation: Rotation(rope.as_chunks_mut().0),
             work,
             position: start,
             batch,

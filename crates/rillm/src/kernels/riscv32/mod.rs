@@ -13,10 +13,12 @@ macro_rules! add_scaled {
     };
 }
 
+mod attention;
 mod int4;
 mod int8;
 
-use super::{Bits, Rows};
+use super::{Bits, HALF, PART, Rows};
+pub use attention::{add_key_products, add_key_products_of_two, weighted_values, weighted_values_of_two};
 
 /// Weights that share a scale. These kernels support only this number.
 const GROUP: usize = 32;
