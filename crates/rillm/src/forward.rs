@@ -57,7 +57,8 @@ impl Pass<'_, '_> {
         head: Option<&mut dyn FnMut(Logits<'_>)>,
     ) -> Result<(), FormatError> {
         let mut tokens = 0..self.batch;
-        {
+        if self.batch == 1 {
+            // The rotation of a single token is the same in all layers.
             let _time = self.watch.time(Stage::Attention);
             self.rotation.set(self.position);
         }
@@ -184,7 +185,10 @@ impl Pass<'_, '_> {
             let exponent = self.work.output.exponents[token];
             let vector = self.work.output.get_mut(token, kv_dim);
             if kind == KvKind::Key {
-                self.rotation.rotate(vector, (self.batch > 1).then_some(position));
+                if self.batch > 1 {
+                    self.rotation.set(position);
+                }
+                self.rotation.rotate(vector);
             }
             self.work.cache.store(layer as usize, kind, position, vector, exponent);
         }
@@ -219,7 +223,10 @@ impl Pass<'_, '_> {
             let Workspace { input: a, output: y, scores, cache, .. } = &mut *self.work;
             let exponent = y.exponents[token];
             let heads = y.get_mut(token, q_dim);
-            self.rotation.rotate(heads, (self.batch > 1).then_some(position));
+            if self.batch > 1 {
+                self.rotation.set(position);
+            }
+            self.rotation.rotate(heads);
             let q = a.get_mut(token);
             let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
             a.set(token, heads, exponent);

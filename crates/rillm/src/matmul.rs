@@ -72,7 +72,8 @@ struct Strip<'a> {
 const FEW_SUMS: usize = if STRIP_SUMS < 256 { STRIP_SUMS } else { 256 };
 
 impl Strip<'_> {
-    /// Multiplies a strip of at most `SUMS` sums and `ROWS` rows. See [`matmul`]. Not inlined into a future, whose variables are in memory.
+    /// Multiplies a strip of at most `SUMS` sums and `ROWS` rows. See [`matmul`]. Not inlined into a future, whose variables are in
+    /// memory.
     #[inline(never)]
     fn multiply<const SUMS: usize, const ROWS: usize>(
         &self,

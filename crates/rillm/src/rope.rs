@@ -18,11 +18,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// Rotates every head of `vector`, to `position` if it is another one than the last. Values below 2^30 stay below 2^30.5.
-    pub fn rotate(&mut self, vector: &mut [i32], position: Option<usize>) {
-        if let Some(position) = position {
-            self.set(position);
-        }
+    /// Rotates every head of `vector` to the position that was set. Values below 2^30 stay below 2^30.5.
+    pub fn rotate(&self, vector: &mut [i32]) {
         let half = self.0.len() / 2;
         let sin_cos: &[[i32; 2]] = bytemuck::cast_slice(&self.0[half..]);
         for head in vector.chunks_exact_mut(2 * half) {

@@ -32,18 +32,6 @@ pub(crate) struct Logits<'a> {
     pub exponent: i32,
 }
 
-/// A number of logits before the first one that does not pass: of whole blocks, which vectors compare without branches. On a
-/// microcontroller, which has no vectors, none are compared.
-#[inline(always)]
-pub(crate) fn leading(mantissas: &[i32], passes: impl Fn(i32) -> bool) -> usize {
-    const BLOCK: usize = 32;
-    if cfg!(not(target_pointer_width = "64")) {
-        return 0;
-    }
-    let all_pass = |block: &&[i32; BLOCK]| block.iter().fold(true, |all, &mantissa| all & passes(mantissa));
-    mantissas.as_chunks::<BLOCK>().0.iter().take_while(all_pass).count() * BLOCK
-}
-
 impl<'a> Logits<'a> {
     /// One logit.
     pub fn one(logit: &'a Logit) -> Self {
@@ -67,6 +55,18 @@ impl<'a> Logits<'a> {
         let exponent = self.exponent;
         (self.first..).zip(self.mantissas).map(move |(token, &mantissa)| Logit { token, mantissa, exponent })
     }
+}
+
+/// A number of logits before the first one that does not pass: of whole blocks, which vectors compare without branches. On a
+/// microcontroller, which has no vectors, none are compared.
+#[inline(always)]
+pub(crate) fn leading(mantissas: &[i32], passes: impl Fn(i32) -> bool) -> usize {
+    const BLOCK: usize = 32;
+    if cfg!(not(target_pointer_width = "64")) {
+        return 0;
+    }
+    let all_pass = |block: &&[i32; BLOCK]| block.iter().fold(true, |all, &mantissa| all & passes(mantissa));
+    mantissas.as_chunks::<BLOCK>().0.iter().take_while(all_pass).count() * BLOCK
 }
 
 /// A candidate: a penalised logit and a token id, packed so that the greater number is the better candidate: the larger

@@ -7,7 +7,8 @@ use crate::format::INT4_LEVELS;
 
 /// Bytes of a group of int4, its scale included.
 pub const INT4_LEN: usize = GROUP / 2 + 1;
-/// The levels of int4, each 128 larger. Of two in 16 bits, either becomes a number by one instruction.
+/// The levels of int4, each 128 larger. Of two in 16 bits, either becomes a number by one instruction. They are at most 241, so that
+/// a group's sum is below 2^28, too: 32 products of at most 241 · 32,767.
 pub const UNSIGNED_LEVELS: [u8; 16] = {
     let mut levels = [0; 16];
     let mut level = 0;
