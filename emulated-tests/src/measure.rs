@@ -102,7 +102,7 @@ struct Texts {
 
 /// Multiplications of a model for each token.
 #[derive(Clone, Copy, Debug)]
-struct Weights {
+struct Products {
     /// In all layers.
     layers: u64,
     /// For an earlier token of a prompt: all layers but the last one, and the keys and values of that.
@@ -111,7 +111,7 @@ struct Weights {
     head: u64,
 }
 
-impl Weights {
+impl Products {
     fn of(header: &Header) -> Self {
         let [hidden, intermediate, vocabulary] =
             [header.hidden_size, header.intermediate_size, header.vocab_size].map(u64::from);
@@ -133,7 +133,7 @@ struct Measured {
     generic: [f64; 2],
     /// The instructions that `rillm plan` assumes for the same.
     modelled: [Range; 2],
-    weights: Weights,
+    weights: Products,
     stack: String,
 }
 
@@ -181,7 +181,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 decode,
                 generic: [by_generic.prefill.all(), by_generic.decode.all()],
                 modelled,
-                weights: Weights::of(opened.header()),
+                weights: Products::of(opened.header()),
                 stack,
             });
         }

@@ -143,7 +143,7 @@ export class Convert {
     const rows = boards.map((board) =>
       "error" in board
         ? make("tr", {}, cell(board.name), make("td", { colspan: "3" }, `does not run: ${board.error}`))
-        : make("tr", {}, cell(board.name), cell(`${bytes(board.ram_used + board.large_used)}, a context of ${board.context}`), cell(bytes(board.bytes_per_token)), cell(range(board.tokens_per_second, "tokens/s"))),
+        : make("tr", {}, cell(board.name), cell(`${bytes(board.ram_used + board.external_used)}, a context of ${board.context}`), cell(bytes(board.bytes_per_token)), cell(range(board.tokens_per_second, "tokens/s"))),
     );
     const names = ["Board", "Memory", "From the card, a token", "Speed by a model, not measured"];
     get("converted-boards").replaceChildren(

@@ -60,14 +60,14 @@ export interface Plan {
   board: string;
   source: "card" | "flash";
   given: number;
-  large_given: number;
-  large_name: string;
+  external_given: number;
+  external_name: string;
   context: number;
   batch: number;
   chunk: number;
-  pinned: number;
+  resident: number;
   ram_used: number;
-  large_used: number;
+  external_used: number;
   memory: { name: string; bytes: number; place: string }[];
   bytes_per_token: number;
   reads_per_token: number;

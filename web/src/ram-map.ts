@@ -6,7 +6,7 @@ import type { Model, Plan } from "./messages";
 
 /** The kind of a buffer, which has a colour: what the plan's names mean to a reader. */
 const KINDS: Record<string, { kind: string; words: string }> = {
-  "pinned weights": { kind: "resident", words: "weights that stay in memory" },
+  "resident weights": { kind: "resident", words: "weights that stay in memory" },
   "kv cache": { kind: "cache", words: "keys and values of earlier tokens" },
   buffers: { kind: "chunks", words: "two buffers: one is filled while the other is used" },
 };
@@ -37,7 +37,7 @@ export function bar(parts: Part[], whole: number, height: number, label: string)
 
 /** Both memories and the model on one scale: why the weights stream. */
 function comparison(plan: Plan, model: Model): Node[] {
-  const ram = plan.given + plan.large_given;
+  const ram = plan.given + plan.external_given;
   const whole = Math.max(ram, model.bytes);
   const row = (name: string, parts: Part[]) => {
     const sum = parts.reduce((sum, part) => sum + part.bytes, 0);
@@ -47,7 +47,7 @@ function comparison(plan: Plan, model: Model): Node[] {
     row("The model\u2019s file", [{ name: "model file", bytes: model.bytes, kind: "model" }]),
     row("The memory for the engine", [
       { name: "SRAM", bytes: plan.given, kind: "ram" },
-      ...(plan.large_given > 0 ? [{ name: plan.large_name, bytes: plan.large_given, kind: "large-ram" }] : []),
+      ...(plan.external_given > 0 ? [{ name: plan.external_name, bytes: plan.external_given, kind: "external-ram" }] : []),
     ]),
   ];
 }
@@ -69,7 +69,7 @@ export function showMemory(plan: Plan, model: Model) {
   const legend = make("ul", { class: "legend", "aria-label": "Colours of the memory" });
   for (const { kind, words } of [...kinds, { kind: "free", words: "free" }]) legend.append(make("li", {}, make("i", { class: `swatch ${kind}` }), words));
   const memories = [memory(plan, "SRAM", plan.given, plan.ram_used)];
-  if (plan.large_given > 0) memories.push(memory(plan, plan.large_name, plan.large_given, plan.large_used));
+  if (plan.external_given > 0) memories.push(memory(plan, plan.external_name, plan.external_given, plan.external_used));
   get("ram").replaceChildren(...memories, legend);
 
   const head = make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Memory"), make("th", { scope: "col" }, "Place"), make("th", { scope: "col", class: "number" }, "Bytes")));

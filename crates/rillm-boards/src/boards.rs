@@ -6,8 +6,9 @@
 use core::fmt;
 
 use rillm::MemoryLen;
+use rillm::plan::Region;
 
-use crate::estimate::Weights;
+use crate::estimate::ModelPlace;
 use crate::figure::Figure;
 use crate::instructions::Cpu;
 
@@ -181,14 +182,30 @@ impl BoardSpec {
 
     /// Where the weights of a model file of `len` bytes are read fastest. Without PSRAM and without an SD host, mapped
     /// flash is several times as fast as the card, if the file fits.
-    pub const fn weights_of(&self, len: u64) -> Weights {
+    pub const fn model_place(&self, len: u64) -> ModelPlace {
         let is_slow = self.psram.is_none() && !self.card.has_dma();
-        if is_slow && len <= self.flash_model_len() as u64 { Weights::Flash } else { Weights::Card }
+        if is_slow && len <= self.flash_model_len() as u64 { ModelPlace::Flash } else { ModelPlace::Card }
     }
 
     /// The kind of the engine's external memory, in words.
     pub const fn external_name(&self) -> &'static str {
         if self.psram.is_some() { "PSRAM" } else { "more SRAM" }
+    }
+
+    /// The name of the memory that is a region of the engine's.
+    pub const fn region_name(&self, region: Region) -> &'static str {
+        match region {
+            Region::Internal => "SRAM",
+            Region::External => self.external_name(),
+        }
+    }
+
+    /// Length in bytes of the longest model file that the board can store at `place`. On a card it is that of a file in FAT32.
+    pub const fn model_len(&self, place: ModelPlace) -> u64 {
+        match place {
+            ModelPlace::Card => u32::MAX as u64,
+            ModelPlace::Flash => self.flash_model_len() as u64,
+        }
     }
 
     /// Length in bytes of the longest model file that fits into the flash beside the firmware, and can be mapped.
@@ -357,13 +374,18 @@ mod tests {
 
     #[test]
     fn a_model_belongs_into_flash_where_the_card_is_slow_and_it_fits() {
-        let places = |board: &BoardSpec, len| board.weights_of(len);
+        let places = |board: &BoardSpec, len| board.model_place(len);
         for board in [&ESP32_C3_SPI, &ESP32_C6_SPI] {
             let most = board.flash_model_len() as u64;
-            assert_eq!([most, most + 1].map(|len| places(board, len)), [Weights::Flash, Weights::Card], "{}", board.id);
+            assert_eq!(
+                [most, most + 1].map(|len| places(board, len)),
+                [ModelPlace::Flash, ModelPlace::Card],
+                "{}",
+                board.id
+            );
         }
         for board in [&ESP32_CAM, &ESP32_WROVER, &ESP32_S3_DEVKITC, &XIAO_ESP32S3_SENSE, &ESP32_P4_EV] {
-            assert_eq!(places(board, 1 << 20), Weights::Card, "{}", board.id);
+            assert_eq!(places(board, 1 << 20), ModelPlace::Card, "{}", board.id);
         }
     }
 

@@ -15,13 +15,23 @@ use crate::boards::BoardSpec;
 use crate::figure::Range;
 use crate::instructions::{Cpu, Instructions};
 
-/// Where the weights are stored.
+/// Where a model is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
-    /// In a file on the card.
+pub enum ModelPlace {
+    /// A file on the card.
     Card,
-    /// In memory-mapped flash.
+    /// Memory-mapped flash.
     Flash,
+}
+
+impl ModelPlace {
+    /// `card` or `flash`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Card => "card",
+            Self::Flash => "flash",
+        }
+    }
 }
 
 /// The speed of a board.
@@ -89,11 +99,33 @@ pub struct Estimate<'a> {
     pub plan: &'a Plan,
     /// The speed of the board.
     pub pace: Pace,
-    /// Where the weights are stored.
-    pub weights: Weights,
+    /// Where a model is stored.
+    pub place: ModelPlace,
 }
 
 impl Estimate<'_> {
+    /// What a token of an answer reads: the weights, and a row of the embedding table. From flash nothing is read.
+    pub fn token_traffic(&self) -> Traffic {
+        let mut traffic = self.plan.pass_traffic(self.model, true);
+        traffic += self.embedding_traffic();
+        traffic
+    }
+
+    /// The most that is read for the logits of a token that are computed again.
+    pub fn rescoring_traffic(&self) -> Traffic {
+        match self.place {
+            ModelPlace::Card => self.plan.rescoring_traffic(self.model),
+            ModelPlace::Flash => Traffic::default(),
+        }
+    }
+
+    fn embedding_traffic(&self) -> Traffic {
+        match self.place {
+            ModelPlace::Card => self.plan.embedding_traffic(self.model, 0),
+            ModelPlace::Flash => Traffic::default(),
+        }
+    }
+
     /// Time of one token of an answer that attends to `positions`, in microseconds.
     pub fn token(&self, positions: u64) -> Range {
         let checksum = self.checksum().over(CHECK_EVERY.into());
@@ -148,19 +180,13 @@ impl Estimate<'_> {
     }
 
     fn embedding(&self) -> Range {
-        match self.weights {
-            Weights::Card => self.pace.reading(self.plan.embedding_traffic(self.model, 0)),
-            Weights::Flash => Range::default(),
-        }
+        self.pace.reading(self.embedding_traffic())
     }
 
     /// Time to read the rows of logits that are computed again: none at best, as where one token is far likelier than
     /// all others.
     fn rescoring(&self) -> Range {
-        match self.weights {
-            Weights::Card => Range { low: 0, ..self.pace.reading(self.plan.rescoring_traffic(self.model)) },
-            Weights::Flash => Range::default(),
-        }
+        Range { low: 0, ..self.pace.reading(self.rescoring_traffic()) }
     }
 
     /// Bytes of the KV cache in external memory that a token at `positions` reads.
@@ -179,12 +205,12 @@ impl Estimate<'_> {
     fn pass(&self, work: Instructions, traffic: Traffic, cache: u64) -> Range {
         let pace = &self.pace;
         // Stalls of loads from outside internal RAM.
-        let lent = match self.weights {
-            Weights::Card => {
+        let lent = match self.place {
+            ModelPlace::Card => {
                 let kept = if self.in_external(Buffer::ResidentWeights) > 0 { traffic.resident_bytes } else { 0 };
                 pace.external.microseconds(kept)
             }
-            Weights::Flash => pace.flash.microseconds(traffic.resident_bytes),
+            ModelPlace::Flash => pace.flash.microseconds(traffic.resident_bytes),
         };
         let waiting = lent.plus(if cache > 0 { pace.external.microseconds(cache) } else { Range::default() });
         let computing = pace.computing(work);
@@ -218,21 +244,21 @@ impl fmt::Display for Estimate<'_> {
     }
 }
 
-/// The plan options of a board with its weights at `weights`. Where the card is read by DMA, the resident weights are
+/// The plan options of a board with the model at `place`. Where the card is read by DMA, the resident weights are
 /// spread among the weights that are read, and limited so that reading and computing end together.
-pub fn options(pace: &Pace, model: &Model, weights: Weights) -> PlanOptions {
+pub fn options(pace: &Pace, model: &Model, place: ModelPlace) -> PlanOptions {
     let options = PlanOptions::default();
-    if weights == Weights::Flash || !pace.has_dma {
+    if place == ModelPlace::Flash || !pace.has_dma {
         return options;
     }
     let computing = pace.computing(Instructions::of(model, pace.cpu, POSITIONS, true));
-    let most = most_pinned(pace, model.tape_len(), computing);
+    let most = most_resident(pace, model.tape_len(), computing);
     options.residency(Residency::Spread { most: usize::try_from(most).unwrap_or(usize::MAX) })
 }
 
 /// How many bytes of a tape of `len` to keep resident so that reading the rest by DMA takes as long as the processor
 /// works. `computing` is its time for the whole tape. The middle of every range counts.
-fn most_pinned(pace: &Pace, len: u64, computing: Range) -> u64 {
+fn most_resident(pace: &Pace, len: u64, computing: Range) -> u64 {
     let all = Traffic { reads: len.div_ceil(CHUNK), bytes: len, ..Traffic::default() };
     let (reading, waiting) = (pace.reading(all).middle(), pace.external.microseconds(len).middle());
     let spare = reading.saturating_sub(computing.middle());
@@ -254,12 +280,12 @@ mod tests {
     }
 
     /// An estimate for a board at a pace, with a context that fits every board.
-    fn estimated(board: &BoardSpec, pace: Pace, weights: Weights, of: impl Fn(Estimate<'_>) -> Range) -> Range {
+    fn estimated(board: &BoardSpec, pace: Pace, place: ModelPlace, of: impl Fn(Estimate<'_>) -> Range) -> Range {
         let model = model();
-        let source = if weights == Weights::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
-        let options = options(&pace, &model, weights).context(128);
+        let source = if place == ModelPlace::Flash { Bytes::lent(FILE) } else { Bytes::copied(FILE) };
+        let options = options(&pace, &model, place).context(128);
         let plan = Plan::new(&model, &source, board.memory(), &options).expect("it fits");
-        of(Estimate { model: &model, plan: &plan, pace, weights })
+        of(Estimate { model: &model, plan: &plan, pace, place })
     }
 
     #[test]
@@ -267,9 +293,9 @@ mod tests {
         let model = model();
         let board = &boards::ESP32_C3_SPI;
         let pace = Pace::of(board);
-        let options = options(&pace, &model, Weights::Card);
+        let options = options(&pace, &model, ModelPlace::Card);
         let plan = Plan::new(&model, &Bytes::copied(FILE), board.memory(), &options).expect("it fits");
-        let estimate = Estimate { model: &model, plan: &plan, pace, weights: Weights::Card };
+        let estimate = Estimate { model: &model, plan: &plan, pace, place: ModelPlace::Card };
         let Range { low, high } = estimate.token(64);
         let rate = |time: u64| std::format!("{:.2}", 1e6 / time as f64);
         let line = std::format!("expected: {} to {} tokens/s, by", rate(high), rate(low));
@@ -279,9 +305,9 @@ mod tests {
     #[test]
     fn a_better_board_is_faster() {
         for board in boards::ALL {
-            for weights in [Weights::Card, Weights::Flash] {
+            for place in [ModelPlace::Card, ModelPlace::Flash] {
                 let pace = Pace::of(board);
-                let token = |pace| estimated(board, pace, weights, |estimate| estimate.token(64));
+                let token = |pace| estimated(board, pace, place, |estimate| estimate.token(64));
                 let range = token(pace);
                 assert!(0 < range.low && range.low <= range.high, "{} {range:?}", board.id);
                 let clock = token(Pace { mhz: 2 * pace.mhz, ..pace });
@@ -289,11 +315,11 @@ mod tests {
                 for faster in [clock, card] {
                     assert!(faster.low <= range.low && faster.high <= range.high, "{} {faster:?}", board.id);
                 }
-                let far = estimated(board, pace, weights, |estimate| estimate.token(128));
+                let far = estimated(board, pace, place, |estimate| estimate.token(128));
                 assert!(far.low >= range.low && far.high > range.low, "{} {far:?}", board.id);
-                let prompt = estimated(board, pace, weights, |estimate| estimate.prompt(20));
+                let prompt = estimated(board, pace, place, |estimate| estimate.prompt(20));
                 // Not faster than its last token alone, not slower than token by token.
-                let one = estimated(board, pace, weights, |estimate| estimate.prompt(1));
+                let one = estimated(board, pace, place, |estimate| estimate.prompt(1));
                 assert!(prompt.low > one.low && prompt.high < 20 * one.high, "{} {prompt:?} {one:?}", board.id);
             }
         }
@@ -310,12 +336,12 @@ mod tests {
         // The whole tape takes a second to read, half a second of stalls and a quarter of computing: half of it is
         // resident.
         let len = 10_000_000;
-        let pinned = most_pinned(&pace, len, Range::exactly(250_000));
-        assert!(pinned.abs_diff(len / 2) <= 1024, "{pinned}");
+        let resident = most_resident(&pace, len, Range::exactly(250_000));
+        assert!(resident.abs_diff(len / 2) <= 1024, "{resident}");
         // If the processor is slower than the card, no weights are resident. Nothing overflows.
-        assert_eq!(most_pinned(&pace, len, Range::exactly(1_000_000)), 0);
-        assert!(most_pinned(&pace, 1 << 41, Range::exactly(0)) <= 1 << 41);
-        assert_eq!(most_pinned(&pace, 0, Range::default()), 0);
+        assert_eq!(most_resident(&pace, len, Range::exactly(1_000_000)), 0);
+        assert!(most_resident(&pace, 1 << 41, Range::exactly(0)) <= 1 << 41);
+        assert_eq!(most_resident(&pace, 0, Range::default()), 0);
     }
 
     #[test]
@@ -323,7 +349,7 @@ mod tests {
         let alone = Pace { cores: 1, ..Pace::of(&boards::ESP32_CAM) };
         let work = Instructions { rows: Range::exactly(1000), rest: Range::exactly(2_400_000) };
         let traffic = Traffic { reads: 100, bytes: 1_000_000, ..Traffic::default() };
-        let pass = |pace| estimated(&boards::ESP32_C3_SPI, pace, Weights::Card, |of| of.pass(work, traffic, 0));
+        let pass = |pace| estimated(&boards::ESP32_C3_SPI, pace, ModelPlace::Card, |of| of.pass(work, traffic, 0));
         let [both, either] = [false, true].map(|has_dma| pass(Pace { has_dma, ..alone }));
         let (computing, reading) = (alone.computing(work), alone.reading(traffic));
         assert_eq!(both, computing.plus(reading));

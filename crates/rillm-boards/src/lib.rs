@@ -3,14 +3,14 @@
 //!
 //! ```
 //! use rillm::{Model, Plan, WeightSource};
-//! use rillm_boards::{ESP32_CAM, Estimate, Pace, Range, Weights, options};
+//! use rillm_boards::{ESP32_CAM, Estimate, Pace, Range, ModelPlace, options};
 //!
 //! /// Microseconds that a token takes on an ESP32-CAM with the model on its card.
 //! fn token(model: &Model, card: &impl WeightSource) -> Option<Range> {
-//!     let (pace, weights) = (Pace::of(&ESP32_CAM), Weights::Card);
-//!     let options = options(&pace, model, weights);
+//!     let (pace, place) = (Pace::of(&ESP32_CAM), ModelPlace::Card);
+//!     let options = options(&pace, model, place);
 //!     let plan = Plan::new(model, card, ESP32_CAM.memory(), &options).ok()?;
-//!     Some(Estimate { model, plan: &plan, pace, weights }.token(64))
+//!     Some(Estimate { model, plan: &plan, pace, place }.token(64))
 //! }
 //! # use rillm::{Bytes, block_on};
 //! # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
@@ -34,7 +34,7 @@ pub use boards::{
     ALL, BoardSpec, Bus, Chip, DIO_40, DIO_80, ESP32, ESP32_C3, ESP32_C3_SPI, ESP32_C6, ESP32_C6_SPI, ESP32_CAM,
     ESP32_P4, ESP32_P4_EV, ESP32_S3, ESP32_S3_DEVKITC, ESP32_WROVER, FlashMode, Psram, XIAO_ESP32S3_SENSE,
 };
-pub use estimate::{Estimate, Pace, Weights, options};
+pub use estimate::{Estimate, ModelPlace, Pace, options};
 pub use figure::{Figure, Range};
 pub use instructions::{Cpu, Instructions};
 

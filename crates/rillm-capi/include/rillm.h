@@ -173,11 +173,11 @@ typedef struct rillm_setup_t {
   /**
    * External memory, slower than `memory`, such as PSRAM; or NULL.
    */
-  void *large;
+  void *external;
   /**
-   * Length of `large` in bytes.
+   * Length of `external` in bytes.
    */
-  size_t large_len;
+  size_t external_len;
   /**
    * Tokens to make room for, prompt and answer together; 0 for as many as the model supports and the memory holds.
    */
@@ -209,7 +209,7 @@ typedef struct rillm_setup_t {
  */
 typedef struct rillm_plan_t {
   /**
-   * The smallest `memory_len` that works with this model, `large_len` and `context` (0: for one token). With a read
+   * The smallest `memory_len` that works with this model, `external_len` and `context` (0: for one token). With a read
    * function, the smallest memory leads to many small reads.
    */
   size_t smallest;
@@ -218,9 +218,9 @@ typedef struct rillm_plan_t {
    */
   size_t memory;
   /**
-   * Bytes of `large` that are used.
+   * Bytes of `external` that are used.
    */
-  size_t large;
+  size_t external;
   /**
    * Length of the context in tokens, prompt and answer together.
    */
@@ -236,7 +236,7 @@ typedef struct rillm_plan_t {
   /**
    * Bytes of resident weights, which stay in memory.
    */
-  size_t pinned;
+  size_t resident;
   /**
    * Bytes of weights that a token uses. Those that are not resident are read for it, or used in the model's memory.
    */

@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int};
 use core::ptr::null;
 
-use rillm::{Chat, Choice, Memory, MemoryLen, Model, Nats, Q16, Sampling, Session, block_on};
+use rillm::{Chat, Choice, Memory, Model, Nats, Q16, Sampling, Session, block_on};
 use rillm_generate::{Generation, Step, StopReason, StopStrings};
 
 use crate::chat_place::ChatPlace;
@@ -140,7 +140,7 @@ impl Engine {
         setup: &Setup,
         mut source: CallerSource,
         memory: &mut Region<'static>,
-        large: &mut Region<'static>,
+        external: &mut Region<'static>,
     ) -> Result<Self, Failure> {
         let cores = Cores::of(setup)?;
         let model = block_on(Model::open(&mut source))?;
@@ -149,13 +149,15 @@ impl Engine {
         let none = Failure::Setup("setup.memory is smaller than setup.memory_len");
         let (stops, chat) = (Stops::place(memory).ok_or(none)?, ChatPlace::take(memory).ok_or(none)?);
         let model: &Model = memory.place(model).ok_or(none)?;
-        let MemoryLen { internal, external } = plan.memory();
+        let len = plan.memory();
         let cores = match cores {
             Some(cores) => Some(memory.place(cores).ok_or(none)?),
             None => None,
         };
-        let memory =
-            Memory { internal: memory.bytes(internal).ok_or(none)?, external: large.bytes(external).ok_or(none)? };
+        let memory = Memory {
+            internal: memory.bytes(len.internal).ok_or(none)?,
+            external: external.bytes(len.external).ok_or(none)?,
+        };
         let mut session = Session::from_plan(model, source, plan, memory).map_err(|_| none)?;
         if let Some(cores) = cores {
             session.set_multiplier(&*cores);

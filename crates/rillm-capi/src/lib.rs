@@ -43,8 +43,8 @@
 //!     model_len: model.len(),
 //!     memory: memory.as_mut_ptr().cast(),
 //!     memory_len: memory.len(),
-//!     large: null_mut(),
-//!     large_len: 0,
+//!     external: null_mut(),
+//!     external_len: 0,
 //!     context: 0,
 //!     batch: 0,
 //!     chunk: 0,
@@ -167,9 +167,9 @@ pub unsafe extern "C" fn rillm_init(setup: *const Setup, rillm: *mut *mut Handle
         // SAFETY: by our own contract.
         let source = unsafe { setup.source()? };
         // SAFETY: by our own contract; the lengths were checked, and that they do not overlap.
-        let [mut memory, mut large] =
-            unsafe { [Region::new(setup.memory, setup.memory_len), Region::new(setup.large, setup.large_len)] };
-        let engine = Engine::open(setup, source, &mut memory, &mut large)?;
+        let [mut memory, mut external] =
+            unsafe { [Region::new(setup.memory, setup.memory_len), Region::new(setup.external, setup.external_len)] };
+        let engine = Engine::open(setup, source, &mut memory, &mut external)?;
         let handle = memory.place(Handle::new(engine)).ok_or(Failure::Setup("setup.memory is too small"))?;
         // SAFETY: not null, so valid.
         unsafe { rillm.write(handle) };

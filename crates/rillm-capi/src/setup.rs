@@ -42,9 +42,9 @@ pub struct Setup {
     /// Length of `memory` in bytes. With more memory, fewer weights are read for every token.
     pub memory_len: usize,
     /// External memory, slower than `memory`, such as PSRAM; or NULL.
-    pub large: *mut c_void,
-    /// Length of `large` in bytes.
-    pub large_len: usize,
+    pub external: *mut c_void,
+    /// Length of `external` in bytes.
+    pub external_len: usize,
     /// Tokens to make room for, prompt and answer together; 0 for as many as the model supports and the memory holds.
     pub context: u32,
     /// Tokens of a prompt to compute in one pass over the weights; 0 for as many as the memory holds, up to 32.
@@ -63,13 +63,13 @@ pub struct Setup {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// The smallest `memory_len` that works with this model, `large_len` and `context` (0: for one token). With a read
+    /// The smallest `memory_len` that works with this model, `external_len` and `context` (0: for one token). With a read
     /// function, the smallest memory leads to many small reads.
     pub smallest: usize,
     /// Bytes of `memory` that are used.
     pub memory: usize,
-    /// Bytes of `large` that are used.
-    pub large: usize,
+    /// Bytes of `external` that are used.
+    pub external: usize,
     /// Length of the context in tokens, prompt and answer together.
     pub context: u32,
     /// Tokens of a prompt that are computed in one pass over the weights.
@@ -77,7 +77,7 @@ pub struct MemoryPlan {
     /// Bytes of the larger reads; 0 if all weights are in memory.
     pub chunk: usize,
     /// Bytes of resident weights, which stay in memory.
-    pub pinned: usize,
+    pub resident: usize,
     /// Bytes of weights that a token uses. Those that are not resident are read for it, or used in the model's memory.
     pub weights: u64,
 }
@@ -110,12 +110,12 @@ impl Setup {
         if self.memory.is_null() {
             return Err(Failure::Null("setup.memory"));
         }
-        if self.large.is_null() && self.large_len > 0 {
-            return Err(Failure::Setup("setup.large is NULL and setup.large_len is not 0; give both or neither"));
+        if self.external.is_null() && self.external_len > 0 {
+            return Err(Failure::Setup("setup.external is NULL and setup.external_len is not 0; give both or neither"));
         }
         let spans = [
             Span::new("setup.memory", self.memory, self.memory_len)?,
-            Span::new("setup.large", self.large, self.large_len)?,
+            Span::new("setup.external", self.external, self.external_len)?,
             Span::new("setup.model", self.model, self.model_len)?,
         ];
         for (at, one) in spans.iter().enumerate() {
@@ -128,7 +128,7 @@ impl Setup {
 
     /// The memory that is left for the engine.
     fn engine_memory(&self) -> MemoryLen {
-        MemoryLen { internal: self.memory_len.saturating_sub(HANDLE_LEN), external: self.large_len }
+        MemoryLen { internal: self.memory_len.saturating_sub(HANDLE_LEN), external: self.external_len }
     }
 
     fn options(&self) -> PlanOptions {
@@ -157,11 +157,11 @@ impl MemoryPlan {
             Some(plan) => Self {
                 smallest,
                 memory: plan.memory().internal + HANDLE_LEN,
-                large: plan.memory().external,
+                external: plan.memory().external,
                 context: plan.context as u32,
                 batch: plan.batch as u32,
                 chunk: plan.chunk,
-                pinned: plan.resident,
+                resident: plan.resident,
                 weights,
             },
         }

@@ -64,8 +64,8 @@ const NOTHING: Setup = Setup {
     model_len: 0,
     memory: null_mut(),
     memory_len: 0,
-    large: null_mut(),
-    large_len: 0,
+    external: null_mut(),
+    external_len: 0,
     context: 0,
     batch: 0,
     chunk: 0,
@@ -227,7 +227,7 @@ fn check_text(setup: &Setup) -> Stats {
 fn check_text_of(model: &'static [u8], prompt: &str, most: usize, setup: &Setup) -> Stats {
     let (status, plan, _) = plan(setup);
     assert_eq!(status, Status::RillmOk);
-    assert!(plan.memory <= setup.memory_len && plan.large <= setup.large_len, "{plan:?}");
+    assert!(plan.memory <= setup.memory_len && plan.external <= setup.external_len, "{plan:?}");
     let handle = init(setup).expect("opens");
     let mut listener = Listener::default();
     let config = Config { max_tokens: most as u32, ..GREEDY };
@@ -278,12 +278,12 @@ fn weights_of_4_bits_and_logits_that_are_computed_again_give_the_engines_text() 
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn a_second_memory_keeps_weights() {
-    let (mut memory, mut large) = (vec![0xff; 64 << 10], vec![0xff; 1 << 20]);
+    let (mut memory, mut external) = (vec![0xff; 64 << 10], vec![0xff; 1 << 20]);
     let mut card = Card::new(MODEL);
     let setup = with_memory(card.setup(), &mut memory);
-    let setup = Setup { large: large.as_mut_ptr().cast(), large_len: large.len(), ..setup };
+    let setup = Setup { external: external.as_mut_ptr().cast(), external_len: external.len(), ..setup };
     let (_, plan, _) = plan(&setup);
-    assert!(plan.large > 900 << 10 && plan.pinned > 500 << 10, "{plan:?}");
+    assert!(plan.external > 900 << 10 && plan.resident > 500 << 10, "{plan:?}");
     let stats = check_text(&setup);
     assert!(stats.resident_bytes > 0, "{stats:?}");
 }
@@ -682,7 +682,7 @@ fn chats_and_stop_strings_follow_each_other() {
 #[test]
 #[cfg_attr(miri, ignore = "takes long")]
 fn sampling_is_the_engines() {
-    let sampling = Sampling::GREEDY.temperature(Q16(1 << 15)).top_k(50).top_p(Q16(62259)).seed(7);
+    let sampling = Sampling::GREEDY.temperature(Q16::thousandths(500)).top_k(50).top_p(Q16::thousandths(950)).seed(7);
     let config = Config { temperature: 0.5, top_k: 50, top_p: 0.95, seed: 7, ..GREEDY };
     let mut memory = vec![0; 64 << 10];
     let handle = init(&with_memory(lent(MODEL), &mut memory)).expect("opens");
@@ -692,7 +692,11 @@ fn sampling_is_the_engines() {
     assert_eq!(listener.text, text);
     assert_ne!(text, expected(MODEL, PROMPT, TOKENS, &Sampling::GREEDY).0);
     let config = Config { temperature: 2.0, min_p: 0.0625, repeat_penalty: 1.5, seed: 7, ..GREEDY };
-    let sampling = Sampling::GREEDY.temperature(Q16(2 << 16)).min_p(Q16(1 << 12)).repeat_penalty(Q16(3 << 15)).seed(7);
+    let sampling = Sampling::GREEDY
+        .temperature(Q16::thousandths(2000))
+        .min_p(Q16(1 << 12))
+        .repeat_penalty(Q16::thousandths(1500))
+        .seed(7);
     let mut listener = Listener::default();
     generate(handle, Some(PROMPT), &config, &mut listener).expect("a text");
     assert_eq!(listener.text, expected(MODEL, PROMPT, TOKENS, &sampling).0);
@@ -708,16 +712,16 @@ fn sampling_is_the_engines() {
 #[test]
 fn the_smallest_memory_works_and_a_byte_less_does_not() {
     for context in if cfg!(miri) { vec![1] } else { vec![0, 40, 300] } {
-        for large_len in [0, 50_000] {
+        for external_len in [0, 50_000] {
             let mut card = Card::new(MODEL);
             for setup in [card.setup(), lent(MODEL)] {
-                let setup = Setup { context, large_len, ..setup };
+                let setup = Setup { context, external_len, ..setup };
                 let (status, none, words) = plan(&setup);
                 assert_eq!(status, Status::RillmErrorMemory, "{words}");
                 assert!(none.smallest > 0 && none.memory == 0 && none.weights > 0);
-                let (mut memory, mut large) = (vec![0; none.smallest], vec![0; large_len]);
-                let large = if large_len == 0 { null_mut() } else { large.as_mut_ptr().cast() };
-                let enough = Setup { large, ..with_memory(setup, &mut memory) };
+                let (mut memory, mut external) = (vec![0; none.smallest], vec![0; external_len]);
+                let external = if external_len == 0 { null_mut() } else { external.as_mut_ptr().cast() };
+                let enough = Setup { external, ..with_memory(setup, &mut memory) };
                 let (status, some, words) = plan(&enough);
                 assert_eq!((status, words.as_str()), (Status::RillmOk, ""));
                 assert_eq!((some.smallest, some.context), (none.smallest, context.max(1)));
@@ -822,17 +826,17 @@ fn arguments_that_cannot_be_are_refused_with_a_reason() {
     let good = with_memory(lent(MODEL), &mut memory);
     let mut card = Card::new(MODEL);
     let both = Setup { read: card.setup().read, ..good };
-    let within = Setup { large: good.memory.wrapping_byte_add(1000), large_len: 10, ..good };
-    let onto = Setup { large: good.model.cast_mut(), large_len: 1, ..good };
+    let within = Setup { external: good.memory.wrapping_byte_add(1000), external_len: 10, ..good };
+    let onto = Setup { external: good.model.cast_mut(), external_len: 1, ..good };
     for (setup, reason) in [
         (Setup { memory: null_mut(), ..good }, "setup.memory is NULL"),
         (Setup { model: null(), model_len: 0, ..good }, "neither a read function nor a model"),
         (both, "both a read function and a model"),
-        (Setup { large_len: 5, ..good }, "setup.large is NULL"),
+        (Setup { external_len: 5, ..good }, "setup.external is NULL"),
         (Setup { memory_len: usize::MAX, ..good }, "setup.memory of "),
         (Setup { model_len: usize::MAX / 2 + 1, ..good }, "setup.model of "),
-        (within, "setup.memory and setup.large overlap"),
-        (onto, "setup.large and setup.model overlap"),
+        (within, "setup.memory and setup.external overlap"),
+        (onto, "setup.external and setup.model overlap"),
         (Setup { parts: 2, ..good }, "setup.share is NULL"),
         (Setup { share: Some(share), parts: 1, ..good }, "setup.parts is 1"),
         (Setup { share: Some(share), parts: 9, ..good }, "takes 2 to 8 parts"),

@@ -191,7 +191,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             }
             Self::TooManyExtents { most } => write!(
                 f,
-                "the file lies in more than {most} pieces; copy it to a freshly formatted card, or write an image that \
+                "the file has more than {most} fragments; copy it to a freshly formatted card, or write an image that \
                  `rillm card` makes"
             ),
             Self::PastTheEnd { first, len, file_len } => write!(

@@ -56,7 +56,7 @@ impl BoardBench {
                 list.push((rows, time * 10));
             } else if let Some(rate) = figure.strip_suffix(" MB/s").and_then(hundredths).map(|rate| rate * 10_000) {
                 match what {
-                    "large memory" => found.external = Some(rate),
+                    "external memory" => found.external = Some(rate),
                     "model file, where it lies" => found.flash = Some(rate),
                     _ => found.card.extend(read_len(what).map(|len| (len, rate))),
                 }
@@ -155,7 +155,7 @@ kernel: 500 of 500 random matrices multiplied as the definition has it\r
 model file, 512 B at random places: 0.75 MB/s\r
 model file, 4.00 KiB at a time: 5.12 MB/s\r
 model file, 16.00 KiB at a time: 9.64 MB/s\r
-large memory: 21.50 MB/s\r
+external memory: 21.50 MB/s\r
 > ";
 
     #[test]
@@ -178,9 +178,9 @@ large memory: 21.50 MB/s\r
 
     #[test]
     fn what_is_no_measurement_is_refused() {
-        let told = BoardBench::parse("hello: 1\nlarge memory: fast").expect_err("no figure").to_string();
+        let told = BoardBench::parse("hello: 1\nexternal memory: fast").expect_err("no figure").to_string();
         assert!(told.contains("16.00 KiB at a time"), "{told}");
-        let told = BoardBench::parse("large memory: 7.25 instructions a byte").expect_err("no time").to_string();
+        let told = BoardBench::parse("external memory: 7.25 instructions a byte").expect_err("no time").to_string();
         assert!(told.contains("real board"), "{told}");
         for number in ["1", "1.5", ".50", "-1.00", "0.00", "9999999.00", "1.x0"] {
             assert_eq!(hundredths(number), None, "{number}");

@@ -47,7 +47,7 @@ impl Reference {
         }
         let most = model.header().context_length as usize;
         ensure!(check.ids.len() <= most, "the board has {} tokens, and the model room for {most}", check.ids.len());
-        let options = PlanOptions::default().context(Some(check.ids.len())).candidates(CANDIDATES);
+        let options = PlanOptions::default().context(check.ids.len()).candidates(CANDIDATES);
         let plan = Plan::new(&model, &source, MemoryLen::internal(usize::MAX), &options)?;
         let mut memory = vec![0; plan.memory().internal];
         let mut session = Session::from_plan(&model, source, plan, Memory::internal(&mut memory))?;

@@ -107,7 +107,7 @@ fn make(args: &Args, out: &Path) -> Result<ExitCode> {
     // Reads the image back as a device does.
     let (files, _) = card_check::card(image.file())?;
     let expected = contents.iter().map(|content| (&content.name, Some(1), None));
-    let found = files.iter().map(|file| (&file.name, file.runs, file.problem.as_ref()));
+    let found = files.iter().map(|file| (&file.name, file.fragments, file.problem.as_ref()));
     ensure!(found.eq(expected), "the image is not as it should be, and was not kept: {}", json!(files));
     image.keep()?;
 
@@ -184,7 +184,7 @@ fn check(args: &Args, path: &Path) -> Result<()> {
             writeln!(output, "{}", style(format!("looked at: {searched}")).dim())?;
         }
         if is_directory {
-            let hint = "how many pieces a file lies in, only the device tells: rillm card --check /dev/sdX";
+            let hint = "on a mounted card the number of fragments is unknown; the device itself tells: rillm card --check /dev/sdX";
             writeln!(output, "{}", style(hint).dim())?;
         }
     }

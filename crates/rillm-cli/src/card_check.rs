@@ -28,7 +28,7 @@ pub struct Checked {
     /// Length in bytes, as the directory has it.
     pub bytes: u64,
     /// Number of extents of the file; absent where they cannot be determined.
-    pub runs: Option<usize>,
+    pub fragments: Option<usize>,
     /// The problem, if there is one.
     pub problem: Option<String>,
     /// The partition of the file, where the card has several.
@@ -60,30 +60,30 @@ pub fn card(file: &File) -> Result<(Vec<Checked>, SearchedPartitions)> {
     }
     let mut files: Vec<Checked> = Vec::new();
     for (index, (name, bytes, place)) in found.iter().enumerate() {
-        let mut runs = None;
+        let mut fragments = None;
         let same_name = |(other, _, _): &&(String, u64, PartitionId)| other.to_lowercase() == name.to_lowercase();
         let problem = match found[..index].iter().find(same_name) {
             Some((other, _, first)) => {
                 Some(format!("a device opens {other} of {first} by this name; rename one of them"))
             }
-            None => model_on_card(&mut blocks, name, &mut runs).err().map(|error| say::causes(&error)),
+            None => model_on_card(&mut blocks, name, &mut fragments).err().map(|error| say::causes(&error)),
         };
         let partition = (searched.len() > 1).then(|| place.to_string());
-        files.push(Checked { name: name.clone(), bytes: *bytes, runs, problem, partition });
+        files.push(Checked { name: name.clone(), bytes: *bytes, fragments, problem, partition });
     }
     Ok((files, searched))
 }
 
-fn model_on_card(blocks: &mut FileBlocks<'_>, name: &str, runs: &mut Option<usize>) -> Result<()> {
+fn model_on_card(blocks: &mut FileBlocks<'_>, name: &str, fragments: &mut Option<usize>) -> Result<()> {
     let file: CardFile<_, MAX_EXTENTS> = block_on(CardFile::open(blocks, Some(name)))?;
     let count = file.extents();
-    *runs = Some(count);
+    *fragments = Some(count);
     let len = file.len().into();
     let (model, mut file) = open(file, len)?;
     let tensors = tensor_table(model.header(), &mut file)?;
     verify(model.header(), &tensors, &mut file)?;
     if count > DEFAULT_EXTENTS {
-        bail!("it lies in {count} pieces and a device notes {DEFAULT_EXTENTS}; copy it to a freshly formatted card");
+        bail!("it has {count} fragments and a device stores {DEFAULT_EXTENTS}; copy it to a freshly formatted card");
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ pub fn directory(path: &Path) -> Result<Vec<Checked>> {
     names.sort();
     let check = |(name, bytes): (String, u64)| {
         let problem = model_in_directory(&path.join(&name)).err().map(|error| say::causes(&error));
-        Checked { name, bytes, runs: None, problem, partition: None }
+        Checked { name, bytes, fragments: None, problem, partition: None }
     };
     Ok(names.into_iter().map(check).collect())
 }
@@ -118,16 +118,16 @@ fn model_in_directory(path: &Path) -> Result<()> {
 /// Prints the results as a table.
 pub fn print(files: &[Checked], out: &mut impl Write) -> io::Result<()> {
     let width = files.iter().map(|file| file.name.chars().count()).max().unwrap_or(0).max(24);
-    writeln!(out, "{}", style(format!("{:<width$} {:>14} {:>7}", "model", "bytes", "pieces")).bold())?;
-    for Checked { name, bytes, runs, problem, partition } in files {
-        let pieces = runs.map_or_else(|| "?".to_owned(), |runs| runs.to_string());
-        let verdict = match (problem, runs) {
+    writeln!(out, "{}", style(format!("{:<width$} {:>14} {:>9}", "model", "bytes", "fragments")).bold())?;
+    for Checked { name, bytes, fragments, problem, partition } in files {
+        let number = fragments.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        let verdict = match (problem, fragments) {
             (Some(_), _) => style("wrong").red().bold(),
-            (None, Some(2..)) => style("whole; each piece more is a seek a pass").yellow(),
+            (None, Some(2..)) => style("whole; each fragment more is a seek a pass").yellow(),
             (None, _) => style("whole").green().bold(),
         };
         let partition = partition.as_ref().map(|partition| format!("  on {partition}")).unwrap_or_default();
-        writeln!(out, "{name:<width$} {:>14} {pieces:>7}  {verdict}{partition}", grouped(*bytes))?;
+        writeln!(out, "{name:<width$} {:>14} {number:>9}  {verdict}{partition}", grouped(*bytes))?;
     }
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::plan::{Allocation, Region};
-use rillm::{Model, Plan};
-use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, Pace, Range, Weights, options};
+use rillm::plan::Allocation;
+use rillm::{Model, Plan, Traffic};
+use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, ModelPlace, Pace, Range, options};
 use serde_json::{Value, json};
 
 use crate::board_bench::{BoardBench, SOURCE};
@@ -19,8 +19,6 @@ use crate::{files, say};
 
 /// Length in tokens of the prompt whose time is reported.
 const PROMPT: u64 = 20;
-/// Length in bytes of the longest file on a FAT32 card.
-const FAT32_MAX: u64 = u32::MAX as u64;
 
 /// Show what to expect of a model on a board: memory, reads, speed
 ///
@@ -60,7 +58,7 @@ pub struct Args {
     context: Option<u32>,
     /// Where the model is stored; without it on the card, or in flash where that is faster and the file fits
     #[arg(long, value_enum)]
-    source: Option<Storage>,
+    source: Option<Source>,
     /// What a board has printed after /bench, or a file with it: these rates replace the modelled ones
     #[arg(long, value_name = "LINES|FILE", requires = "board")]
     bench: Option<String>,
@@ -70,11 +68,20 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Storage {
+enum Source {
     /// A file on the card
     Card,
     /// The board's flash, memory-mapped
     Flash,
+}
+
+impl From<Source> for ModelPlace {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Card => Self::Card,
+            Source::Flash => Self::Flash,
+        }
+    }
 }
 
 fn board(id: &str) -> Result<&'static BoardSpec, String> {
@@ -90,16 +97,16 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(listed?);
     };
     let board = &BoardSpec { psram: board.psram.filter(|_| !args.no_psram), ..*board };
-    let storage = args.source.unwrap_or_else(|| usual_storage(board, args.model.as_deref()));
-    let (access, weights) = match storage {
-        Storage::Card => (Access::File, Weights::Card),
-        Storage::Flash => (Access::Mmap, Weights::Flash),
+    let place = args.source.map_or_else(|| usual_place(board, args.model.as_deref()), ModelPlace::from);
+    let access = match place {
+        ModelPlace::Card => Access::File,
+        ModelPlace::Flash => Access::Mmap,
     };
     let (model, source) = match &args.model {
         None => bundled(access, CardPace::UNUSED)?,
         Some(path) => from_path(path, access, CardPace::UNUSED)?,
     };
-    check_len(board, storage, source.len())?;
+    check_len(board, place, source.len())?;
     let most = model.header().context_length;
     if let Some(context) = args.context {
         ensure!(context <= most, "--context {context} is more than the {most} tokens that this model was made for");
@@ -109,46 +116,43 @@ pub fn run(args: &Args) -> Result<()> {
     let cols = model.header().hidden_size.into();
     let pace = bench.as_ref().map_or(modelled, |bench| bench.pace(modelled, cols));
     let plan = |pace: &Pace| {
-        let options = options(pace, &model, weights).context(args.context.map(|context| context as usize));
+        let options = options(pace, &model, place).context(args.context.map(|context| context as usize));
         let options = options.cache_in_external(board.psram.is_none() || !args.old_chip);
         Plan::new(&model, &source, board.memory(), &options).with_context(|| format!("on {}", board.name))
     };
     let (plan, without) = (plan(&pace)?, plan(&modelled)?);
-    let estimate = |plan, pace| Estimate { model: &model, plan, pace, weights };
+    let estimate = |plan, pace| Estimate { model: &model, plan, pace, place };
     let modelled = bench.is_some().then(|| estimate(&without, modelled));
     let estimate = estimate(&plan, pace);
-    let report = PlanReport { board, source: storage, file_len: source.len(), estimate, bench, modelled };
+    let report = PlanReport { board, file_len: source.len(), estimate, bench, modelled };
     let told = if args.json { writeln!(out, "{}", report.json()) } else { report.print(&mut out) };
     Ok(told?)
 }
 
 /// Where the board reads the model fastest.
-fn usual_storage(board: &BoardSpec, model: Option<&Path>) -> Storage {
+fn usual_place(board: &BoardSpec, model: Option<&Path>) -> ModelPlace {
     // What is wrong with the file is told when it is opened.
     let len = model.map_or(Some(BUNDLED.len() as u64), |path| path.metadata().ok().map(|file| file.len()));
-    match len.map_or(Weights::Card, |len| board.weights_of(len)) {
-        Weights::Card => Storage::Card,
-        Weights::Flash => Storage::Flash,
-    }
+    len.map_or(ModelPlace::Card, |len| board.model_place(len))
 }
 
 /// Checks that the board has room for a file of `len` bytes.
-fn check_len(board: &BoardSpec, source: Storage, len: u64) -> Result<()> {
-    let flash = board.flash_model_len() as u64;
-    match source {
-        Storage::Card => ensure!(
-            len <= FAT32_MAX,
+fn check_len(board: &BoardSpec, place: ModelPlace, len: u64) -> Result<()> {
+    let most = board.model_len(place);
+    match place {
+        ModelPlace::Card => ensure!(
+            len <= most,
             "the file has {} bytes, and no file on a FAT32 card has more than {}; convert a smaller model",
             grouped(len),
-            grouped(FAT32_MAX)
+            grouped(most)
         ),
-        Storage::Flash => ensure!(
-            len <= flash,
+        ModelPlace::Flash => ensure!(
+            len <= most,
             "the file has {} bytes, and the flash of {} has room for {} beside the firmware; put it on a card, which is \
              what --source card plans for",
             grouped(len),
             board.name,
-            grouped(flash)
+            grouped(most)
         ),
     }
     Ok(())
@@ -175,14 +179,13 @@ fn describe(board: &BoardSpec) -> Value {
     json!({
         "id": board.id, "name": board.name, "chip": board.chip.name, "mhz": board.chip.mhz, "cores": board.chip.cores,
         "ram": board.chip.sram, "psram": board.psram.map_or(0, |psram| psram.len),
-        "large": board.external_len(), "flash": board.flash, "card": board.card.describe(),
+        "external": board.external_len(), "flash": board.flash, "card": board.card.describe(),
     })
 }
 
 /// The contents of a report.
 struct PlanReport<'a> {
     board: &'a BoardSpec,
-    source: Storage,
     file_len: u64,
     estimate: Estimate<'a>,
     /// What the board has measured, and the estimate without that.
@@ -227,26 +230,9 @@ impl PlanReport<'_> {
         self.estimate.plan
     }
 
-    fn name(&self, region: Region) -> &'static str {
-        match region {
-            Region::Internal => "SRAM",
-            Region::External => self.board.external_name(),
-        }
-    }
-
     /// Tokens of the prompt. The context needs one more for the answer.
     fn prompt_tokens(&self) -> u64 {
         PROMPT.min(self.plan().context as u64 - 1).max(1)
-    }
-
-    /// Reads, bytes and seeks of a token, and bytes that are used in place.
-    fn traffic(&self) -> [u64; 4] {
-        let pass = self.plan().pass_traffic(self.model(), true);
-        let row = match self.source {
-            Storage::Card => self.plan().embedding_traffic(self.model(), 0),
-            Storage::Flash => Default::default(),
-        };
-        [pass.reads + row.reads, pass.bytes + row.bytes, pass.seeks + row.seeks, pass.resident_bytes]
     }
 
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
@@ -273,9 +259,9 @@ impl PlanReport<'_> {
                 grouped(header.context_length.into())
             ),
         )?;
-        let place = match self.source {
-            Storage::Card => format!("on a card, {}", board.card.describe()),
-            Storage::Flash => "in flash, memory-mapped".to_owned(),
+        let place = match self.estimate.place {
+            ModelPlace::Card => format!("on a card, {}", board.card.describe()),
+            ModelPlace::Flash => "in flash, memory-mapped".to_owned(),
         };
         field("file", format!("{} bytes ({}) {place}", grouped(self.file_len), BinaryBytes(self.file_len)))
     }
@@ -284,7 +270,13 @@ impl PlanReport<'_> {
         let plan = self.plan();
         writeln!(out, "\n{}", style(format!("{:<18} {:>11}  place", "memory", "bytes")).bold())?;
         for row in plan.allocations().into_iter().filter(|row| row.len > 0) {
-            writeln!(out, "{:<18} {:>11}  {}", row.buffer.name(), grouped(row.len as u64), self.name(row.region))?;
+            writeln!(
+                out,
+                "{:<18} {:>11}  {}",
+                row.buffer.name(),
+                grouped(row.len as u64),
+                self.board.region_name(row.region)
+            )?;
         }
         let board = self.board;
         let (used, given) = (plan.memory(), board.memory());
@@ -298,22 +290,22 @@ impl PlanReport<'_> {
     }
 
     fn print_token(&self, out: &mut impl Write) -> io::Result<()> {
-        let [reads, bytes, seeks, resident] = self.traffic();
+        let Traffic { reads, bytes, seeks, resident_bytes: resident } = self.estimate.token_traffic();
         writeln!(out, "\n{}", style("a token of an answer").bold())?;
-        if self.source == Storage::Flash {
+        if self.estimate.place == ModelPlace::Flash {
             return writeln!(out, "{} bytes used where they lie in flash", grouped(resident));
         }
         let (reads, bytes, seeks) = (Count(reads, "read"), grouped(bytes), Count(seeks, "seek"));
         let plan = self.plan();
         let chunk = plan.chunk as u64;
-        let pieces = if chunk > 0 { format!(", of up to {} bytes", grouped(chunk)) } else { String::new() };
-        writeln!(out, "{bytes} bytes from the card in {reads}{pieces}, and {seeks}")?;
-        let again = plan.rescoring_traffic(self.model());
+        let each = if chunk > 0 { format!(", of up to {} bytes", grouped(chunk)) } else { String::new() };
+        writeln!(out, "{bytes} bytes from the card in {reads}{each}, and {seeks}")?;
+        let again = self.estimate.rescoring_traffic();
         if again.reads > 0 {
             let (bytes, reads) = (grouped(again.bytes), Count(again.reads, "read"));
             writeln!(out, "up to {bytes} bytes more in {reads}, for the logits that are computed again")?;
         }
-        writeln!(out, "{} bytes of weights pinned", grouped(resident))
+        writeln!(out, "{} bytes of resident weights", grouped(resident))
     }
 
     fn print_expected(&self, out: &mut impl Write) -> io::Result<()> {
@@ -332,13 +324,18 @@ impl PlanReport<'_> {
         }
         let first = estimate.prompt(prompt);
         let tokens = Count(prompt, "token");
-        writeln!(out, "prompt        {}, of {tokens} and the first of the answer", rates(prompt, first))?;
-        writeln!(out, "first token   {} to {} s after them", seconds(first.low), seconds(first.high))?;
-        let start = estimate.start();
-        let pinned = if self.plan().resident > 0 { "what is pinned is read, " } else { "" };
+        writeln!(out, "prompt        {}, for {tokens} and the first one of the answer", rates(prompt, first))?;
         writeln!(
             out,
-            "              {} to {} s more after power-on: {pinned}all weights are checked",
+            "first token   {} to {} s after a prompt of {tokens} is sent",
+            seconds(first.low),
+            seconds(first.high)
+        )?;
+        let start = estimate.start();
+        let resident = if self.plan().resident > 0 { "resident weights are read, " } else { "" };
+        writeln!(
+            out,
+            "start         {} to {} s after power-on: {resident}all weights are checked",
             seconds(start.low),
             seconds(start.high)
         )
@@ -361,12 +358,12 @@ impl PlanReport<'_> {
     /// Every constant that the estimate uses, with the divisor for its display.
     fn constants(&self) -> Vec<(&'static str, Figure, u64)> {
         let board = self.board;
-        let mut constants = match self.source {
-            Storage::Card => vec![
+        let mut constants = match self.estimate.place {
+            ModelPlace::Card => vec![
                 ("MB/s from the card", board.card.rate(), 1_000_000),
                 ("ms a read from the card, besides", board.card.command(), 1000),
             ],
-            Storage::Flash => vec![("MB/s from flash", board.chip.flash_mode.rate(), 1_000_000)],
+            ModelPlace::Flash => vec![("MB/s from flash", board.chip.flash_mode.rate(), 1_000_000)],
         };
         if self.plan().memory().external > 0 {
             constants.extend(board.psram.map(|psram| ("MB/s from PSRAM", psram.rate, 1_000_000)));
@@ -404,12 +401,9 @@ impl PlanReport<'_> {
 
     fn json(&self) -> Value {
         let (estimate, plan, header) = (&self.estimate, self.plan(), self.model().header());
-        let [reads, bytes, seeks, resident] = self.traffic();
+        let Traffic { reads, bytes, seeks, resident_bytes: resident } = self.estimate.token_traffic();
         let (prompt, start) = (self.prompt_tokens(), estimate.start());
-        let again = match self.source {
-            Storage::Card => plan.rescoring_traffic(self.model()),
-            Storage::Flash => Default::default(),
-        };
+        let again = estimate.rescoring_traffic();
         let first = estimate.prompt(prompt);
         let seconds = |time: Range| [time.low as f64 / 1e6, time.high as f64 / 1e6];
         let constants: Vec<_> = self
@@ -420,21 +414,20 @@ impl PlanReport<'_> {
                 json!({"name": name, "range": range, "source": source})
             })
             .collect();
-        let row =
-            |row: Allocation| json!({"name": row.buffer.name(), "bytes": row.len, "place": self.name(row.region)});
+        let row = |row: Allocation| json!({"name": row.buffer.name(), "bytes": row.len, "place": self.board.region_name(row.region)});
         let memory: Vec<_> = plan.allocations().into_iter().map(row).collect();
         json!({
             "modelled": true,
             "board": describe(self.board),
-            "source": if self.source == Storage::Card { "card" } else { "flash" },
+            "source": estimate.place.name(),
             "model": header.source_name(),
             "file_bytes": self.file_len,
             "context": plan.context,
             "batch": plan.batch,
             "chunk": plan.chunk,
-            "pinned": plan.resident,
+            "resident": plan.resident,
             "ram_used": plan.memory().internal,
-            "large_used": plan.memory().external,
+            "external_used": plan.memory().external,
             "memory": memory,
             "bytes_per_token": bytes,
             "reads_per_token": reads,

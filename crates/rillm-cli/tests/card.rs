@@ -39,7 +39,7 @@ fn the_bundled_model() {
     assert_eq!(fs::metadata(&image).expect("a file").len(), 64 << 20);
     assert_eq!((&made["label"], &made["cluster_bytes"]), (&"RILLM".into(), &512.into()));
     let files = serde_json::json!([
-        {"name": "rill-tales-1m.rillm", "bytes": bundled.len(), "runs": 1, "problem": null}
+        {"name": "rill-tales-1m.rillm", "bytes": bundled.len(), "fragments": 1, "problem": null}
     ]);
     assert_eq!(made["files"], files);
     let checked = json(check(&models).arg("--json"));
@@ -205,11 +205,11 @@ fn one_bit_on_a_card() {
     let output = check(&models).arg("--json").assert().code(1).get_output().stdout.clone();
     let report: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
     assert!(report["files"][0]["problem"].as_str().expect("a problem").contains("damaged"));
-    assert_eq!(report["files"][0]["runs"], 1);
+    assert_eq!(report["files"][0]["fragments"], 1);
 }
 
 #[test]
-fn files_in_pieces_and_files_cut_off() {
+fn fragmented_files_and_files_cut_off() {
     let models = Models::converted();
     card(&models, &[]).assert().success();
     let model = fs::read(models.file()).expect("a file");
@@ -218,22 +218,22 @@ fn files_in_pieces_and_files_cut_off() {
         let card = mount(&image);
         let root = card.root_dir();
         let create = |name: &str| root.create_file(name).expect("a file");
-        let in_pieces = |name: &str, pieces: usize| {
+        let in_fragments = |name: &str, fragments: usize| {
             let (mut file, mut other) = (create(name), create("other.txt"));
-            for piece in model.chunks(model.len().div_ceil(pieces).next_multiple_of(512)) {
-                file.write_all(piece).expect("room");
+            for fragment in model.chunks(model.len().div_ceil(fragments).next_multiple_of(512)) {
+                file.write_all(fragment).expect("room");
                 other.write_all(&[0; 512]).expect("room");
             }
         };
-        in_pieces("three.rillm", 3);
-        in_pieces("many.rillm", 100);
+        in_fragments("three.rillm", 3);
+        in_fragments("many.rillm", 100);
         create("short.rillm").write_all(&model[..model.len() / 2]).expect("room");
         create("empty.rillm");
         root.create_dir("folder").expect("a folder");
     }
     let message = error(&mut check(&models), 1);
     for expected in
-        ["many.rillm: it lies in", "notes 64", "short.rillm: the file has", "empty.rillm: the file has no bytes"]
+        ["many.rillm: it has", "stores 64", "short.rillm: the file has", "empty.rillm: the file has no bytes"]
     {
         assert!(message.contains(expected), "{expected} in {message}");
     }
@@ -294,7 +294,7 @@ fn a_card_that_is_mounted() {
     assert!(text.contains("model.rillm") && text.contains("/dev/sdX") && !text.contains("._"), "{text}");
     let report = json(check().arg("--json"));
     let bytes = fs::metadata(models.file()).expect("a file").len();
-    let expected = serde_json::json!([{"name": "model.rillm", "bytes": bytes, "runs": null, "problem": null}]);
+    let expected = serde_json::json!([{"name": "model.rillm", "bytes": bytes, "fragments": null, "problem": null}]);
     assert_eq!(report["files"], expected);
 
     fs::write(models.at("broken.rillm"), &fs::read(models.file()).expect("a file")[..5000]).expect("a file");

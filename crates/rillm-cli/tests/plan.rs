@@ -2,29 +2,29 @@
 
 use crate::support::{Models, error, json, path, rillm, stdout};
 use rillm::{Bytes, Memory, Model, Sampling, Session, block_on};
-use rillm_boards::{self as boards, Pace, Weights, options};
+use rillm_boards::{self as boards, ModelPlace, Pace, options};
 
 static BUNDLED: &[u8] = include_bytes!("../model.rillm");
 
 #[test]
 fn a_session_reads_what_the_plan_says() {
     for board in boards::ALL {
-        for (name, weights, mut source) in
-            [("card", Weights::Card, Bytes::copied(BUNDLED)), ("flash", Weights::Flash, Bytes::lent(BUNDLED))]
+        for (name, place, mut source) in
+            [("card", ModelPlace::Card, Bytes::copied(BUNDLED)), ("flash", ModelPlace::Flash, Bytes::lent(BUNDLED))]
         {
             let args = ["plan", "--board", board.id, "--source", name, "--context", "128", "--json"];
             let said = json(&mut rillm(&args));
             let model = block_on(Model::open(&mut source)).expect("the bundled model");
-            let options = options(&Pace::of(board), &model, weights).context(128);
-            let (mut fast, mut large) = (vec![0; board.chip.sram], vec![0; board.external_len()]);
-            let memory = Memory { internal: &mut fast, external: &mut large };
+            let options = options(&Pace::of(board), &model, place).context(128);
+            let (mut internal, mut external) = (vec![0; board.chip.sram], vec![0; board.external_len()]);
+            let memory = Memory { internal: &mut internal, external: &mut external };
             let mut session = Session::new(&model, source, memory, &options).expect("it fits");
             for (field, value) in [
                 ("ram_used", session.stats().memory.internal),
-                ("large_used", session.stats().memory.external),
+                ("external_used", session.stats().memory.external),
                 ("context", session.plan().context),
                 ("batch", session.plan().batch),
-                ("pinned", session.plan().resident),
+                ("resident", session.plan().resident),
             ] {
                 assert_eq!(said[field], value, "{field} of {args:?}");
             }
@@ -35,7 +35,7 @@ fn a_session_reads_what_the_plan_says() {
             let after = session.stats().traffic;
             // The plan uses the vocabulary's first token; this token's row may lie in fewer or more sectors.
             let row =
-                |id| if weights == Weights::Card { session.plan().embedding_traffic(&model, id).bytes } else { 0 };
+                |id| if place == ModelPlace::Card { session.plan().embedding_traffic(&model, id).bytes } else { 0 };
             for (field, count) in [
                 ("reads_per_token", after.reads - before.reads),
                 ("bytes_per_token", after.bytes - before.bytes + row(0) - row(id)),

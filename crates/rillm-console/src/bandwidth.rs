@@ -18,15 +18,15 @@ const RANDOM_READS: u32 = 64;
 /// Lengths in bytes of the sequential reads.
 const RUNS: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 
-/// Reads `source`, a file of `len` bytes, through `fast`, and then reads `large`. Prints each figure as soon as it is
+/// Reads `source`, a file of `len` bytes, through `internal`, and then reads `external`. Prints each figure as soon as it is
 /// measured.
 pub async fn measure<C, S>(
     screen: &mut Screen<C>,
     clock: Clock,
     source: &mut S,
     len: u64,
-    fast: &mut [u8],
-    large: &[u8],
+    internal: &mut [u8],
+    external: &[u8],
 ) -> Result<(), C::Error>
 where
     C: Read + ReadReady + Write,
@@ -36,8 +36,8 @@ where
         screen.say(format_args!("model file, where it lies: {}\n", words(clock, file)))?;
     } else {
         // Aligned like the engine's buffers.
-        let start = fast.as_ptr().align_offset(8).min(fast.len());
-        let buffer = &mut fast[start..];
+        let start = internal.as_ptr().align_offset(8).min(internal.len());
+        let buffer = &mut internal[start..];
         match random(clock, source, len, buffer).await {
             Ok(Some(rate)) => screen.say(format_args!("model file, 512 B at random places: {rate}\n"))?,
             Ok(None) => {}
@@ -51,8 +51,8 @@ where
             }
         }
     }
-    if !large.is_empty() {
-        screen.say(format_args!("large memory: {}\n", words(clock, large)))?;
+    if !external.is_empty() {
+        screen.say(format_args!("external memory: {}\n", words(clock, external)))?;
     }
     Ok(())
 }

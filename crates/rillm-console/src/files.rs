@@ -18,7 +18,7 @@ pub type FileName = String<NAME_LEN>;
 pub trait Files {
     /// An open file.
     type Source: WeightSource<Error: fmt::Display>;
-    /// A few words about an open file, for the report: `card: 1,809,920 bytes, 1 run`.
+    /// A few words about an open file, for the report: `card: 1,809,920 bytes, 1 fragment`.
     type About: fmt::Display;
     /// Why there are no files, or why one cannot be opened.
     type Error: fmt::Display;

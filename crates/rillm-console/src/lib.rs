@@ -172,8 +172,8 @@ pub struct Clock {
 /// Serves the console until the input ends.
 ///
 /// It opens the first of the `files` that can be used. It opens another one when the user names it, and again the same
-/// one after persistent errors, or the next one that can be used. The previous source is dropped first. `fast` is the
-/// engine's internal memory, `large` its external memory.
+/// one after persistent errors, or the next one that can be used. The previous source is dropped first. `internal` is the
+/// engine's internal memory, `external` its external memory.
 ///
 /// With a blocking source every future is ready at once, and `block_on` is a sufficient executor. Reads of `io` always
 /// block, so the console needs a thread or an executor of its own. On a 32-bit chip it uses about 18 KB of stack, and
@@ -187,8 +187,8 @@ pub async fn run<C, F>(
     io: C,
     board: &dyn Board,
     mut files: F,
-    fast: &mut [u8],
-    large: &mut [u8],
+    internal: &mut [u8],
+    external: &mut [u8],
 ) -> Result<(), C::Error>
 where
     C: Read + ReadReady + Write,
@@ -212,7 +212,7 @@ where
         let next = match file {
             Some(File { is_whole: true, .. }) => {
                 let opened = files.open(&name).await;
-                console.visit(&name, opened, fast, large, is_known).await?
+                console.visit(&name, opened, internal, external, is_known).await?
             }
             Some(_) => console.failed(&name, LongName)?,
             None if wanted == Wanted::Asked => console.ask()?,
@@ -233,7 +233,7 @@ where
                 }
             }
             Next::List => {
-                let given = MemoryLen { internal: fast.len(), external: large.len() };
+                let given = MemoryLen { internal: internal.len(), external: external.len() };
                 console.list(&mut files, was_open.then_some(&*name), given).await?;
                 if was_open { Wanted::Named } else { Wanted::Asked }
             }

@@ -52,7 +52,7 @@ impl fmt::Display for MemoryReport<'_> {
         let plan = self.plan;
         write!(f, "{}, context {}, batches of {}", Ram(self.ram()), Grouped(plan.context as u64), plan.batch)?;
         for row in plan.allocations().into_iter().filter(|row| row.len > 0) {
-            let place = if row.region == Region::External { " in the large memory" } else { "" };
+            let place = if row.region == Region::External { " in external memory" } else { "" };
             write!(f, "\n  {:<17} {:>11}{place}", row.buffer.name(), Bytes(row.len as u64))?;
         }
         let streamed = self.model.tape_len().saturating_sub(plan.resident as u64);
@@ -64,7 +64,7 @@ impl fmt::Display for MemoryReport<'_> {
             let (streamed, chunk) = (Bytes(streamed), Bytes(plan.chunk as u64));
             write!(
                 f,
-                "\nweights: {streamed} a token, read in pieces of {chunk}; {} kept",
+                "\nweights: {streamed} a token, read in chunks of {chunk}; {} resident",
                 Bytes(plan.resident as u64)
             )?;
             if plan.residency == Residency::Front { Ok(()) } else { f.write_str(", spread among them") }

@@ -52,7 +52,7 @@ fn first_fault(memory: &mut [u8]) -> Option<usize> {
         // Different at every address, so that a missing address line is found, too. The multiplier is odd.
         let pattern = |index: usize| (index as u32).wrapping_mul(0x9e37_79b9) ^ inverted;
         words.iter_mut().enumerate().for_each(|(index, word)| *word = pattern(index));
-        // All of it is written before any of it is read: a cache holds little of a large memory.
+        // All of it is written before any of it is read: a cache holds little of external memory.
         let words = black_box(&mut *words);
         if let Some(index) = (0..words.len()).find(|&index| words[index] != pattern(index)) {
             return Some(start + 4 * index);

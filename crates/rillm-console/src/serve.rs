@@ -121,8 +121,8 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         &mut self,
         name: &str,
         opened: Result<(S, D), E>,
-        fast: &mut [u8],
-        large: &mut [u8],
+        internal: &mut [u8],
+        external: &mut [u8],
         is_known: bool,
     ) -> Result<Next, C::Error>
     where
@@ -138,7 +138,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             Ok(model) => model,
             Err(error) => return self.failed(name, error),
         };
-        let given = MemoryLen { internal: fast.len(), external: large.len() };
+        let given = MemoryLen { internal: internal.len(), external: external.len() };
         let lent = source.memory().is_some();
         let loaded = LoadedModel { board: self.board, model: &model, given, lent };
         let dot = loaded.board.dot();
@@ -147,7 +147,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
         let mut tested = None;
         loop {
             let options = loaded.board.plan_options(&model).candidates(CANDIDATES);
-            let mut session = match Session::new(&model, source, Memory { internal: fast, external: large }, &options) {
+            let mut session = match Session::new(&model, source, Memory { internal, external }, &options) {
                 Ok(session) => session,
                 Err(error) => return self.failed(name, error),
             };
@@ -184,18 +184,18 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             if let Interlude::SelfTest = interlude {
                 let screen = &mut self.screen;
                 let mut passed = selftest::kernels(screen)?;
-                passed &= selftest::memory(screen, "fast memory", fast)?;
-                if !large.is_empty() {
-                    passed &= selftest::memory(screen, "large memory", large)?;
+                passed &= selftest::memory(screen, "internal memory", internal)?;
+                if !external.is_empty() {
+                    passed &= selftest::memory(screen, "external memory", external)?;
                 }
-                passed &= selftest::file(screen, loaded.board.clock(), &mut source, &model, fast).await?;
+                passed &= selftest::file(screen, loaded.board.clock(), &mut source, &model, internal).await?;
                 tested = Some(passed);
             } else {
                 self.screen.say(format_args!("{}", KernelBench(loaded.board.clock())))?;
             }
             if let (Interlude::Bench, Some(clock)) = (interlude, loaded.board.clock()) {
                 let len = model.header().file_len();
-                bandwidth::measure(&mut self.screen, clock, &mut source, len, fast, large).await?;
+                bandwidth::measure(&mut self.screen, clock, &mut source, len, internal, external).await?;
             }
         }
     }

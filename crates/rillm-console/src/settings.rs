@@ -40,7 +40,7 @@ pub enum Setting {
 impl Settings {
     pub const fn new() -> Self {
         Self {
-            sampling: Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(1),
+            sampling: Sampling::GREEDY.temperature(Q16::thousandths(800)).top_p(Q16::thousandths(950)).seed(1),
             seed_is_set: false,
             max_tokens: 256,
             stop: None,

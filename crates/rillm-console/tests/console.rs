@@ -46,7 +46,7 @@ fn the_text_is_what_a_session_gives() {
     // The same check line as in `docs/console.md`, and as `rillm run --temperature 0 -n 12 --check` prints it.
     assert!(check.ends_with(" 338 432, logits 97769a74"), "{check}");
 
-    let drawn = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
+    let drawn = Sampling::GREEDY.temperature(Q16::thousandths(800)).top_p(Q16::thousandths(950)).seed(7);
     let (text, _) = direct(MODEL, "Anna", drawn, 20);
     let seen = converse("/seed 7\n/max 20\nAnna\nAnna\n");
     assert_eq!(seen.matches(&format!("\r\n{text}\r\n")).count(), 2, "{seen}");
@@ -106,7 +106,7 @@ fn the_report_says_where_the_user_is() {
         "RAM ",
         " of 128.00 KiB, context ",
         "\r\n  kv cache            86.86 KiB\r\n",
-        " a token, read in pieces of ",
+        " a token, read in chunks of ",
         "/help.\r\n> \r\n",
     ] {
         assert!(seen.contains(expected), "{expected:?} in {seen}");
@@ -129,7 +129,7 @@ fn a_board_may_plan_for_a_context() {
     let mut script = Script::new("/max 99\rOnce upon a time\r");
     block_on(rillm_console::run(&mut script, &Spread, One(bundled), &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
-    assert!(seen.contains("; 19.50 KiB kept, spread among them\r\n"), "{seen}");
+    assert!(seen.contains("; 19.50 KiB resident, spread among them\r\n"), "{seen}");
     assert!(seen.contains(", context 10, batches of ") && seen.contains(", context of 10 full"), "{seen}");
 }
 
@@ -455,9 +455,9 @@ fn another_file_is_opened_by_name_and_a_missing_one_is_no_loss() {
 #[test]
 fn memory_that_is_too_small_is_said() {
     let mut script = Script::new("\r");
-    let (mut fast, mut large) = ([0; 2000], []);
+    let (mut internal, mut external) = ([0; 2000], []);
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
-    block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut fast, &mut large)).unwrap();
+    block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut internal, &mut external)).unwrap();
     assert!(script.seen().contains("cannot open one.rillm: 2000 bytes of memory are "), "{}", script.seen());
 }
 
@@ -465,12 +465,12 @@ fn memory_that_is_too_small_is_said() {
 fn a_second_memory_is_used_and_shown() {
     let (_, check) = direct(MODEL, "Once upon a time", Sampling::GREEDY, 12);
     let mut script = Script::new(&format!("{GREEDY_12}Once upon a time\r"));
-    let (mut fast, mut large) = (vec![0; RAM], vec![0; 4 << 20]);
+    let (mut internal, mut external) = (vec![0; RAM], vec![0; 4 << 20]);
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
-    block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut fast, &mut large)).unwrap();
+    block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut internal, &mut external)).unwrap();
     let seen = script.seen();
     assert!(seen.contains(" of 128.00 KiB and ") && seen.contains(" of 4.00 MiB"), "{seen}");
-    assert!(seen.contains(" in the large memory\r\n") && seen.contains("weights: all in memory\r\n"), "{seen}");
+    assert!(seen.contains(" in external memory\r\n") && seen.contains("weights: all in memory\r\n"), "{seen}");
     assert!(seen.contains(&check), "{seen}");
 }
 
@@ -478,9 +478,9 @@ fn a_second_memory_is_used_and_shown() {
 fn errors_of_the_byte_console_end_it() {
     let mut script = Script::new("/max\r");
     script.broken = true;
-    let (mut fast, mut large) = (vec![0; RAM], []);
+    let (mut internal, mut external) = (vec![0; RAM], []);
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(MODEL), "a file"));
-    assert!(block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut fast, &mut large)).is_err());
+    assert!(block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut internal, &mut external)).is_err());
 }
 #[test]
 fn the_console_itself_is_small() {
@@ -503,7 +503,7 @@ fn a_self_test_looks_at_everything() {
     let seen = converse(&format!("{GREEDY_12}/selftest\rOnce upon a time\r"));
     for expected in [
         "> /selftest\r\nkernel: 500 of 500 random matrices multiplied as the definition has it\r\n",
-        "\r\nfast memory: 131,072 bytes hold what is written\r\nmodel file: ",
+        "\r\ninternal memory: 131,072 bytes hold what is written\r\nmodel file: ",
         " bytes read, all checksums are right, ",
         " steps a byte\r\ntext: logits 97769a74, as everywhere\r\nselftest: passed\r\n> ",
     ] {
@@ -520,11 +520,11 @@ fn a_self_test_looks_at_everything() {
     file[(section.offset + section.len) as usize - 1] ^= 1;
     let file: &'static [u8] = file.leak();
     let open = async |_: Option<&str>| Ok::<_, &str>((Bytes::copied(file), "a file"));
-    let (mut fast, mut large) = (vec![0; RAM], vec![0; 4 << 20]);
+    let (mut internal, mut external) = (vec![0; RAM], vec![0; 4 << 20]);
     let mut script = Script::new("/selftest\r");
-    block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut fast, &mut large)).unwrap();
+    block_on(rillm_console::run(&mut script, &BOARD, One(open), &mut internal, &mut external)).unwrap();
     let seen = script.seen();
-    assert!(seen.contains("\r\nlarge memory: 4,194,304 bytes hold what is written\r\n"), "{seen}");
+    assert!(seen.contains("\r\nexternal memory: 4,194,304 bytes hold what is written\r\n"), "{seen}");
     assert!(seen.contains("\r\nmodel file: tokenizer is damaged: checksum "), "{seen}");
     assert!(seen.contains("as everywhere\r\nselftest: failed\r\n"), "{seen}");
 
@@ -545,18 +545,19 @@ fn a_self_test_tells_a_failing_card() {
 
 #[test]
 fn the_bench_reads_the_file_and_the_memories_and_gives_them_back() {
-    let bench = |file: Bytes<'static>, fast: usize, large: usize, unit| {
+    let bench = |file: Bytes<'static>, internal: usize, external: usize, unit| {
         let mut script = Script::new("/temp 0\r/max 3\rOnce\r/bench\rOnce\r/stats\r");
         let board = TestBoard(Some(unit));
         let open = async |_: Option<&str>| Ok::<_, &str>((file, "a file"));
-        block_on(rillm_console::run(&mut script, &board, One(open), &mut vec![0; fast], &mut vec![1; large])).unwrap();
+        block_on(rillm_console::run(&mut script, &board, One(open), &mut vec![0; internal], &mut vec![1; external]))
+            .unwrap();
         let seen = script.seen();
         let texts: Vec<&str> = seen.lines().filter(|line| line.starts_with("Once")).collect();
         assert!(texts.len() == 2 && texts[0] == texts[1] && texts[0].len() > 8, "{seen}");
         // The totals of tokens exclude the reads of `/bench`, and the report is printed once.
         assert!(seen.contains("\r\n6 tokens in ") || seen.contains("\r\n8 tokens in "), "{seen}");
         assert_eq!(seen.matches("weights: ").count(), 2, "{seen}");
-        let lines = seen.lines().filter(|line| line.starts_with("model file, ") || line.starts_with("large memory"));
+        let lines = seen.lines().filter(|line| line.starts_with("model file, ") || line.starts_with("external memory"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let micros = Unit::Time { per_second: 1_000_000 };
@@ -577,7 +578,7 @@ fn the_bench_reads_the_file_and_the_memories_and_gives_them_back() {
             "model file, 512 B at random places: 1.95 steps a byte",
             "model file, 4.00 KiB at a time: 0.24 steps a byte",
             "model file, 16.00 KiB at a time: 0.06 steps a byte",
-            "large memory: 0.25 steps a byte",
+            "external memory: 0.25 steps a byte",
         ]
     );
     let lent = bench(Bytes::lent(MODEL), 128 << 10, 0, steps);
@@ -616,8 +617,8 @@ fn a_board_says_what_it_is_and_what_it_expects() {
     block_on(rillm_console::run(&mut script, &Talkative, One(bundled), &mut vec![0; RAM], &mut [])).unwrap();
     let seen = script.seen();
     assert!(seen.contains("rillm 0.1.0 on a test\r\nchip: one of many\r\nmodel: "), "{seen}");
-    assert!(seen.contains(" kept\r\n6 layers, 109 positions\r\nType the beginning"), "{seen}");
-    assert!(seen.ends_with(" kept\r\ntemperature: fine\r\n> \r\n"), "{seen}");
+    assert!(seen.contains(" resident\r\n6 layers, 109 positions\r\nType the beginning"), "{seen}");
+    assert!(seen.ends_with(" resident\r\ntemperature: fine\r\n> \r\n"), "{seen}");
 }
 
 #[test]
@@ -651,8 +652,8 @@ fn the_figures_of_stats_as_json() {
     let resident = json["resident_bytes"].as_u64().unwrap();
     assert!(seen.contains(&format!(" seeks; {} used in memory", Size(resident))), "{seen}");
     let memory = |name: &str| ["used", "given"].map(|of| Size(json["memory"][name][of].as_u64().unwrap()));
-    let ([used, given], [large_used, large_given]) = (memory("internal"), memory("external"));
-    assert!(seen.contains(&format!("RAM {used} of {given} and {large_used} of {large_given}, ")), "{seen}");
+    let ([used, given], [external_used, external_given]) = (memory("internal"), memory("external"));
+    assert!(seen.contains(&format!("RAM {used} of {given} and {external_used} of {external_given}, ")), "{seen}");
     assert_eq!(json["stack"], json!({ "used": 1234, "given": 4096 }));
     assert_eq!(json["clock"], json!({ "unit": "steps", "per_second": null }));
     let Value::Object(ticks) = &json["ticks"] else { panic!("{json}") };

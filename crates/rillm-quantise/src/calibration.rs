@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use rayon::prelude::*;
 
-use crate::batch::{Decoder, softmax};
+use crate::batch::{BatchDecoder, softmax};
 use crate::random::SplitMix64;
 use crate::weights::Weights;
 
@@ -35,7 +35,7 @@ pub fn own_texts(
                 (random, vec![start])
             })
             .collect();
-        let mut decoder = Decoder::new(weights, batch.len());
+        let mut decoder = BatchDecoder::new(weights, batch.len());
         for _ in 1..length {
             let last: Vec<u32> = batch.iter().map(|(_, text)| text[text.len() - 1]).collect();
             let mut logits = decoder.step(&last);

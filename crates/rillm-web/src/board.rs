@@ -1,15 +1,11 @@
 //! A model on a board: the plan of its memory, what a token reads, and the expected time.
 
 use rillm::format::{FormatError, SectionKind, TENSOR_ENTRY_LEN, TensorEntry, TensorKind};
-use rillm::plan::Region;
-use rillm::{MemoryLen, Model, Plan, PlanOptions, Traffic, WeightSource};
-use rillm_boards::{ALL, BoardSpec, Estimate, Pace, Range, Weights, options};
+use rillm::{MemoryLen, Model, Plan, PlanOptions, WeightSource};
+use rillm_boards::{ALL, BoardSpec, Estimate, ModelPlace, Pace, Range, options};
 use serde_json::{Value, json};
 
 use crate::settings::BoardChoice;
-
-/// The longest file on a FAT32 card.
-const FAT32_MAX: u64 = u32::MAX as u64;
 
 /// A plan for a board.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +13,7 @@ pub struct BoardPlan {
     /// The board.
     pub board: &'static BoardSpec,
     /// Where the model is stored.
-    pub weights: Weights,
+    pub place: ModelPlace,
     /// The memory that the engine gets.
     pub given: MemoryLen,
     /// Its division.
@@ -43,72 +39,58 @@ impl BoardPlan {
     /// There is no such board, or the board has too little memory or storage for the model.
     pub fn new<S: WeightSource>(model: &Model, source: &S, len: u64, choice: &BoardChoice) -> Result<Self, String> {
         let board = BoardSpec::named(&choice.board).ok_or_else(|| format!("there is no board {:?}", choice.board))?;
-        let (most, weights) = match choice.flash {
-            true => (board.flash_model_len() as u64, Weights::Flash),
-            false => (FAT32_MAX, Weights::Card),
-        };
+        let place = if choice.flash { ModelPlace::Flash } else { ModelPlace::Card };
+        let most = board.model_len(place);
         if len > most {
-            let place = if choice.flash { "the flash beside the firmware" } else { "a file on a FAT32 card" };
-            return Err(format!("the model has {len} bytes, and {place} has room for {most}"));
+            let room = if choice.flash { "the flash beside the firmware" } else { "a file on a FAT32 card" };
+            return Err(format!("the model has {len} bytes, and {room} has room for {most}"));
         }
         let given = limited(board.memory(), choice.budget);
-        let options = Self::options(board, model, weights);
+        let options = Self::options(board, model, place);
         let plan = Plan::new(model, source, given, &options).map_err(|error| error.to_string())?;
-        Ok(Self { board, weights, given, plan })
+        Ok(Self { board, place, given, plan })
     }
 
     /// The options of the firmware's plan.
-    fn options(board: &BoardSpec, model: &Model, weights: Weights) -> PlanOptions {
-        options(&Pace::of(board), model, weights)
+    fn options(board: &BoardSpec, model: &Model, place: ModelPlace) -> PlanOptions {
+        options(&Pace::of(board), model, place)
     }
 
     fn estimate<'a>(&'a self, model: &'a Model) -> Estimate<'a> {
-        Estimate { model, plan: &self.plan, pace: Pace::of(self.board), weights: self.weights }
+        Estimate { model, plan: &self.plan, pace: Pace::of(self.board), place: self.place }
     }
 
-    fn region(&self, region: Region) -> &'static str {
-        match region {
-            Region::Internal => "SRAM",
-            Region::External => self.board.external_name(),
-        }
-    }
-
-    /// The plan as JSON. Fields that `rillm plan --json` has are the same there. `given` and `large_given` are the two
+    /// The plan as JSON. Fields that `rillm plan --json` has are the same there. `given` and `external_given` are the two
     /// memories, `streamed` the ranges of the tape that a token reads, `token_seconds` the expected time of a token.
     pub fn json(&self, model: &Model) -> Value {
         let plan = &self.plan;
-        let pass = plan.pass_traffic(model, true);
-        let row = match self.weights {
-            Weights::Card => plan.embedding_traffic(model, 0),
-            Weights::Flash => Traffic::default(),
-        };
         let estimate = self.estimate(model);
+        let traffic = estimate.token_traffic();
         let prompt = 64.min(plan.context as u64 - 1).max(1);
         let token = estimate.token(estimate.positions());
         let seconds = |time: Range| [time.low as f64 / 1e6, time.high as f64 / 1e6];
         let rate = [token.high, token.low].map(|time| 1e6 / time.max(1) as f64);
-        let memory = plan
-            .allocations()
-            .into_iter()
-            .map(|row| json!({"name": row.buffer.name(), "bytes": row.len, "place": self.region(row.region)}));
+        let memory = plan.allocations().into_iter().map(
+            |row| json!({"name": row.buffer.name(), "bytes": row.len, "place": self.board.region_name(row.region)}),
+        );
         let streamed = plan.streamed(model).map(|range| [range.start, range.end]);
         json!({
             "board": self.board.id,
-            "source": if self.weights == Weights::Card { "card" } else { "flash" },
+            "source": self.place.name(),
             "given": self.given.internal,
-            "large_given": self.given.external,
-            "large_name": self.board.external_name(),
+            "external_given": self.given.external,
+            "external_name": self.board.external_name(),
             "context": plan.context,
             "batch": plan.batch,
             "chunk": plan.chunk,
-            "pinned": plan.resident,
+            "resident": plan.resident,
             "ram_used": plan.memory().internal,
-            "large_used": plan.memory().external,
+            "external_used": plan.memory().external,
             "memory": memory.collect::<Vec<_>>(),
-            "bytes_per_token": pass.bytes + row.bytes,
-            "reads_per_token": pass.reads + row.reads,
-            "seeks_per_token": pass.seeks + row.seeks,
-            "resident_bytes_per_token": pass.resident_bytes,
+            "bytes_per_token": traffic.bytes,
+            "reads_per_token": traffic.reads,
+            "seeks_per_token": traffic.seeks,
+            "resident_bytes_per_token": traffic.resident_bytes,
             "tokens_per_second": rate,
             "token_seconds": seconds(token),
             "prompt_tokens": prompt,

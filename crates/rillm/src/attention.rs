@@ -2,7 +2,7 @@
 
 use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg_below_32, mul_high, mul_high_signed, one_over};
 use crate::kernels::{HEADS, Loops, weighted_values, widely};
-use crate::kv_cache::{CacheShape, Keys, KvCache, Scale, Values};
+use crate::kv_cache::{CacheScale, CacheShape, Keys, KvCache, Values};
 use crate::vector::to_i16;
 
 /// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
@@ -82,7 +82,7 @@ impl ScoreScale {
 
     /// A score in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±[`LOG2_LIMIT`], from a sum within ±2^31.
     #[inline(always)]
-    fn apply(&self, sum: i32, scale: Scale, exponent: i32) -> i32 {
+    fn apply(&self, sum: i32, scale: CacheScale, exponent: i32) -> i32 {
         // Both are below 2^31, the upper half of their product is within ±2^30.
         let product = mul_high_signed(sum, (self.mantissa * u32::from(scale.mantissa)) as i32);
         let left = exponent + scale.exponent + self.exponent + 32 + LOG2_FRACTION;
@@ -276,7 +276,7 @@ mod tests {
 
             let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
             let value = |t: usize, i: usize| {
-                let Scale { mantissa, exponent } = values.scales().nth(t).unwrap();
+                let CacheScale { mantissa, exponent } = values.scales().nth(t).unwrap();
                 f64::from(values.vectors().nth(t).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent)
             };
             let score = |t: usize, q: &[i32]| {

@@ -77,7 +77,7 @@ impl CacheShape {
 
 /// The vectors of all positions, in order.
 #[derive(Clone, Copy)]
-enum Vectors<'a> {
+enum CachedVectors<'a> {
     Eight(&'a [i8]),
     Sixteen(&'a [i16]),
 }
@@ -85,7 +85,7 @@ enum Vectors<'a> {
 /// The keys of one head.
 #[derive(Clone, Copy)]
 pub(crate) struct Keys<'a> {
-    vectors: Vectors<'a>,
+    vectors: CachedVectors<'a>,
     scales: &'a [u8],
     head_dim: usize,
 }
@@ -103,20 +103,20 @@ impl Keys<'_> {
         let mut first = 0;
         if in_blocks {
             sums.iter_mut().for_each(|sums| sums.fill(0));
-            if let Vectors::Eight(keys) = self.vectors {
+            if let CachedVectors::Eight(keys) = self.vectors {
                 first = add_key_products(keys, self.head_dim, q, &mut sums);
             }
         }
         for (q, sums) in q.into_iter().zip(sums) {
             match self.vectors {
-                Vectors::Eight(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_block),
-                Vectors::Sixteen(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_wide_block),
-                Vectors::Eight(keys) => {
+                CachedVectors::Eight(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_block),
+                CachedVectors::Sixteen(keys) if in_blocks => add_by_blocks(keys, q, first, sums, dot_wide_block),
+                CachedVectors::Eight(keys) => {
                     for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
                         *sum = dot(key, q);
                     }
                 }
-                Vectors::Sixteen(keys) => {
+                CachedVectors::Sixteen(keys) => {
                     for (sum, key) in sums.iter_mut().zip(keys.chunks_exact(self.head_dim)) {
                         *sum = dot_wide(key, q);
                     }
@@ -127,11 +127,11 @@ impl Keys<'_> {
 
     /// The scales of all positions.
     #[inline(always)]
-    pub fn scales(&self) -> impl Iterator<Item = Scale> {
+    pub fn scales(&self) -> impl Iterator<Item = CacheScale> {
         // That of 16-bit keys is 2^exponent, or 128 · 2^-7, for sums without 8 bits.
-        let is_wide = matches!(self.vectors, Vectors::Sixteen(_));
+        let is_wide = matches!(self.vectors, CachedVectors::Sixteen(_));
         let scales = self.scales.as_chunks::<SCALE_LEN>().0.iter();
-        scales.map(move |&[mantissa, exponent]| Scale {
+        scales.map(move |&[mantissa, exponent]| CacheScale {
             mantissa: if is_wide { 128 } else { mantissa },
             exponent: i32::from(exponent as i8) + i32::from(is_wide),
         })
@@ -173,7 +173,7 @@ fn dot_wide_block(k: &[i16], q: &[i16]) -> i32 {
 
 /// The scale of a head's key or value at a position.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Scale {
+pub(crate) struct CacheScale {
     pub mantissa: u8,
     pub exponent: i32,
 }
@@ -214,9 +214,9 @@ impl<'a> Values<'a> {
     }
 
     /// The scales of all positions.
-    pub fn scales(&self) -> impl Iterator<Item = Scale> {
+    pub fn scales(&self) -> impl Iterator<Item = CacheScale> {
         let scales = self.scales.as_chunks::<SCALE_LEN>().0.iter();
-        scales.map(|&[mantissa, exponent]| Scale { mantissa, exponent: i32::from(exponent as i8) })
+        scales.map(|&[mantissa, exponent]| CacheScale { mantissa, exponent: i32::from(exponent as i8) })
     }
 }
 
@@ -226,8 +226,8 @@ impl KvCache<'_> {
         let (vectors, scales) = self.shape.place(layer, head, KvKind::Key);
         let vectors = &self.bytes[vectors];
         let vectors = match self.shape.key_bits {
-            KeyBits::Eight => Vectors::Eight(bytemuck::cast_slice(vectors)),
-            KeyBits::Sixteen => Vectors::Sixteen(bytemuck::cast_slice(vectors)),
+            KeyBits::Eight => CachedVectors::Eight(bytemuck::cast_slice(vectors)),
+            KeyBits::Sixteen => CachedVectors::Sixteen(bytemuck::cast_slice(vectors)),
         };
         Keys { vectors, scales: &self.bytes[scales], head_dim: self.shape.head_dim }
     }
@@ -353,7 +353,7 @@ mod tests {
             cache.store(1, KvKind::Key, 3, &values, -3);
             for head in 0..3 {
                 let stored = cache.values(1, head);
-                let Scale { mantissa, exponent } = stored.scales().nth(4).unwrap();
+                let CacheScale { mantissa, exponent } = stored.scales().nth(4).unwrap();
                 for (i, &value) in values[4 * head..][..4].iter().enumerate() {
                     let got =
                         f64::from(stored.vectors().nth(4).unwrap()[i]) * f64::from(mantissa) * 2f64.powi(exponent);

@@ -126,7 +126,7 @@ struct RowScale {
 /// Computes the outputs of rows with these sums and exponents.
 fn outputs(sums: &[i64], exponents: &[i8], scale: RowScale, values: &mut [i32]) {
     if cfg!(target_pointer_width = "64") {
-        return widely(Narrow { sums, exponents, scale, values });
+        return widely(StripOutputs { sums, exponents, scale, values });
     }
     for ((value, &sum), &exponent) in values.iter_mut().zip(sums).zip(exponents) {
         *value = narrowed(sum, scale.shift(exponent));
@@ -143,14 +143,14 @@ impl RowScale {
 }
 
 /// The outputs of a strip, all at once.
-struct Narrow<'a> {
+struct StripOutputs<'a> {
     sums: &'a [i64],
     exponents: &'a [i8],
     scale: RowScale,
     values: &'a mut [i32],
 }
 
-impl Loops for Narrow<'_> {
+impl Loops for StripOutputs<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -189,7 +189,7 @@ mod tests {
     fn both(sum: i64, shift: u32) -> [i64; 2] {
         let scale = RowScale { largest: 100, excess: shift as i32 - 150 };
         let mut values = [0; 16];
-        Narrow { sums: &[sum; 16], exponents: &[-50; 16], scale, values: &mut values }.run();
+        StripOutputs { sums: &[sum; 16], exponents: &[-50; 16], scale, values: &mut values }.run();
         assert!(values.iter().all(|&value| value == values[0]));
         [narrowed(sum, shift).into(), values[0].into()]
     }

@@ -106,7 +106,7 @@ pub(crate) struct Sampler {
     /// Penalised ids in ascending order, and their number.
     recent: [u32; REPEAT_WINDOW],
     recent_len: usize,
-    scale: Scale,
+    scale: TemperatureScale,
     noise: Noise,
     best: Option<(i64, u32)>,
     /// Σ 2^-distance over the vocabulary, 32 fraction bits.
@@ -138,7 +138,7 @@ impl Sampler {
             worst: i32::MIN,
             recent,
             recent_len,
-            scale: Scale::new(sampling.temperature, negligible_octaves(&sampling, vocab_size)),
+            scale: TemperatureScale::new(sampling.temperature, negligible_octaves(&sampling, vocab_size)),
             noise: Noise::new(sampling.seed, history.len() as u64),
             best: None,
             mass: 0,
@@ -375,7 +375,7 @@ fn negligible_octaves(sampling: &Sampling, vocab_size: u32) -> u32 {
 
 /// Logits divided by the temperature, in the base-2 logarithmic domain: scores, and shares of the largest probability.
 #[derive(Clone, Copy)]
-struct Scale {
+struct TemperatureScale {
     /// 2^22 · log2(e) / temperature, below 2^29.
     factor: u32,
     /// The exponent of the logits.
@@ -394,7 +394,7 @@ struct Scale {
     negligible: u32,
 }
 
-impl Scale {
+impl TemperatureScale {
     fn new(temperature: Q16, octaves: u32) -> Self {
         // log2(e) with 22 + 16 fraction bits, by at least 2^10: below 2^29. By less than 2^32: at least 92.
         const LOG2_E: i64 = 6_051_102 << 16;
@@ -610,7 +610,7 @@ mod tests {
             tokens.truncate(kept.count());
         }
         let (scale, noise) = (
-            Scale { exponent, ..Scale::new(sampling.temperature, NEVER) },
+            TemperatureScale { exponent, ..TemperatureScale::new(sampling.temperature, NEVER) },
             Noise::new(sampling.seed, history.len() as u64),
         );
         let score = |&(logit, id): &(i32, u32)| (scale.score(logit) + gumbel(noise.uniform(id)), u32::MAX - id);
@@ -691,7 +691,7 @@ mod tests {
             bits in 0u32..=31,
             difference in any::<u32>(),
         ) {
-            let mut scale = Scale::new(temperature, NEVER);
+            let mut scale = TemperatureScale::new(temperature, NEVER);
             scale.set_exponent(exponent);
             let share = |difference: u32| scale.share(1 << 30, (1 << 30) - difference as i32);
             for difference in [difference >> 1 >> bits, scale.reach, scale.reach - 1, scale.reach / 2, 1] {
@@ -706,7 +706,7 @@ mod tests {
         #[test]
         fn shares_are_near_float64(thousandths in 16u32..64_000, difference in 0.0..32.0f64) {
             let temperature = Q16::thousandths(thousandths);
-            let mut scale = Scale::new(temperature, NEVER);
+            let mut scale = TemperatureScale::new(temperature, NEVER);
             scale.set_exponent(EXPONENT);
             let difference = (difference * 2f64.powi(-EXPONENT)) as i32;
             let distance = f64::from(difference) * 2f64.powi(EXPONENT) * std::f64::consts::LOG2_E

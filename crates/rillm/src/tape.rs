@@ -13,7 +13,7 @@ use crate::plan::ResidentSpans;
 use crate::verify::Verifier;
 
 /// The current bytes: resident ones, or a buffer that the tape holds at the moment.
-enum Window<'b> {
+enum Current<'b> {
     Resident(Range<usize>),
     Chunk(&'b mut [u8], Range<usize>),
 }
@@ -23,8 +23,8 @@ pub(crate) struct Tape<'r, 'b> {
     resident: &'r [u8],
     /// The resident spans and the ring that delivers the other weights; `None` if all weights are resident.
     streamed: Option<(ResidentSpans, &'r Ring<'b>)>,
-    window: Window<'b>,
-    /// The current turn, and its bytes after the window: the rest of its span, then the rest of its run.
+    current: Current<'b>,
+    /// The current turn, and its bytes after the current ones: the rest of its span, then the rest of its run.
     turn: u64,
     span: Range<usize>,
     run: u64,
@@ -39,8 +39,8 @@ impl<'r, 'b> Tape<'r, 'b> {
         streamed: Option<(ResidentSpans, &'r Ring<'b>)>,
         verifier: &'r mut Verifier,
     ) -> Self {
-        let window = Window::Resident(if streamed.is_some() { 0..0 } else { 0..resident.len() });
-        let mut tape = Self { resident, streamed, window, turn: 0, span: 0..0, run: 0, verifier };
+        let current = Current::Resident(if streamed.is_some() { 0..0 } else { 0..resident.len() });
+        let mut tape = Self { resident, streamed, current, turn: 0, span: 0..0, run: 0, verifier };
         // A resident tape has no turns.
         let _ = tape.begin_turn(0);
         tape
@@ -64,15 +64,15 @@ impl<'r, 'b> Tape<'r, 'b> {
         self.verifier.end()
     }
 
-    fn window(&self) -> &Range<usize> {
-        match &self.window {
-            Window::Resident(range) | Window::Chunk(_, range) => range,
+    fn range(&self) -> &Range<usize> {
+        match &self.current {
+            Current::Resident(range) | Current::Chunk(_, range) => range,
         }
     }
 
     /// Makes the next `len` bytes contiguous. `len` is at most the buffer's room before a chunk.
     async fn ensure(&mut self, len: usize) -> Result<(), FormatError> {
-        while self.window().len() < len {
+        while self.range().len() < len {
             let (_, ring) = self.streamed.ok_or(FormatError::Truncated)?;
             if !self.span.is_empty() {
                 self.enter_span(ring, len)?;
@@ -83,23 +83,23 @@ impl<'r, 'b> Tape<'r, 'b> {
                 continue;
             }
             let (buffer, filled) = ring.take_full().await.ok_or(FormatError::Truncated)?;
-            let left = match &self.window {
-                Window::Resident(range) => &self.resident[range.clone()],
-                Window::Chunk(chunk, range) => &chunk[range.clone()],
+            let left = match &self.current {
+                Current::Resident(range) => &self.resident[range.clone()],
+                Current::Chunk(chunk, range) => &chunk[range.clone()],
             };
             let head = ring.room.head;
             let start = head.checked_sub(left.len()).ok_or(FormatError::Truncated)?;
             buffer[start..head].copy_from_slice(left);
-            self.change_window(ring, Window::Chunk(buffer, start..head + filled));
+            self.set_current(ring, Current::Chunk(buffer, start..head + filled));
             self.run = self.run.saturating_sub(filled as u64);
         }
         Ok(())
     }
 
-    /// Makes the span the window. If a row crosses into the span, copies bytes of the span behind the current chunk
-    /// until the window has `len` bytes.
+    /// Makes the span the current bytes. If a row crosses into the span, copies bytes of the span behind the current chunk
+    /// until there are `len` current bytes.
     fn enter_span(&mut self, ring: &Ring<'b>, len: usize) -> Result<(), FormatError> {
-        if let Window::Chunk(chunk, range) = &mut self.window
+        if let Current::Chunk(chunk, range) = &mut self.current
             && range.start < range.end
         {
             let part = self.span.start..self.span.end.min(self.span.start + len - range.len());
@@ -109,22 +109,22 @@ impl<'r, 'b> Tape<'r, 'b> {
             (range.end, self.span.start) = (end, part.end);
         } else {
             let span = core::mem::take(&mut self.span);
-            self.change_window(ring, Window::Resident(span));
+            self.set_current(ring, Current::Resident(span));
         }
         Ok(())
     }
 
-    /// Changes the window and returns the previous window's buffer to the reader.
-    fn change_window(&mut self, ring: &Ring<'b>, window: Window<'b>) {
-        if let Window::Chunk(chunk, _) = core::mem::replace(&mut self.window, window) {
+    /// Changes the current bytes and returns the buffer of the previous ones to the reader.
+    fn set_current(&mut self, ring: &Ring<'b>, current: Current<'b>) {
+        if let Current::Chunk(chunk, _) = core::mem::replace(&mut self.current, current) {
             ring.give_back(chunk);
         }
     }
 
     fn advance(&mut self, len: usize) -> &[u8] {
-        let (bytes, range): (&[u8], _) = match &mut self.window {
-            Window::Resident(range) => (self.resident, range),
-            Window::Chunk(chunk, range) => (chunk, range),
+        let (bytes, range): (&[u8], _) = match &mut self.current {
+            Current::Resident(range) => (self.resident, range),
+            Current::Chunk(chunk, range) => (chunk, range),
         };
         let taken = &bytes[range.start..range.start + len];
         range.start += len;
@@ -181,7 +181,7 @@ impl<'r, 'b> Tape<'r, 'b> {
             ring.pause().await;
             most = most.min((ring.room.chunk / row_len).max(1));
         }
-        let rows = (self.window().len() / row_len).min(most);
+        let rows = (self.range().len() / row_len).min(most);
         Ok(self.advance(rows * row_len))
     }
 }

@@ -36,7 +36,7 @@ impl BlockFloat16<'_> {
     /// Sets a token's vector to `values · 2^exponent`, rounded to 16 bits.
     pub fn set(&mut self, token: usize, values: &[i32], exponent: i32) {
         let out = &mut self.get_mut(token)[..values.len()];
-        let narrowed = widely(Narrow { values, out });
+        let narrowed = widely(RoundTo16 { values, out });
         self.describe(token, narrowed, exponent);
     }
 
@@ -49,11 +49,11 @@ impl BlockFloat16<'_> {
 
 /// Rounds `values · 2^exponent` to 16-bit mantissas, the largest of which has 15 bits. Returns their exponent.
 pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
-    exponent + widely(Narrow { values, out }).right
+    exponent + widely(RoundTo16 { values, out }).right
 }
 
 /// Rounds `values` to 16 bits.
-struct Narrow<'a> {
+struct RoundTo16<'a> {
     values: &'a [i32],
     out: &'a mut [i16],
 }
@@ -67,7 +67,7 @@ pub(crate) struct Narrowed {
     pub magnitudes: u32,
 }
 
-impl Loops for Narrow<'_> {
+impl Loops for RoundTo16<'_> {
     type Output = Narrowed;
 
     #[inline(always)]

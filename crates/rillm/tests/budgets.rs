@@ -33,7 +33,7 @@ fn a_token_reads_its_row_and_one_run_of_the_tape() {
 }
 
 #[test]
-fn pinned_weights_are_read_once() {
+fn resident_weights_are_read_once() {
     let file = model_file(&shapes()[0], 1);
     let (model, source) = open(Bytes::copied(&file));
     let tape = model.tape_len();
@@ -337,8 +337,8 @@ fn a_plan_knows_what_a_token_reads() {
     for (index, config) in shapes().iter().enumerate() {
         let file = model_file(config, 1);
         for lend in [false, true] {
-            let options = |pinned, chunk, pinning| {
-                PlanOptions::default().resident(pinned).chunk(chunk).residency(pinning).context(16).batch(2)
+            let options = |resident, chunk, residency| {
+                PlanOptions::default().resident(resident).chunk(chunk).residency(residency).context(16).batch(2)
             };
             let spread = Residency::Spread { most: 5000 };
             for options in [

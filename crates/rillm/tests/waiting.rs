@@ -1,6 +1,6 @@
 //! Waiting times, on a simulated clock that advances only by the modelled times of reads and multiplications.
 //!
-//! `cargo test -p rillm-tests waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-pins.md`.
+//! `cargo test -p rillm-tests waiting -- --nocapture` prints the figures of `docs/decisions/0006-spread-residency.md`.
 //! They come from a model: a card with a fixed time for each command and a fixed rate, and memories with different
 //! times for the multiplication of a weight.
 
@@ -19,7 +19,7 @@ thread_local! {
     /// The end of the current read, in nanoseconds.
     static READY: Cell<Option<u64>> = const { Cell::new(None) };
     /// The addresses of the external memory.
-    static LARGE: RefCell<Range<usize>> = const { RefCell::new(0..0) };
+    static EXTERNAL_RANGE: RefCell<Range<usize>> = const { RefCell::new(0..0) };
     /// Time for each byte of weights in internal and in external memory, in picoseconds.
     static PICOS_A_BYTE: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
 }
@@ -33,8 +33,8 @@ fn micros() -> u32 {
 ///
 /// The address of the first row decides: the rows of a strip are in one memory.
 fn timed(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    let large = LARGE.with_borrow(|large| large.contains(&(rows.as_bytes().as_ptr() as usize)));
-    let picos = rows.as_bytes().len() as u64 * PICOS_A_BYTE.get()[usize::from(large)];
+    let external = EXTERNAL_RANGE.with_borrow(|external| external.contains(&(rows.as_bytes().as_ptr() as usize)));
+    let picos = rows.as_bytes().len() as u64 * PICOS_A_BYTE.get()[usize::from(external)];
     NOW.set(NOW.get() + picos / 1000);
     rows.dot(x, sums);
 }
@@ -53,8 +53,8 @@ impl WeightSource for SimulatedCard {
 
     async fn read(&mut self, first: Sector, buf: &mut [u8]) -> Result<(), Self::Error> {
         // DMA does not reach external memory on every chip.
-        let in_large = LARGE.with_borrow(|large| large.contains(&(buf.as_ptr() as usize)));
-        assert!(!in_large, "a read into the large memory");
+        let in_external = EXTERNAL_RANGE.with_borrow(|external| external.contains(&(buf.as_ptr() as usize)));
+        assert!(!in_external, "a read into external memory");
         let ready = NOW.get() + self.nanos_a_command + buf.len() as u64 * 1_000_000 / self.bytes_a_ms;
         if self.blocks {
             NOW.set(ready);
@@ -94,7 +94,7 @@ fn token(card: SimulatedCard, options: &PlanOptions, picos_a_byte: [u64; 2]) -> 
     let model = block_on(Model::open(&mut card)).unwrap();
     let (mut internal, mut external) = (vec![0; INTERNAL], vec![0; EXTERNAL]);
     let range = external.as_ptr_range();
-    LARGE.replace(range.start as usize..range.end as usize);
+    EXTERNAL_RANGE.replace(range.start as usize..range.end as usize);
     let memory = Memory { internal: &mut internal, external: &mut external };
     let mut session = Session::new(&model, card, memory, options).unwrap();
     session.set_check_every(0);
@@ -141,27 +141,27 @@ fn rate((bytes_a_ms, nanos_a_command): (u64, u64), chunk: usize) -> u64 {
     chunk * 1_000_000 / (nanos_a_command + chunk * 1_000_000 / bytes_a_ms)
 }
 
-/// The number of resident bytes with which the card and an external memory of `large` bytes per millisecond finish
+/// The number of resident bytes with which the card and an external memory of `external` bytes per millisecond finish
 /// together.
-fn share(card: (u64, u64), chunk: usize, large: u64) -> usize {
-    (tape_len() * large / (large + rate(card, chunk))) as usize
+fn share(card: (u64, u64), chunk: usize, external: u64) -> usize {
+    (tape_len() * external / (external + rate(card, chunk))) as usize
 }
 
 #[test]
 fn spread_weights_are_multiplied_while_others_are_read() {
     println!("card: 9 MB/s and 0.5 ms a command, {} KB of weights a token", tape_len() / 1000);
-    println!("large memory | kept   | Front: ms, of them waiting | Spread: ms, of them waiting");
+    println!("external memory | resident | Front: ms, of them waiting | Spread: ms, of them waiting");
     let chunk = 16 << 10;
     // As fast as the card in reads of this size; a quarter slower; as fast as the PSRAM of an ESP32.
-    for large in [rate(CARD, chunk), rate(CARD, chunk) * 3 / 4, 20_000] {
-        let kept = share(CARD, chunk, large);
-        let picos = [SRAM, 1_000_000_000 / large];
-        let [front, spread] = [false, true].map(|spread| token(card(CARD), &options(chunk, kept, spread), picos));
+    for external in [rate(CARD, chunk), rate(CARD, chunk) * 3 / 4, 20_000] {
+        let resident = share(CARD, chunk, external);
+        let picos = [SRAM, 1_000_000_000 / external];
+        let [front, spread] = [false, true].map(|spread| token(card(CARD), &options(chunk, resident, spread), picos));
         println!(
             "{:>7}.{} MB/s | {:>3} KB | {:>12} {:>13} | {:>13} {:>13}",
-            large / 1000,
-            large / 100 % 10,
-            kept / 1000,
+            external / 1000,
+            external / 100 % 10,
+            resident / 1000,
             front.micros / 1000,
             front.waited / 1000,
             spread.micros / 1000,
@@ -178,20 +178,22 @@ fn spread_weights_are_multiplied_while_others_are_read() {
 
 #[test]
 fn larger_chunks_are_better_while_there_are_many() {
-    println!("card: 9 MB/s and 0.5 ms a command; large memory: 20 MB/s; kept so that both finish together");
-    println!("chunk  | card      | kept    | ms a token | waiting | two buffers");
-    let large = 20_000;
+    println!(
+        "card: 9 MB/s and 0.5 ms a command; external memory: 20 MB/s; resident weights so many that both finish together"
+    );
+    println!("chunk  | card      | resident    | ms a token | waiting | two buffers");
+    let external = 20_000;
     let mut before = u64::MAX;
     for chunk in [2, 4, 8, 16, 32, 64].map(|kib| kib << 10) {
-        let kept = share(CARD, chunk, large);
-        let token = token(card(CARD), &options(chunk, kept, true), [SRAM, 1_000_000_000 / large]);
+        let resident = share(CARD, chunk, external);
+        let token = token(card(CARD), &options(chunk, resident, true), [SRAM, 1_000_000_000 / external]);
         let rate = rate(CARD, chunk);
         println!(
             "{:>2} KiB | {}.{} MB/s  | {:>4} KB | {:>10} | {:>7} | {:>3} KiB",
             chunk >> 10,
             rate / 1000,
             rate / 100 % 10,
-            kept / 1000,
+            resident / 1000,
             token.micros / 1000,
             token.waited / 1000,
             chunk >> 9,

@@ -9,9 +9,9 @@ use fatfs::{Dir, FileSystem, FsOptions};
 use rillm::format::crc32;
 
 /// Length in bytes of an extent of the file in many extents.
-const PIECE: usize = 64 << 10;
-/// The board's report of the number of extents of [`PIECE`] bytes, for the bundled model.
-pub const PIECES: &str = "28 runs";
+const FRAGMENT: usize = 64 << 10;
+/// The board's report of the number of extents of [`FRAGMENT`] bytes, for the bundled model.
+pub const FRAGMENTS: &str = "28 fragments";
 /// Byte offset of the first partition's type in a partition table; the number of its first block follows.
 const PARTITION_TYPE: usize = 450;
 const PARTITION_START: usize = 454;
@@ -30,7 +30,7 @@ pub enum CardContents {
     /// The model without this many bytes at its end.
     CutBy(u64),
     /// The model in many extents.
-    InPieces,
+    InFragments,
     /// A file that cannot be used, and the model after it.
     After(Unusable),
     /// A file that cannot be used, and no other one.
@@ -109,12 +109,12 @@ impl CardContents {
                 let len = root.open_file(name)?.seek(SeekFrom::End(0))?;
                 Ok(cut(root, name, len.saturating_sub(bytes))?)
             }),
-            Self::InPieces => on_partition(image, |root| {
+            Self::InFragments => on_partition(image, |root| {
                 let mut model = Vec::new();
                 root.open_file(name)?.read_to_end(&mut model)?;
                 root.remove(name)?;
                 let (mut file, mut other) = (root.create_file(name)?, root.create_file("other.txt")?);
-                for piece in model.chunks(PIECE) {
+                for piece in model.chunks(FRAGMENT) {
                     file.write_all(piece)?;
                     other.write_all(&[b'-'; BLOCK])?;
                 }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn model() -> Vec<u8> {
-        (0..PIECE * 7 / 2).map(|at| (at / BLOCK) as u8 | 1).collect()
+        (0..FRAGMENT * 7 / 2).map(|at| (at / BLOCK) as u8 | 1).collect()
     }
 
     /// The bytes of the changed card, and those of its file.
@@ -232,12 +232,12 @@ mod tests {
     #[test]
     fn a_file_in_pieces_is_the_same_file_with_something_between_them() {
         let model = model();
-        for (card, expected) in [(CardContents::Whole, 0), (CardContents::InPieces, 4)] {
+        for (card, expected) in [(CardContents::Whole, 0), (CardContents::InFragments, 4)] {
             let (image, bytes) = changed(card);
             assert!(bytes == model);
             let blocks = image.chunks_exact(BLOCK).skip(1);
             let ends = image.chunks_exact(BLOCK).zip(blocks).filter(|(block, next)| {
-                **next == [b'-'; BLOCK] && model.chunks(PIECE).any(|piece| piece.ends_with(block))
+                **next == [b'-'; BLOCK] && model.chunks(FRAGMENT).any(|piece| piece.ends_with(block))
             });
             assert_eq!(ends.count(), expected, "{card:?}");
         }

@@ -122,7 +122,7 @@ impl Stage {
     }
 
     fn outcome<'s>(&self, scenario: &'s Scenario, number: usize) -> Outcome<'s> {
-        let trace = (scenario.card == CardContents::InPieces).then(|| self.directory.join(format!("{number}.log")));
+        let trace = (scenario.card == CardContents::InFragments).then(|| self.directory.join(format!("{number}.log")));
         let seen = self.play(scenario, number, trace.as_deref());
         let mut problems = match &seen {
             Ok(seen) => seen.problems(scenario, &self.unfaulted.check),
@@ -137,7 +137,7 @@ impl Stage {
         });
         let whole = seeks.map(|_| run::seeks(&self.unfaulted.blocks));
         if seeks.zip(whole).is_some_and(|(seeks, whole)| seeks <= whole) {
-            problems.push(format!("{seeks:?} seeks of the card are no more than for a file in one piece"));
+            problems.push(format!("{seeks:?} seeks of the card are no more than for a contiguous file"));
         }
         Outcome { scenario, seen, problems, seeks }
     }

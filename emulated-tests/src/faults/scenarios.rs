@@ -1,6 +1,6 @@
 //! The scenarios: card failures, and how each must end.
 
-use crate::faults::cards::{CardContents, PIECES, Unusable};
+use crate::faults::cards::{CardContents, FRAGMENTS, Unusable};
 use crate::machine::{Board, Storage};
 
 /// A card failure on a board.
@@ -56,7 +56,7 @@ impl End {
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     kind: &'static str,
-    at: Place,
+    at: Moment,
     more: &'static str,
 }
 
@@ -64,9 +64,9 @@ impl Fault {
     /// The fault as the firmware's argument.
     pub fn word(self, places: &Places) -> String {
         let block = match self.at {
-            Place::Opening => places.opening,
-            Place::Tokenizer => places.tokenizer,
-            Place::Token => places.token,
+            Moment::Opening => places.opening,
+            Moment::Tokenizer => places.tokenizer,
+            Moment::Token => places.token,
         };
         format!("{}@{block}{}", self.kind, self.more)
     }
@@ -74,7 +74,7 @@ impl Fault {
 
 /// When a fault occurs.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Moment {
     /// While the file is searched on the card.
     Opening,
     /// While the prompt is encoded.
@@ -107,7 +107,7 @@ impl Places {
     }
 }
 
-const fn fault(kind: &'static str, at: Place, more: &'static str) -> Option<Fault> {
+const fn fault(kind: &'static str, at: Moment, more: &'static str) -> Option<Fault> {
     Some(Fault { kind, at, more })
 }
 
@@ -126,7 +126,7 @@ pub const PLAIN: Scenario = Scenario {
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
-    use Place::{Opening, Token, Tokenizer};
+    use Moment::{Opening, Token, Tokenizer};
     let recovers = |name, fault| Scenario { name, fault, ..PLAIN };
     let unopened = |name, card, says| Scenario { name, card, says, end: End::Words, ..PLAIN };
     let flipped = Scenario { fault: fault("flip", Token, ""), ..PLAIN };
@@ -183,7 +183,7 @@ pub fn all() -> Vec<Scenario> {
             says: OLD,
             ..PLAIN
         },
-        Scenario { name: "file in pieces", card: CardContents::InPieces, says: PIECES, ..PLAIN },
+        Scenario { name: "file in fragments", card: CardContents::InFragments, says: FRAGMENTS, ..PLAIN },
         Scenario { board: Board::Xtensa, ..unopened("file cut after 1 MiB", CardContents::Cut(1 << 20), CUT) },
         Scenario { board: Board::Xtensa, ..unopened("no such file", CardContents::NoModel, "there is no such file") },
     ]
@@ -204,7 +204,7 @@ mod tests {
         assert!(around[0] >= 1000 && around.len() == 2 * STREAMED + 1 && around[2 * STREAMED] < 1500, "{around:?}");
         assert!(places.token > blocks.len() * 2 / 3);
         assert_eq!(
-            fault("flip", Place::Opening, ":always").map(|fault| fault.word(&places)),
+            fault("flip", Moment::Opening, ":always").map(|fault| fault.word(&places)),
             Some("flip@5:always".into())
         );
     }

@@ -51,8 +51,8 @@ pub fn run(machine: &Machine, case: &Case, trace: Option<&Path>) -> Result<Seen>
     let mut console = machine.boot(&case.layout.setup(trace.map(Path::to_owned)), |said| words += said)?;
     // Reads while the card and the model are opened, which the engine does not count.
     let opening = trace.map(card_reads).transpose()?.map_or(0, |reads| reads.len());
-    if opening > 0 && !words.contains(", 1 run\n") {
-        bail!("the model lies in several pieces on the card, and reads are split there:\n{words}");
+    if opening > 0 && !words.contains(", 1 fragment\n") {
+        bail!("the model has several fragments on the card, and reads are split there:\n{words}");
     }
     console.command("/check on")?;
     let mut texts = Vec::new();

@@ -92,8 +92,8 @@ pub struct Model {
     pub cases: Vec<Case>,
 }
 
-const SAMPLED: Sampling = Sampling::GREEDY.temperature(Q16(52_429)).top_p(Q16(62_259)).seed(7);
-const TOP_K: Sampling = Sampling::GREEDY.temperature(Q16(78_643)).top_k(40).seed(1 << 40);
+const SAMPLED: Sampling = Sampling::GREEDY.temperature(Q16::thousandths(800)).top_p(Q16::thousandths(950)).seed(7);
+const TOP_K: Sampling = Sampling::GREEDY.temperature(Q16::thousandths(1200)).top_k(40).seed(1 << 40);
 
 const WORD: &str = "Zoë";
 const SENTENCE: &str = "The little fox wanted to see the sea, but it was far away.";

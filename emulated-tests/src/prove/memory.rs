@@ -52,12 +52,12 @@ mod tests {
 
     static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/rill-tales-1m/model.rillm"));
 
-    /// The expected use of both memories after a text of 9 tokens, and the planned context.
-    fn after_nine(internal: usize, external: usize) -> ([Expected; 2], usize) {
+    /// The expected use of both memories after a text of 9 tokens, and the planned context, at most `context`.
+    fn after_nine(internal: usize, external: usize, context: Option<usize>) -> ([Expected; 2], usize) {
         let text = Request { prompt: "Hello there", sampling: Sampling::GREEDY, tokens: 4 };
         let setup = Setup {
             memory: MemoryLen { internal, external },
-            options: PlanOptions::default(),
+            options: PlanOptions::default().context(context),
             check_every: CHECK_EVERY,
         };
         let (written, plan) = host::write(Bytes::copied(MODEL), setup, &[text]).expect("it fits");
@@ -66,23 +66,23 @@ mod tests {
     }
 
     #[test]
-    fn pinned_weights_reach_to_the_end_and_there_is_nothing_without_a_second_memory() {
-        let ([fast, large], _) = after_nine(128 << 10, 0);
-        assert_eq!(*fast.touched.end(), fast.planned);
-        assert_eq!(large, Expected { planned: 0, touched: 0..=0 });
+    fn resident_weights_reach_to_the_end_and_there_is_nothing_without_a_second_memory() {
+        let ([internal, external], _) = after_nine(128 << 10, 0, Some(32));
+        assert_eq!(*internal.touched.end(), internal.planned);
+        assert_eq!(external, Expected { planned: 0, touched: 0..=0 });
     }
 
     #[test]
     fn the_cache_ends_where_the_last_token_but_one_has_its_scale() {
-        let ([fast, large], context) = after_nine(500 << 10, 4 << 20);
-        assert_eq!(*fast.touched.end(), fast.planned - 2 * (context - 8));
-        assert_eq!(*large.touched.end(), large.planned);
+        let ([internal, external], context) = after_nine(500 << 10, 4 << 20, None);
+        assert_eq!(*internal.touched.end(), internal.planned - 2 * (context - 8));
+        assert_eq!(*external.touched.end(), external.planned);
     }
 
     #[test]
     fn with_the_cache_in_the_second_memory_the_first_ends_with_the_last_token() {
-        let ([fast, large], context) = after_nine(64 << 10, 1 << 20);
-        assert_eq!(*fast.touched.end(), fast.planned - 4 * (context - 9));
-        assert_eq!(*large.touched.end(), large.planned);
+        let ([internal, external], context) = after_nine(64 << 10, 1 << 20, None);
+        assert_eq!(*internal.touched.end(), internal.planned - 4 * (context - 9));
+        assert_eq!(*external.touched.end(), external.planned);
     }
 }

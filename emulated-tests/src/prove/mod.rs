@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let results = jobs::run(&jobs, |_, job| {
         let Job { board, machine, model, case, trace } = job;
         let outcome = prove(machine, &model.path, case, trace.as_deref());
-        let result = results::Result { board, model: model.name, plan: case.layout.name, outcome };
+        let result = results::CaseResult { board, model: model.name, plan: case.layout.name, outcome };
         tell(&result);
         result
     })?;
@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let count = results.len() + commands.len();
     let seconds = start.elapsed().as_secs();
     if args.json {
-        let cases: Vec<_> = results.iter().map(results::Result::json).collect();
+        let cases: Vec<_> = results.iter().map(results::CaseResult::json).collect();
         let commands: Vec<_> = commands.iter().map(results::Commands::json).collect();
         println!("{}", json!({ "equal": failed == 0, "seconds": seconds, "cases": cases, "commands": commands }));
     } else {
@@ -123,7 +123,7 @@ fn verdict(is_equal: bool) -> StyledObject<&'static str> {
 }
 
 /// Prints a line about a finished case.
-fn tell(result: &results::Result<'_>) {
+fn tell(result: &results::CaseResult<'_>) {
     let problems = result.problems();
     let verdict = verdict(problems.is_empty());
     let seconds = result.outcome.as_ref().map_or(0, |proof| proof.time.as_secs());

@@ -9,7 +9,7 @@ use super::trace::Traffic;
 use crate::table::table;
 
 /// A case with its result.
-pub struct Result<'a> {
+pub struct CaseResult<'a> {
     /// Name of the board.
     pub board: &'a str,
     /// Name of the model.
@@ -20,7 +20,7 @@ pub struct Result<'a> {
     pub outcome: anyhow::Result<Proof>,
 }
 
-impl Result<'_> {
+impl CaseResult<'_> {
     /// The problems found, in words.
     pub fn problems(&self) -> Vec<String> {
         match &self.outcome {
@@ -111,7 +111,7 @@ pub fn commands(results: &[Commands]) -> String {
 }
 
 /// A table with a row for every text.
-pub fn texts(results: &[Result<'_>]) -> String {
+pub fn texts(results: &[CaseResult<'_>]) -> String {
     let mut rows =
         vec![row(["board", "model", "memory", "prompt", "sampling", "tokens", "logits", "reads", "bytes", "seeks"])];
     for result in results {
@@ -137,7 +137,7 @@ pub fn texts(results: &[Result<'_>]) -> String {
 }
 
 /// A table with a row for every case.
-pub fn memories(results: &[Result<'_>]) -> String {
+pub fn memories(results: &[CaseResult<'_>]) -> String {
     let mut rows = vec![row(["board", "model", "memory", "SRAM touched", "planned", "PSRAM touched", "planned"])];
     for result in results {
         let Ok(proof) = &result.outcome else { continue };
@@ -171,7 +171,7 @@ mod tests {
     use crate::prove::compare::Compared;
     use crate::prove::memory::Expected;
 
-    fn result(board_logits: u32, card_seeks: u64) -> Result<'static> {
+    fn result(board_logits: u32, card_seeks: u64) -> CaseResult<'static> {
         let engine = Traffic { reads: 1234, bytes: 5_756_928, seeks: 36 };
         let text = Compared {
             sampling: "greedy".to_owned(),
@@ -189,7 +189,7 @@ mod tests {
             differences,
             time: Duration::from_secs(2),
         };
-        Result { board: "rv32", model: "small", plan: "64 KiB", outcome: Ok(proof) }
+        CaseResult { board: "rv32", model: "small", plan: "64 KiB", outcome: Ok(proof) }
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(value["texts"][0]["logits_board"], "00000001");
         assert_eq!(value["texts"][0]["card"]["seeks"], 36);
         assert_eq!(value["memories"][1], json!({ "touched": 1000, "planned": 1007, "given": 2000 }));
-        let failed = Result { outcome: Err(anyhow::anyhow!("no card")), ..result(1, 36) };
+        let failed = CaseResult { outcome: Err(anyhow::anyhow!("no card")), ..result(1, 36) };
         assert_eq!((&failed.json()["equal"], &failed.json()["differences"]), (&json!(false), &json!(["no card"])));
         assert_eq!(texts(&[failed]).lines().count(), 1);
     }

@@ -42,12 +42,12 @@ const CASES: [Case; 4] = [
     Case {
         name: "card, one core",
         setup: CARD,
-        said: &["one core", "card: 1,809,920 bytes, 1 run", "a token, read in"],
+        said: &["one core", "card: 1,809,920 bytes, 1 fragment", "a token, read in"],
     },
     Case {
         name: "card and PSRAM, two cores",
         setup: Setup { psram: true, one_core: false, ..CARD },
-        said: &["two cores", "PSRAM: 4.00 MiB", "card: 1,809,920 bytes, 1 run", "in the large memory"],
+        said: &["two cores", "PSRAM: 4.00 MiB", "card: 1,809,920 bytes, 1 fragment", "in external memory"],
     },
 ];
 

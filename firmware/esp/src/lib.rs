@@ -127,7 +127,7 @@ where
         let dot = second_core::start(second_core, core_stack);
         let psram = mapped.and_then(|mapped| mapped.map(psram::memory).transpose());
 
-        let hardware = Hardware { internal: memory::fast(), spare, psram, dot, stack };
+        let hardware = Hardware { internal: memory::internal(), spare, psram, dot, stack };
         serve(board, console, platform::slot(card), hardware)
     }
 }

@@ -22,7 +22,7 @@ const CHIP: Chip = boards::ESP32_C6;
 #[cfg(feature = "esp32p4")]
 const CHIP: Chip = boards::ESP32_P4;
 /// Bytes for the engine, in one block that DMA can access. The linker rejects a value that leaves too little stack.
-const FAST_LEN: usize = CHIP.sram;
+const INTERNAL_LEN: usize = CHIP.sram;
 /// Bytes of the bootloader's former memory, without the second core's stack.
 const SPARE_LEN: usize = CHIP.spare;
 
@@ -37,7 +37,7 @@ struct Reclaimed {
     spare: [u8; SPARE_LEN],
 }
 
-static FAST: ConstStaticCell<Aligned<[u8; FAST_LEN]>> = ConstStaticCell::new(Aligned([0; FAST_LEN]));
+static INTERNAL: ConstStaticCell<Aligned<[u8; INTERNAL_LEN]>> = ConstStaticCell::new(Aligned([0; INTERNAL_LEN]));
 
 #[ram(reclaimed)]
 static mut RECLAIMED: MaybeUninit<Reclaimed> = MaybeUninit::uninit();
@@ -49,8 +49,8 @@ unsafe extern "C" {
 }
 
 /// The engine's memory. Must be called only once.
-pub fn fast() -> &'static mut [u8] {
-    &mut FAST.take().0
+pub fn internal() -> &'static mut [u8] {
+    &mut INTERNAL.take().0
 }
 
 /// The memory outside the engine's block, used if there is no PSRAM, and the second core's stack. Must be called only

@@ -5,7 +5,7 @@ use core::fmt;
 
 use rillm::source::PastTheEnd;
 use rillm::{Bytes, Sector, WeightSource};
-use rillm_boards::Weights;
+use rillm_boards::ModelPlace;
 use rillm_card::{Blocks, Error as CardError, Slot};
 use rillm_console::Files;
 
@@ -32,11 +32,11 @@ pub enum About<E> {
 }
 
 impl<E> About<E> {
-    /// Where the weights are stored, and the card's transfer rate in bytes a second if it is known.
-    fn pace(&self) -> (Weights, Option<u64>) {
+    /// Where the model is stored, and the card's transfer rate in bytes a second if it is known.
+    fn pace(&self) -> (ModelPlace, Option<u64>) {
         match self {
-            Self::Card(about) => (Weights::Card, Some(about.bytes_per_second())),
-            Self::Flash(_) => (Weights::Flash, None),
+            Self::Card(about) => (ModelPlace::Card, Some(about.bytes_per_second())),
+            Self::Flash(_) => (ModelPlace::Flash, None),
         }
     }
 }
@@ -73,16 +73,16 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
 }
 
 /// The models of a board: those of the card, then the one in flash, whose name is `flash`.
-pub struct Storage<'s, S: Slot, O> {
+pub struct BoardFiles<'s, S: Slot, O> {
     /// The card slot.
     slot: &'s RefCell<S>,
-    /// Called for each opened model with the place of its weights, and the card's rate if it is known.
+    /// Called for each opened model with its place, and the card's rate if it is known.
     opened: O,
     /// Why the card could not be listed.
     error: Option<CardError<S::Error>>,
 }
 
-impl<'s, S: Slot, O: Fn(Weights, Option<u64>)> Storage<'s, S, O> {
+impl<'s, S: Slot, O: Fn(ModelPlace, Option<u64>)> BoardFiles<'s, S, O> {
     /// The models on the card in `slot` and in flash. `opened` is called for each model that is opened, with the place
     /// of its weights, and with the card's transfer rate in bytes a second if it is known.
     pub fn new(slot: &'s RefCell<S>, opened: O) -> Self {
@@ -90,10 +90,10 @@ impl<'s, S: Slot, O: Fn(Weights, Option<u64>)> Storage<'s, S, O> {
     }
 }
 
-impl<'s, S, O> Files for Storage<'s, S, O>
+impl<'s, S, O> Files for BoardFiles<'s, S, O>
 where
     S: Slot<Error: fmt::Display + Clone>,
-    O: Fn(Weights, Option<u64>),
+    O: Fn(ModelPlace, Option<u64>),
 {
     type Source = Model<'s, S>;
     type About = About<S::Error>;
@@ -113,8 +113,8 @@ where
             let (file, about) = card::open(self.slot, name).await.map_err(Error::Card)?;
             (Model::Card(file), About::Card(about))
         };
-        let (weights, rate) = about.pace();
-        (self.opened)(weights, rate);
+        let (place, rate) = about.pace();
+        (self.opened)(place, rate);
         Ok((source, about))
     }
 }

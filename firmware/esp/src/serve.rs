@@ -7,12 +7,12 @@ use core::fmt;
 use embedded_io::{Read, ReadReady, Write};
 use rillm::kernels::Dot;
 use rillm::{Model, Plan, PlanOptions, block_on};
-use rillm_boards::{BoardSpec, Estimate, Pace, Range, Weights, options};
+use rillm_boards::{BoardSpec, Estimate, ModelPlace, Pace, Range, options};
 use rillm_card::Slot;
 use rillm_console::{Board, Clock, StackUse};
 use rillm_watermark::Stack;
 
-use crate::model::Storage;
+use crate::model::BoardFiles;
 use crate::report::StartReport;
 use crate::{clock, flash, psram};
 
@@ -49,17 +49,17 @@ where
     let published = Pace::of(&spec);
     let flash = report.flash.map_or(published.flash, |mode| mode.rate().range);
     let published = Pace { cores: 1 + u32::from(two_cores), flash, ..published };
-    let opened = Cell::new((Weights::Flash, published));
+    let opened = Cell::new((ModelPlace::Flash, published));
     let board = EspBoard { spec, report, dot, opened };
     let card = RefCell::new(card);
-    let opened = |weights, rate: Option<u64>| {
+    let opened = |place, rate: Option<u64>| {
         // The measured rate includes the overhead of each read.
         let card = rate.map(|rate| Pace { card: Range::exactly(rate), command: Range::exactly(0), ..published });
-        board.opened.set((weights, card.unwrap_or(published)));
+        board.opened.set((place, card.unwrap_or(published)));
     };
     let external = external.unwrap_or(spare);
     loop {
-        let storage = Storage::new(&card, &opened);
+        let storage = BoardFiles::new(&card, &opened);
         // Serial input never ends, and its errors are ignored.
         let Ok(()) = block_on(rillm_console::run(&mut console, &board, storage, internal, external));
     }
@@ -72,7 +72,7 @@ struct EspBoard {
     report: StartReport,
     dot: Option<Dot>,
     /// Where the weights of the open model are stored, and the speed of the board with them.
-    opened: Cell<(Weights, Pace)>,
+    opened: Cell<(ModelPlace, Pace)>,
 }
 
 impl Board for EspBoard {
@@ -85,9 +85,9 @@ impl Board for EspBoard {
     }
 
     fn plan_options(&self, model: &Model) -> PlanOptions {
-        let (weights, pace) = self.opened.get();
+        let (place, pace) = self.opened.get();
         let cache_in_external = self.spec.psram.is_none() || !psram::for_weights_alone();
-        options(&pace, model, weights).cache_in_external(cache_in_external)
+        options(&pace, model, place).cache_in_external(cache_in_external)
     }
 
     fn dot(&self) -> Option<Dot> {
@@ -103,8 +103,8 @@ impl Board for EspBoard {
     }
 
     fn expect(&self, out: &mut dyn fmt::Write, model: &Model, plan: &Plan) -> fmt::Result {
-        let (weights, pace) = self.opened.get();
-        writeln!(out, "{}", Estimate { model, plan, pace, weights })?;
+        let (place, pace) = self.opened.get();
+        writeln!(out, "{}", Estimate { model, plan, pace, place })?;
         self.report.ready(out)
     }
 

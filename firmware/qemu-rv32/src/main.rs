@@ -22,7 +22,7 @@ use core::fmt::Write;
 
 use rillm_emulated::Emulated;
 
-use crate::model::Storage;
+use crate::model::BoardFiles;
 use crate::options::Options;
 use crate::semihosting::{WORDS_LEN, exit, words};
 use crate::uart::Uart;
@@ -52,7 +52,7 @@ fn main() -> ! {
         options: options.common,
         stack,
     };
-    let (Ok(()), report) = board.serve(Uart::new(), Storage { bus: &bus, options: &options }, memories);
+    let (Ok(()), report) = board.serve(Uart::new(), BoardFiles { bus: &bus, options: &options }, memories);
     #[cfg(feature = "faults")]
     card::report(&bus.borrow(), &mut Uart::new());
     let _ = write!(Uart::new(), "{report}");

@@ -18,14 +18,14 @@ use crate::options::Options;
 const FLASH: &str = "flash";
 
 /// The card and the flash.
-pub struct Storage<'b> {
+pub struct BoardFiles<'b> {
     /// The bus to the card.
     pub bus: &'b RefCell<Bus>,
     /// The options of the board.
     pub options: &'b Options,
 }
 
-impl<'b> Files for Storage<'b> {
+impl<'b> Files for BoardFiles<'b> {
     type Source = Model<'b>;
     type About = About;
     type Error = Error;
@@ -58,7 +58,7 @@ impl<'b> Files for Storage<'b> {
         }
         let device = card::device(self.bus, self.options);
         let file = CardFile::open(device, Some(name)).await.map_err(Error::Card)?;
-        let about = About::Card { len: file.len(), runs: file.extents() };
+        let about = About::Card { len: file.len(), extents: file.extents() };
         Ok((Model::Card(file), about))
     }
 }
@@ -75,7 +75,7 @@ pub enum Model<'b> {
 /// The description of a model for the console.
 pub enum About {
     /// A file on the card: its length in bytes and number of extents.
-    Card { len: u32, runs: usize },
+    Card { len: u32, extents: usize },
     /// The model in flash.
     Flash,
 }
@@ -83,8 +83,13 @@ pub enum About {
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Card { len, runs } => {
-                write!(f, "card: {} bytes, {runs} {}", Grouped((*len).into()), if *runs == 1 { "run" } else { "runs" })
+            Self::Card { len, extents } => {
+                write!(
+                    f,
+                    "card: {} bytes, {extents} {}",
+                    Grouped((*len).into()),
+                    if *extents == 1 { "fragment" } else { "fragments" }
+                )
             }
             Self::Flash => f.write_str("flash, memory-mapped"),
         }

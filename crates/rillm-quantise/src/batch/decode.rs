@@ -10,7 +10,7 @@ use crate::weights::Weights;
 
 /// A model with the KV caches of sequences that have as many tokens each.
 #[derive(Clone, Debug)]
-pub struct Decoder<'a> {
+pub struct BatchDecoder<'a> {
     weights: &'a Weights,
     sequences: usize,
     /// Tokens of each sequence so far.
@@ -19,7 +19,7 @@ pub struct Decoder<'a> {
     caches: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
-impl<'a> Decoder<'a> {
+impl<'a> BatchDecoder<'a> {
     /// As many sequences without a token yet.
     pub fn new(weights: &'a Weights, sequences: usize) -> Self {
         let caches = weights.layers.len() * sequences * weights.config.n_kv_heads as usize;

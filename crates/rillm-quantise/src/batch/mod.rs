@@ -18,7 +18,7 @@ use crate::matmul::project;
 use crate::weights::{Layer, Linear, Weights};
 
 pub use self::backward::LayerTrace;
-pub use self::decode::Decoder;
+pub use self::decode::BatchDecoder;
 pub use self::operations::softmax;
 
 /// Sequences that run through a model together, each from its first position.

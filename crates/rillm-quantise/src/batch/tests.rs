@@ -79,7 +79,7 @@ fn a_decoder_gives_the_logits_of_the_batch() {
         let weights = random_weights(&config);
         let texts = [texts(&config).remove(2), texts(&config).remove(2).into_iter().rev().collect()];
         let mut reference = [Reference::new(weights.clone()), Reference::new(weights.clone())];
-        let mut decoder = Decoder::new(&weights, texts.len());
+        let mut decoder = BatchDecoder::new(&weights, texts.len());
         for position in 0..texts[0].len() {
             let tokens: Vec<u32> = texts.iter().map(|text| text[position]).collect();
             let logits = decoder.step(&tokens);

@@ -123,7 +123,7 @@ impl Buffer {
             Self::Scores => "attention scores",
             Self::History => "token history",
             Self::KvCache => "kv cache",
-            Self::ResidentWeights => "pinned weights",
+            Self::ResidentWeights => "resident weights",
         }
     }
 }

@@ -96,7 +96,7 @@ impl<E: core::error::Error + 'static> core::error::Error for RestoreError<E> {
 }
 
 /// The header of a saved session.
-struct Head {
+struct SnapshotHeader {
     /// The model's identity.
     model: u32,
     tokens: u32,
@@ -104,7 +104,7 @@ struct Head {
     positions: u32,
 }
 
-impl Head {
+impl SnapshotHeader {
     fn emit(&self) -> [u8; HEAD_LEN] {
         let mut bytes = [0; HEAD_LEN];
         put(&mut bytes, 0, &MAGIC);
@@ -153,7 +153,7 @@ pub(crate) fn save<E>(
         write(bytes)
     };
     // A context has at most 2^20 positions.
-    put(&Head { model, tokens: tokens.len() as u32, positions: positions as u32 }.emit())?;
+    put(&SnapshotHeader { model, tokens: tokens.len() as u32, positions: positions as u32 }.emit())?;
     for token in tokens {
         put(&token.to_le_bytes())?;
     }
@@ -180,7 +180,7 @@ pub(crate) fn restore<E>(
     };
     let mut bytes = [0; HEAD_LEN];
     fill(&mut bytes)?;
-    let head = Head::parse(&bytes)?;
+    let head = SnapshotHeader::parse(&bytes)?;
     if head.model != model {
         return Err(RestoreError::OtherModel);
     }

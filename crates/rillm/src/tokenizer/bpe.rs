@@ -52,14 +52,14 @@ pub(super) struct Merges {
 }
 
 /// The symbols of the current word, and the range that is ready for output.
-pub(super) struct Window<'a> {
+pub(super) struct MergeWindow<'a> {
     /// [`WORD_LEN`] packed [`Symbol`]s.
     pub symbols: &'a mut [u64],
     /// The places that are merged and not output yet.
     pub ready: Range<usize>,
 }
 
-impl Window<'_> {
+impl MergeWindow<'_> {
     pub fn symbol(&self, place: usize) -> Symbol {
         Symbol(self.symbols[place])
     }

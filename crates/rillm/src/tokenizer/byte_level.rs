@@ -109,15 +109,15 @@ impl<'a> Words<'a> {
         reader: &mut SectorReader<'_, S>,
         header: &ByteLevelHeader,
         text: Text<'t>,
-    ) -> Result<Head<'t>, Error<S::Error>> {
+    ) -> Result<FirstCharacter<'t>, Error<S::Error>> {
         if text.prefix {
-            return Ok(Head { text: " ", source_len: 0 });
+            return Ok(FirstCharacter { text: " ", source_len: 0 });
         }
         if let Some((form, source_len)) = self.bytes.normal.of(self.tokenizer, reader, header, text.rest).await? {
-            return Ok(Head { text: form, source_len });
+            return Ok(FirstCharacter { text: form, source_len });
         }
         let len = text.rest.chars().next().map_or(0, char::len_utf8);
-        Ok(Head { text: &text.rest[..len], source_len: len })
+        Ok(FirstCharacter { text: &text.rest[..len], source_len: len })
     }
 
     /// The token of a word that merges do not produce. The merges left the tokens in the first `len` places.
@@ -141,13 +141,13 @@ impl<'a> Words<'a> {
 }
 
 /// The first character of a text, or the normal form of several characters.
-struct Head<'t> {
+struct FirstCharacter<'t> {
     text: &'t str,
     /// Bytes of the text that the head covers.
     source_len: usize,
 }
 
-impl Head<'_> {
+impl FirstCharacter<'_> {
     /// The text after `len` more bytes of its head.
     fn after<'a>(&self, text: Text<'a>, len: usize) -> Text<'a> {
         let taken = usize::from(text.taken) + len;

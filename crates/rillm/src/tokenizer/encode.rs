@@ -1,7 +1,7 @@
 //! Encoding: the division of a text at added tokens and into words.
 
 use super::Tokenizer;
-use super::bpe::{WORD_LEN, Window};
+use super::bpe::{MergeWindow, WORD_LEN};
 use super::byte_level::ByteWords;
 use super::layout::{AddedPass, Kind, PrefixSpace, SPACE_MARK};
 use super::text::Text;
@@ -49,7 +49,7 @@ impl<'a> Encoder<'a> {
             sector: bytemuck::cast_mut(sector),
             words: Words {
                 tokenizer,
-                window: Window { symbols, ready: 0..0 },
+                window: MergeWindow { symbols, ready: 0..0 },
                 bytes: ByteWords::new(bytemuck::cast_mut(byte_tokens)),
                 #[cfg(feature = "wordpiece")]
                 known: Known::default(),
@@ -137,7 +137,7 @@ impl<'a> Encoder<'a> {
 pub(super) struct Words<'a> {
     pub tokenizer: &'a Tokenizer,
     /// The current word.
-    pub window: Window<'a>,
+    pub window: MergeWindow<'a>,
     /// Additional state for words of bytes.
     pub bytes: ByteWords<'a>,
     /// Additional state for WordPiece.

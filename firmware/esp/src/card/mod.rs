@@ -40,7 +40,7 @@ pub type File<'s, S> = CardFile<InUse<'s, S>>;
 /// The description of a file for the console.
 pub struct About<E> {
     len: u32,
-    runs: usize,
+    extents: usize,
     info: CardInfo<E>,
 }
 
@@ -53,8 +53,8 @@ impl<E> About<E> {
 
 impl<E: fmt::Display> fmt::Display for About<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { len, runs, info } = self;
-        write!(f, "card: {}, {}; {info}", Count((*len).into(), "byte"), Count(*runs as u64, "run"))
+        let Self { len, extents, info } = self;
+        write!(f, "card: {}, {}; {info}", Count((*len).into(), "byte"), Count(*extents as u64, "fragment"))
     }
 }
 
@@ -90,7 +90,7 @@ pub async fn open<'s, S: Slot>(
     let mut card = InUse(slot.borrow_mut());
     let info = probe(&mut *card.0, micros).await?;
     let file = CardFile::open(card, Some(name)).await?;
-    let about = About { len: file.len(), runs: file.extents(), info };
+    let about = About { len: file.len(), extents: file.extents(), info };
     Ok((file, about))
 }
 

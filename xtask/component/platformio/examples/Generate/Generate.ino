@@ -43,10 +43,10 @@ void setup() {
   setup.memory_len = MEMORY;
   setup.memory = malloc(MEMORY);
   if (psramFound()) {
-    setup.large_len = ESP.getMaxAllocPsram();
-    setup.large = ps_malloc(setup.large_len);
-    if (setup.large == nullptr) {
-      setup.large_len = 0;
+    setup.external_len = ESP.getMaxAllocPsram();
+    setup.external = ps_malloc(setup.external_len);
+    if (setup.external == nullptr) {
+      setup.external_len = 0;
     }
   }
   rillm_message_t message;

@@ -119,10 +119,10 @@ void app_main(void) {
   find_model(&setup);
   setup.memory_len = CONFIG_EXAMPLE_MEMORY * 1024;
   setup.memory = heap_caps_malloc(setup.memory_len, MALLOC_CAP_INTERNAL | MALLOC_CAP_8BIT);
-  setup.large_len = heap_caps_get_largest_free_block(MALLOC_CAP_SPIRAM);
-  setup.large = setup.large_len == 0 ? NULL : heap_caps_malloc(setup.large_len, MALLOC_CAP_SPIRAM);
-  if (setup.large == NULL) {
-    setup.large_len = 0;
+  setup.external_len = heap_caps_get_largest_free_block(MALLOC_CAP_SPIRAM);
+  setup.external = setup.external_len == 0 ? NULL : heap_caps_malloc(setup.external_len, MALLOC_CAP_SPIRAM);
+  if (setup.external == NULL) {
+    setup.external_len = 0;
   }
 #if !CONFIG_FREERTOS_UNICORE
   xTaskCreatePinnedToCore(multiply, "rillm", 8192, NULL, 5, &second_core, 1);
