@@ -1,4 +1,4 @@
-//! The console's statistics, from `/stats --json`.
+//! What boards report as JSON: the console's statistics, from `/stats --json`, and the last lines of an emulated board.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,6 +58,17 @@ impl Stats {
     }
 }
 
+/// A figure of a board's last words, in which a line has its name and a JSON object: `memory: {"SRAM":{"touched":9,...}}`.
+pub fn last_figure(words: &str, name: &str, pointer: &str) -> Option<u64> {
+    last_report(words, name)?.pointer(pointer)?.as_u64()
+}
+
+/// The object of a line of a board's last words.
+pub fn last_report(words: &str, name: &str) -> Option<Value> {
+    let object = |line: &str| serde_json::from_str(line.trim().strip_prefix(name)?.strip_prefix(": ")?).ok();
+    words.lines().find_map(object)
+}
+
 fn whole(json: &Value, name: &'static str) -> Result<u64> {
     json[name].as_u64().with_context(|| format!("`{name}` is missing or no whole number"))
 }
@@ -71,6 +82,16 @@ impl fmt::Display for Stack {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_figure_is_found_among_other_words() {
+        let words = "\r\ncard: 9 bytes\r\ncard: {\"blocks\":11278,\"struck\":null}\r\nmemory: {\"SRAM\":{\"touched\":7,\"given\":9}}\r\n";
+        assert_eq!(last_figure(words, "card", "/blocks"), Some(11278));
+        assert_eq!(last_figure(words, "memory", "/SRAM/touched"), Some(7));
+        assert_eq!(last_figure(words, "memory", "/PSRAM/touched"), None);
+        assert_eq!(last_figure(words, "card", "/struck"), None);
+        assert_eq!(last_report(words, "flash"), None);
+    }
 
     #[test]
     fn figures_are_read_from_the_consoles_line() {

@@ -77,7 +77,9 @@ pub struct Chip {
     /// Number of cores that share the rows of a matrix.
     pub cores: u32,
     /// Bytes of contiguous internal RAM for the engine. The linker rejects a value that leaves less than 32 KiB for the
-    /// stack; docs/performance.md lists the remaining stack.
+    /// stack; [the performance page] lists the remaining stack.
+    ///
+    /// [the performance page]: https://github.com/rillm/rillm/blob/main/docs/performance.md
     pub sram: usize,
     /// Bytes of internal RAM outside that block. Without PSRAM they are the engine's external memory.
     pub spare: usize,

@@ -40,3 +40,8 @@ pub use instructions::{Cpu, Instructions};
 
 #[cfg(test)]
 static BUNDLED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

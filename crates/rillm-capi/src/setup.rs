@@ -139,9 +139,12 @@ impl Setup {
 
     /// The plan of the engine.
     pub fn plan(&self, model: &Model, source: &CallerSource) -> Result<Plan, Failure> {
-        let too_small = |error: PlanError| {
-            let [needed, smallest] = [error.needed, error.smallest].map(|len| len.saturating_add(HANDLE_LEN));
-            Failure::Memory(PlanError { needed, smallest, given: self.memory_len, ..error })
+        let too_small = |mut error: PlanError| {
+            for len in [&mut error.needed, &mut error.smallest] {
+                *len = len.saturating_add(HANDLE_LEN);
+            }
+            error.given = self.memory_len;
+            Failure::Memory(error)
         };
         Plan::new(model, source, self.engine_memory(), &self.options()).map_err(too_small)
     }

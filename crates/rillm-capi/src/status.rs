@@ -264,8 +264,13 @@ impl fmt::Write for Line {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rillm::{Bytes, MemoryLen, Model, Plan, PlanOptions, block_on};
     use std::string::String;
+
+    use super::*;
+
+    static MODEL: &[u8] =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));
 
     fn text(failure: Failure) -> String {
         let message = Message::of(Err(failure));
@@ -278,7 +283,12 @@ mod tests {
         let (first, len) = (u32::MAX, usize::MAX);
         let read = SourceError::Read { code: i32::MIN, first, len };
         let most = usize::MAX;
-        let plan = PlanError { needed: most, given: 0, context: most, fitting_context: most, smallest: most };
+        let model = block_on(Model::open(&mut Bytes::lent(MODEL))).expect("the bundled model");
+        let planned = Plan::new(&model, &Bytes::lent(MODEL), MemoryLen::default(), &PlanOptions::default());
+        let mut plan = planned.expect_err("no memory");
+        for number in [&mut plan.needed, &mut plan.context, &mut plan.fitting_context, &mut plan.smallest] {
+            *number = most;
+        }
         for failure in
             [Failure::Engine(Error::Source(read)), Failure::Memory(plan), Failure::NotUtf8("the prompt", most)]
         {

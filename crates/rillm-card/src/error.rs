@@ -6,6 +6,7 @@ use crate::search::{PartitionId, SearchedPartitions};
 
 /// Why a file could not be opened or read. The message says what was found and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error<E> {
     /// The driver's error, after [`RETRIES`](crate::RETRIES) retries.

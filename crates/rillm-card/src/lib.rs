@@ -105,3 +105,8 @@ pub use search::{PartitionContent, PartitionId, SearchedPartitions};
 pub use slot::{BusMode, Detected, Slot, SlotError};
 #[cfg(feature = "spi")]
 pub use spi::{SpiCard, SpiHost};
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

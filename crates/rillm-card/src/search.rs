@@ -12,6 +12,7 @@ use crate::volume::{FatKind, Volume};
 
 /// A partition of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PartitionId {
     /// The whole card, which has no partitions.
     WholeCard,
@@ -41,6 +42,7 @@ impl fmt::Display for PartitionId {
 
 /// What a partition contains. Only FAT16 and FAT32 are searched for files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PartitionContent {
     /// FAT16.
     Fat16,
@@ -100,6 +102,7 @@ const MAX_NOTED: usize = 6;
 
 /// The partitions that a search looked into, in order, and what they contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SearchedPartitions {
     first: [(PartitionId, PartitionContent); MAX_NOTED],
     len: u8,

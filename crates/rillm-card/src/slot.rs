@@ -48,6 +48,7 @@ pub enum Detected {
 
 /// Why a card in a slot cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SlotError<E> {
     /// The driver's error.

@@ -83,7 +83,9 @@ mod tests {
     use super::*;
     use rillm::Q16;
 
-    /// `rillm run --prompt "Once upon a time" --temperature 0 -n 12 --check`, as in docs/console.md.
+    /// `rillm run --prompt "Once upon a time" --temperature 0 -n 12 --check`, as in [the console's manual].
+    ///
+    /// [the console's manual]: https://github.com/rillm/rillm/blob/main/docs/console.md
     const IDS: [u32; 17] = [1, 544, 569, 261, 436, 1971, 383, 286, 261, 402, 901, 353, 264, 1787, 1308, 338, 432];
     const LOGITS: u32 = 0x9776_9a74;
 

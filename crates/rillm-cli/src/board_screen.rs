@@ -85,8 +85,8 @@ impl BoardScreen {
         // A line of a text that is not the figures was shown in part.
         if let Some(figures) = figures(&text) {
             (self.figures, self.in_text) = (Some(figures), false);
-        } else if let Some(check) = check(&text) {
-            self.check = Some(check);
+        } else if let Some((ids, logits)) = rillm_generate::Check::parse(&text) {
+            self.check = Some(Check { ids: ids.collect(), logits });
         } else if text.starts_with("rillm ") && text.contains(" on ") {
             *self = Self { restarted: true, ..Self::default() };
         }
@@ -135,15 +135,6 @@ fn figures(line: &str) -> Option<Figures> {
     Some(Figures { generated: generated.parse().ok()?, seed: seed.parse().ok()? })
 }
 
-/// The contents of a check line.
-fn check(line: &str) -> Option<Check> {
-    let (count, rest) = line.strip_prefix("check: ")?.split_once(" token")?;
-    let (ids, logits) = rest.split_once(", ids ")?.1.split_once(", logits ")?;
-    let ids: Vec<u32> = ids.split(' ').map(|id| id.parse().ok()).collect::<Option<_>>()?;
-    let check = Check { ids, logits: u32::from_str_radix(logits, 16).ok()? };
-    (count.parse() == Ok(check.ids.len())).then_some(check)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,10 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_check_lines_are_none() {
-        for line in ["check: 2 tokens, ids 1, logits 00", "check: 1 token, ids x, logits 00", "check on", "check: "] {
-            assert_eq!(check(line), None, "{line}");
-        }
+    fn figures_are_told_from_a_text() {
         assert_eq!(figures("3 tokens are much"), None);
         assert!(figures("1 token · RAM 1.00 KiB of 2.00 KiB · nothing read · seed 18446744073709551615").is_some());
     }

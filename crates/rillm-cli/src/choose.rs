@@ -20,7 +20,8 @@ use crate::{interrupt, progress, say, text, threads};
 #[command(
     after_help = "A text follows the prompt directly: `--prompt \"The lamp is \" --option on` and `--prompt \"The lamp is\" --option \" on\"` \
 are the same. A likelihood is the product of the probabilities of a text's tokens, at temperature 1. Longer texts are less likely by \
-nature. A text that is the beginning of another is chosen for ending there. docs/choose.md has the definition.
+nature. A text that is the beginning of another is chosen for ending there. The definition: \
+https://github.com/rillm/rillm/blob/main/docs/choose.md
 
 Examples:
   rillm choose --prompt \"He looked at the \" --option moon --option sun

@@ -46,7 +46,7 @@ impl MemoryArgs {
 
     /// Rephrases the plan's error so that it names the options that help.
     fn too_little_memory(&self, error: &PlanError) -> anyhow::Error {
-        let PlanError { needed, given, context, fitting_context, smallest } = *error;
+        let PlanError { needed, given, context, fitting_context, smallest, .. } = *error;
         let given = number::exactly(given);
         let smaller: String = [("--batch", self.batch.is_some()), ("--chunk", self.chunk.is_some())]
             .into_iter()

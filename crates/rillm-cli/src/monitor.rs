@@ -28,9 +28,9 @@ const CTRL_C: u8 = 3;
 
 /// Talk with a board over its serial port, and compare its texts with this computer's
 ///
-/// Lines are edited on this computer, with history; up recalls them. Ctrl-C ends a text, and twice at the prompt the monitor, as
-/// Ctrl-D does. docs/console.md has the commands of the console. If standard input is no terminal, each of its lines is sent when the
-/// board has answered the one before.
+/// Lines are edited on this computer, with history; up recalls them. Ctrl-C ends a text, and twice at the prompt the monitor,
+/// as Ctrl-D does. The board's command /help lists the commands of its console. If standard input is no terminal, each of its
+/// lines is sent when the board has answered the one before.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   rillm monitor --port /dev/ttyUSB0

@@ -22,7 +22,7 @@ const PROMPT: u64 = 20;
 
 /// Show what to expect of a model on a board: memory, reads, speed
 ///
-/// The memory is divided as the firmware of `firmware/esp` divides it. A real board differs in two points: it uses the
+/// The memory is divided as rillm's firmware for ESP32 boards divides it. A real board differs in two points: it uses the
 /// measured rate of its card, and the longest context that fits. Speeds are estimates from a model of the board, not
 /// measurements: ranges from published bandwidths and from instructions counted on emulated processors.
 #[derive(Clone, Debug, clap::Args)]

@@ -1,7 +1,9 @@
 //! The file of `--prompt-cache`: the KV cache of a session, kept between runs of the command.
 //!
-//! The file is a saved session as `docs/format.md` describes it. For a chat, the numbers of
+//! The file is a saved session as [the file format] describes it. For a chat, the numbers of
 //! [`Chat::numbers`](rillm::Chat::numbers) follow (32 bits each, little-endian), and the CRC-32 of these numbers.
+//!
+//! [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};

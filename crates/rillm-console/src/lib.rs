@@ -1,7 +1,7 @@
 //! The serial console of a board that runs rillm: a prompt, streamed text, and commands.
 //!
 //! The firmware passes [`run`] a byte console, a [`Board`], its [`Files`], and memory. Everything else is the same on
-//! every board. `docs/console.md` is the manual for users of a board. [`rillm_generate`] generates the text, as it does
+//! every board. [The console's manual] is the manual for users of a board. [`rillm_generate`] generates the text, as it does
 //! for the `rillm` command.
 //!
 //! ```
@@ -52,6 +52,8 @@
 //!     let _ = rillm_console::run(uart, &MyBoard, Flash(model), ram, &mut []).await;
 //! }
 //! ```
+//!
+//! [the console's manual]: https://github.com/rillm/rillm/blob/main/docs/console.md
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
@@ -253,3 +255,8 @@ where
         };
     }
 }
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

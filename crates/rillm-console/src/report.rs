@@ -164,7 +164,9 @@ fn split(f: &mut fmt::Formatter<'_>, clock: &Clock, times: &StageTimes, tokens: 
     Ok(())
 }
 
-/// The text of `/stats --json`: the figures of `/stats` as one JSON object, described in `docs/console.md`.
+/// The text of `/stats --json`: the figures of `/stats` as one JSON object, described in [the console's manual].
+///
+/// [the console's manual]: https://github.com/rillm/rillm/blob/main/docs/console.md
 pub struct StatsJson<'a>(pub StatsReport<'a>);
 
 impl fmt::Display for StatsJson<'_> {

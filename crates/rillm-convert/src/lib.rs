@@ -77,3 +77,8 @@ mod json;
 pub mod random;
 pub mod vocabulary;
 pub mod write;
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -86,6 +86,18 @@ pub struct Check<'a> {
     pub logits: u32,
 }
 
+impl Check<'_> {
+    /// The tokens and the fingerprint of a check line; `None` for any other line.
+    pub fn parse(line: &str) -> Option<(impl Iterator<Item = u32>, u32)> {
+        let (count, rest) = line.trim_end().strip_prefix("check: ")?.split_once(" token")?;
+        let (ids, logits) = rest.strip_prefix('s').unwrap_or(rest).strip_prefix(", ids ")?.split_once(", logits ")?;
+        let ids = || ids.split(' ').map(str::parse::<u32>);
+        let is_whole = ids().all(|id| id.is_ok()) && count.parse() == Ok(ids().count());
+        let logits = u32::from_str_radix(logits, 16).ok()?;
+        is_whole.then(|| (ids().flatten(), logits))
+    }
+}
+
 impl fmt::Display for Check<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tokens = self.ids.len();
@@ -102,6 +114,25 @@ mod tests {
     use super::*;
     use rillm::Traffic;
     use std::string::ToString;
+
+    #[test]
+    fn a_check_line_is_parsed_back() {
+        let parse = |line: &str| Check::parse(line).map(|(ids, logits)| (ids.collect::<std::vec::Vec<_>>(), logits));
+        for ids in [&[7][..], &[1, 20, 3]] {
+            let line = Check { ids, logits: 0x0254_a1de }.to_string();
+            assert_eq!(parse(&std::format!("{line}\r\n")), Some((ids.to_vec(), 0x0254_a1de)), "{line}");
+        }
+        for line in [
+            "check: 4 tokens, ids 1 20 3, logits 0254a1de",
+            "check: 3 tokens, ids 1 20 x, logits 0254a1de",
+            "check: 3 tokens, ids 1 20 3",
+            "check: 1 token, ids 7, logits x",
+            "check on",
+            "check: ",
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
 
     #[test]
     fn every_word_of_a_summary() {

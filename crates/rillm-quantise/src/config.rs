@@ -2,7 +2,9 @@
 
 use rillm::format::{AttentionExtras, Header, MAX_EOS, Rope, RopeScaling, TensorKind};
 
-/// A Llama model's dimensions and constants. Every field has the range of `docs/format.md`.
+/// A Llama model's dimensions and constants. Every field has the range that [the file format] gives.
+///
+/// [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlamaConfig {
     /// Width of the residual stream: 1 to 2^16.
@@ -84,10 +86,12 @@ impl LlamaConfig {
         (rows as usize, cols as usize)
     }
 
-    /// Checks that every field is in the range of `docs/format.md`.
+    /// Checks that every field is in the range that [the file format] has.
     ///
     /// # Errors
     /// [`ConfigError`] names the first field that is not, as `config.json` does.
+    ///
+    /// [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
     pub fn check(&self) -> Result<(), ConfigError> {
         let field =
             |field: &str, found: String, expected: String| ConfigError { field: field.to_owned(), found, expected };

@@ -24,3 +24,8 @@ pub mod reference;
 pub mod rope;
 pub mod rows;
 pub mod weights;
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,9 @@
 //! Fixed-point arithmetic: rounding shifts and the functions of a transformer in integers.
 //!
-//! Every function is defined to the bit, on every target. `docs/numerics.md` lists the error bounds; the tests below
+//! Every function is defined to the bit, on every target. [The numerics page] lists the error bounds; the tests below
 //! measure them against float64.
+//!
+//! [the numerics page]: https://github.com/rillm/rillm/blob/main/docs/numerics.md
 
 use core::ops::{Add, Div};
 

@@ -75,12 +75,18 @@ pub use block_on::block_on;
 pub use chat::{Chat, ChatError};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
+pub use format::{FormatError, TokenKind};
 pub use likelihood::Nats;
 pub use model::{Int4Weights, Model};
-pub use plan::{Memory, MemoryLen, Plan, PlanError, PlanOptions, Residency};
+pub use plan::{Memory, MemoryError, MemoryLen, Plan, PlanError, PlanOptions, Residency};
 pub use sampler::Logit;
 pub use sampling::{Q16, Sampling};
 pub use session::{CHECK_EVERY, CHECK_LENT_EVERY, Choice, Choose, ChooseError, RestoreError, Session, Token};
 pub use source::{Bytes, SECTOR_LEN, Sector, WeightSource};
 pub use stats::{Clock, Stage, StageTimes, Stats, Traffic};
 pub use tokenizer::Decoder;
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

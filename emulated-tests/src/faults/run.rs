@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::scenarios::{End, Scenario};
 use crate::dialogue::{Dialogue, Reply};
 use crate::machine::{Machine, Setup};
+use crate::stats::{last_figure, last_report};
 
 const PROMPT: &str = "Once upon a time";
 const TOKENS: &str = "6";
@@ -122,7 +123,7 @@ impl Seen {
         if self.complaints.len() > most {
             problems.push(format!("the console complained: {}", self.complaints.join(" ")));
         }
-        if scenario.fault.is_some() && !self.last_words.contains("the fault has struck") {
+        if scenario.fault.is_some() && !self.has_struck() {
             problems.push(format!("the fault has not struck; the board's last words: {}", self.last_words.trim()));
         }
         problems
@@ -136,8 +137,11 @@ impl Seen {
 
     /// The board's count of how often it initialised the card.
     pub fn initialised(&self) -> Option<u32> {
-        let (_, rest) = self.last_words.split_once(", initialised ")?;
-        rest.split(' ').next()?.parse().ok()
+        last_figure(&self.last_words, "card", "/initialised")?.try_into().ok()
+    }
+
+    fn has_struck(&self) -> bool {
+        last_report(&self.last_words, "card").is_some_and(|card| card["struck"] == true)
     }
 }
 
@@ -198,7 +202,7 @@ mod tests {
 
     fn seen(texts: [Option<&str>; 2], complaints: &[&str]) -> Seen {
         let complaints: Vec<_> = complaints.iter().map(|&line| line.to_owned()).collect();
-        let last_words = "card: 9 blocks sent, initialised 3 times, the fault has struck\r\n".to_owned();
+        let last_words = "card: {\"blocks\":9,\"initialised\":3,\"struck\":true}\r\n".to_owned();
         let words = format!("text\n{}\n", complaints.join("\n"));
         Seen { texts: texts.map(|text| text.map(str::to_owned)), complaints, words, last_words }
     }
@@ -222,7 +226,10 @@ mod tests {
         assert!(seen([Some("a"), None], &[]).problems(&error, "a").is_empty());
         assert!(seen([Some("b"), None], &[]).problems(&error, "a")[0].contains("ANOTHER TEXT"));
         assert!(seen([Some("a"), None], &["[hm]"]).problems(&error, "a")[0].contains("[hm]"));
-        let missed = Seen { last_words: "the fault has not struck".into(), ..seen([Some("a"), None], &[]) };
+        let missed = Seen {
+            last_words: "card: {\"blocks\":9,\"initialised\":3,\"struck\":false}".into(),
+            ..seen([Some("a"), None], &[])
+        };
         assert!(missed.problems(&error, "a")[0].contains("not struck"));
 
         let checked = scenario("a bit flips, checked");

@@ -8,13 +8,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use console::style;
 use rillm::{Bytes, Sampling};
+use rillm_generate::Check;
 use rillm_generate::number::Grouped;
 
 use super::{Setup, Simulator};
 use crate::machine::Storage;
-use crate::prove::board::check;
 use crate::prove::cases::Request;
 use crate::prove::host::{self, Written};
+use crate::stats::last_figure;
 use crate::table::table;
 use crate::{bundled_model, jobs};
 
@@ -118,7 +119,8 @@ fn prove(simulator: &Simulator, case: &Case, host: &Written) -> Result<Seen> {
     console.set("max", &TEXT.tokens.to_string())?;
     let answer = console.ask(TEXT.prompt, |_| ())?;
     let line = answer.check.with_context(|| format!("no text but this: {}", answer.text.trim()))?;
-    let (ids, logits) = check(&line).with_context(|| format!("this is no line of `/check`: {line}"))?;
+    let (ids, logits) = Check::parse(&line).with_context(|| format!("this is no line of `/check`: {line}"))?;
+    let ids: Vec<_> = ids.collect();
     ensure!(ids == host.ids, "the tokens are {ids:?} on the board and {:?} on this computer", host.ids);
     ensure!(logits == host.logits, "the logits are {logits:08x} on the board and {:08x} on this computer", host.logits);
     let stack = console.stats()?.stack.to_string();
@@ -126,28 +128,8 @@ fn prove(simulator: &Simulator, case: &Case, host: &Written) -> Result<Seen> {
     let bench = bench.lines().next().unwrap_or_default().to_owned();
     let mut end = String::new();
     console.into_board().hang_up(|said| end += &String::from_utf8_lossy(said))?;
-    let (cycles, to_prompt) = counted(&end).with_context(|| format!("there are no cycles in this: {end}"))?;
+    let [cycles, to_prompt] = ["/cycles", "/to_prompt"].map(|field| last_figure(&end, "simulated", field));
+    let (cycles, to_prompt) = cycles.zip(to_prompt).with_context(|| format!("there are no cycles in this: {end}"))?;
     let summary = answer.summary.unwrap_or_default();
     Ok(Seen { to_prompt, cycles, summary, stack, bench, ids, logits })
-}
-
-/// The cycles in the last line of the simulator: `simulated: 76,944,000 cycles, 1,000,000 to the prompt`.
-fn counted(words: &str) -> Option<(u64, u64)> {
-    let line = words.lines().find_map(|line| line.strip_prefix("simulated: "))?;
-    let (cycles, rest) = line.split_once(" cycles, ")?;
-    let (to_prompt, _) = rest.split_once(" to the prompt")?;
-    let number = |text: &str| text.replace(',', "").parse().ok();
-    Some((number(cycles)?, number(to_prompt)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cycles_are_found_among_other_words() {
-        let words = "\r\n> \r\nsimulated: 76,944,000 cycles, 1,200 to the prompt\r\n";
-        assert_eq!(counted(words), Some((76_944_000, 1200)));
-        assert_eq!(counted("simulated: nothing"), None);
-    }
 }

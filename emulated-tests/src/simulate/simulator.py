@@ -3,11 +3,12 @@
 simulator.py ELF [--card IMAGE] [--no-psram] [--one-core]
 
 The firmware, built with the feature `simulator`, has words of memory in place of its serial input and its card's blocks:
-`firmware/esp/src/simulator.rs` has them in this order. Ctrl-D, or the end of the input, ends the simulation; the last line
+`firmware/esp/src/platform/simulator.rs` has them in this order. Ctrl-D, or the end of the input, ends the simulation; the last line
 tells how many cycles it took.
 """
 
 import argparse
+import json
 import os
 import select
 import sys
@@ -90,7 +91,7 @@ def main():
                 write(base + 4 * (INPUT + typed % INPUT_LEN), byte)
                 typed = (typed + 1) % 2**32
             write(base + 4 * TYPED, typed)
-    console.write(f"\r\nsimulated: {sim.cycles:,} cycles, {to_prompt:,} to the prompt\r\n".encode())
+    console.write(f"\r\nsimulated: {json.dumps({'cycles': sim.cycles, 'to_prompt': to_prompt})}\r\n".encode())
 
 
 main()

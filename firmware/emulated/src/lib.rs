@@ -14,7 +14,6 @@ use rillm::kernels::Dot;
 use rillm::{Model, PlanOptions, block_on};
 use rillm_console::{Board, Clock, StackUse, run};
 use rillm_generate::Unit;
-use rillm_generate::number::Grouped;
 
 pub use options::{BadWord, Options, PSRAM_MAX, flag};
 pub use rillm_console::Files;
@@ -32,16 +31,18 @@ pub struct Emulated {
     pub stack: Stack,
 }
 
-/// The actual use of memory, for comparison with the plan. One line for each memory.
+/// The bytes that were written to of each memory, and those given, for comparison with the plan: a line with a JSON object.
 pub struct MemoryUse {
-    lines: [(&'static str, usize, usize); 3],
+    memories: [(&'static str, usize, usize); 3],
 }
 
 impl fmt::Display for MemoryUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lines.iter().try_for_each(|(name, used, of)| {
-            write!(f, "{name}: {} of {} bytes touched\r\n", Grouped(*used as u64), Grouped(*of as u64))
-        })
+        for (index, (name, touched, given)) in self.memories.iter().enumerate() {
+            let start = if index == 0 { "memory: {" } else { "," };
+            write!(f, r#"{start}"{name}":{{"touched":{touched},"given":{given}}}"#)?;
+        }
+        f.write_str("}\r\n")
     }
 }
 
@@ -83,11 +84,11 @@ impl Emulated {
         let ram = self.options.ram.min(sram.bytes.len());
         let served = block_on(run(io, self, files, &mut sram.bytes[..ram], psram.bytes));
         // The engine's borrow of its memory has ended.
-        let lines = [
+        let memories = [
             ("stack", self.stack.peak(), self.stack.len()),
             ("SRAM", sram.watermark.touched_from_start(), ram),
             ("PSRAM", psram.watermark.touched_from_start(), psram.watermark.len()),
         ];
-        (served, MemoryUse { lines })
+        (served, MemoryUse { memories })
     }
 }

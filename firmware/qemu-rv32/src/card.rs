@@ -46,17 +46,18 @@ fn recover(driver: &Driver<'_>) {
     driver.mark_card_uninit();
 }
 
-/// Reports the card's traffic, and whether its fault has occurred: without the fault a test proves nothing.
+/// Reports the card's traffic, and whether its fault has occurred, as a line with a JSON object: without the fault a test proves
+/// nothing.
 #[cfg(feature = "faults")]
 pub fn report(bus: &Bus, out: &mut crate::uart::Uart) {
     use core::fmt::Write;
 
     let (blocks, initialised) = bus.traffic();
     let fault = match bus.has_struck() {
-        None => "",
-        Some(true) => ", the fault has struck",
-        Some(false) => ", the fault has not struck",
+        None => "null",
+        Some(true) => "true",
+        Some(false) => "false",
     };
     // A failed write of the last line cannot be reported.
-    let _ = write!(out, "card: {blocks} blocks sent, initialised {initialised} times{fault}\r\n");
+    let _ = write!(out, "card: {{\"blocks\":{blocks},\"initialised\":{initialised},\"struck\":{fault}}}\r\n");
 }

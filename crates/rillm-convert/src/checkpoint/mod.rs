@@ -157,7 +157,9 @@ impl Checkpoint {
     }
 }
 
-/// Checks that every field of a configuration, read from `path`, is in the range of `docs/format.md`.
+/// Checks that every field of a configuration, read from `path`, is in the range that [the file format] has.
+///
+/// [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 fn check(config: &LlamaConfig, path: &Path) -> Result<(), CheckpointError> {
     config.check().map_err(|ConfigError { field, found, expected, .. }| CheckpointError::Field {
         path: path.to_owned(),

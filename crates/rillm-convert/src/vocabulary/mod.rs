@@ -32,6 +32,7 @@ use settings::Settings;
 /// An error with the file that it is in.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
+#[non_exhaustive]
 pub struct VocabularyError {
     /// The file, or the directory that has no tokenizer.
     pub path: PathBuf,

@@ -28,10 +28,12 @@ impl Vocabulary {
         })
     }
 
-    /// The section's bytes in the format of `docs/format.md`.
+    /// The section's bytes in [the file format].
     ///
     /// # Errors
     /// [`Problem`]: a byte without a token or with a merge, a text of more than 255 bytes.
+    ///
+    /// [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
     pub fn section(&self) -> Result<Vec<u8>, Problem> {
         self.check()?;
         let (bytes, kind, tables) = match self.algorithm {

@@ -1,5 +1,7 @@
 //! The files that `transformers` keeps beside a tokenizer: `tokenizer_config.json`, `special_tokens_map.json`,
-//! `added_tokens.json` and chat templates. `docs/models.md` has their order of precedence.
+//! `added_tokens.json` and chat templates. [The list of models] has their order of precedence.
+//!
+//! [the list of models]: https://github.com/rillm/rillm/blob/main/docs/models.md
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

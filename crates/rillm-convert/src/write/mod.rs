@@ -1,4 +1,6 @@
-//! Writes a `.rillm` file in the format of `docs/format.md`.
+//! Writes a `.rillm` file in [the file format].
+//!
+//! [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 
 mod error;
 mod file;
@@ -80,11 +82,15 @@ pub struct Options {
 }
 
 /// The number of logits that are computed again by default. More change the distribution that is sampled from by less
-/// than int8 does: `docs/accuracy.md`.
+/// than int8 does: [the accuracy page].
+///
+/// [the accuracy page]: https://github.com/rillm/rillm/blob/main/docs/accuracy.md
 pub const RESCORED_ROWS: u8 = 32;
 
 /// From this head width on, keys have 8 bits by default. With fewer elements in a key their errors average out less,
-/// and 16-bit keys cost less memory. Measured in `docs/numerics.md`.
+/// and 16-bit keys cost less memory. Measured in [the numerics page].
+///
+/// [the numerics page]: https://github.com/rillm/rillm/blob/main/docs/numerics.md
 pub const WIDE_HEAD: u32 = 32;
 
 impl Default for Options {

@@ -16,7 +16,7 @@ const SHARES: [f64; 2] = [0.6, 1.15];
 const SCALES_TRIED: usize = 40;
 
 /// Quantises a row to int4 with a scale for each group of `group` values, and returns its exponent *e*. `out` is the row
-/// of `docs/format.md`: for each group two values a byte and the scale; the exponent, zeros up to a multiple of four bytes.
+/// of [the file format]: for each group two values a byte and the scale; the exponent, zeros up to a multiple of four bytes.
 ///
 /// A group's scale is the one with the least `Σ importance · (value - restored)²` of those tried, and a value becomes
 /// the nearest level. The levels are not symmetric, so that scales of both signs are tried. *e* is the smallest exponent for
@@ -31,6 +31,8 @@ const SCALES_TRIED: usize = 40;
 ///
 /// # Panics
 /// Unless `out` has the length of the row, and `importance` as many numbers as `values`.
+///
+/// [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 pub fn quantise_int4(values: &[f32], importance: Option<&[f32]>, group: u32, out: &mut [u8]) -> Result<i8, NotFinite> {
     check_finite(values)?;
     let equal;

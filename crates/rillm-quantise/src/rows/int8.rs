@@ -12,7 +12,7 @@ const Q_MAX: f64 = 127.0;
 const SCALES_TRIED: u8 = 16;
 
 /// Quantises a row to int8 with a scale for each group of `group` values, and returns its exponent *e*. `out` is the row
-/// of `docs/format.md`: the values, a scale for each group, the exponent, zeros up to a multiple of four bytes.
+/// of [the file format]: the values, a scale for each group, the exponent, zeros up to a multiple of four bytes.
 ///
 /// *e* is the smallest exponent for which the largest group's scale fits a byte, so that this scale is 128 to 255. A
 /// group's scale is the smallest that clips nothing or, of the 15 above, one that leaves less squared error: a slightly
@@ -27,6 +27,8 @@ const SCALES_TRIED: u8 = 16;
 ///
 /// # Panics
 /// Unless `out` has [`Quantisation::row_len`] bytes.
+///
+/// [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 pub fn quantise_int8(values: &[f32], group: u32, out: &mut [u8]) -> Result<i8, NotFinite> {
     let layout = RowLayout::new(values.len(), group);
     assert_eq!(out.len(), layout.len, "bytes of a row");

@@ -1,4 +1,6 @@
-//! Quantises float32 rows to the bytes of `docs/format.md`, and back.
+//! Quantises float32 rows to the bytes, as in [the file format], and back.
+//!
+//! [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 
 pub(crate) mod int4;
 mod int8;

@@ -346,18 +346,13 @@ impl Header {
             sections: [None; MAX_SECTIONS],
         };
         if !header.head_dim.is_multiple_of(2) {
-            return Err(FormatError::OutOfRange {
-                field: "head_dim (must be even)",
-                value: header.head_dim.into(),
-                min: 2,
-                max: 1 << 9,
-            });
+            return Err(FormatError::NotMultiple { field: "head_dim", value: header.head_dim.into(), of: 2 });
         }
         if !header.n_heads.is_multiple_of(header.n_kv_heads) {
-            return Err(FormatError::Inconsistent {
-                field: "number of heads modulo number of KV heads",
-                value: (header.n_heads % header.n_kv_heads).into(),
-                expected: 0,
+            return Err(FormatError::NotMultiple {
+                field: "number of heads",
+                value: header.n_heads.into(),
+                of: header.n_kv_heads.into(),
             });
         }
         in_range("heads times head_dim", u64::from(header.n_heads) * u64::from(header.head_dim), 1, 1 << 17)?;
@@ -680,7 +675,7 @@ mod tests {
             (AT_ACTIVATION, &[9], "activation is 9"),
             (AT_HIDDEN, &[0, 0, 0, 1], "hidden size is 16777216"),
             (AT_LAYERS, &[0], "number of layers is 0"),
-            (AT_KV_HEADS, &[3], "modulo number of KV heads"),
+            (AT_KV_HEADS, &[3], "must be a multiple of 3"),
             (AT_HEAD_DIM, &[7], "head_dim"),
             (AT_ROPE_SCALING, &[9], "rope scaling is 9"),
             (AT_NORM_EPS, &[0, 0, 0xc0, 0x7f], "norm epsilon"),

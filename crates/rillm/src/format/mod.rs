@@ -64,6 +64,15 @@ pub enum FormatError {
         /// The largest valid value.
         max: u64,
     },
+    /// A field is not a multiple of another one.
+    NotMultiple {
+        /// The field.
+        field: &'static str,
+        /// The field's value.
+        value: u64,
+        /// What it must be a multiple of.
+        of: u64,
+    },
     /// Two fields contradict each other.
     Inconsistent {
         /// The field with the wrong value.
@@ -124,6 +133,7 @@ impl fmt::Display for FormatError {
             Self::OutOfRange { field, value, min, max } => {
                 write!(f, "{field} is {value}, it must be {min} to {max}")
             }
+            Self::NotMultiple { field, value, of } => write!(f, "{field} is {value}, it must be a multiple of {of}"),
             Self::Inconsistent { field, value, expected } => {
                 write!(f, "{field} is {value} and the rest of the file wants {expected}")
             }

@@ -229,11 +229,13 @@ pub(crate) fn widely<L: Loops>(loops: L) -> L::Output {
     loops.run()
 }
 
-/// Consecutive rows of a quantised matrix, each as `docs/format.md` has it.
+/// Consecutive rows of a quantised matrix, each as [the file format] has it.
 ///
 /// A weight is `q · s`, `q` within ±127 and `s` the 8-bit scale of its group, times a power of two for the row. In int8 a
 /// row is its `q`, then its scales, which are unsigned. In int4 each group is its 4-bit numbers, for which [`INT4_LEVELS`]
 /// has `q`, and its scale, which has a sign. The row's exponent and padding follow.
+///
+/// [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     bytes: &'a [u8],

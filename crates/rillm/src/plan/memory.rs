@@ -58,6 +58,7 @@ impl MemoryLen {
 /// The memory is smaller than the plan needs: see [`Session::from_plan`](crate::Session::from_plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct MemoryError {
     /// The memory that the plan needs, in bytes.
     pub needed: MemoryLen,

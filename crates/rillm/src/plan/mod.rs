@@ -69,6 +69,7 @@ pub(crate) struct Dims {
 /// The memory is too small for a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct PlanError {
     /// Internal memory that the requested context needs at least, in bytes.
     pub needed: usize,

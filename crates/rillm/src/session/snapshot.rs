@@ -1,4 +1,6 @@
-//! Saved sessions: the tokens, keys and values as bytes, for a file or flash. `docs/format.md` specifies the layout.
+//! Saved sessions: the tokens, keys and values as bytes, for a file or flash. [The file format] specifies the layout.
+//!
+//! [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 
 use core::fmt;
 

@@ -14,6 +14,7 @@ pub struct Faulty<S> {
 /// The error of a [`Faulty`] source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Fault<E> {
     /// The injected error.
     Planned,

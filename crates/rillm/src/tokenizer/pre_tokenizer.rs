@@ -1,7 +1,9 @@
 //! The split of text into words before any merge: the patterns of GPT-2, Llama 3 and Qwen 2 as state machines over
 //! characters.
 //!
-//! `docs/format.md` lists the patterns. Each state is a position in their alternatives, tried in order.
+//! [The file format] lists the patterns. Each state is a position in their alternatives, tried in order.
+//!
+//! [the file format]: https://github.com/rillm/rillm/blob/main/docs/format.md
 
 use super::layout::PreTokenizer;
 use super::unicode::{Class, class};

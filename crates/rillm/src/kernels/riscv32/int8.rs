@@ -1,7 +1,9 @@
 //! Int8 rows.
 //!
 //! A column of four rows takes 13 instructions (a load of `x`; loads, products and sums of four weights), 3.25 a
-//! weight. The generic kernel, as compiled, spills registers and takes over 4; `docs/performance.md` has the figures.
+//! weight. The generic kernel, as compiled, spills registers and takes over 4; [the performance page] has the figures.
+//!
+//! [the performance page]: https://github.com/rillm/rillm/blob/main/docs/performance.md
 
 use core::arch::asm;
 
