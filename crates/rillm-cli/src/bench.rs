@@ -23,8 +23,8 @@ use crate::{files, llama_bench, progress, say};
 /// medians, with the smallest and the largest.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "The text is of no account: the prompt is made of tokens from all over the vocabulary, and the likeliest token follows.
-Memory is what the context needs. With --against, llama.cpp's `llama-bench` is run on a GGUF file of the same model, with as many
+    after_help = "The prompt is made of tokens from the whole vocabulary; each generated token is the likeliest one. The memory is as large as the
+context needs. With --against, llama.cpp's `llama-bench` is run on a GGUF file of the same model, with as many
 threads and tokens.
 
 Examples:

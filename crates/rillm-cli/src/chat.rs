@@ -73,8 +73,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (model, mut source) = args.model.open(args.session.memory.default_source())?;
     let Some(form) = chat_form(model.header(), &mut source)? else {
         bail!(
-            "{} has no chat template that rillm can follow: it continues texts, with `rillm run`; chats want a model that was \
-             made for them, such as SmolLM2-135M-Instruct, made a file with `rillm convert` and named with --model",
+            "{} has no chat template that rillm can use; continue texts with it by `rillm run`, or name a chat model with --model, \
+             such as SmolLM2-135M-Instruct converted by `rillm convert`",
             args.model.model.as_ref().map_or("the bundled model".into(), |path| path.display().to_string())
         );
     };

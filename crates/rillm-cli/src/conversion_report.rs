@@ -74,14 +74,14 @@ impl Report<'_> {
         if let Some(Rescoring { rows, margin }) = conversion.rescoring {
             writeln!(
                 out,
-                "the {rows} best logits of a token are computed again, those up to {:.2} below the best for a greedy choice",
+                "rescoring: the {rows} best logits of a token are computed again in 8 bits; for a greedy choice those up to {:.2} below the best",
                 f64::from(margin) / 128.0
             )?;
         }
         if let Some(agreement) = self.agreement {
             writeln!(
                 out,
-                "KL {:.6} nats, {:.6} of what is sampled; top-1 {:.2} %: on {} tokens that were not calibrated with",
+                "KL {:.6} nats, {:.6} among the tokens that are sampled; top-1 {:.2} %; over {} tokens that were not used for calibration",
                 agreement.mean_kl(),
                 agreement.mean_sampled_kl(),
                 100.0 * agreement.top1(),

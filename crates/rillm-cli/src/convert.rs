@@ -50,8 +50,8 @@ pub struct Args {
     /// Weights that share a scale: 16, 32, 64, 128, 256 or 512. Smaller groups are more accurate and take more space
     #[arg(long, value_name = "N", default_value = "32", value_parser = ["16", "32", "64", "128", "256", "512"])]
     group_size: String,
-    /// Bits of each weight, 8 or 4. With 4, half the file and half of what is read for a token; quantising takes minutes
-    /// rather than seconds, because errors are made up for on a text
+    /// Bits of each weight, 8 or 4. 4 bits halve the file and the bytes that are read for a token. Quantising then takes
+    /// minutes instead of seconds, because it is calibrated on a text
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = ["8", "4"])]
     bits: String,
     /// Bits of the weights in the layers, instead of --bits

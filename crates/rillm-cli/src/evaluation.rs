@@ -32,8 +32,7 @@ impl Evaluation {
 }
 
 /// Evaluates files, one model each, on windows of tokens, each of which starts with an empty context: every token is predicted
-/// from those before it. `progress` is told the positions that are done and the results so far, and whether to go on: nothing
-/// comes of it if not.
+/// from those before it. `progress` receives the number of positions that are done and the results so far. If it breaks, the result is `None`.
 pub fn evaluate(
     files: Vec<(Model, ModelSource)>,
     reference: &mut Reference,

@@ -14,12 +14,14 @@ const CHECKPOINT: [&str; 7] = ["json", "safetensors", "gguf", "bin", "model", "j
 
 /// Parses the path of an input file. Pipes are rejected: models and cards need random access.
 pub fn input() -> impl TypedValueParser<Value = PathBuf> {
-    named("standard input is not read here, as the file is read at any place; save it and name the file")
+    named(
+        "standard input cannot be used here, because the file is read at random positions; save it to a file and name that",
+    )
 }
 
 /// Parses the path of an output file. Pipes are rejected: the complete file is renamed to its place at the end.
 pub fn output() -> impl TypedValueParser<Value = PathBuf> {
-    named("standard output is not written here, as the file is complete or untouched; name the file to make")
+    named("standard output cannot be used here, because the file is replaced as a whole; name the file to write")
 }
 
 fn named(refusal: &'static str) -> impl TypedValueParser<Value = PathBuf> {

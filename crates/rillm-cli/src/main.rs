@@ -142,8 +142,7 @@ fn usage_error(error: &clap::Error) -> ExitCode {
 }
 
 fn failure(error: &anyhow::Error) -> ExitCode {
-    // A closed pipe, as in `rillm inspect
-    // head`, is not reported.
+    // A closed pipe, as in `rillm inspect | head`, is not reported.
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
     };

@@ -63,7 +63,7 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
         RestoreError::Read(error) => error.into(),
         RestoreError::OtherModel => anyhow!("it is of another model file; {REMEDY}"),
         RestoreError::Version { found } => {
-            anyhow!("its version is {found}, which this program does not go on from; {REMEDY}")
+            anyhow!("its format version is {found}, which this program does not read; {REMEDY}")
         }
         _ => anyhow!("it is damaged; {REMEDY}"),
     })?;
@@ -71,12 +71,12 @@ fn read<S: WeightSource>(file: &mut impl Read, session: &mut Session<'_, S>) -> 
     let most = 4 * (Chat::MAX_NUMBERS as u64 + 1);
     let mut rest = Vec::new();
     file.take(most + 1).read_to_end(&mut rest)?;
-    ensure!(rest.len() as u64 <= most, "there is something behind it that does not belong there; {REMEDY}");
+    ensure!(rest.len() as u64 <= most, "unexpected bytes follow its end; {REMEDY}");
     let (numbers, []) = rest.as_chunks() else { bail!("{cut_off}; {REMEDY}") };
     let Some((stored, numbers)) = numbers.split_last() else { bail!("{cut_off}; {REMEDY}") };
     ensure!(
         u32::from_le_bytes(*stored) == crc32fast::hash(numbers.as_flattened()),
-        "it is damaged at its end; {REMEDY}"
+        "its checksum is wrong: it is damaged; {REMEDY}"
     );
     Ok(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect())
 }
@@ -108,7 +108,7 @@ pub fn reuse<S: WeightSource<Error: std::error::Error + Send + Sync + 'static>>(
     if let Some(numbers) = load(path, session)? {
         ensure!(
             numbers.is_empty(),
-            "{} is a chat's; `rillm chat` goes on with it, or name another file",
+            "{} is the saved session of a chat; continue it with `rillm chat`, or name another file",
             path.display()
         );
         let shared = session.tokens().iter().zip(&prompt).take_while(|(old, new)| old == new).count();

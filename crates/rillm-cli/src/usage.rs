@@ -187,7 +187,7 @@ fn tip(error: &Error, cli: &Command, arguments: &[String]) -> Option<String> {
                 "run" if word == "-" => Some("without --prompt the text is read from standard input".to_owned()),
                 "run" if !is_option => Some(prompt_tip(&word)),
                 "chat" if !is_option => {
-                    Some("what is said is typed in the chat, or comes on standard input, a line each".to_owned())
+                    Some("type messages in the chat, or give them on standard input, one a line".to_owned())
                 }
                 "choose" if !is_option => Some(format!("a text to choose is given with --option {}", quoted(&word))),
                 "plan" if BoardSpec::named(&word).is_some() => Some(format!("rillm plan --board {word}")),
@@ -204,7 +204,7 @@ fn tip(error: &Error, cli: &Command, arguments: &[String]) -> Option<String> {
         ErrorKind::MissingRequiredArgument if command == "convert" => {
             let source = arguments[1..].iter().find(|word| !word.starts_with('-'))?;
             let name = Path::new(source).file_stem()?.to_string_lossy().to_lowercase();
-            let make = format!("the file to make is named, too: rillm convert {} {name}.rillm", quoted(source));
+            let make = format!("the output file is missing: rillm convert {} {name}.rillm", quoted(source));
             Some(files::download(Path::new(source)).unwrap_or(make))
         }
         _ => None,

@@ -150,7 +150,7 @@ fn a_saved_chat_goes_on_where_it_ended() {
     // `rillm run` must not replace a saved chat either.
     let before = std::fs::read(&cache).expect("a file");
     let refused = support::error(&mut models.run(&["--prompt", "a", "--prompt-cache", support::path(&cache)]), 1);
-    assert!(refused.contains("talk.cache is a chat's; `rillm chat` goes on with it"), "{refused}");
+    assert!(refused.contains("talk.cache is the saved session of a chat; continue it with `rillm chat`"), "{refused}");
     assert_eq!(std::fs::read(&cache).expect("a file"), before);
 }
 

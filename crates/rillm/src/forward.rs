@@ -10,7 +10,7 @@ use crate::fixed::Positive;
 use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
 use crate::kernels::Multiply;
 use crate::kv_cache::{KvCache, KvKind};
-use crate::matmul::{matmul, output_exponent};
+use crate::matmul::{MatmulWatch, matmul, output_exponent};
 use crate::mlp;
 use crate::norm::{NormWeights, rms_norm, rms_norm_heads};
 use crate::rope::Rotation;
@@ -119,9 +119,8 @@ impl Pass<'_, '_> {
         let emit = |token, first, values: &[i32]| {
             y.mantissas[token * stride + first..][..values.len()].copy_from_slice(values);
         };
-        let spent = matmul(tape, self.watch, self.multiplier, &tensor, a, tokens, emit).await?;
-        self.watch.add(Stage::Matmul, spent.multiply + spent.emit);
-        Ok(())
+        let watch = MatmulWatch { watch: self.watch, multiply: Stage::Matmul, emit: Stage::Matmul };
+        matmul(tape, watch, self.multiplier, &tensor, a, tokens, emit).await
     }
 
     /// `y += b` for the next bias.
@@ -271,9 +270,8 @@ impl Pass<'_, '_> {
         let emit = |token, first, ups: &[i32]| {
             mlp::multiply(&mut y.mantissas[token * stride + first..][..ups.len()], ups);
         };
-        let spent = matmul(tape, self.watch, self.multiplier, &tensor, a, tokens.clone(), emit).await?;
-        self.watch.add(Stage::Matmul, spent.multiply);
-        self.watch.add(Stage::Mlp, spent.emit);
+        let watch = MatmulWatch { watch: self.watch, multiply: Stage::Matmul, emit: Stage::Mlp };
+        matmul(tape, watch, self.multiplier, &tensor, a, tokens.clone(), emit).await?;
         let _time = self.watch.time(Stage::Mlp);
         for token in tokens {
             let exponent = y.exponents[token] + output_exponent(a, token, &tensor) + 30;
@@ -308,9 +306,8 @@ impl Pass<'_, '_> {
         let a = &self.work.input;
         let exponent = output_exponent(a, tokens.start, &tensor);
         let emit = |_, first, mantissas: &[i32]| head(Logits { first: first as u32, mantissas, exponent });
-        let spent = matmul(tape, self.watch, self.multiplier, &tensor, a, tokens, emit).await?;
-        self.watch.add(Stage::Head, spent.multiply);
-        self.watch.add(Stage::Sampler, spent.emit);
+        let watch = MatmulWatch { watch: self.watch, multiply: Stage::Head, emit: Stage::Sampler };
+        matmul(tape, watch, self.multiplier, &tensor, a, tokens, emit).await?;
         tape.end()
     }
 }

@@ -5,17 +5,18 @@ use core::ops::Range;
 use crate::fixed::round_shift;
 use crate::format::{FormatError, TensorHeader};
 use crate::kernels::{Loops, Multiply, Rows, STRIP_ROWS, STRIP_SUMS, widely};
-use crate::stats::Stopwatch;
+use crate::stats::{Stage, Stopwatch};
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
 
-/// Ticks of a multiplication, by part.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spent {
-    /// Ticks of the products and their sums.
-    pub multiply: u64,
-    /// Ticks of the caller's `emit`.
-    pub emit: u64,
+/// A stopwatch, and the stages of a multiplication.
+#[derive(Clone, Copy)]
+pub(crate) struct MatmulWatch<'w> {
+    pub watch: &'w Stopwatch,
+    /// The stage of the products and their sums.
+    pub multiply: Stage,
+    /// The stage of the outputs and the caller's `emit`.
+    pub emit: Stage,
 }
 
 /// The most vectors that a strip is multiplied by in one call.
@@ -27,16 +28,15 @@ const TOGETHER: usize = if STRIP_SUMS > STRIP_ROWS { 32 } else { 1 };
 /// value times `2^output_exponent(x, token, tensor)`; values lie within ±2^30.
 pub(crate) async fn matmul(
     tape: &mut Tape<'_, '_>,
-    watch: &Stopwatch,
+    watch: MatmulWatch<'_>,
     multiplier: &dyn Multiply,
     tensor: &TensorHeader,
     x: &BlockFloat16<'_>,
     tokens: Range<usize>,
     mut emit: impl FnMut(usize, usize, &[i32]),
-) -> Result<Spent, FormatError> {
+) -> Result<(), FormatError> {
     tensor.expect_matrix()?;
     let (rows, cols, row_len) = (tensor.rows as usize, tensor.cols as usize, tensor.row_len());
-    let mut spent = Spent::default();
     let strip_rows = (STRIP_SUMS / tokens.len().clamp(1, TOGETHER)).min(STRIP_ROWS);
     let mut first = 0;
     while first < rows {
@@ -46,16 +46,16 @@ pub(crate) async fn matmul(
             let strip = Strip { rows, first, tensor, x, tokens: tokens.clone() };
             let sums = rows.len() * tokens.len().min(TOGETHER);
             if sums <= FEW_SUMS {
-                strip.multiply::<FEW_SUMS, FEW_SUMS>(watch, multiplier, &mut emit, &mut spent);
+                strip.multiply::<FEW_SUMS, FEW_SUMS>(watch, multiplier, &mut emit);
             } else if sums <= STRIP_ROWS {
-                strip.multiply::<STRIP_ROWS, STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent);
+                strip.multiply::<STRIP_ROWS, STRIP_ROWS>(watch, multiplier, &mut emit);
             } else {
-                strip.multiply::<STRIP_SUMS, STRIP_ROWS>(watch, multiplier, &mut emit, &mut spent);
+                strip.multiply::<STRIP_SUMS, STRIP_ROWS>(watch, multiplier, &mut emit);
             }
             first += rows.len();
         }
     }
-    Ok(spent)
+    Ok(())
 }
 
 /// Rows of a tensor that are multiplied by the vectors of a batch.
@@ -77,10 +77,9 @@ impl Strip<'_> {
     #[inline(never)]
     fn multiply<const SUMS: usize, const ROWS: usize>(
         &self,
-        watch: &Stopwatch,
+        MatmulWatch { watch, multiply, emit: emitting }: MatmulWatch<'_>,
         multiplier: &dyn Multiply,
         emit: &mut impl FnMut(usize, usize, &[i32]),
-        spent: &mut Spent,
     ) {
         let (mut sums, mut values, mut exponents) = ([0; SUMS], [0; ROWS], [0; ROWS]);
         let len = self.rows.len();
@@ -108,8 +107,8 @@ impl Strip<'_> {
                 outputs(sums, exponents, scale, values);
                 emit(token, self.first, values);
             }
-            spent.multiply += u64::from(multiplied.wrapping_sub(start));
-            spent.emit += watch.since(multiplied);
+            watch.add(multiply, multiplied.wrapping_sub(start).into());
+            watch.add(emitting, watch.since(multiplied));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A head that asks twice has int8 logits where it asked.
+//! Rescoring: logits of an int4 head that are computed again are those of int8 rows.
 
 use crate::support::{self, block_on, model_file_of, open, session};
 use rillm::{Bytes, Logit, Plan, PlanOptions, Sampling};

@@ -28,6 +28,8 @@ fn main() -> ! {
         board: &boards::ESP32_C3_SPI,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO20, p.GPIO21)),
         card: spi(p.SPI2, p.GPIO4, p.GPIO6, p.GPIO5, p.GPIO7),
+        psram: None,
+        second_core: None,
     }
     .run()
 }

@@ -27,6 +27,8 @@ fn main() -> ! {
         board: &boards::ESP32_C6_SPI,
         console: Both(UsbConsole::new(p.USB_DEVICE), Console::new(p.UART0, p.GPIO17, p.GPIO16)),
         card: spi(p.SPI2, p.GPIO6, p.GPIO7, p.GPIO2, p.GPIO3),
+        psram: None,
+        second_core: None,
     }
     .run()
 }

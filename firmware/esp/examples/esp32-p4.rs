@@ -28,6 +28,7 @@ fn main() -> ! {
         console: Console::new(p.UART0, p.GPIO38, p.GPIO37),
         card: sdmmc(slot),
         psram: Some(p.PSRAM),
+        second_core: None,
     }
     .run()
 }

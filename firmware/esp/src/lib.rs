@@ -23,15 +23,11 @@ mod console_io;
 mod flash;
 mod memory;
 mod model;
-#[cfg(not(feature = "psram"))]
-mod no_psram;
-#[cfg(not(feature = "second-core"))]
-mod one_core;
 mod platform;
-#[cfg(feature = "psram")]
+#[cfg_attr(not(feature = "psram"), path = "no_psram.rs")]
 mod psram;
 mod report;
-#[cfg(feature = "second-core")]
+#[cfg_attr(not(feature = "second-core"), path = "one_core.rs")]
 mod second_core;
 mod serve;
 #[cfg(feature = "usb")]
@@ -44,18 +40,10 @@ use embedded_io::{Read, ReadReady, Write};
 // The panic handler.
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;
-#[cfg(feature = "second-core")]
-use esp_hal::peripherals::CPU_CTRL;
-#[cfg(feature = "psram")]
-use esp_hal::peripherals::PSRAM;
 use esp_hal::peripherals::Peripherals;
 use rillm_boards::BoardSpec;
 use rillm_card::Slot;
 
-#[cfg(not(feature = "psram"))]
-use no_psram as psram;
-#[cfg(not(feature = "second-core"))]
-use one_core as second_core;
 use serve::{Hardware, serve};
 
 pub use console_io::Console;
@@ -69,7 +57,7 @@ esp_bootloader_esp_idf::esp_app_desc!();
 #[cfg(feature = "esp32s3")]
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {
-    panic!("the program came to where it cannot go on")
+    panic!("abort was called: unreachable code was reached")
 }
 
 /// Initialises the chip at its full clock.
@@ -87,11 +75,9 @@ pub struct Firmware<C, S> {
     /// The card slot.
     pub card: S,
     /// The PSRAM, if the board has any.
-    #[cfg(feature = "psram")]
-    pub psram: Option<PSRAM<'static>>,
+    pub psram: Option<psram::Peripheral>,
     /// The second core, which shares the multiplications. The feature `one-core` leaves it unused.
-    #[cfg(feature = "second-core")]
-    pub second_core: Option<CPU_CTRL<'static>>,
+    pub second_core: Option<second_core::Peripheral>,
 }
 
 impl<C, S> Firmware<C, S>
@@ -103,19 +89,7 @@ where
     pub fn run(self) -> ! {
         platform::enter();
         let stack = memory::stack();
-        let Self {
-            board,
-            console,
-            card,
-            #[cfg(feature = "psram")]
-            psram,
-            #[cfg(feature = "second-core")]
-            second_core,
-        } = self;
-        #[cfg(not(feature = "psram"))]
-        let psram = None;
-        #[cfg(not(feature = "second-core"))]
-        let second_core = None;
+        let Self { board, console, card, psram, second_core } = self;
         let parts = platform::parts();
         let psram = psram.filter(|_| parts.psram);
         let second_core = second_core.filter(|_| parts.second_core && !cfg!(feature = "one-core"));

@@ -2,11 +2,14 @@
 
 use core::convert::Infallible;
 
+/// There is none.
+pub type Peripheral = Infallible;
+
 /// Never happens.
 pub type Error = Infallible;
 
 /// There is no memory to map.
-pub fn map(_: Option<Infallible>, _: bool) -> Result<Option<Infallible>, Error> {
+pub fn map(_: Option<Peripheral>, _: bool) -> Result<Option<Infallible>, Error> {
     Ok(None)
 }
 

@@ -29,6 +29,9 @@ const STEP: usize = 1 << 10;
 const UPPER: usize = 64 << 10;
 const LINE: usize = 32;
 
+/// The PSRAM of esp-hal.
+pub type Peripheral = PSRAM<'static>;
+
 /// Why there is no PSRAM.
 #[cfg_attr(not(feature = "esp32"), expect(dead_code, reason = "not every chip has all of them"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +51,10 @@ impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Unreliable { revision } => {
-                write!(f, "left alone: chips of revision {revision} get wrong bytes from it now and then")
+                write!(f, "not used: chips of revision {revision} sometimes read wrong bytes from it")
             }
-            Self::Package => f.write_str("left alone: nobody knows which pins it has in this chip's package"),
-            Self::Silent => write!(f, "none that answers; fine if this board has none"),
+            Self::Package => f.write_str("not used: its pins in this chip's package are unknown"),
+            Self::Silent => write!(f, "none found, as expected on a board without it"),
         }
     }
 }
@@ -75,7 +78,7 @@ pub struct Mapped(Psram);
 ///
 /// # Errors
 /// The chip's revision or package does not support PSRAM.
-pub fn map(psram: Option<PSRAM<'static>>, two_cores: bool) -> Result<Option<Mapped>, Error> {
+pub fn map(psram: Option<Peripheral>, two_cores: bool) -> Result<Option<Mapped>, Error> {
     psram.map(|psram| start(psram, two_cores)).transpose()
 }
 

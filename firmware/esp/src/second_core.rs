@@ -26,11 +26,14 @@ const PATIENCE: u64 = 1 << 31;
 /// The second core's current job, or null.
 static JOB: AtomicPtr<Job<'static>> = AtomicPtr::new(ptr::null_mut());
 
+/// The second core of esp-hal.
+pub type Peripheral = CPU_CTRL<'static>;
+
 /// The stack of the second core, which only multiplies.
 pub type Stack = esp_hal::system::Stack<{ 8 << 10 }>;
 
 /// Starts the second core, if it is to be used. Returns the multiplication on both cores.
-pub fn start(core: Option<CPU_CTRL<'static>>, stack: &'static mut Stack) -> Option<Dot> {
+pub fn start(core: Option<Peripheral>, stack: &'static mut Stack) -> Option<Dot> {
     let core = core?;
     platform::before_second_core();
     let guard = CpuControl::new(core).start_app_core(stack, work);

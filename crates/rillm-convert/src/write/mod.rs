@@ -74,7 +74,7 @@ pub struct Options {
     /// take more memory, `1 / group` bytes a weight.
     pub group: u32,
     /// The type of keys in the KV cache. `None` chooses 16 bits below a head width of [`WIDE_HEAD`], and where weights and
-    /// biases let expect that 8 bits change the scores too much.
+    /// biases are so large that 8 bits would change the scores too much.
     pub key_bits: Option<KeyBits>,
     /// The most logits that an int4 head computes again from int8 rows; 0 for none. `None` chooses [`RESCORED_ROWS`] where
     /// the embedding table is int8.
