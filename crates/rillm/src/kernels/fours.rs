@@ -20,6 +20,8 @@ pub const UNSIGNED_LEVELS: [u8; 16] = {
 };
 /// Groups whose `x` is put in the order of int4 at a time.
 const BLOCK: usize = 16;
+/// Fours of rows whose last groups are copied at a time, so that none is read while it is still being written.
+const FOURS: usize = 4;
 
 /// Multiplies rows of int8, four at a time. `whole` returns the totals of four rows over the whole groups of `x`; `last` adds a
 /// group, of which it gets the values, `x` and the scales; `sums_of` turns totals into the rows' sums.
@@ -76,9 +78,14 @@ pub fn int4_rows(
     }
     if let Some(last) = LastGroup::new(x) {
         let x = [Int4Group::new(&last.x)];
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let groups = last.int4(&Four::new(rows, 4 * index), rows.cols);
-            add(sums, sums_of(groups.each_ref().map(|group| group.as_ptr()), &x));
+        let mut copies = [[[0; INT4_LEN]; 4]; FOURS];
+        for (block, sums) in sums.chunks_mut(4 * FOURS).enumerate() {
+            for (index, copies) in copies[..sums.len().div_ceil(4)].iter_mut().enumerate() {
+                *copies = last.int4(&Four::new(rows, 4 * (block * FOURS + index)), rows.cols);
+            }
+            for (sums, groups) in sums.chunks_mut(4).zip(&copies) {
+                add(sums, sums_of(groups.each_ref().map(|group| group.as_ptr()), &x));
+            }
         }
     }
 }

@@ -1,213 +1,295 @@
-//! Rows of int4, four at a time, with 512-bit vectors and the dot products of bytes of AVX-512 VNNI. Rows of int8 are multiplied
-//! by [`avx2`], which is as fast.
+//! Rows of int4, four at a time, with 512-bit vectors and the instructions of AVX-512 VNNI, VBMI and VBMI2. Rows of int8, which
+//! these do not help, are multiplied by [`avx2`].
 //!
-//! A value of the vector is 256 · h + l, `h` a byte with a sign and `l` one without. The instruction multiplies bytes with a sign
-//! by bytes without, four products to a sum, and adds them up in 32 bits:
+//! A register has the values of four groups: of one row, or at the end of the rows two of one row and two of another.
 //!
-//! - `l · q` is such a product.
-//! - `h · q = h · (q + 128) − 128 · h`: `q + 128` has no sign, and the sums of `−128 · h` are known before.
+//! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST`]. About one vector in 200
+//! has a larger one, and is left to [`avx2`]. An instruction multiplies bytes without a sign, the levels plus 128, by bytes with
+//! one, and adds four products to a lane: first products by `h`, and after a shift by 8 bits products by `l`. A lane starts from
+//! the sum of `−128 · x`, which is known before, and ends as the sum of eight products `q · x`. Four lanes are a group.
 //!
-//! A sum of eight products is at most 8 · 255 · 127 in magnitude, times a scale of at most 128 at most 33.2 million, and that of
-//! a part of eight blocks and eight lanes below 2^31. What is more is added up in 64 bits.
+//! The sum of a group is below 2^27: 32 products of at most 127 · 32,767. That a lane may exceed 32 bits before the end does not
+//! matter, because all of this is exact modulo 2^32. Times a scale the sum is added up in 64 bits, and 2^24 times as large, because
+//! the scale is the upper one of four bytes: that of a part's 1,024 columns is below 2^63, 2^24 · 1,024 · 127 · 128 · 32,767.
 
 use core::arch::x86_64::*;
+use core::hint::black_box;
 
 use super::{ahead, avx2, prefetch};
-use crate::format::INT4_LEVELS;
-use crate::kernels::fours::{Four, GROUP, INT4_LEN};
-use crate::kernels::{Bits, Rows, int4_scale};
+use crate::kernels::fours::{GROUP, INT4_LEN, UNSIGNED_LEVELS};
+use crate::kernels::{Bits, Rows};
 
-/// Columns of a block: two groups.
-const COLS: usize = 2 * GROUP;
+/// Columns of a block: four groups.
+const COLS: usize = 4 * GROUP;
 /// Bytes of a block, its scales included.
-const LEN: usize = 2 * INT4_LEN;
-/// Blocks of a part.
+const LEN: usize = 4 * INT4_LEN;
+/// Blocks of a part, for which sums do not overflow.
 const BLOCKS: usize = 8;
+/// Bytes of a register.
+const WINDOW: usize = 64;
+/// The largest value of the vector: 256 · 127 + 127.
+const LARGEST: i16 = 0x7f7f;
 
-/// A block of the vector, for two rows: a row's two groups in each half of a register.
+const ZERO: __m512i = {
+    // SAFETY: a register is 64 bytes.
+    unsafe { core::mem::transmute([0u8; WINDOW]) }
+};
+
+/// See [`Rows::dot`].
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
+    // Those of the rows, in fours, that have the bytes of a register after their start.
+    let fit = (rows.bytes.len() + rows.row_len).saturating_sub(WINDOW) / rows.row_len / 4 * 4;
+    if (rows.group, rows.bits) != (GROUP, Bits::Four) || fit == 0 || x.iter().copied().max() > Some(LARGEST) {
+        return avx2::dot_rows(rows, x, sums);
+    }
+    let (fours, rest) = sums.split_at_mut(fit);
+    if !rest.is_empty() {
+        avx2::dot_rows(&rows.split_at(fit).1, x, rest);
+    }
+    fours.fill(0);
+    for (part, x) in x.chunks(BLOCKS * COLS).enumerate() {
+        // SAFETY: the rows have the columns of the part, and the bytes of a register.
+        unsafe { add_part(rows, part * BLOCKS * LEN, x, fours.as_chunks_mut().0) };
+    }
+}
+
+/// Adds the sums over a part of the columns, whose bytes start at `first`.
+///
+/// # Safety
+/// The rows have these columns, and each has 64 bytes after its start.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+unsafe fn add_part(rows: &Rows<'_>, first: usize, x: &[i16], fours: &mut [[i64; 4]]) {
+    let (whole, rest) = x.as_chunks();
+    let mut blocks = [Block { l: [ZERO; 2], h: [ZERO; 2], offset: [ZERO; 2] }; BLOCKS];
+    blocks.iter_mut().zip(whole).for_each(|(block, x)| *block = Block::new(x));
+    let blocks = &blocks[..whole.len()];
+    let (places, masks) = black_box((Places::new(COLS, isize::MAX), MASKS));
+    // The last window ends with the row, or is at its start.
+    let first_of_last = first + whole.len() * LEN;
+    let window = rows.row_len.saturating_sub(WINDOW) as isize - first_of_last as isize;
+    let last = (!rest.is_empty()).then(|| LastBlock::new(rest, window));
+    for (index, sums) in fours.iter_mut().enumerate() {
+        let four = core::array::from_fn(|row| rows.bytes.as_ptr().wrapping_add((4 * index + row) * rows.row_len));
+        let mut totals = Totals { ab: ZERO, cd: ZERO, abcd: ZERO };
+        let mut next = four[0].wrapping_add(ahead(rows));
+        let mut prefetch_rows = |rows| {
+            for _ in 0..rows {
+                prefetch(next);
+                next = next.wrapping_add(LEN);
+            }
+        };
+        for (number, block) in blocks.iter().enumerate() {
+            prefetch_rows(4);
+            // SAFETY: the rows have this block.
+            unsafe { totals.add_block(block, four.map(|row| row.add(first + number * LEN)), &places, &masks) };
+        }
+        if let Some(LastBlock { block, places, half }) = &last {
+            // SAFETY: the rows have this block.
+            let four = four.map(|row| unsafe { row.add(first_of_last) });
+            if *half {
+                prefetch_rows(2);
+                // SAFETY: the rows have the window.
+                unsafe { totals.add_half_block(block, four, places, &masks) };
+            } else {
+                prefetch_rows(4);
+                // SAFETY: the rows have the window and a whole group.
+                unsafe { totals.add_block(block, four, places, &masks) };
+            }
+        }
+        sums.iter_mut().zip(totals.sums()).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+/// A block of the vector. Each quarter of a register is for the group in that quarter.
 #[derive(Clone, Copy)]
 struct Block {
     /// The columns of lower nibbles, and of upper ones.
     l: [__m512i; 2],
     h: [__m512i; 2],
-    /// The sums of `−128 · h` of eight columns each.
-    offset: __m512i,
-}
-
-/// Products of two rows, of `l` and of `h`. Each row has the lanes of one half.
-#[derive(Clone, Copy)]
-struct Sums {
-    l: __m512i,
-    h: __m512i,
-}
-
-const ZERO: __m512i = {
-    // SAFETY: a register is 64 bytes.
-    unsafe { core::mem::transmute([0u8; 64]) }
-};
-
-/// See [`Rows::dot`].
-#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    if (rows.group, rows.bits) != (GROUP, Bits::Four) {
-        return avx2::dot_rows(rows, x, sums);
-    }
-    let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    sums.fill(0);
-    for (part, x) in x.chunks(BLOCKS * COLS).enumerate() {
-        let mut blocks = [Block { l: [ZERO; 2], h: [ZERO; 2], offset: ZERO }; BLOCKS];
-        for (block, x) in blocks.iter_mut().zip(x.chunks(COLS)) {
-            *block = Block::new(x);
-        }
-        let (blocks, last) = (&blocks[..x.len().div_ceil(COLS)], LastBlock::new(x.len() % COLS));
-        for (index, sums) in sums.chunks_mut(4).enumerate() {
-            let four = Four::new(rows, 4 * index).starts().map(|row| row.wrapping_add(part * BLOCKS * LEN));
-            // SAFETY: the rows have the columns of the part.
-            let more = unsafe { part_of_four(four, blocks, last.as_ref(), ahead(rows)) };
-            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-        }
-    }
-}
-
-/// The sums of four rows over some blocks, the last of which is `last`, if given.
-///
-/// # Safety
-/// Each row has these blocks.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn part_of_four(rows: [*const u8; 4], blocks: &[Block], last: Option<&LastBlock>, ahead: usize) -> [i64; 4] {
-    let mut next = rows[0].wrapping_add(ahead);
-    let mut sums = [Sums { l: ZERO, h: ZERO }; 2];
-    let whole = blocks.len() - usize::from(last.is_some());
-    for (number, block) in blocks[..whole].iter().enumerate() {
-        for (sums, two) in sums.iter_mut().zip(rows.as_chunks::<2>().0) {
-            prefetch(next);
-            next = next.wrapping_add(2 * LEN);
-            // SAFETY: the rows have this block.
-            let (bytes, scales) = unsafe { block_of_two(two.map(|row| row.add(number * LEN))) };
-            sums.add(block, bytes, scales);
-        }
-    }
-    if let Some(last) = last {
-        for (sums, two) in sums.iter_mut().zip(rows.as_chunks::<2>().0) {
-            // SAFETY: the rows have this block.
-            let (bytes, scales) = unsafe { last.of_two(two.map(|row| row.add(whole * LEN))) };
-            sums.add(&blocks[whole], bytes, scales);
-        }
-    }
-    sums_of_four(sums)
+    /// The sums of `−128 · x` of eight columns each: the upper 24 bits as a number, and the other 8 bits at the upper end.
+    offset: [__m512i; 2],
 }
 
 impl Block {
-    /// A block of at most [`COLS`] columns, the others zero.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn new(x: &[i16]) -> Self {
-        let mut padded = [0; COLS];
-        padded[..x.len()].copy_from_slice(x);
-        let pairs: [__m512i; 2] = bytemuck::cast(padded);
-        // One byte of each pair of columns, for both rows.
-        let bytes = |byte| {
-            let [a, b] = pairs.map(|pair| _mm512_cvtepi32_epi8(_mm512_srl_epi32(pair, _mm_cvtsi32_si128(8 * byte))));
-            _mm512_broadcast_i64x4(_mm256_setr_m128i(a, b))
-        };
-        let (l, h) = ([bytes(0), bytes(2)], [bytes(1), bytes(3)]);
+    #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+    fn new(x: &[i16; COLS]) -> Self {
+        let pairs: [[i16; 2]; COLS / 2] = bytemuck::cast(*x);
+        let l = [0, 1].map(|nibble| bytemuck::cast(pairs.map(|pair| pair[nibble] as i8)));
+        let h = [0, 1].map(|nibble| bytemuck::cast(pairs.map(|pair| ((pair[nibble] + 128) >> 8) as i8)));
         let factor = _mm512_set1_epi8(-128);
-        let offset = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(ZERO, factor, h[0]), factor, h[1]);
-        Self { l, h, offset: _mm512_sub_epi32(ZERO, offset) }
+        let sums = |[a, b]: [__m512i; 2]| _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(ZERO, factor, a), factor, b);
+        let offset = _mm512_add_epi32(_mm512_slli_epi32::<8>(sums(h)), sums(l));
+        let offset = _mm512_sub_epi32(ZERO, offset);
+        Self { l, h, offset: [_mm512_srai_epi32::<8>(offset), _mm512_slli_epi32::<24>(offset)] }
     }
-}
 
-impl Sums {
-    /// Adds the products of a block, times the scale of each group.
+    /// The sums of eight products each.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn add(&mut self, x: &Block, bytes: __m512i, scales: __m512i) {
-        let levels = _mm512_broadcast_i32x4(bytemuck::cast(INT4_LEVELS));
-        let (nibble, factor) = (_mm512_set1_epi8(15), _mm512_set1_epi8(-128));
-        let lower = _mm512_shuffle_epi8(levels, _mm512_and_si512(bytes, nibble));
-        let upper = _mm512_shuffle_epi8(levels, _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), nibble));
-        let l = _mm512_dpbusd_epi32(ZERO, x.l[0], lower);
-        let h = _mm512_dpbusd_epi32(x.offset, _mm512_xor_si512(lower, factor), x.h[0]);
-        let l = _mm512_dpbusd_epi32(l, x.l[1], upper);
-        let h = _mm512_dpbusd_epi32(h, _mm512_xor_si512(upper, factor), x.h[1]);
-        self.l = _mm512_add_epi32(self.l, _mm512_mullo_epi32(l, scales));
-        self.h = _mm512_add_epi32(self.h, _mm512_mullo_epi32(h, scales));
+    #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+    fn sums(&self, bytes: __m512i) -> __m512i {
+        // The table is there four times, so that the upper bits of an index do not matter.
+        let levels = _mm512_broadcast_i32x4(bytemuck::cast(UNSIGNED_LEVELS));
+        let lower = _mm512_permutexvar_epi8(bytes, levels);
+        let upper = _mm512_permutexvar_epi8(_mm512_srli_epi16::<4>(bytes), levels);
+        let h = _mm512_dpbusd_epi32(self.offset[0], lower, self.h[0]);
+        let h = _mm512_dpbusd_epi32(h, upper, self.h[1]);
+        let l = _mm512_shldi_epi32::<8>(h, self.offset[1]);
+        let l = _mm512_dpbusd_epi32(l, lower, self.l[0]);
+        _mm512_dpbusd_epi32(l, upper, self.l[1])
     }
 }
 
-/// The bytes of a block of two rows, and the scales of its groups in the lanes of each.
-///
-/// # Safety
-/// The rows have a whole block.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn block_of_two(rows: [*const u8; 2]) -> (__m512i, __m512i) {
-    // From the second byte on, the first half ends with a group's scale, the second one is the other group.
-    // SAFETY: these bytes are the block's.
-    let bytes = rows.map(|row| unsafe {
-        let (first, second) = (_mm256_loadu_si256(row.cast()), row.add(1).cast());
-        _mm256_mask_loadu_epi32(first, 0b1111_0000, second)
-    });
-    // The last two bytes of 32 are the end of the second group and its scale, those of the first half a scale and another byte.
-    // SAFETY: as above.
-    let scales = rows.map(|row| unsafe { _mm256_loadu_si256(row.add(LEN - 32).cast()) });
-    let [bytes, scales] = [bytes, scales].map(|[a, b]| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b));
-    let place = _mm512_broadcast_i64x4(bytemuck::cast([[14u8; 16], [15; 16]]));
-    (bytes, _mm512_srai_epi32::<24>(_mm512_shuffle_epi8(scales, place)))
-}
-
-/// Where the groups of a block with fewer than [`COLS`] columns are.
+/// The columns after the last whole block.
 struct LastBlock {
-    /// The bytes of each group.
-    bytes: [__mmask16; 2],
-    /// The place of each group's scale in the block; where there is no group, that of another byte of the block.
-    scales: [usize; 2],
+    block: Block,
+    places: Places,
+    /// Whether there are at most two groups. The block has them twice, for two rows.
+    half: bool,
 }
 
 impl LastBlock {
-    /// Returns `None` if there are no columns.
-    fn new(cols: usize) -> Option<Self> {
-        let mut last = Self { bytes: [0; 2], scales: [0; 2] };
-        for (group, first) in (0..cols).step_by(GROUP).enumerate() {
-            let bytes = (cols - first).min(GROUP).div_ceil(2);
-            last.bytes[group] = ((1u32 << bytes) - 1) as __mmask16;
-            last.scales[group] = group * INT4_LEN + bytes;
-        }
-        (cols > 0).then_some(last)
-    }
-
-    /// The bytes of the block of two rows, and the scales of its groups in the lanes of each.
-    ///
-    /// # Safety
-    /// The rows have this block.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn of_two(&self, rows: [*const u8; 2]) -> (__m512i, __m512i) {
-        let halves = rows.map(|row| {
-            // SAFETY: nothing but these bytes is read.
-            let [a, b] = core::array::from_fn(|group| unsafe {
-                _mm_maskz_loadu_epi8(self.bytes[group], row.wrapping_add(group * INT4_LEN).cast())
-            });
-            // SAFETY: the scales are the block's bytes.
-            let [s, t] = self.scales.map(|place| _mm_set1_epi32(int4_scale(unsafe { *row.add(place) })));
-            [_mm256_setr_m128i(a, b), _mm256_setr_m128i(s, t)]
-        });
-        let [[a, s], [b, t]] = halves;
-        let both = |a, b| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
-        (both(a, b), both(s, t))
+    #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+    fn new(x: &[i16], last_window: isize) -> Self {
+        let half = x.len() <= COLS / 2;
+        let mut padded = [0; COLS];
+        padded[..x.len()].copy_from_slice(x);
+        if half {
+            padded.copy_within(..COLS / 2, COLS / 2);
+        }
+        Self { block: Block::new(&padded), places: Places::new(x.len(), last_window), half }
     }
 }
 
-/// The sums of four rows, `256 · h + l` of all lanes.
+/// Where in a row the values and the scales of a block are.
+struct Places {
+    /// The start of the register's bytes in which they are, counted from that of the block. Of more than two groups it has all but
+    /// the first one's values.
+    window: isize,
+    /// The places in the window: of the values, and of each quarter's scale.
+    values: __m512i,
+    scales: __m512i,
+}
+
+impl Places {
+    /// A block of `cols` columns. The window starts at `last_window` at most.
+    #[inline(always)]
+    fn new(cols: usize, last_window: isize) -> Self {
+        let half = cols <= COLS / 2;
+        let window = if half { 0 } else { (LEN - WINDOW) as isize }.min(last_window);
+        let groups = if half { [0, 1, 0, 1] } else { [0, 1, 2, 3] };
+        let place = |group: usize, byte: usize| ((group * INT4_LEN + byte) as u8).wrapping_sub(window as u8);
+        let values = groups.map(|group| core::array::from_fn::<_, 16, _>(|byte| place(group, byte)));
+        // The scale follows the values. Where there is no group, it is some byte.
+        let scales = groups.map(|group| {
+            let values = cols.saturating_sub(group * GROUP).min(GROUP).div_ceil(2);
+            [place(group, values); 16]
+        });
+        Self { window, values: bytemuck::cast(values), scales: bytemuck::cast(scales) }
+    }
+
+    /// The window of a row's block.
+    ///
+    /// # Safety
+    /// There are these bytes.
+    #[inline]
+    #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+    unsafe fn window_of(&self, block: *const u8) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_loadu_si512(block.offset(self.window).cast()) }
+    }
+}
+
+/// Masks of permutations.
+struct Masks {
+    /// All quarters but the first one.
+    later: __mmask64,
+    /// The upper half.
+    upper: __mmask64,
+    /// The fourth of the first eight bytes of each quarter, and of the others: where a scale is for [`add_scaled`].
+    scales: [__mmask64; 2],
+}
+
+/// Hidden from the compiler, which would make two instructions of a permutation whose mask it knows.
+const MASKS: Masks =
+    Masks { later: !0xffff, upper: !0xffff_ffff, scales: [0x0008_0008_0008_0008, 0x0800_0800_0800_0800] };
+
+/// Sums of rows a, b, c and d, 2^24 times as large.
+struct Totals {
+    /// In each quarter of rows a and b.
+    ab: __m512i,
+    /// In each quarter of rows c and d.
+    cd: __m512i,
+    /// In the first two quarters of rows a and b, in the others of rows c and d.
+    abcd: __m512i,
+}
+
+impl Totals {
+    /// Adds the sums over a block.
+    ///
+    /// # Safety
+    /// The rows, from this block on, have the window and the first group.
+    #[inline]
+    #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+    unsafe fn add_block(&mut self, x: &Block, rows: [*const u8; 4], places: &Places, masks: &Masks) {
+        let [a, b, c, d] = rows.map(|row| {
+            // SAFETY: as the caller promises.
+            let (first, window) = unsafe { (_mm_loadu_si128(row.cast()), places.window_of(row)) };
+            let first = _mm512_broadcast_i32x4(first);
+            (x.sums(_mm512_mask_permutexvar_epi8(first, masks.later, places.values, window)), window)
+        });
+        let scales = |a, b| {
+            let scales = _mm512_maskz_permutexvar_epi8(masks.scales[0], places.scales, a);
+            _mm512_mask_permutexvar_epi8(scales, masks.scales[1], places.scales, b)
+        };
+        self.ab = add_scaled(self.ab, a.0, b.0, scales(a.1, b.1));
+        self.cd = add_scaled(self.cd, c.0, d.0, scales(c.1, d.1));
+    }
+
+    /// Adds the sums over a block of at most two groups.
+    ///
+    /// # Safety
+    /// The rows, from this block on, have the window.
+    #[inline]
+    #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+    unsafe fn add_half_block(&mut self, x: &Block, rows: [*const u8; 4], places: &Places, masks: &Masks) {
+        // SAFETY: as the caller promises.
+        let [a, b, c, d] = rows.map(|row| unsafe { places.window_of(row) });
+        let sums = |a, c| {
+            let values = _mm512_permutexvar_epi8(places.values, a);
+            x.sums(_mm512_mask_permutexvar_epi8(values, masks.upper, places.values, c))
+        };
+        let [first, second] = masks.scales;
+        let scales = _mm512_maskz_permutexvar_epi8(first, places.scales, a);
+        let scales = _mm512_mask_permutexvar_epi8(scales, second, places.scales, b);
+        let scales = _mm512_mask_permutexvar_epi8(scales, first & masks.upper, places.scales, c);
+        let scales = _mm512_mask_permutexvar_epi8(scales, second & masks.upper, places.scales, d);
+        self.abcd = add_scaled(self.abcd, sums(a, c), sums(b, d), scales);
+    }
+
+    /// The sums of the rows.
+    #[inline]
+    #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+    fn sums(self) -> [i64; 4] {
+        // In the first half those of `a`, in the other one those of `b`.
+        let halves = |a, b| {
+            let even = _mm512_shuffle_i64x2::<0b10_00_10_00>(a, b);
+            _mm512_add_epi64(even, _mm512_shuffle_i64x2::<0b11_01_11_01>(a, b))
+        };
+        let sums = _mm512_add_epi64(halves(self.ab, self.cd), self.abcd);
+        bytemuck::cast(_mm256_srai_epi64::<24>(_mm512_castsi512_si256(halves(sums, sums))))
+    }
+}
+
+/// Adds, in each quarter, the group of `a` times its scale, then that of `b`. The scale is the fourth of eight bytes.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn sums_of_four([ab, cd]: [Sums; 2]) -> [i64; 4] {
-    let pairs = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    let (l, h) = (pairs(ab.l, cd.l), pairs(ab.h, cd.h));
-    // In each quarter of the first half `l` of a and of c, then `h`; in the second half of b and d.
-    let sums = _mm512_add_epi32(_mm512_unpacklo_epi64(l, h), _mm512_unpackhi_epi64(l, h));
-    let sums = _mm512_add_epi32(sums, _mm512_shuffle_i32x4::<0b10_11_00_01>(sums, sums));
-    let sums: [i32; 16] = bytemuck::cast(sums);
-    [0, 8, 1, 9].map(|row| i64::from(sums[row]) + 256 * i64::from(sums[row + 2]))
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+fn add_scaled(total: __m512i, a: __m512i, b: __m512i, scales: __m512i) -> __m512i {
+    let sums = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    let sums = _mm512_add_epi32(sums, _mm512_srli_epi64::<32>(sums));
+    _mm512_add_epi64(total, _mm512_mul_epi32(sums, scales))
 }

@@ -12,7 +12,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{Kernel, Loops, Rows, Vectors};
 
 cpufeatures::new!(has_avx2, "avx2");
-cpufeatures::new!(has_avx512bw, "avx2", "avx512f", "avx512bw", "avx512vl");
+cpufeatures::new!(has_vbmi2, "avx2", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vbmi2");
 cpufeatures::new!(has_sse41, "sse4.1", "ssse3");
 
 /// The kernels for this processor, the fastest one first.
@@ -20,18 +20,19 @@ pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     const AVX512: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx512", dot_avx512) };
     const AVX2: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx2", dot_avx2) };
     const SSE41: Kernel = Kernel::new("sse4.1", dot_sse41);
-    let kernels = [(has_avx512_vnni(), &AVX512), (has_avx2::get(), &AVX2), (has_sse41::get(), &SSE41)];
+    let kernels = [(has_avx512(), &AVX512), (has_avx2::get(), &AVX2), (has_sse41::get(), &SSE41)];
     kernels.into_iter().filter_map(|(runs, kernel)| runs.then_some(kernel))
 }
 
-/// Whether the processor has AVX-512 with BW, VL and VNNI, the last of which cpufeatures 0.3 does not know.
-fn has_avx512_vnni() -> bool {
+/// Whether the processor has AVX-512 with BW, VL, VBMI, VBMI2 and VNNI (Ice Lake, Zen 4), the last of which cpufeatures 0.3 does
+/// not know. With VNNI and without VBMI2 (Cascade Lake) it takes the kernel for AVX2.
+fn has_avx512() -> bool {
     static VNNI: AtomicU8 = AtomicU8::new(UNKNOWN);
     const UNKNOWN: u8 = 2;
     match VNNI.load(Relaxed) {
         UNKNOWN => {
             // Intel's manual, volume 2, CPUID: leaf 7, ECX, bit 11. A processor with AVX-512 has this leaf.
-            let vnni = has_avx512bw::get() && __cpuid_count(7, 0).ecx >> 11 & 1 == 1;
+            let vnni = has_vbmi2::get() && __cpuid_count(7, 0).ecx >> 11 & 1 == 1;
             VNNI.store(vnni.into(), Relaxed);
             vnni
         }
@@ -94,7 +95,7 @@ fn dot_sse41(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 }
 
 fn dot_avx512(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-    assert!(has_avx512_vnni());
+    assert!(has_avx512());
     // SAFETY: the processor has these instructions.
     unsafe { avx512::dot_rows(rows, x, sums) }
 }
