@@ -189,7 +189,7 @@ fn models_that_do_not_chat() {
     let report = support::json(&mut models.convert(&["--json"]));
     assert_eq!(report["chat"], false);
     assert!(report["chat_problem"].as_str().expect("a reason").contains("how many turns"), "{report}");
-    assert!(error(&mut chat(&models, &[], "hello\n"), 1).contains("has no chat template that rillm can follow"));
+    assert!(error(&mut chat(&models, &[], "hello\n"), 1).contains("has no chat template that rillm can use"));
     // A template without a place for a system prompt.
     let models =
         chatty(&TEMPLATE.replace("{{ bos_token }}", "{{ raise_exception('no') if messages[0].role == 'system' }}"));

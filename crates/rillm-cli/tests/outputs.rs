@@ -157,7 +157,7 @@ fn places_that_no_file_can_be_made_in() {
     no_place(&models, "checkpoint", &["is a directory"]);
     no_place(&models, "nowhere/out", &["there is no directory nowhere"]);
     no_place(&models, "model.rillm/out", &["(os error", "there is no directory"]);
-    no_place(&models, "-", &["standard output is not written", "name a file"]);
+    no_place(&models, "-", &["standard output cannot be used", "name a file"]);
 }
 
 #[cfg(unix)]
@@ -209,7 +209,7 @@ fn standard_input_is_read_as_text_only() {
         &["eval", "--model", "-", "--against", "checkpoint", "--text", "-"],
         &["eval", "--model", "model.rillm", "--against", "-", "--text", "-"],
     ] {
-        assert!(refused(&models.at(""), args, "").contains("name the file"), "{args:?}");
+        assert!(refused(&models.at(""), args, "").contains("standard input cannot be used here"), "{args:?}");
     }
     let eval = ["eval", "--model", "model.rillm", "--against", "checkpoint", "--json", "--text"];
     let evaluation = |text: &str| {

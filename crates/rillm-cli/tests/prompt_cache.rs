@@ -85,12 +85,12 @@ fn a_file_that_does_not_fit_is_an_error_and_left_alone() {
     refused(&whole[..whole.len() / 2], &[], "it ends in the middle");
     refused(&whole[..whole.len() - 4], &[], "it ends in the middle");
     refused(&whole[..whole.len() - 2], &[], "it ends in the middle");
-    refused(&[&whole[..], &[0; 1000]].concat(), &[], "something behind it");
-    refused(&[&whole[..], &[0; 4]].concat(), &[], "damaged at its end");
-    refused(&flipped(whole.len() - 1), &[], "damaged at its end");
+    refused(&[&whole[..], &[0; 1000]].concat(), &[], "unexpected bytes follow its end");
+    refused(&[&whole[..], &[0; 4]].concat(), &[], "its checksum is wrong");
+    refused(&flipped(whole.len() - 1), &[], "its checksum is wrong");
     refused(&flipped(whole.len() / 2), &[], "it is damaged");
     refused(&flipped(20), &[], "it is damaged");
-    refused(&flipped(8), &[], "its version is 5");
+    refused(&flipped(8), &[], "its format version is 5");
     refused(&flipped(0), &[], "is no prompt cache");
     refused(&flipped(5), &[], "it is damaged");
     let tokens = u32::from_le_bytes(*whole[16..].first_chunk().expect("a number"));

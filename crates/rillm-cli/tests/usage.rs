@@ -140,7 +140,7 @@ fn what_was_probably_meant() {
         (&["inspect", "--model", "model.rillm"], 2, "rillm inspect FILE"),
         (&["plan", "esp32-cam"], 2, "rillm plan --board esp32-cam"),
         (&["tokenize", "--prompt", "hi"], 2, "rillm tokenize \"The little fox\""),
-        (&["chat", "hi"], 2, "typed in the chat"),
+        (&["chat", "hi"], 2, "type messages in the chat"),
     ] {
         let message = error(rillm(args).current_dir(models.at("")), code);
         assert!(message.contains(tip), "{args:?}: {message}");
