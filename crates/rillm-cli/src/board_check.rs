@@ -11,7 +11,7 @@ use crate::model_file::{bundled, from_path};
 use crate::source::{Access, CardPace, ModelSource};
 
 /// The largest top-k of a board.
-const CANDIDATES: usize = 256;
+const CANDIDATES: usize = PlanOptions::DEFAULT_CANDIDATES;
 
 /// The model of a board on this computer.
 pub struct Reference {

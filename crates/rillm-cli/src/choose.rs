@@ -1,10 +1,10 @@
 //! `rillm choose`: chooses among texts by their likelihood.
 
-use std::io::{self, IsTerminal, Read, Write, stdin};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use rillm::{Choice, Choose, ChooseError, Error, Memory, Model, Nats, Session, block_on};
 use serde::Serialize;
 
@@ -72,14 +72,7 @@ impl Args {
         if self.options.as_deref().is_some_and(crate::files::is_dash) {
             bail!("standard input has the options, so the prompt must be given with --prompt");
         }
-        if stdin().is_terminal() {
-            say::line("reading the prompt from standard input, Ctrl-D ends");
-        }
-        let mut prompt = String::new();
-        stdin().read_to_string(&mut prompt).context("cannot read the prompt from standard input")?;
-        let len = prompt.trim_end_matches(['\r', '\n']).len();
-        prompt.truncate(len);
-        Ok(prompt)
+        text::read_prompt()
     }
 
     fn texts(&self) -> Result<Vec<String>> {

@@ -1,10 +1,10 @@
 //! `rillm run`: continues a prompt.
 
-use std::io::{self, IsTerminal, Read, Write, stdin};
+use std::io::{self, IsTerminal, Write, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{Args as _, FromArgMatches as _};
 use console::style;
 use rillm::{Error, Memory, Model, Session, block_on};
@@ -18,6 +18,7 @@ use crate::number;
 use crate::prompt_cache;
 use crate::say;
 use crate::session_args::SessionArgs;
+use crate::text;
 use crate::threads;
 
 const DEFAULT_PROMPT: &str = "Once upon a time";
@@ -74,11 +75,9 @@ impl Args {
         if stdin().is_terminal() {
             return Ok(DEFAULT_PROMPT.to_owned());
         }
-        let mut prompt = String::new();
-        stdin().read_to_string(&mut prompt).context("cannot read the prompt from standard input")?;
-        let prompt = prompt.trim_end_matches(['\r', '\n']);
+        let prompt = text::read_prompt()?;
         // Empty standard input, as schedulers provide it, means no prompt.
-        Ok(if prompt.is_empty() { DEFAULT_PROMPT } else { prompt }.to_owned())
+        Ok(if prompt.is_empty() { DEFAULT_PROMPT.to_owned() } else { prompt })
     }
 }
 

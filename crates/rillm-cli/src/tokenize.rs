@@ -1,9 +1,9 @@
 //! `rillm tokenize`: shows the tokens of a text, and the memory and reads that encoding takes.
 
-use std::io::{self, IsTerminal, Read, Write, stdin};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use console::style;
 use rillm::format::TokenKind;
 use rillm::source::Counted;
@@ -16,6 +16,7 @@ use crate::number::{Count, grouped};
 use crate::say;
 use crate::source::Access;
 use crate::source::ModelSource;
+use crate::text;
 
 /// Show the tokens of a text, and the cost of encoding it
 #[derive(Clone, Debug, clap::Args)]
@@ -50,11 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     let text = match args.text.as_deref() {
         Some(text) if text != "-" => text.to_owned(),
         _ => {
-            if stdin().is_terminal() {
-                say::line("reading standard input, Ctrl-D ends");
-            }
-            let mut text = String::new();
-            stdin().read_to_string(&mut text).context("cannot read the text from standard input as UTF-8")?;
+            let text = text::read_stdin("text")?;
             let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
             line.map(str::to_owned).unwrap_or(text)
         }

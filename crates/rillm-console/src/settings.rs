@@ -3,13 +3,13 @@
 use core::fmt;
 
 use heapless::String;
-use rillm::{Q16, Sampling};
+use rillm::{PlanOptions, Q16, Sampling};
 
 use rillm_generate::LONGEST_STOP_STRING;
 use rillm_generate::number::{Decimal, Word, probability, q16};
 
 /// Number of candidate tokens of a session, and the largest top-k.
-pub const CANDIDATES: usize = 256;
+pub const CANDIDATES: usize = PlanOptions::DEFAULT_CANDIDATES;
 
 /// The settings. The defaults are those of `rillm run`, except for the seed, since a board may have no clock.
 pub struct Settings {

@@ -1,7 +1,7 @@
 //! A checksum of logits, to compare the results of two machines.
 
 use crate::format::Crc32;
-use crate::sampler::Logit;
+use crate::logits::Logit;
 
 /// A CRC-32 over logits, in order: token, mantissa and exponent, 32 bits each, little-endian.
 ///

@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::{Add, AddAssign};
 
 use crate::fixed::{LOG2_FRACTION, exp2_neg, neg_log2, round_shift, shift_saturating};
-use crate::sampler::Logit;
+use crate::logits::Logit;
 
 /// A natural logarithm of a probability, in units of 2^-[`FRACTION_BITS`](Self::FRACTION_BITS).
 ///

@@ -5,7 +5,8 @@
 
 use crate::fixed::{neg_log2, round_shift};
 use crate::format::Rescoring;
-use crate::sampler::{Candidate, Logit, leading};
+use crate::logits::{Logit, leading};
+use crate::sampler::Candidate;
 use crate::sampling::{Q16, Sampling};
 
 /// The largest magnitude of a logit's mantissa.

@@ -1,8 +1,8 @@
 //! The header in the first sector: dimensions, special tokens, provenance, and the table of sections.
 
-use core::fmt;
-
-use super::bytes::{array, put, u16_at, u32_at, u64_at};
+use super::bytes::{array, put, u16_at, u32_at};
+use super::rope::{Rope, RopeScaling};
+use super::section::{SECTION_LEN, Section, SectionKind};
 use super::{FormatError, TensorKind, crc32, in_range};
 use crate::source::SECTOR_LEN;
 
@@ -33,12 +33,6 @@ const AT_KV_HEADS: usize = 36;
 const AT_HEAD_DIM: usize = 40;
 const AT_VOCAB: usize = 44;
 const AT_CONTEXT: usize = 48;
-const AT_ROPE_THETA: usize = 52;
-const AT_ROPE_SCALING: usize = 56;
-const AT_ROPE_FACTOR: usize = 60;
-const AT_ROPE_LOW: usize = 64;
-const AT_ROPE_HIGH: usize = 68;
-const AT_ROPE_ORIGINAL: usize = 72;
 const AT_NORM_EPS: usize = 76;
 const AT_BOS: usize = 80;
 const AT_EOS: usize = 84;
@@ -51,7 +45,6 @@ const AT_SOURCE_HASH: usize = 112;
 const AT_SOURCE_NAME: usize = 144;
 const AT_SECTION_COUNT: usize = 208;
 const AT_SECTIONS: usize = 212;
-const SECTION_LEN: usize = 32;
 const AT_CRC: usize = SECTOR_LEN - 4;
 
 const FLAG_TIED_EMBEDDINGS: u32 = 1;
@@ -95,116 +88,6 @@ pub struct Rescoring {
     /// The most by which a logit is expected to change, in 256ths. A logit that is further below the best one than twice
     /// this margin is not computed again for a greedy choice.
     pub margin: u16,
-}
-
-/// The kind of a section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[repr(u32)]
-pub enum SectionKind {
-    /// `head_dim / 2` angles, each the turn from one position to the next, in turns, unsigned 0.64 fixed point.
-    Rope = 1,
-    /// One [`TensorEntry`](super::TensorEntry) for the embedding table and each tensor of the tape.
-    Tensors = 2,
-    /// The tokenizer's tables.
-    Tokenizer = 3,
-    /// The embedding table, each row with its token's text.
-    Embedding = 4,
-    /// The tape: all other tensors, in the order in which a token uses them.
-    Tape = 5,
-    /// The checkpoint's chat template (Jinja, UTF-8). Optional.
-    ChatTemplate = 6,
-    /// The chat template as tokens, for a device: a [`ChatHeader`](super::ChatHeader) and the texts between the
-    /// messages. Absent if there is no template, or if the template is more than such texts.
-    Chat = 7,
-    /// The head once more, with rows for [`Rescoring`]: a tensor's header and its rows. Only in files that rescore, and
-    /// whose embedding table has no such rows.
-    RescoringHead = 8,
-}
-
-impl SectionKind {
-    /// All kinds, in file order.
-    pub const ALL: [Self; 8] = [
-        Self::Rope,
-        Self::Tensors,
-        Self::Tokenizer,
-        Self::ChatTemplate,
-        Self::Chat,
-        Self::Embedding,
-        Self::RescoringHead,
-        Self::Tape,
-    ];
-
-    fn parse(value: u32) -> Result<Self, FormatError> {
-        Self::ALL
-            .into_iter()
-            .find(|&kind| kind as u32 == value)
-            .ok_or(FormatError::Unknown { field: "section kind", value })
-    }
-}
-
-impl fmt::Display for SectionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rope => "rope",
-            Self::Tensors => "tensors",
-            Self::Tokenizer => "tokenizer",
-            Self::Embedding => "embedding",
-            Self::Tape => "tape",
-            Self::ChatTemplate => "chat template",
-            Self::Chat => "chat",
-            Self::RescoringHead => "rescoring head",
-        })
-    }
-}
-
-/// An entry of the section table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Section {
-    /// The kind of the section.
-    pub kind: SectionKind,
-    /// Offset from the start of the file, in bytes: a multiple of 512.
-    pub offset: u64,
-    /// Length in bytes, without the padding to the next sector.
-    pub len: u64,
-    /// The CRC-32 of the section's `len` bytes.
-    pub crc32: u32,
-}
-
-/// The scaling of the rotary embedding's frequencies. For information only: the frequencies in the
-/// [`SectionKind::Rope`] table are already scaled.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RopeScaling {
-    /// No scaling.
-    None,
-    /// Every frequency is divided by `factor`.
-    Linear {
-        /// The divisor.
-        factor: f32,
-    },
-    /// Llama 3.1's scaling: low frequencies are divided by `factor`, high ones are unchanged, and those between are
-    /// blended.
-    Llama3 {
-        /// The divisor of the low frequencies.
-        factor: f32,
-        /// `low_freq_factor` of the checkpoint's configuration.
-        low_freq_factor: f32,
-        /// `high_freq_factor` of the checkpoint's configuration.
-        high_freq_factor: f32,
-        /// `original_max_position_embeddings` of the checkpoint's configuration.
-        original_context: u32,
-    },
-    /// Each frequency is divided by its own number, which the header does not store.
-    Divisors,
-}
-
-/// The parameters of the rotary embedding in the checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rope {
-    /// The base of the geometric series of wavelengths.
-    pub theta: f32,
-    /// The scaling of the frequencies.
-    pub scaling: RopeScaling,
 }
 
 /// Parts of a model's attention beyond Llama's four projections.
@@ -331,7 +214,7 @@ impl Header {
             head_dim: dimension("head_dim", AT_HEAD_DIM, 1 << 9)?,
             vocab_size: dimension("vocabulary size", AT_VOCAB, 1 << 20)?,
             context_length: dimension("context length", AT_CONTEXT, 1 << 20)?,
-            rope: parse_rope(bytes)?,
+            rope: Rope::parse(bytes)?,
             norm_eps: finite("norm epsilon", bytes, AT_NORM_EPS)?,
             bos: None,
             eos: [None; MAX_EOS],
@@ -378,22 +261,14 @@ impl Header {
         let mut end = SECTOR_LEN as u64;
         for index in 0..count as usize {
             let at = AT_SECTIONS + index * SECTION_LEN;
-            let section = Section {
-                kind: SectionKind::parse(u32_at(bytes, at))?,
-                offset: u64_at(bytes, at + 8),
-                len: u64_at(bytes, at + 16),
-                crc32: u32_at(bytes, at + 24),
-            };
+            let section = Section::parse(&bytes[at..])?;
             // A section then ends below 2^41, and every sector number fits 32 bits.
             const MOST: u64 = (1 << 40) - SECTOR_LEN as u64;
             in_range("section offset", section.offset, end, MOST)?;
             in_range("section length", section.len, 1, MOST)?;
             if !section.offset.is_multiple_of(SECTOR_LEN as u64) {
-                return Err(FormatError::Inconsistent {
-                    field: "section offset modulo 512",
-                    value: section.offset % SECTOR_LEN as u64,
-                    expected: 0,
-                });
+                let (field, value) = ("section offset", section.offset);
+                return Err(FormatError::NotMultiple { field, value, of: SECTOR_LEN as u64 });
             }
             if self.section(section.kind).is_ok() {
                 return Err(FormatError::Inconsistent {
@@ -426,14 +301,6 @@ impl Header {
         u16_field(AT_LENGTH, SECTOR_LEN as u16);
         u16_field(AT_ARCHITECTURE, ARCHITECTURE_LLAMA);
         u16_field(AT_ACTIVATION, ACTIVATION_SILU);
-        let (scaling, factor, low, high, original) = match self.rope.scaling {
-            RopeScaling::None => (0, 0.0, 0.0, 0.0, 0),
-            RopeScaling::Linear { factor } => (1, factor, 0.0, 0.0, 0),
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                (2, factor, low_freq_factor, high_freq_factor, original_context)
-            }
-            RopeScaling::Divisors => (3, 0.0, 0.0, 0.0, 0),
-        };
         let fields = [
             (AT_FLAGS, self.flags()),
             (AT_HIDDEN, self.hidden_size),
@@ -444,12 +311,6 @@ impl Header {
             (AT_HEAD_DIM, self.head_dim),
             (AT_VOCAB, self.vocab_size),
             (AT_CONTEXT, self.context_length),
-            (AT_ROPE_THETA, self.rope.theta.to_bits()),
-            (AT_ROPE_SCALING, scaling),
-            (AT_ROPE_FACTOR, factor.to_bits()),
-            (AT_ROPE_LOW, low.to_bits()),
-            (AT_ROPE_HIGH, high.to_bits()),
-            (AT_ROPE_ORIGINAL, original),
             (AT_NORM_EPS, self.norm_eps.to_bits()),
             (AT_BOS, self.bos.unwrap_or(NO_TOKEN)),
             (AT_UNK, self.unk.unwrap_or(NO_TOKEN)),
@@ -461,6 +322,7 @@ impl Header {
         for (index, token) in self.eos.iter().enumerate() {
             put(&mut bytes, AT_EOS + 4 * index, &token.unwrap_or(NO_TOKEN).to_le_bytes());
         }
+        self.rope.emit(&mut bytes);
         put(&mut bytes, 0, &MAGIC);
         put(&mut bytes, AT_KEY_BITS, &[self.key_bits as u8, VALUE_BITS]);
         if let Some(Rescoring { rows, margin }) = self.rescoring {
@@ -471,10 +333,7 @@ impl Header {
         put(&mut bytes, AT_SOURCE_NAME, &self.source_name);
         for (index, section) in self.sections().enumerate() {
             let at = AT_SECTIONS + index * SECTION_LEN;
-            put(&mut bytes, at, &(section.kind as u32).to_le_bytes());
-            put(&mut bytes, at + 8, &section.offset.to_le_bytes());
-            put(&mut bytes, at + 16, &section.len.to_le_bytes());
-            put(&mut bytes, at + 24, &section.crc32.to_le_bytes());
+            section.emit(&mut bytes[at..]);
         }
         let checksum = crc32(&bytes[..AT_CRC]);
         put(&mut bytes, AT_CRC, &checksum.to_le_bytes());
@@ -557,37 +416,17 @@ fn known(field: &'static str, value: u16, only: u16) -> Result<(), FormatError> 
     if value == only { Ok(()) } else { Err(FormatError::Unknown { field, value: value.into() }) }
 }
 
-fn finite(field: &'static str, bytes: &[u8], at: usize) -> Result<f32, FormatError> {
+pub(super) fn finite(field: &'static str, bytes: &[u8], at: usize) -> Result<f32, FormatError> {
     let bits = u32_at(bytes, at);
     // Below the bit pattern of infinity: finite and not negative.
     in_range(field, bits.into(), 0, f32::INFINITY.to_bits() as u64 - 1)?;
     Ok(f32::from_bits(bits))
 }
 
-fn parse_rope(bytes: &[u8]) -> Result<Rope, FormatError> {
-    let factor = finite("rope factor", bytes, AT_ROPE_FACTOR)?;
-    Ok(Rope {
-        theta: finite("rope theta", bytes, AT_ROPE_THETA)?,
-        scaling: match u32_at(bytes, AT_ROPE_SCALING) {
-            0 => RopeScaling::None,
-            1 => RopeScaling::Linear { factor },
-            2 => RopeScaling::Llama3 {
-                factor,
-                low_freq_factor: finite("rope low_freq_factor", bytes, AT_ROPE_LOW)?,
-                high_freq_factor: finite("rope high_freq_factor", bytes, AT_ROPE_HIGH)?,
-                original_context: u32_at(bytes, AT_ROPE_ORIGINAL),
-            },
-            3 => RopeScaling::Divisors,
-            value => {
-                return Err(FormatError::Unknown { field: "rope scaling", value });
-            }
-        },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::rope::AT_ROPE_SCALING;
 
     fn header() -> Header {
         let mut header = Header {

@@ -6,15 +6,16 @@
 mod bytes;
 mod chat;
 mod header;
+mod rope;
+mod section;
 mod tensor;
 
 pub use bytes::{Crc32, crc32};
 pub(crate) use bytes::{put, u32_at};
 pub use chat::{CHAT_HEADER_LEN, ChatHeader, ChatPart};
-pub use header::{
-    AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rescoring, Rope, RopeScaling, SOURCE_NAME_LEN, Section,
-    SectionKind,
-};
+pub use header::{AttentionExtras, Header, KeyBits, MAX_EOS, MAX_SECTIONS, Rescoring, SOURCE_NAME_LEN};
+pub use rope::{Rope, RopeScaling};
+pub use section::{Section, SectionKind};
 pub use tensor::{
     EMBEDDING_HEADER_LEN, EmbeddingHeader, INT4_LEVELS, Quantisation, TENSOR_ENTRY_LEN, TENSOR_HEADER_LEN, TensorEntry,
     TensorHeader, TensorKind, TokenKind,

@@ -22,7 +22,8 @@ pub struct PlanOptions {
     /// Whether the external memory may hold the KV cache. If not, it holds only resident weights, which are written
     /// once and only read afterwards.
     pub cache_in_external: bool,
-    /// Candidates that the sampler keeps for top-k, top-p or min-p, 1 to the vocabulary size; 256 by default.
+    /// Candidates that the sampler keeps for top-k, top-p or min-p, 1 to the vocabulary size;
+    /// [`DEFAULT_CANDIDATES`](Self::DEFAULT_CANDIDATES) by default.
     pub candidates: usize,
 }
 
@@ -35,12 +36,15 @@ impl Default for PlanOptions {
             resident: None,
             residency: Residency::Front,
             cache_in_external: true,
-            candidates: 256,
+            candidates: Self::DEFAULT_CANDIDATES,
         }
     }
 }
 
 impl PlanOptions {
+    /// Candidates of the sampler by default.
+    pub const DEFAULT_CANDIDATES: usize = 256;
+
     /// Sets [`context`](Self::context).
     #[must_use]
     pub fn context(self, positions: impl Into<Option<usize>>) -> Self {

@@ -6,7 +6,7 @@ use core::ops::Range;
 use super::{Session, TextKind};
 use crate::error::Error;
 use crate::likelihood::{LogSum, Nats, log_share, log2_of, widened};
-use crate::sampler::Logit;
+use crate::logits::Logit;
 use crate::source::WeightSource;
 
 /// A text to choose, and what [`Session::choose`] finds out about it.

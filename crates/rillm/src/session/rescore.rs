@@ -3,9 +3,9 @@
 use crate::error::Error;
 use crate::format::FormatError;
 use crate::kernels::{Multiply, Rows};
+use crate::logits::Logit;
 use crate::model::RescoringRows;
 use crate::rescoring::mantissa;
-use crate::sampler::Logit;
 use crate::source::{Counted, WeightSource, record};
 use crate::vector::BlockFloat16;
 
