@@ -1,7 +1,7 @@
 //! A tokenizer without a model.
 
 use rillm::format::{Section, SectionKind};
-use rillm::source::{PastTheEnd, SectorReader};
+use rillm::{PastTheEnd, SectorReader};
 use rillm::tokenizer::{Scratch, Tokenizer};
 use rillm::{Bytes, Error, SECTOR_LEN, block_on};
 use rillm_convert::vocabulary::Vocabulary;

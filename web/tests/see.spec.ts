@@ -30,7 +30,7 @@ async function compare(page: Page, id: string, source: string) {
   await expect(page.locator("#per-bytes")).toHaveAttribute("title", `${number(plan.bytes_per_token)} bytes`);
   await expect(page.locator("#per-reads")).toHaveText(number(plan.reads_per_token));
   await expect(page.locator("#per-seeks")).toHaveText(number(plan.seeks_per_token));
-  for (const [map, given, is] of [["#map-internal", plan.board.ram, true], ["#map-external", plan.board.large, false]] as const) {
+  for (const [map, given, is] of [["#map-internal", plan.board.ram, true], ["#map-external", plan.board.external, false]] as const) {
     const expected = memory.filter((row) => (row.place === "SRAM") === is && row.bytes > 0).map((row) => row.bytes);
     const parts = await page.locator(`${map} rect`).evaluateAll((parts) => parts.map((part) => [Number((part as SVGElement).dataset.bytes), Number(part.getAttribute("width"))]));
     expect(parts.slice(0, expected.length).map(([bytes]) => bytes)).toEqual(expected);
@@ -57,7 +57,7 @@ test("at the board's pace a text takes its time, and can be stopped", async ({ p
   await expect(page.locator("#see-figures")).toContainText("as far as it goes, the same text");
 });
 
-test("less memory keeps fewer weights, and too little is told", async ({ page }) => {
+test("less memory has fewer resident weights, and too little is told", async ({ page }) => {
   await open(page);
   await page.locator("#board").selectOption("esp32-wrover");
   const label = () => page.locator("#tape-drawing").getAttribute("aria-label");

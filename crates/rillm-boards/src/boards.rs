@@ -1,4 +1,4 @@
-//! The boards of `firmware/esp`: the engine's memory, and the speed of card, memory and processor.
+//! The boards that rillm has firmware for: the engine's memory, and the speed of card, memory and processor.
 //!
 //! The firmware takes the size of its memory from here, and `rillm plan --board` all figures, so the two agree. None of
 //! the figures was measured on these boards. Each [`Figure`] names its source.
@@ -6,7 +6,7 @@
 use core::fmt;
 
 use rillm::MemoryLen;
-use rillm::plan::Region;
+use rillm::Region;
 
 use crate::estimate::ModelPlace;
 use crate::figure::Figure;
@@ -149,7 +149,7 @@ pub struct Psram {
 /// The specification of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoardSpec {
-    /// Name on command lines, and of its file in `firmware/esp/examples`.
+    /// Name on command lines, and of its file among the examples of the firmware.
     pub id: &'static str,
     /// Name by the manufacturer.
     pub name: &'static str,

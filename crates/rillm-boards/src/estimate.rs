@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use rillm::plan::{Buffer, Region};
+use rillm::{Buffer, Region};
 use rillm::{CHECK_EVERY, Model, Plan, PlanOptions, Residency, Traffic};
 
 use rillm_generate::number::Hundredths;
@@ -169,8 +169,8 @@ impl Estimate<'_> {
             Residency::Spread { .. } => self.plan.pass_traffic(self.model, true).reads,
         };
         let reads = spans.max((self.plan.resident as u64).div_ceil(CHUNK));
-        let kept = Traffic { reads, bytes: self.plan.resident as u64, ..Traffic::default() };
-        let reading = if self.plan.resident > 0 { self.pace.reading(kept) } else { Range::default() };
+        let resident = Traffic { reads, bytes: self.plan.resident as u64, ..Traffic::default() };
+        let reading = if self.plan.resident > 0 { self.pace.reading(resident) } else { Range::default() };
         self.pace.computing(checksum).plus(reading)
     }
 
@@ -207,8 +207,8 @@ impl Estimate<'_> {
         // Stalls of loads from outside internal RAM.
         let lent = match self.place {
             ModelPlace::Card => {
-                let kept = if self.in_external(Buffer::ResidentWeights) > 0 { traffic.resident_bytes } else { 0 };
-                pace.external.microseconds(kept)
+                let resident = if self.in_external(Buffer::ResidentWeights) > 0 { traffic.resident_bytes } else { 0 };
+                pace.external.microseconds(resident)
             }
             ModelPlace::Flash => pace.flash.microseconds(traffic.resident_bytes),
         };

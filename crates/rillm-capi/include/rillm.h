@@ -1,4 +1,4 @@
-/* rillm: Llama-family language models in a few kilobytes. Made by cbindgen from crates/rillm-capi/src; docs/c-api.md is its manual. */
+/* rillm: Llama-family language models in a few kilobytes. Made by cbindgen. Manual: https://github.com/rillm/rillm/blob/main/docs/c-api.md */
 
 #ifndef RILLM_H
 #define RILLM_H
@@ -428,7 +428,7 @@ rillm_status_t rillm_choose(struct rillm_t *rillm,
  * Starts a chat with a model that has a chat template. The current text ends. From now on, until rillm_reset or
  * rillm_restore, each prompt of rillm_generate is a turn, and the text is the answer to it: earlier turns stay in the
  * context and are not computed again. When the context is full, the oldest ones are forgotten, each as a whole. `system`,
- * zero-terminated UTF-8, is the system text; NULL for the template's own start. rillm_save saves the text of a chat, not
+ * zero-terminated UTF-8, is the system prompt; NULL for the template's own start. rillm_save saves the text of a chat, not
  * the turns. After an error the current text is empty, and no chat. `message` may be NULL.
  *
  * # Safety

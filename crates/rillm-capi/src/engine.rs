@@ -223,7 +223,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts a chat with a system text, or as the template starts without one. The current text ends.
+    /// Starts a chat with a system prompt, or as the template starts without one. The current text ends.
     pub fn start_chat(&mut self, system: Option<&str>) -> Result<(), Failure> {
         self.reset();
         let chat = block_on(Chat::new(&mut self.session, system))?;

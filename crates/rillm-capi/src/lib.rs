@@ -274,7 +274,7 @@ pub unsafe extern "C" fn rillm_choose(
 /// Starts a chat with a model that has a chat template. The current text ends. From now on, until rillm_reset or
 /// rillm_restore, each prompt of rillm_generate is a turn, and the text is the answer to it: earlier turns stay in the
 /// context and are not computed again. When the context is full, the oldest ones are forgotten, each as a whole. `system`,
-/// zero-terminated UTF-8, is the system text; NULL for the template's own start. rillm_save saves the text of a chat, not
+/// zero-terminated UTF-8, is the system prompt; NULL for the template's own start. rillm_save saves the text of a chat, not
 /// the turns. After an error the current text is empty, and no chat. `message` may be NULL.
 ///
 /// # Safety
@@ -283,7 +283,7 @@ pub unsafe extern "C" fn rillm_choose(
 pub unsafe extern "C" fn rillm_chat(rillm: *mut Handle, system: *const c_char, message: *mut Message) -> Status {
     let run = || {
         // SAFETY: null or valid, by our own contract.
-        let (handle, system) = unsafe { (rillm.as_ref(), text("the system text", system)?) };
+        let (handle, system) = unsafe { (rillm.as_ref(), text("the system prompt", system)?) };
         handle.ok_or(Failure::Null("rillm"))?.with(|engine| engine.start_chat(system))
     };
     // SAFETY: null or valid, by our own contract.

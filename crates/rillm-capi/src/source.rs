@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_void};
 use core::fmt;
 
-use rillm::source::PastTheEnd;
+use rillm::PastTheEnd;
 use rillm::{Bytes, Sector, WeightSource};
 
 /// Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns

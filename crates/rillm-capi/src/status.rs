@@ -113,7 +113,7 @@ pub enum Failure {
     Busy,
     /// The memory is too small.
     Memory(PlanError),
-    /// The model does not chat, or not with a system text.
+    /// The model does not chat, or not with a system prompt.
     Chat(ChatError<SourceError>),
     /// The write function failed, and its result.
     Write(c_int),

@@ -19,3 +19,8 @@ mod image;
 mod surrogates;
 
 pub use image::{Content, Layout, write};
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -150,7 +150,7 @@ fn empty_files() {
     assert_eq!(error(FAT16.card(|files| drop(support::create(files, "a.rillm", b"")))), Error::EmptyFile);
 }
 
-/// Three pieces, so that tables and directories have something in them.
+/// Three fragments, so that tables and directories have something in them.
 fn sound() -> [(Layout, Rc<Vec<u8>>, Vec<u8>); 2] {
     thread_local! {
         static SOUND: [(Layout, Rc<Vec<u8>>, Vec<u8>); 2] = [FAT16, FAT32].map(|layout| {

@@ -8,16 +8,19 @@ use rillm_card::{CardFile, Error};
 #[test]
 fn every_layout_gives_the_file_back() {
     for (seed, layout) in layouts().into_iter().enumerate() {
-        for (pieces, len) in [(1, 1), (1, 512), (1, 100_000), (7, 300_001)] {
+        for (fragments, len) in [(1, 1), (1, 512), (1, 100_000), (7, 300_001)] {
             let content = content(len, seed as u32);
-            let card = layout.with_model(&content, pieces);
+            let card = layout.with_model(&content, fragments);
             let mut file = open(MemoryCard::new(card), None).unwrap_or_else(|error| panic!("{layout:?}: {error}"));
             assert_eq!(file.len() as usize, len);
-            // A piece is whole clusters.
-            let piece = len.div_ceil(pieces).next_multiple_of(layout.cluster);
-            assert_eq!(file.extents(), len.div_ceil(piece), "{layout:?}");
+            // A fragment is whole clusters.
+            let fragment = len.div_ceil(fragments).next_multiple_of(layout.cluster);
+            assert_eq!(file.extents(), len.div_ceil(fragment), "{layout:?}");
             for chunks in [&[1][..], &[3, 64, 1], &[1000]] {
-                assert!(read_all(&mut file, len, chunks).expect("bytes") == content, "{layout:?} {pieces} {chunks:?}");
+                assert!(
+                    read_all(&mut file, len, chunks).expect("bytes") == content,
+                    "{layout:?} {fragments} {chunks:?}"
+                );
             }
             assert_eq!(file.retries(), 0);
         }
@@ -89,11 +92,11 @@ proptest! {
 
     #[test]
     fn any_read_of_any_file(
-        which in 0..3_usize, len in 1..60_000_usize, pieces in 1..30_usize, reads in prop::collection::vec((0..140_u32, 1..70_usize), 1..20)
+        which in 0..3_usize, len in 1..60_000_usize, fragments in 1..30_usize, reads in prop::collection::vec((0..140_u32, 1..70_usize), 1..20)
     ) {
         let layout = [FAT16, support::Layout { start: 63, ..FAT16 }, support::Layout { cluster: 2048, ..FAT16 }][which];
         let content = content(len, which as u32);
-        let mut file = open(MemoryCard::new(layout.with_model(&content, pieces)), Some("MODEL.RILLM")).expect("a file");
+        let mut file = open(MemoryCard::new(layout.with_model(&content, fragments)), Some("MODEL.RILLM")).expect("a file");
         for (first, sectors) in reads {
             let mut bytes = vec![0; sectors * BLOCK];
             let start = first as usize * BLOCK;

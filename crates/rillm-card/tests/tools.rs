@@ -31,7 +31,7 @@ fn run_with(tool: &str, args: &[&str], input: Stdio) -> bool {
     }
 }
 
-/// Formats a file of so many KiB, copies models to it in pieces, and reads them back.
+/// Formats a file of so many KiB, copies models to it in fragments, and reads them back.
 fn format_copy_read(directory: &Path, kib: &str, options: &[&str], start: u32) {
     let at = |name: &str| directory.join(name).to_str().expect("UTF-8").to_owned();
     let (image, model, other) = (at("card.img"), at("A Model of 15M.rillm"), at("other.txt"));

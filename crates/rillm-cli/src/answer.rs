@@ -49,7 +49,7 @@ pub struct Outcome {
     pub prompt_tokens: usize,
     /// Those of `prompt_tokens` whose keys and values were in the cache already.
     pub cached_tokens: usize,
-    /// Turns of the chat that were dropped to make room for the answer.
+    /// Turns of the chat that were forgotten to make room for the answer.
     pub forgotten: u32,
     pub summary: Summary,
     pub logits: Option<u32>,

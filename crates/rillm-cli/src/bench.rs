@@ -59,7 +59,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What is measured.
+/// The workload of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
     pub prompt_tokens: u32,
@@ -96,7 +96,7 @@ pub struct Speeds {
 
 /// The JSON object of `--json`. Scripts depend on these field names.
 #[derive(Serialize)]
-struct Report {
+struct BenchReport {
     model: String,
     kernel: &'static str,
     threads: u32,
@@ -148,7 +148,7 @@ pub fn run(args: &Args) -> Result<()> {
         })
     });
     let Speeds { prefill, decode } = speeds;
-    let report = Report {
+    let report = BenchReport {
         model: args.model.model.as_ref().map_or("the bundled model".to_owned(), |path| path.display().to_string()),
         kernel: Kernel::fastest().name,
         threads: workload.threads,
@@ -242,7 +242,7 @@ const BATCH: usize = 32;
 /// Bytes of one read of a source that is read.
 const CHUNK: usize = 16 * 1024;
 
-fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn print(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
     let mut field = |name: &str, value: String| writeln!(out, "{} {value}", style(format!("{name:<10}")).bold());
     field("model", format!("{}, {} bytes a token", report.model, grouped(report.bytes_per_token)))?;
     let threads = if report.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", report.threads) };
@@ -251,9 +251,9 @@ fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let [median, min, max] = [median, min, max].map(rounded);
         format!("{median} tokens/s ({min} to {max}), {tokens} tokens {} times", report.repetitions)
     };
-    let Report { prefill_tokens_per_second: median, prefill_tokens_per_second_min: min, .. } = *report;
+    let BenchReport { prefill_tokens_per_second: median, prefill_tokens_per_second_min: min, .. } = *report;
     field("prefill", speed(median, min, report.prefill_tokens_per_second_max, report.prompt_tokens))?;
-    let Report { decode_tokens_per_second: median, decode_tokens_per_second_min: min, .. } = *report;
+    let BenchReport { decode_tokens_per_second: median, decode_tokens_per_second_min: min, .. } = *report;
     field("decode", speed(median, min, report.decode_tokens_per_second_max, report.generated_tokens))?;
     field("weights", format!("{:.2} GB/s in decode", report.bytes_per_second / 1e9))?;
     if let Some(against) = &report.against {

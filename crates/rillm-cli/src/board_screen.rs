@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use console::{Style, StyledObject, style};
+use rillm_generate::{Check as CheckLine, ForgottenTurns};
 
 /// The prompt of the console.
 const PROMPT: &[u8] = b"> ";
@@ -85,13 +86,13 @@ impl BoardScreen {
         // A line of a text that is not the figures was shown in part.
         if let Some(figures) = figures(&text) {
             (self.figures, self.in_text) = (Some(figures), false);
-        } else if let Some((ids, logits)) = rillm_generate::Check::parse(&text) {
+        } else if let Some((ids, logits)) = CheckLine::parse(&text) {
             self.check = Some(Check { ids: ids.collect(), logits });
         } else if text.starts_with("rillm ") && text.contains(" on ") {
             *self = Self { restarted: true, ..Self::default() };
         }
         self.in_text &= !text.starts_with("cannot open a model");
-        self.forgotten |= text.contains("forgotten");
+        self.forgotten |= !self.in_text && ForgottenTurns::is_line(&text);
         if self.in_text || shown > 0 {
             out.write_all(&line[shown..])?;
             return out.write_all(b"\n");
@@ -167,6 +168,21 @@ mod tests {
         // Until it is clear that it is no figure, a number waits.
         assert_eq!(shown(&mut screen, "on\r\n12 to", 3), "on\n");
         assert_eq!(shown(&mut screen, "p", 3), "12 top");
+    }
+
+    #[test]
+    fn forgotten_turns_are_told_after_a_text() {
+        let line = ForgottenTurns { context: 512, turns: 2 };
+        let said = |text: &str, after: &str| format!("hi\r\n{text}\r\n3 tokens · RAM 1 of 2 · seed 9\r\n{after}\r\n> ");
+        for (text, after, expected) in [
+            ("a", line.to_string(), true),
+            ("a forgotten toy", String::new(), false),
+            (&line.to_string(), String::new(), false),
+        ] {
+            let mut screen = BoardScreen::after("hi", true);
+            shown(&mut screen, &said(text, &after), 7);
+            assert_eq!(screen.forgotten, expected, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use indicatif::BinaryBytes;
 use rillm::format::{ChatHeader, ChatPart};
 use rillm::{Chat, ChatError, Memory, Model, Session, block_on};
-use rillm_generate::{Generation, StopStrings};
+use rillm_generate::{ForgottenTurns, Generation, StopStrings};
 use serde_json::json;
 
 use crate::answer::{Outcome, generate, show};
@@ -36,7 +36,7 @@ Everything else is said to the model.";
 /// Chat with a model that has a chat template, turn by turn
 ///
 /// The KV cache keeps the conversation, so that no turn is computed twice. When the context is full, the oldest turns
-/// are dropped. If standard input is not a terminal, each of its lines is a turn.
+/// are forgotten. If standard input is not a terminal, each of its lines is a turn.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = format!("Typed in a chat:
 {HELP}
@@ -238,9 +238,7 @@ impl Talk<'_, '_> {
         }
         say::note(outcome.summary);
         if forgotten > 0 {
-            let context = self.session.plan().context;
-            let oldest = if forgotten == 1 { "turn".to_owned() } else { turns(forgotten) };
-            say::note(format_args!("the context of {context} is full: forgot the oldest {oldest}"));
+            say::note(ForgottenTurns { context: self.session.plan().context, turns: forgotten });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use console::style;
 use indicatif::BinaryBytes;
 use rillm::format::Rescoring;
-use rillm_convert::chat::Unfollowable;
+use rillm_convert::chat::UnsupportedTemplate;
 use rillm_convert::write::{ConversionReport, TokenizerSections};
 use rillm_quantise::evaluate::Agreement;
 use rillm_quantise::mix::{Bits, Mix};
@@ -23,7 +23,7 @@ pub struct Report<'a> {
     pub mix: Mix,
     /// The mixes to choose from, if the mix was searched for.
     pub candidates: Vec<Candidate>,
-    /// Of the file with the checkpoint, if it was evaluated.
+    /// Agreement of the file with the checkpoint, if it was evaluated.
     pub agreement: Option<Agreement>,
     /// Length of the file with 4-bit weights.
     pub int4_len: u64,
@@ -52,7 +52,7 @@ impl Report<'_> {
                 "file_bytes": bytes, "evaluation": agreement.map(evaluation), "chosen": *mix == self.mix,
             })).collect::<Vec<_>>(),
             "chat": sections.chat.is_ok(),
-            "chat_problem": sections.chat.as_ref().err().map(Unfollowable::to_string),
+            "chat_problem": sections.chat.as_ref().err().map(UnsupportedTemplate::to_string),
             "tensors": conversion.tensors.iter().map(|t| json!({
                 "name": tensor_name(t.tensor.kind, t.tensor.layer), "rows": t.tensor.rows, "cols": t.tensor.cols,
                 "quantisation": t.tensor.quantisation.to_string(), "bytes": t.bytes,
@@ -95,7 +95,7 @@ impl Report<'_> {
         let path = self.file.display();
         let command = match &self.sections.chat {
             Ok(_) => "chat",
-            Err(Unfollowable::NoTemplate) => "run",
+            Err(UnsupportedTemplate::NoTemplate) => "run",
             Err(problem) => {
                 writeln!(out, "{note} it continues texts and does not chat: {problem}")?;
                 "run"

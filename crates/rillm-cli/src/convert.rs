@@ -63,12 +63,12 @@ pub struct Args {
     /// Bits of the embedding table's weights, of which a token reads one row, instead of --bits
     #[arg(long, value_name = "BITS", value_parser = ["8", "4"])]
     embed_bits: Option<String>,
-    /// Choose the bits of layers, head and embedding table so that the file has at most so many bytes (4M is 4,194,304), and
-    /// of these files the one that is closest to the checkpoint. Up to three files are made and evaluated
+    /// Choose the bits of layers, head and embedding table for the file of at most BYTES bytes (4M is 4,194,304) that is
+    /// closest to the checkpoint. Up to three files are made and evaluated
     #[arg(long, value_name = "BYTES", value_parser = number::bytes, conflicts_with = "max_kl", conflicts_with_all = WIDTHS)]
     target_size: Option<usize>,
-    /// Choose the bits of layers, head and embedding table so that the file's KL divergence is at most so many nats, and of
-    /// these files the smallest. Four to eight files are made and evaluated, or one if even 8 bits are further away
+    /// Choose the bits of layers, head and embedding table for the smallest file whose KL divergence is at most NATS nats.
+    /// Four to eight files are made and evaluated, or one if even 8 bits are further away
     #[arg(long, value_name = "NATS", value_parser = number::nats, conflicts_with_all = WIDTHS)]
     max_kl: Option<f64>,
     /// Tell at the end how far the file's predictions are from the checkpoint's, in KL divergence and top-1, on text that the

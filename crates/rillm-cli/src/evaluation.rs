@@ -12,7 +12,7 @@ use crate::source::ModelSource;
 /// The result of an evaluation.
 #[derive(Clone, Copy, Default)]
 pub struct Evaluation {
-    /// Of the predictions at every position.
+    /// Agreement of the predictions, over all positions.
     pub agreement: Agreement,
     nll: f64,
     nll_reference: f64,

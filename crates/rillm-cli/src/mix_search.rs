@@ -11,7 +11,7 @@ use rillm_quantise::mix::Mix;
 use crate::converter::Converter;
 use crate::number::grouped;
 
-/// What is asked of a file.
+/// The target of a search.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     /// At most so many bytes, and of these files the least divergence.

@@ -39,7 +39,8 @@ const CTRL_C: u8 = 3;
   # A script: exit code 1 if the board computes otherwise
   echo \"Once upon a time\" | rillm monitor --port COM3 --model
 
-Exit codes: 0 all texts are equal or were not compared, 1 a text differs, or the board is gone.")]
+Exit codes: 0 all texts that were compared are equal, 1 a text differs or cannot be compared, a line cannot be sent, or the
+board is gone.")]
 pub struct Args {
     /// The serial port: /dev/ttyUSB0, /dev/cu.usbserial-1, COM3
     #[arg(long, value_name = "PORT")]
@@ -185,7 +186,7 @@ impl Monitor {
             return Ok(());
         }
         if screen.forgotten {
-            say::note("not compared: turns were forgotten while it was computed");
+            say::note("not compared: turns of the chat were forgotten");
             return Ok(());
         }
         let answers = [self.ask("/temp")?, self.ask("/top_k")?, self.ask("/top_p")?];

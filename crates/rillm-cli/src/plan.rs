@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::plan::Allocation;
+use rillm::Allocation;
 use rillm::{Model, Plan, Traffic};
 use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, ModelPlace, Pace, Range, options};
 use serde_json::{Value, json};

@@ -50,8 +50,7 @@ pub struct Args {
     /// again. Written at the end, also after Ctrl-C
     #[arg(long, value_name = "FILE", value_parser = files::output())]
     prompt_cache: Option<PathBuf>,
-    /// Print one more line with the number of tokens and a fingerprint of the logits, for comparison with a board's
-    /// `/check on`
+    /// Print one more line, with the token ids and a fingerprint of the logits, to compare with a board's `/check on`
     #[arg(long)]
     check: bool,
     /// Print one JSON object instead of the text

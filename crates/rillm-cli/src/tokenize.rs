@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use console::style;
+use rillm::Counted;
 use rillm::format::TokenKind;
-use rillm::source::Counted;
 use rillm::tokenizer::{Scratch, Tokenizer};
 use rillm::{Model, Traffic, block_on};
 use serde_json::json;

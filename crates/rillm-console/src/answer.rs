@@ -4,10 +4,10 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use rillm::{Chat, Session, WeightSource};
-use rillm_generate::{Check, Generation, Metrics, Step, StopReason, StopStrings, Summary};
+use rillm_generate::{Check, ForgottenTurns, Generation, Metrics, Step, StopReason, StopStrings, Summary};
 
 use crate::Clock;
-use crate::chat::{ask, say_forgotten};
+use crate::chat::ask;
 use crate::failures::{Answer, Failures};
 use crate::screen::Screen;
 use crate::serve::LoadedModel;
@@ -97,7 +97,10 @@ where
         seed: sampling.seed,
     };
     screen.say(format_args!("{summary}\n"))?;
-    say_forgotten(screen, session.plan().context, forgotten + generation.forgotten_turns())?;
+    let turns = forgotten + generation.forgotten_turns();
+    if turns > 0 {
+        screen.say(format_args!("{}\n", ForgottenTurns { context: session.plan().context, turns }))?;
+    }
     if let Some(logits) = generation.fingerprint() {
         screen.say(format_args!("{}\n", Check { ids: session.tokens(), logits }))?;
     }

@@ -4,12 +4,11 @@ use core::fmt;
 
 use embedded_io::{Read, ReadReady, Write};
 use rillm::{Chat, ChatError, Error, Session, WeightSource};
-use rillm_generate::number::Count;
 
 use crate::failures::{Answer, Failures};
 use crate::screen::Screen;
 
-/// Starts a chat with a system text, or with the template's own start. If there is none, prints and returns the reason.
+/// Starts a chat with a system prompt, or with the template's own start. If there is none, prints and returns the reason.
 pub async fn start<C, S>(
     screen: &mut Screen<C>,
     session: &mut Session<'_, S>,
@@ -29,7 +28,7 @@ where
             }
             Err(ChatError::TooLong { tokens, context }) => {
                 screen.say(format_args!(
-                    "a chat starts with {tokens} tokens or more and there is room for {context}; shorten the system text, or type \
+                    "a chat starts with {tokens} tokens or more and there is room for {context}; shorten the system prompt, or type \
                      /chat off to continue texts\n"
                 ))?;
                 return Ok(Some(Answer::Done));
@@ -83,21 +82,6 @@ where
         error => {
             screen.say(format_args!("{error}\n"))?;
             Ok(Some(Answer::Done))
-        }
-    }
-}
-
-/// Says that turns were forgotten, if any were.
-pub fn say_forgotten<C>(screen: &mut Screen<C>, context: usize, turns: u32) -> Result<(), C::Error>
-where
-    C: Read + ReadReady + Write,
-{
-    match turns {
-        0 => Ok(()),
-        1 => screen.say(format_args!("the context of {context} is full: forgot the oldest turn\n")),
-        turns => {
-            let turns = Count(turns.into(), "turn");
-            screen.say(format_args!("the context of {context} is full: forgot the oldest {turns}\n"))
         }
     }
 }

@@ -6,18 +6,18 @@ use crate::settings::Setting;
 
 /// The text of `/help`.
 pub const HELP: &str = "\
-Type the beginning of a text; the model goes on with it. A model that was made
-for chats answers instead, and remembers what was said.
+Type the beginning of a text; the model continues it. A model that was made
+for chats answers instead, and remembers earlier turns.
 /choose TEXT | A | B   how likely A and B are after TEXT, and which one is more
 /temp T        above 1 bolder, below 1 safer, 0 always the likeliest token
 /top_k K       choose among the K likeliest tokens, up to 256; 0 for all
-/top_p P       choose among the fewest tokens with probability P together; 1 for
-               all
+/top_p P       choose among the likeliest tokens whose probabilities sum to P;
+               1 for all
 /seed N        the same seed gives the same text
 /max N         end after N tokens
 /stop TEXT     end before the model's next TEXT, up to 64 bytes; alone: before
                none
-/chat on|off   off: a model for chats goes on with texts, too
+/chat on|off   off: a model for chats continues texts, too
 /system TEXT   start the chat again with TEXT as its instructions; alone: with
                the model's own
 /check on|off  after each text a line to compare with `rillm run --check`
@@ -55,7 +55,7 @@ pub enum Command<'l> {
     /// Run the self-test.
     SelfTest,
     Reset,
-    /// Start a chat with a system text, if there is one.
+    /// Start a chat with a system prompt, if there is one.
     System(&'l str),
     Help,
     /// Show the model's dimensions.

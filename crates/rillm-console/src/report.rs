@@ -2,8 +2,8 @@
 
 use core::fmt;
 
+use rillm::Region;
 use rillm::format::Header;
-use rillm::plan::Region;
 use rillm::{MemoryLen, Model, Plan, Residency, Stage, StageTimes, Stats, Traffic};
 
 use crate::{Board, Clock, StackUse};
@@ -11,9 +11,9 @@ use rillm_generate::number::{Bytes, Count, Grouped, Tenths};
 use rillm_generate::{Ram, Unit, micros};
 
 /// The model's dimensions, as text.
-pub struct ModelFacts<'a>(pub &'a Header);
+pub struct ModelInfo<'a>(pub &'a Header);
 
-impl fmt::Display for ModelFacts<'_> {
+impl fmt::Display for ModelInfo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = self.0;
         write!(

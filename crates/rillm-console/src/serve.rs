@@ -16,7 +16,7 @@ use crate::files::{File, Files, LongName, Request, Wanted};
 use crate::kernel_bench::KernelBench;
 use crate::line::Line;
 use crate::models::{self, can_chat, open_model};
-use crate::report::{MemoryReport, ModelFacts, StatsJson, StatsReport, Totals};
+use crate::report::{MemoryReport, ModelInfo, StatsJson, StatsReport, Totals};
 use crate::screen::Screen;
 use crate::selftest;
 use crate::settings::{CANDIDATES, Settings};
@@ -159,9 +159,9 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
             }
             session.set_check_every(loaded.board.check_every());
             if !reported {
-                let (facts, memory) = (ModelFacts(model.header()), loaded.memory(&session));
+                let (info, memory) = (ModelInfo(model.header()), loaded.memory(&session));
                 let expected = fmt::from_fn(|f| loaded.board.expect(f, &model, session.plan()));
-                self.screen.say(format_args!("{facts}\n{about}\n{memory}\n{expected}"))?;
+                self.screen.say(format_args!("{info}\n{about}\n{memory}\n{expected}"))?;
                 self.screen.print(if self.settings.chat && can_chat(loaded.model) {
                     "Say something to the model, or type /help.\n"
                 } else {
@@ -306,7 +306,7 @@ impl<'a, C: Read + ReadReady + Write> Console<'a, C> {
                     return Ok(if command == Command::Bench { Interlude::Bench } else { Interlude::SelfTest });
                 }
                 Command::Help => screen.print(HELP)?,
-                Command::Model => screen.say(format_args!("{}\n", ModelFacts(loaded.model.header())))?,
+                Command::Model => screen.say(format_args!("{}\n", ModelInfo(loaded.model.header())))?,
                 Command::Open(name) => {
                     if let Some(next) = open(screen, name)? {
                         return Ok(next.into());

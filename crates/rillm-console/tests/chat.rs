@@ -2,7 +2,7 @@
 
 use crate::support::chat_model::MODEL;
 use crate::support::{RAM, Script, converse, run};
-use rillm::source::Faulty;
+use rillm::Faulty;
 use rillm::{Bytes, Chat, Memory, Model, PlanOptions, Sampling, Session, block_on};
 use rillm_generate::{Check, Generation, Step};
 
@@ -53,11 +53,11 @@ fn a_system_text_starts_the_chat_again() {
     let [first, with, reset, without] = checks(&seen)[..] else { panic!("{seen}") };
     assert_eq!(first, expected(None, &["the sea"])[0]);
     assert_eq!(with, expected(Some(system), &["the sea"])[0]);
-    // The system text outlives a reset, but not another one.
+    // The system prompt outlives a reset, but not another one.
     assert_eq!(reset, expected(Some(system), &["a"])[0]);
     assert_eq!(without, expected(None, &["a"])[0]);
     let seen = chat(&format!("/system {}\r", "x y z ".repeat(40)));
-    assert!(seen.contains("a chat starts with ") && seen.contains("room for 96; shorten the system text"), "{seen}");
+    assert!(seen.contains("a chat starts with ") && seen.contains("room for 96; shorten the system prompt"), "{seen}");
     let seen = converse("/system be kind\r/max\r");
     assert!(seen.contains("> /system be kind\r\nthis model does not chat: ") && seen.contains("max 256"), "{seen}");
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::support::{BOARD, INT4, MODEL, One, RAM, RESCORING, Script, TestBoard, bundled, converse, run};
+use rillm::Faulty;
 use rillm::format::{Header, SectionKind};
-use rillm::source::Faulty;
 use rillm::{
     Bytes, Memory, Model, Plan, PlanOptions, Q16, Residency, SECTOR_LEN, Sampling, Sector, Session, WeightSource,
     block_on,
@@ -189,7 +189,7 @@ fn settings_are_shown_set_and_kept() {
         ("/verbose", "there is no command `/verbose`; /help lists them"),
         ("/help me", "/help takes no value, and there is `me`; type /help alone"),
         ("/model", "model: rill-tales-1m, "),
-        ("/help", "Type the beginning of a text; the model goes on with it."),
+        ("/help", "Type the beginning of a text; the model continues it."),
         ("/reset", "the text is forgotten, the settings are those of the start"),
     ] {
         let seen = converse(&format!("{typed}\r"));

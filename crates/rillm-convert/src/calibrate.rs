@@ -30,7 +30,7 @@ const JUDGING_SEED: u64 = 2;
 /// Products of weights and values to judge by: at most minutes.
 const JUDGING_WORK: u64 = 200_000_000_000;
 
-/// What is done of a calibration.
+/// Progress of a calibration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress {
     /// The model writes the text.

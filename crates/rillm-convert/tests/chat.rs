@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rillm::SectorReader;
 use rillm::format::{CHAT_HEADER_LEN, ChatHeader, ChatPart, Section, SectionKind};
-use rillm::source::SectorReader;
 use rillm::tokenizer::{Scratch, Tokenizer};
 use rillm::{Bytes, SECTOR_LEN};
-use rillm_convert::chat::{Unfollowable, section};
+use rillm_convert::chat::{UnsupportedTemplate, section};
 use rillm_convert::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer as Reference;
@@ -48,7 +48,7 @@ struct Chat {
 }
 
 impl Chat {
-    fn of(vocabulary: &Vocabulary) -> Result<Self, Unfollowable> {
+    fn of(vocabulary: &Vocabulary) -> Result<Self, UnsupportedTemplate> {
         let tokenizer = vocabulary.section().expect("a tokenizer");
         let bytes = section(vocabulary, &tokenizer)?;
         let header =
@@ -128,10 +128,10 @@ fn an_answer_without_a_mark_at_its_end_is_refused() {
     let tokenizer = &tokenizers()[0];
     let refused = |template: &str| Chat::of(&vocabulary(tokenizer, template)).err();
     // This tokenizer has no <|im_end|>: to it that is text.
-    assert_eq!(refused(&fixture("chatml.jinja")), Some(Unfollowable::NoEnd));
-    assert_eq!(refused(""), Some(Unfollowable::NoTemplate));
+    assert_eq!(refused(&fixture("chatml.jinja")), Some(UnsupportedTemplate::NoEnd));
+    assert_eq!(refused(""), Some(UnsupportedTemplate::NoTemplate));
     let turns = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant:";
-    assert_eq!(refused(turns), Some(Unfollowable::NoEnd));
+    assert_eq!(refused(turns), Some(UnsupportedTemplate::NoEnd));
     assert_eq!(refused(&turns.replace("'\n'", "'<|end|>'")), None);
 }
 
@@ -172,7 +172,7 @@ fn the_mark_at_the_end_of_an_answer_may_be_any_added_token() {
     assert_eq!(Chat::of(&named).map(|chat| u64::from(chat.header.end)), Ok(id));
     // White space is a mark of nothing.
     tokenizer["added_tokens"][3]["content"] = "\n\n".into();
-    assert_eq!(Chat::of(&vocabulary(&tokenizer, &turns("{{ '\n\n' }}"))).err(), Some(Unfollowable::NoEnd));
+    assert_eq!(Chat::of(&vocabulary(&tokenizer, &turns("{{ '\n\n' }}"))).err(), Some(UnsupportedTemplate::NoEnd));
 }
 
 /// Templates that are compiled by recursion, a level for every byte or two.

@@ -17,7 +17,7 @@ const CHECKSUM_ALIGN: usize = 16;
 const SHA256_LEN: usize = 32;
 /// The bootloader reads no more (`ESP_IMAGE_MAX_SEGMENTS` of ESP-IDF).
 const MOST_SEGMENTS: u8 = 16;
-/// Of the linker script, `firmware/esp/model.x`.
+/// As in the linker script of the firmware.
 const MODEL_ALIGN: usize = 4;
 // Offsets in the header.
 const AT_SEGMENTS: usize = 1;

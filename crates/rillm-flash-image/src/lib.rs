@@ -29,3 +29,8 @@ mod tests;
 
 pub use error::Error;
 pub use image::FlashImage;
+
+/// The README: its example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

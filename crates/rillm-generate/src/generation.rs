@@ -88,7 +88,7 @@ impl<'a> Generation<'a> {
     }
 
     /// Generates an answer in a chat. It also ends at the mark of the chat template. When the context is full, the
-    /// oldest turns are dropped.
+    /// oldest turns are forgotten.
     #[must_use]
     pub fn in_chat(self, chat: &'a mut Chat) -> Self {
         Self { chat: Some(chat), ..self }
@@ -171,7 +171,7 @@ impl<'a> Generation<'a> {
         self.generated
     }
 
-    /// Number of turns of the chat dropped so far.
+    /// Number of turns of the chat that were forgotten so far.
     pub fn forgotten_turns(&self) -> u32 {
         self.forgotten_turns
     }

@@ -57,7 +57,7 @@ mod summary;
 pub use generation::{Generation, Step, StopReason, Text};
 pub use metrics::{Averages, Metrics, Unit, micros};
 pub use stop_strings::{LONGEST_STOP_STRING, MOST_STOP_STRINGS, StopError, StopStrings};
-pub use summary::{Check, Ram, Summary};
+pub use summary::{Check, ForgottenTurns, Ram, Summary};
 
 /// The README: its example is compiled.
 #[cfg(doctest)]

@@ -9,6 +9,7 @@ pub const LONGEST_STOP_STRING: usize = 64;
 
 /// Why stop strings were rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum StopError {
     /// A string is empty.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::StopReason;
 use crate::metrics::{Averages, Unit};
-use crate::number::{Bytes, Grouped, Tenths, Word};
+use crate::number::{Bytes, Count, Grouped, Tenths, Word};
 
 /// The figures as one line for people.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,34 @@ impl fmt::Display for Ram {
     }
 }
 
+/// The line that tells how many of a chat's turns were forgotten, because the context was full.
+#[derive(Clone, Copy, Debug)]
+pub struct ForgottenTurns {
+    /// Length of the context in tokens.
+    pub context: usize,
+    /// Number of turns, at least one.
+    pub turns: u32,
+}
+
+const FORGOT: &str = " is full: forgot the oldest ";
+
+impl ForgottenTurns {
+    /// Whether a line is such a line.
+    pub fn is_line(line: &str) -> bool {
+        line.starts_with("the context of ") && line.contains(FORGOT)
+    }
+}
+
+impl fmt::Display for ForgottenTurns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the context of {}{FORGOT}", self.context)?;
+        match self.turns {
+            1 => f.write_str("turn"),
+            turns => write!(f, "{}", Count(turns.into(), "turn")),
+        }
+    }
+}
+
 /// The check line, which is equal wherever the same was computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
@@ -114,6 +142,16 @@ mod tests {
     use super::*;
     use rillm::Traffic;
     use std::string::ToString;
+
+    #[test]
+    fn a_line_of_forgotten_turns_is_known() {
+        for (turns, end) in [(1, "turn"), (2, "2 turns"), (1000, "1,000 turns")] {
+            let line = ForgottenTurns { context: 512, turns }.to_string();
+            assert_eq!(line, std::format!("the context of 512 is full: forgot the oldest {end}"));
+            assert!(ForgottenTurns::is_line(&line));
+        }
+        assert!(!ForgottenTurns::is_line("the context of 512 is full, and all is forgotten"));
+    }
 
     #[test]
     fn a_check_line_is_parsed_back() {

@@ -1,6 +1,6 @@
 //! Texts of the bundled model, generated step by step.
 
-use rillm::source::Faulty;
+use rillm::Faulty;
 use rillm::{Bytes, Memory, Model, PlanOptions, Sampling, Session, WeightSource, block_on};
 use rillm_generate::{Generation, Step, StopReason, StopStrings};
 

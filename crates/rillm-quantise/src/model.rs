@@ -61,7 +61,7 @@ pub enum ModelError {
     Interrupted,
 }
 
-/// What is done of quantising a model.
+/// Progress of quantising a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The tensor that is done.

@@ -1,7 +1,7 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
 use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg_below_32, mul_high, mul_high_signed, one_over};
-use crate::kernels::{HEADS, Loops, weighted_values, widely};
+use crate::kernels::{HEADS, Loops, weighted_values, with_wide_vectors};
 use crate::kv_cache::{CacheScale, CacheShape, Keys, KvCache, Values};
 use crate::vector::to_i16;
 
@@ -37,8 +37,8 @@ pub(crate) fn attention(
             }
             let scores = &mut scores[..heads.len() / head_dim * (position + 1)];
             match heads.len() / head_dim {
-                1 => widely(context.heads::<1>(q, &exponents, scores, heads)),
-                _ => widely(context.heads::<HEADS>(q, &exponents, scores, heads)),
+                1 => with_wide_vectors(context.heads::<1>(q, &exponents, scores, heads)),
+                _ => with_wide_vectors(context.heads::<HEADS>(q, &exponents, scores, heads)),
             }
         }
     }
@@ -102,7 +102,7 @@ impl ScoreScale {
     }
 }
 
-/// What the heads of a key-value head attend to.
+/// The keys and values to which the query heads of a key-value head attend.
 #[derive(Clone, Copy)]
 struct Context<'a> {
     keys: Keys<'a>,

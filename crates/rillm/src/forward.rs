@@ -300,8 +300,13 @@ impl Pass<'_, '_> {
         let tensor = tape.tensor(self.header, TensorKind::Head, 0).await?;
         // For any other tensor, a wrong header is detected at the next one. This is the last tensor.
         if tensor != *self.lm_head {
-            let found = tensor.row_len() as u64;
-            return Err(FormatError::Tensor { expected: TensorKind::Head, layer: 0, field: "length of a row", found });
+            // Shape and kind are those of the model.
+            let (field, found) = if tensor.quantisation != self.lm_head.quantisation {
+                ("quantisation and group", u16::from_le_bytes(tensor.quantisation.emit()))
+            } else {
+                ("exponent", u16::from(tensor.exponent as u8))
+            };
+            return Err(FormatError::Tensor { expected: TensorKind::Head, layer: 0, field, found: found.into() });
         }
         let a = &self.work.input;
         let exponent = output_exponent(a, tokens.start, &tensor);

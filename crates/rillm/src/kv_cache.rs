@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::fixed::mul_high_signed;
 use crate::format::KeyBits;
-use crate::kernels::{Loops, add_key_products, dot, dot_pairs, widely};
+use crate::kernels::{Loops, add_key_products, dot, dot_pairs, with_wide_vectors};
 use crate::vector::{for_each, largest_magnitude, to_i16};
 
 /// Bytes of a scale: an unsigned 8-bit mantissa and a signed 8-bit exponent.
@@ -286,7 +286,14 @@ fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
     let step = largest.div_ceil(127);
     let drop = if step <= 255 << 15 { 15 } else { 16 };
     let mantissa = step.div_ceil(1 << drop);
-    widely(Quantise { values, left, right, inverse: (((1 << 31) / mantissa) << 6) as i32, fraction: drop + 5, out });
+    with_wide_vectors(Quantise {
+        values,
+        left,
+        right,
+        inverse: (((1 << 31) / mantissa) << 6) as i32,
+        fraction: drop + 5,
+        out,
+    });
     (mantissa as u8, saturate(exponent - left as i32 + right as i32 + drop as i32))
 }
 

@@ -59,13 +59,13 @@ mod mlp;
 mod model;
 mod noise;
 mod norm;
-pub mod plan;
+mod plan;
 mod rescoring;
 mod rope;
 mod sampler;
 mod sampling;
 mod session;
-pub mod source;
+mod source;
 mod stats;
 mod tape;
 mod temperature;
@@ -77,16 +77,17 @@ pub use block_on::block_on;
 pub use chat::{Chat, ChatError};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
-pub use format::{FormatError, TokenKind};
+pub use format::{FormatError, Header, TokenKind};
+pub use kernels::{Multiply, Rows};
 pub use likelihood::Nats;
 pub use logits::Logit;
 pub use model::{Int4Weights, Model};
-pub use plan::{Memory, MemoryError, MemoryLen, Plan, PlanError, PlanOptions, Residency};
+pub use plan::{Allocation, Buffer, Memory, MemoryError, MemoryLen, Plan, PlanError, PlanOptions, Region, Residency};
 pub use sampling::{Q16, Sampling};
 pub use session::{CHECK_EVERY, CHECK_LENT_EVERY, Choice, Choose, ChooseError, RestoreError, Session, Token};
-pub use source::{Bytes, SECTOR_LEN, Sector, WeightSource};
+pub use source::{Bytes, Counted, Fault, Faulty, PastTheEnd, SECTOR_LEN, Sector, SectorReader, WeightSource};
 pub use stats::{Clock, Stage, StageTimes, Stats, Traffic};
-pub use tokenizer::Decoder;
+pub use tokenizer::{Decoder, Tokenizer};
 
 /// The README: its example is compiled.
 #[cfg(doctest)]

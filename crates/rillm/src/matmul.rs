@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::fixed::round_shift;
 use crate::format::{FormatError, TensorHeader};
-use crate::kernels::{Loops, Multiply, Rows, STRIP_ROWS, STRIP_SUMS, widely};
+use crate::kernels::{Loops, Multiply, Rows, STRIP_ROWS, STRIP_SUMS, with_wide_vectors};
 use crate::stats::{Stage, Stopwatch};
 use crate::tape::Tape;
 use crate::vector::BlockFloat16;
@@ -113,7 +113,7 @@ impl Strip<'_> {
     }
 }
 
-/// What turns sums of rows into outputs.
+/// The scale that turns sums of rows into outputs.
 #[derive(Clone, Copy)]
 struct RowScale {
     /// The tensor's exponent, the largest one of its rows.
@@ -125,7 +125,7 @@ struct RowScale {
 /// Computes the outputs of rows with these sums and exponents.
 fn outputs(sums: &[i64], exponents: &[i8], scale: RowScale, values: &mut [i32]) {
     if cfg!(target_pointer_width = "64") {
-        return widely(StripOutputs { sums, exponents, scale, values });
+        return with_wide_vectors(StripOutputs { sums, exponents, scale, values });
     }
     for ((value, &sum), &exponent) in values.iter_mut().zip(sums).zip(exponents) {
         *value = narrowed(sum, scale.shift(exponent));

@@ -1,17 +1,17 @@
 //! SiLU (Hendrycks and Gimpel 2016; Elfwing et al. 2018), the gate of SwiGLU (Shazeer 2020).
 
 use crate::fixed::{LOG2_FRACTION, exp2_neg, max_bits, mul_high, mul_high_signed, round_shift};
-use crate::kernels::{Loops, widely};
+use crate::kernels::{Loops, with_wide_vectors};
 
 /// Replaces the gates `x = gate · 2^exponent`, within ±2^30, by `x · sigmoid(x)`, shifted to the left as far as they stay
 /// below 2^30. Returns their exponent.
 pub(crate) fn silu(gates: &mut [i32], exponent: i32) -> i32 {
-    widely(Silu { gates, exponent })
+    with_wide_vectors(Silu { gates, exponent })
 }
 
 /// Multiplies the gates, within ±2^30, by `ups`: `round(gate · up, 30)`.
 pub(crate) fn multiply(gates: &mut [i32], ups: &[i32]) {
-    widely(Product { gates, ups });
+    with_wide_vectors(Product { gates, ups });
 }
 
 struct Silu<'a> {
@@ -54,7 +54,7 @@ impl Loops for Product<'_> {
     }
 }
 
-/// What turns magnitudes of gates into fixed point with 27 fraction bits.
+/// The shift that turns magnitudes of gates into fixed point with 27 fraction bits.
 struct Magnitude {
     left: u32,
     right: u32,

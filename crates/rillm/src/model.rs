@@ -23,7 +23,7 @@ pub struct Model {
     /// Bytes of the tape up to the end of the last layer's values: the part that the earlier tokens of a prompt need.
     prefix_len: u64,
     /// The longest contiguous piece of the tape, in bytes: a row, a vector, or a tensor's header.
-    longest_piece: usize,
+    longest_row: usize,
     /// The header of the last tensor, from the tensor table.
     lm_head: TensorHeader,
     rescoring: Option<RescoringRows>,
@@ -94,7 +94,7 @@ impl Model {
             rope_section,
             tape_section,
             prefix_len: 0,
-            longest_piece: TENSOR_HEADER_LEN,
+            longest_row: TENSOR_HEADER_LEN,
             lm_head: embedding.tensor,
             rescoring: None,
             int4_weights: Int4Weights::default(),
@@ -149,7 +149,7 @@ impl Model {
             }
             if kind != TensorKind::Embedding {
                 at += len;
-                self.longest_piece = self.longest_piece.max(entry.tensor.row_len());
+                self.longest_row = self.longest_row.max(entry.tensor.row_len());
                 if let Quantisation::Int4 { .. } = entry.tensor.quantisation {
                     let Int4Weights { layers, head } = &mut self.int4_weights;
                     let class = if kind == TensorKind::Head { head } else { layers };
@@ -205,8 +205,8 @@ impl Model {
         self.prefix_len
     }
 
-    pub(crate) fn longest_piece(&self) -> usize {
-        self.longest_piece
+    pub(crate) fn longest_row(&self) -> usize {
+        self.longest_row
     }
 
     pub(crate) fn lm_head(&self) -> &TensorHeader {

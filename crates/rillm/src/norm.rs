@@ -2,7 +2,7 @@
 //! al. 2020).
 
 use crate::fixed::{Positive, max_bits, mul_high_signed, round_shift, shift_saturating};
-use crate::kernels::{Loops, widely};
+use crate::kernels::{Loops, with_wide_vectors};
 use crate::vector::{BlockFloat16, BlockFloat32, Narrowed, fixed32, round_to_i16};
 
 /// A norm's weights, in the layout of the tape.
@@ -28,7 +28,7 @@ pub(crate) fn rms_norm(
     let (x, exponent) = x.get(token, len);
     let scratch = &mut scratch[..len];
     let (narrowed, exponent) =
-        widely(Norm { x, exponent, weights, products: scratch, out: &mut out.get_mut(token)[..len] });
+        with_wide_vectors(Norm { x, exponent, weights, products: scratch, out: &mut out.get_mut(token)[..len] });
     out.describe(token, narrowed, exponent);
 }
 

@@ -6,7 +6,7 @@
 use core::ops::Range;
 
 use crate::fixed::max_bits;
-use crate::kernels::{Loops, Vectors, widely};
+use crate::kernels::{Loops, Vectors, with_wide_vectors};
 
 /// The 16-bit vectors of a batch: the input of the next matrix.
 pub(crate) struct BlockFloat16<'a> {
@@ -36,7 +36,7 @@ impl BlockFloat16<'_> {
     /// Sets a token's vector to `values · 2^exponent`, rounded to 16 bits.
     pub fn set(&mut self, token: usize, values: &[i32], exponent: i32) {
         let out = &mut self.get_mut(token)[..values.len()];
-        let narrowed = widely(RoundTo16 { values, out });
+        let narrowed = with_wide_vectors(RoundTo16 { values, out });
         self.describe(token, narrowed, exponent);
     }
 
@@ -49,7 +49,7 @@ impl BlockFloat16<'_> {
 
 /// Rounds `values · 2^exponent` to 16-bit mantissas, the largest of which has 15 bits. Returns their exponent.
 pub(crate) fn to_i16(values: &[i32], exponent: i32, out: &mut [i16]) -> i32 {
-    exponent + widely(RoundTo16 { values, out }).right
+    exponent + with_wide_vectors(RoundTo16 { values, out }).right
 }
 
 /// Rounds `values` to 16 bits.
@@ -58,7 +58,7 @@ struct RoundTo16<'a> {
     out: &'a mut [i16],
 }
 
-/// What is known of a vector that was rounded to 16 bits.
+/// The properties of a vector that was rounded to 16 bits.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Narrowed {
     /// The number of bits that were rounded off, negative if zeros were added.
@@ -176,7 +176,7 @@ impl BlockFloat32<'_> {
     pub fn add(&mut self, token: usize, values: impl ExactSizeIterator<Item = i32> + Clone, exponent: i32) {
         let own_exponent = self.exponents[token];
         let own = self.get_mut(token, values.len());
-        self.exponents[token] = widely(Sum { own, own_exponent, values, exponent });
+        self.exponents[token] = with_wide_vectors(Sum { own, own_exponent, values, exponent });
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::support::{block_on, model_file, open, session, shapes};
 use proptest::prelude::*;
-use rillm::plan::{Buffer, Region};
+use rillm::{Buffer, Region};
 use rillm::{
     Bytes, Error, Memory, MemoryLen, Plan, PlanOptions, Residency, Sampling, Sector, Session, Stage, Traffic,
     WeightSource,

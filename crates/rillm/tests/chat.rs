@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use crate::support::{self, block_on, open};
-use rillm::source::Faulty;
+use rillm::Faulty;
 use rillm::{Bytes, Chat, ChatError, Error, PlanOptions, Sampling, Session, WeightSource};
 use rillm_convert::checkpoint::{Checkpoint, Dtype};
 use rillm_convert::vocabulary::Vocabulary;
@@ -120,7 +120,7 @@ fn only_new_tokens_are_computed() {
         answer(session, 1, false);
         // The token that ended the answer was not computed before, and the last token is not computed yet.
         assert_eq!(session.stats().tokens - computed, new as u64 + 2);
-        // The turns are removed, and the system text stays computed.
+        // The turns are removed, and the system prompt stays computed.
         chat.reset(session);
         assert_eq!((session.tokens().len(), chat.turns()), (chat.prologue(), 0));
         let computed = session.stats().tokens;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rillm::plan::Region;
+use rillm::Region;
 use rillm::{Bytes, CHECK_EVERY, MemoryLen, PlanOptions};
 
 use super::board::{self, Seen};

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use rillm::Plan;
-use rillm::plan::{Allocation, Buffer, Region};
+use rillm::{Allocation, Buffer, Region};
 
 /// Most bytes lost to alignment: a memory starts at any multiple of 4, and the engine uses it from the next multiple of
 /// 8 on.

@@ -59,9 +59,9 @@ where
     };
     let external = external.unwrap_or(spare);
     loop {
-        let storage = BoardFiles::new(&card, &opened);
+        let files = BoardFiles::new(&card, &opened);
         // Serial input never ends, and its errors are ignored.
-        let Ok(()) = block_on(rillm_console::run(&mut console, &board, storage, internal, external));
+        let Ok(()) = block_on(rillm_console::run(&mut console, &board, files, internal, external));
     }
 }
 

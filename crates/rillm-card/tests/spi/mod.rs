@@ -16,7 +16,7 @@ use rillm_card::{Blocks, Error, SlotError, SpiCard, SpiHost, probe};
 type TestCard = SpiCard<Bus>;
 type SpiError = Error<SlotError<SdCardError>>;
 
-/// More than the first of the two pieces in which the file lies.
+/// More than the first of the two fragments in which the file lies.
 const LEN: usize = 40 * BLOCK;
 
 /// The bus, its wires, and what is in the slot.

@@ -78,13 +78,13 @@ impl Layout {
         card
     }
 
-    /// A card with `model.rillm` of that content, in as many pieces.
-    pub fn with_model(self, content: &[u8], pieces: usize) -> Vec<u8> {
+    /// A card with `model.rillm` of that content, in as many fragments.
+    pub fn with_model(self, content: &[u8], fragments: usize) -> Vec<u8> {
         self.card(|files| {
             let (mut model, mut other) = (create(files, "model.rillm", b""), create(files, "other file.txt", b""));
-            let piece = content.len().div_ceil(pieces).next_multiple_of(self.cluster);
-            for piece in content.chunks(piece) {
-                model.write_all(piece).expect("room");
+            let fragment = content.len().div_ceil(fragments).next_multiple_of(self.cluster);
+            for fragment in content.chunks(fragment) {
+                model.write_all(fragment).expect("room");
                 other.write_all(&vec![0xee; self.cluster]).expect("room");
             }
         })

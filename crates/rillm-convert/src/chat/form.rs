@@ -1,6 +1,6 @@
 //! The texts that a template writes around messages.
 
-use super::Unfollowable;
+use super::UnsupportedTemplate;
 use super::template::{Conversation, Template};
 
 /// The messages of the conversations on which a template is tried: words that no template contains.
@@ -25,7 +25,7 @@ pub(super) struct Form {
     pub trim_user: bool,
 }
 
-/// The texts around a system text.
+/// The texts around a system prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct System {
     pub before: String,
@@ -37,18 +37,18 @@ pub(super) struct System {
 
 impl Form {
     /// Finds the texts, and verifies them on conversations of one to four turns.
-    pub fn of(template: &Template<'_>) -> Result<Self, Unfollowable> {
+    pub fn of(template: &Template<'_>) -> Result<Self, UnsupportedTemplate> {
         let first = template.render(conversation(1, None))?;
         let [begin, ask] = cut(&first, [USERS[0]])?;
         let second = template.render(conversation(2, None))?;
         let [begin_again, between, next, ask_again] = cut(&second, [USERS[0], ANSWERS[0], USERS[1]])?;
         if (begin, ask) != (begin_again, ask_again) {
-            return Err(Unfollowable::Varies("its first or its last text depends on how many turns there are"));
+            return Err(UnsupportedTemplate::Varies("its first or its last text depends on how many turns there are"));
         }
         // What an earlier answer has more is the model's to write: Llama-2's space, or empty thoughts. What it has less are
         // thoughts that the template begins for the last answer only; the cache keeps them.
         if !between.starts_with(ask.trim_end()) && !ask.starts_with(between) {
-            return Err(Unfollowable::Varies(
+            return Err(UnsupportedTemplate::Varies(
                 "what stands before an answer differs from what stood before earlier ones",
             ));
         }
@@ -67,8 +67,8 @@ impl Form {
         Ok(form)
     }
 
-    /// The texts around a system text.
-    fn system(&self, template: &Template<'_>) -> Result<System, Unfollowable> {
+    /// The texts around a system prompt.
+    fn system(&self, template: &Template<'_>) -> Result<System, UnsupportedTemplate> {
         let first = template.render(conversation(1, Some(SYSTEM)))?;
         let [before, after, _] = cut(&first, [SYSTEM, USERS[0]])?;
         let system = System { before: before.to_owned(), after: after.to_owned(), trim: false };
@@ -78,11 +78,11 @@ impl Form {
     }
 
     /// Compares the form's output with the template's.
-    fn check(&self, template: &Template<'_>, system: Option<&str>) -> Result<(), Unfollowable> {
+    fn check(&self, template: &Template<'_>, system: Option<&str>) -> Result<(), UnsupportedTemplate> {
         for turns in 1..=USERS.len() {
             let conversation = conversation(turns, system);
             if template.render(conversation)? != self.render(conversation) {
-                return Err(Unfollowable::Varies("a longer conversation is not what shorter ones make expect"));
+                return Err(UnsupportedTemplate::Varies("a longer conversation is not what shorter ones make expect"));
             }
         }
         Ok(())
@@ -120,27 +120,30 @@ fn conversation(turns: usize, system: Option<&str>) -> Conversation<'_> {
 fn cut<'a, const CONTENTS: usize, const TEXTS: usize>(
     text: &'a str,
     contents: [&str; CONTENTS],
-) -> Result<[&'a str; TEXTS], Unfollowable> {
+) -> Result<[&'a str; TEXTS], UnsupportedTemplate> {
     let mut texts = [""; TEXTS];
     let mut rest = text;
     for (place, content) in texts.iter_mut().zip(contents) {
-        (*place, rest) = rest.split_once(content).ok_or(Unfollowable::Contents)?;
+        (*place, rest) = rest.split_once(content).ok_or(UnsupportedTemplate::Contents)?;
     }
     texts[TEXTS - 1] = rest;
     match texts.iter().any(|text| contents.iter().any(|content| text.contains(content))) {
-        true => Err(Unfollowable::Contents),
+        true => Err(UnsupportedTemplate::Contents),
         false => Ok(texts),
     }
 }
 
 /// Whether the template trims the text that it `render`s, alone or with others.
-fn trims(text: &str, render: impl Fn(&str) -> Result<String, Unfollowable>) -> Result<bool, Unfollowable> {
+fn trims(
+    text: &str,
+    render: impl Fn(&str) -> Result<String, UnsupportedTemplate>,
+) -> Result<bool, UnsupportedTemplate> {
     let padded = format!(" \n {text} \n ");
     let (bare, found) = (render(text)?, render(&padded)?);
     match found == bare {
         true => Ok(true),
         false if found == bare.replacen(text, &padded, 1) => Ok(false),
-        false => Err(Unfollowable::Varies("it takes away some of the white space around what is said")),
+        false => Err(UnsupportedTemplate::Varies("it takes away some of the white space around what is said")),
     }
 }
 
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn form(source: &str) -> Result<Form, Unfollowable> {
+    fn form(source: &str) -> Result<Form, UnsupportedTemplate> {
         let special = [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, text)| (name.into(), text.into()));
         Form::of(&Template::new(source, &special)?)
     }

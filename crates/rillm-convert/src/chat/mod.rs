@@ -21,7 +21,7 @@ const STACK: usize = 1 << 28;
 /// Why a file gets no `chat` section. The conversion continues without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unfollowable {
+pub enum UnsupportedTemplate {
     /// There is no template.
     #[error("the checkpoint has no chat template")]
     NoTemplate,
@@ -29,16 +29,16 @@ pub enum Unfollowable {
     #[error("the chat template does not run: {0}")]
     Template(String),
     /// A message does not appear exactly once and unchanged.
-    #[error("the chat template does not repeat what is said, in the order in which it was")]
+    #[error("the chat template does not repeat every message once, unchanged and in order")]
     Contents,
     /// The texts around the messages depend on more than the roles.
-    #[error("the chat template is more than fixed texts between what is said: {0}")]
+    #[error("the text of the chat template around messages depends on more than their roles: {0}")]
     Varies(&'static str),
     /// No token marks the end of an answer.
     #[error("the chat template has no mark at the end of an answer")]
     NoEnd,
     /// The tokens of a conversation differ from the tokens of its parts.
-    #[error("the tokens of a chat are not those of its parts: {0}")]
+    #[error("a conversation has other tokens than its parts: {0}")]
     Tokens(&'static str),
     /// The tokenizer's tables are invalid.
     #[error("the tokenizer cannot be used: {0}")]
@@ -48,13 +48,13 @@ pub enum Unfollowable {
 /// The `chat` section of a file with this vocabulary and this `tokenizer` section.
 ///
 /// # Errors
-/// [`Unfollowable`]: there is no template, or a device cannot follow it.
-pub fn section(vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, Unfollowable> {
+/// [`UnsupportedTemplate`]: there is no template, or a device cannot follow it.
+pub fn section(vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, UnsupportedTemplate> {
     if vocabulary.chat_template.is_empty() {
-        return Err(Unfollowable::NoTemplate);
+        return Err(UnsupportedTemplate::NoTemplate);
     }
     if vocabulary.chat_template.len() > MAX_TEMPLATE {
-        return Err(Unfollowable::Template(format!("it is longer than {MAX_TEMPLATE} bytes")));
+        return Err(UnsupportedTemplate::Template(format!("it is longer than {MAX_TEMPLATE} bytes")));
     }
     let form = on_large_stack(|| Form::of(&Template::new(&vocabulary.chat_template, &vocabulary.special_tokens)?))?;
     tokens::section(&form, vocabulary, tokenizer)
@@ -62,13 +62,15 @@ pub fn section(vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, Unf
 
 /// Runs `work` with a stack of [`STACK`] bytes. WebAssembly has no threads: there it runs on the program's own stack, whose end is a
 /// trap.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Unfollowable> + Send) -> Result<T, Unfollowable> {
+fn on_large_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, UnsupportedTemplate> + Send,
+) -> Result<T, UnsupportedTemplate> {
     if cfg!(target_family = "wasm") {
         return work();
     }
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        let thread = thread.map_err(|error| Unfollowable::Template(error.to_string()))?;
+        let thread = thread.map_err(|error| UnsupportedTemplate::Template(error.to_string()))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

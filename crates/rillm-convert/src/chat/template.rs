@@ -5,7 +5,7 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::Unfollowable;
+use super::UnsupportedTemplate;
 
 /// The most minijinja fuel for one conversation: instructions, and 64 bytes of data each. Templates of known models
 /// take a few thousand.
@@ -30,7 +30,7 @@ pub(super) struct Template<'a> {
 
 impl<'a> Template<'a> {
     /// Compiles `source`. `special_tokens` are variables with their values, for example `bos_token`.
-    pub fn new(source: &'a str, special_tokens: &'a [(String, String)]) -> Result<Self, Unfollowable> {
+    pub fn new(source: &'a str, special_tokens: &'a [(String, String)]) -> Result<Self, UnsupportedTemplate> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(refusal)?;
         environment.set_syntax(syntax);
@@ -53,7 +53,7 @@ impl<'a> Template<'a> {
     }
 
     /// Renders the conversation up to the start of the model's answer.
-    pub fn render(&self, conversation: Conversation<'_>) -> Result<String, Unfollowable> {
+    pub fn render(&self, conversation: Conversation<'_>) -> Result<String, UnsupportedTemplate> {
         let message = |role: &str, text: &str| Value::from_pairs([("role", role), ("content", text)]);
         let mut messages: Vec<Value> = conversation.system.iter().map(|text| message("system", text)).collect();
         for (turn, user) in conversation.users.iter().enumerate() {
@@ -205,8 +205,8 @@ fn text_method(text: &str, method: &str, args: &[Value]) -> Option<Value> {
     Some(value)
 }
 
-fn refusal(error: Error) -> Unfollowable {
-    Unfollowable::Template(error.to_string())
+fn refusal(error: Error) -> UnsupportedTemplate {
+    UnsupportedTemplate::Template(error.to_string())
 }
 
 #[cfg(test)]

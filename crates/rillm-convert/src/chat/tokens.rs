@@ -1,11 +1,11 @@
 //! The tokens of the texts around messages, cut out of whole conversations.
 
+use rillm::SectorReader;
 use rillm::format::{ChatHeader, ChatPart, Section, SectionKind, TokenKind};
-use rillm::source::SectorReader;
 use rillm::tokenizer::{Scratch, Tokenizer};
 use rillm::{Bytes, SECTOR_LEN, block_on};
 
-use super::Unfollowable;
+use super::UnsupportedTemplate;
 use super::form::Form;
 use super::template::Conversation;
 use crate::vocabulary::Vocabulary;
@@ -14,7 +14,7 @@ use crate::vocabulary::Vocabulary;
 const PROBES: [&str; 4] = ["hello", "Good morning to you", "What is 7 times 8?", "a small cat, and I"];
 
 /// The `chat` section.
-pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, Unfollowable> {
+pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) -> Result<Vec<u8>, UnsupportedTemplate> {
     let mut encoder = Encoder::new(tokenizer, vocabulary.tokens.len() as u32)?;
     let first = |system, user: &str| form.render(Conversation { system, users: &[user], answers: &[] });
 
@@ -26,7 +26,7 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
         for system in PROBES {
             let user = encoder.around(|user| first(Some(system), user))?;
             if user.after != ask {
-                return Err(Unfollowable::Tokens("after a system text a user's text ends in another way"));
+                return Err(UnsupportedTemplate::Tokens("after a system prompt a user's text ends in another way"));
             }
             befores.push(user.before);
             after_system = user.space;
@@ -36,14 +36,14 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
     // The white space before the mark is the answer's; a model that wants it there writes it.
     let mut next = encoder.around(|user| [form.next.trim_start(), user, &form.ask].concat())?;
     if !next.before.first().is_some_and(|&end| is_mark(vocabulary, end)) {
-        return Err(Unfollowable::NoEnd);
+        return Err(UnsupportedTemplate::NoEnd);
     }
     let second = form.computed().render(Conversation { system: None, users: &PROBES[..2], answers: &PROBES[2..3] });
     let whole = encoder.whole(&second)?;
     let start = [&begin.before, &encoder.content(PROBES[0], begin.space)?, &ask].map(Vec::as_slice).concat();
     let rest = [&next.before, &encoder.content(PROBES[1], next.space)?, &ask].map(Vec::as_slice).concat();
     if !whole.strip_prefix(&start[..]).is_some_and(|whole| whole.ends_with(&rest)) {
-        return Err(Unfollowable::Tokens("a second turn has others"));
+        return Err(UnsupportedTemplate::Tokens("a second turn has others"));
     }
     let end = next.before.remove(0);
 
@@ -71,7 +71,7 @@ pub(super) fn section(form: &Form, vocabulary: &Vocabulary, tokenizer: &[u8]) ->
 }
 
 /// The tokens of a text, without the token before every text.
-pub(crate) fn encode(tokenizer: &[u8], vocab_size: u32, text: &str) -> Result<Vec<u32>, Unfollowable> {
+pub(crate) fn encode(tokenizer: &[u8], vocab_size: u32, text: &str) -> Result<Vec<u32>, UnsupportedTemplate> {
     Encoder::new(tokenizer, vocab_size)?.whole(text)
 }
 
@@ -100,24 +100,24 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(section: &'a [u8], vocab_size: u32) -> Result<Self, Unfollowable> {
+    fn new(section: &'a [u8], vocab_size: u32) -> Result<Self, UnsupportedTemplate> {
         let whole = Section { kind: SectionKind::Tokenizer, offset: 0, len: section.len() as u64, crc32: 0 };
         let mut source = Bytes::lent(section);
         let mut sector = [0; SECTOR_LEN];
         let tokenizer = block_on(Tokenizer::open(&mut SectorReader::new(&mut source, &mut sector), whole, vocab_size))
-            .map_err(|error| Unfollowable::Tokenizer(error.to_string()))?;
+            .map_err(|error| UnsupportedTemplate::Tokenizer(error.to_string()))?;
         Ok(Self { source, tokenizer, scratch: Box::new([0; size_of::<Scratch>() / 8]) })
     }
 
     /// The tokens around the messages in `text`, which is the same conversation with other words.
-    fn around(&mut self, text: impl Fn(&str) -> String) -> Result<Around, Unfollowable> {
+    fn around(&mut self, text: impl Fn(&str) -> String) -> Result<Around, UnsupportedTemplate> {
         let wholes = PROBES.map(|probe| self.whole(&text(probe)));
         let wholes: Vec<_> = wholes.into_iter().collect::<Result<_, _>>()?;
         self.cut(&wholes)
     }
 
     /// The tokens around the probes in `wholes`, each of which holds one of them.
-    fn cut(&mut self, wholes: &[Vec<u32>]) -> Result<Around, Unfollowable> {
+    fn cut(&mut self, wholes: &[Vec<u32>]) -> Result<Around, UnsupportedTemplate> {
         for space in [true, false] {
             let probes = PROBES.map(|probe| self.content(probe, space));
             let probes: Vec<_> = probes.into_iter().collect::<Result<_, _>>()?;
@@ -129,27 +129,27 @@ impl<'a> Encoder<'a> {
                 }
             }
         }
-        Err(Unfollowable::Tokens("what is said becomes one token with what stands beside it"))
+        Err(UnsupportedTemplate::Tokens("what is said becomes one token with what stands beside it"))
     }
 
     /// The tokens of a text that contains special tokens.
-    fn whole(&mut self, text: &str) -> Result<Vec<u32>, Unfollowable> {
+    fn whole(&mut self, text: &str) -> Result<Vec<u32>, UnsupportedTemplate> {
         let encoder = self.tokenizer.encoder(text, false, &mut self.scratch);
         ids(encoder, &mut self.source)
     }
 
     /// The tokens of a message.
-    fn content(&mut self, text: &str, space: bool) -> Result<Vec<u32>, Unfollowable> {
+    fn content(&mut self, text: &str, space: bool) -> Result<Vec<u32>, UnsupportedTemplate> {
         let encoder = self.tokenizer.content_encoder(text, space, &mut self.scratch);
         ids(encoder, &mut self.source)
     }
 }
 
-fn ids(mut encoder: rillm::tokenizer::Encoder<'_>, source: &mut Bytes<'_>) -> Result<Vec<u32>, Unfollowable> {
+fn ids(mut encoder: rillm::tokenizer::Encoder<'_>, source: &mut Bytes<'_>) -> Result<Vec<u32>, UnsupportedTemplate> {
     let (mut ids, mut some) = (Vec::new(), [0; 64]);
     loop {
-        let len =
-            block_on(encoder.fill(source, &mut some)).map_err(|error| Unfollowable::Tokenizer(error.to_string()))?;
+        let len = block_on(encoder.fill(source, &mut some))
+            .map_err(|error| UnsupportedTemplate::Tokenizer(error.to_string()))?;
         ids.extend(&some[..len]);
         if len < some.len() {
             return Ok(ids);

@@ -62,7 +62,7 @@ pub enum GgufError {
         key: String,
         /// What was found.
         found: String,
-        /// What is admitted.
+        /// The allowed values.
         expected: &'static str,
     },
     /// A key has an unexpected value.
@@ -72,7 +72,7 @@ pub enum GgufError {
         key: String,
         /// Its value, or `absent`.
         found: String,
-        /// What is admitted.
+        /// The allowed values.
         expected: String,
     },
     /// A tensor's description is invalid.
@@ -84,7 +84,7 @@ pub enum GgufError {
         field: &'static str,
         /// What was found.
         found: String,
-        /// What is admitted.
+        /// The allowed values.
         expected: String,
     },
     /// A tensor's numbers have an unsupported type.

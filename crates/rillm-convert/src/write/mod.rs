@@ -20,7 +20,7 @@ use rillm::format::{KeyBits, Rescoring, TensorHeader, TensorKind};
 use rillm_quantise::mix::{Bits, Mix};
 use rillm_quantise::model::QuantisedModel;
 
-use crate::chat::Unfollowable;
+use crate::chat::UnsupportedTemplate;
 use crate::checkpoint::Checkpoint;
 use crate::vocabulary::Token;
 use file::Output;
@@ -42,7 +42,7 @@ pub struct TokenizerSections {
     /// The chat template, Jinja in UTF-8; empty if the checkpoint has none.
     pub chat_template: String,
     /// The `chat` section, or the reason why the file gets none.
-    pub chat: Result<Vec<u8>, Unfollowable>,
+    pub chat: Result<Vec<u8>, UnsupportedTemplate>,
 }
 
 impl TokenizerSections {
@@ -59,7 +59,7 @@ impl Default for TokenizerSections {
             tokenizer: Vec::new(),
             tokens: Vec::new(),
             chat_template: String::new(),
-            chat: Err(Unfollowable::NoTemplate),
+            chat: Err(UnsupportedTemplate::NoTemplate),
         }
     }
 }

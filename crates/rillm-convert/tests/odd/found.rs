@@ -189,7 +189,7 @@ impl Chat<'_> {
         for Conversation { system, users, tokens } in conversations {
             if system.is_some() && !self.header.system {
                 if tokens.is_some() {
-                    problems.push("has no place for a system text".to_owned());
+                    problems.push("has no place for a system prompt".to_owned());
                 }
                 continue;
             }

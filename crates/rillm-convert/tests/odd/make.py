@@ -39,7 +39,7 @@ TOP = 4
 PROBES = [
     "What is a rill? It's 1987,  café.", " two  spaces\n\n\tand <s>marks</s> <|im_end|>", "don't STOP 8½ 日本 🌲",
 ]
-# System text and users' texts, with this answer between those.
+# System prompt and users' texts, with this answer between those.
 CONVERSATIONS = [
     (None, ["What is a rill?"]),
     ("Be brief.", ["What is a rill?"]),

@@ -1,8 +1,8 @@
 //! The engine's tokenizer over a section in memory, and random numbers for strings.
 
 use rillm::format::{Section, SectionKind};
-use rillm::source::{Counted, SectorReader};
 use rillm::tokenizer::{Encoder, Scratch, Tokenizer};
+use rillm::{Counted, SectorReader};
 use rillm::{Decoder, Error, SECTOR_LEN, Sector, WeightSource};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::Value;

@@ -17,7 +17,7 @@ const FLAG_SYSTEM: u32 = 1 << 2;
 /// The bit of the first part's space flag; the other parts' flags follow in order.
 const SPACE_SHIFT: u32 = 3;
 const KNOWN_FLAGS: u32 = (1 << 7) - 1;
-/// Flags that are valid only in a template with a system text.
+/// Flags that are valid only in a template with a system prompt.
 const SYSTEM_FLAGS: u32 = FLAG_TRIM_SYSTEM | FLAG_SYSTEM | 1 << 4 | 1 << 5;
 /// Maximum number of tokens of a part.
 const MAX_LEN: u32 = 1 << 16;
@@ -25,11 +25,11 @@ const MAX_LEN: u32 = 1 << 16;
 /// A text of the template, between the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChatPart {
-    /// Before the first user text, if no system text is given. This part may contain the template's own system text.
+    /// Before the first user text, if no system prompt is given. This part may contain the template's own system prompt.
     Begin,
-    /// Before a given system text.
+    /// Before a given system prompt.
     BeginSystem,
-    /// Between a given system text and the first user text.
+    /// Between a given system prompt and the first user text.
     AfterSystem,
     /// Between an answer's end-of-turn token and the next user text.
     Next,
@@ -47,9 +47,9 @@ impl ChatPart {
 pub struct ChatHeader {
     /// Whether leading and trailing ASCII white space of user texts is removed.
     pub trim_user: bool,
-    /// Whether leading and trailing ASCII white space of system texts is removed.
+    /// Whether leading and trailing ASCII white space of system prompts is removed.
     pub trim_system: bool,
-    /// Whether the template supports a system text, the system prompt.
+    /// Whether the template supports a system prompt, the system prompt.
     pub system: bool,
     /// The end-of-turn token, which ends an answer.
     pub end: u32,
@@ -71,7 +71,7 @@ impl ChatHeader {
             return Err(FormatError::Unknown { field: "kind of the chat section", value: kind });
         }
         let system = flags & FLAG_SYSTEM != 0;
-        // Flags about a system text require one. After the last part, only the model speaks.
+        // Flags about a system prompt require one. After the last part, only the model speaks.
         let known = if system { KNOWN_FLAGS } else { KNOWN_FLAGS & !SYSTEM_FLAGS };
         if flags & !known != 0 {
             return Err(FormatError::Unknown { field: "flags of the chat section", value: flags });

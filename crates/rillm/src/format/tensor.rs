@@ -199,7 +199,7 @@ impl Quantisation {
         }
     }
 
-    fn emit(self) -> [u8; 2] {
+    pub(crate) fn emit(self) -> [u8; 2] {
         match self {
             Self::Fixed32 => [Self::FIXED32, 0],
             Self::Int8 { group } => [Self::INT8, group.ilog2() as u8],

@@ -222,9 +222,9 @@ pub(crate) trait Loops {
 
 /// Runs loops, compiled for the widest vectors that this processor has.
 #[inline(always)]
-pub(crate) fn widely<L: Loops>(loops: L) -> L::Output {
+pub(crate) fn with_wide_vectors<L: Loops>(loops: L) -> L::Output {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    return x86_64::widely(loops);
+    return x86_64::with_wide_vectors(loops);
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
     loops.run()
 }

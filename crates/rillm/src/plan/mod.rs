@@ -129,8 +129,8 @@ impl Plan {
         if memory.external == 0 {
             return internal;
         }
-        // Of equal plans, the first wins: prefer the cache in internal memory, then more resident weights, then fast
-        // resident weights.
+        // Of equal plans, the first wins: prefer the cache in internal memory, then more resident weights, then resident
+        // weights in internal memory.
         let others = [(Internal, External), (External, Internal), (External, External)];
         let allowed = others.into_iter().filter(|&(cache, _)| cache == Internal || options.cache_in_external);
         allowed.map(|(cache, weights)| plan(cache, weights)).fold(internal, |best, other| match (best, other) {
@@ -254,9 +254,9 @@ impl Plan {
             resident_region: Region::Internal,
             chunks_len: 0,
             dims: Dims {
-                headroom: model.longest_piece(),
+                headroom: model.longest_row(),
                 // Behind a resident front, all weights are streamed.
-                tailroom: if options.residency == Residency::Front { 0 } else { model.longest_piece() },
+                tailroom: if options.residency == Residency::Front { 0 } else { model.longest_row() },
                 rope_len: 4 * head_dim,
                 residual: hidden,
                 input: hidden.max(q_dim).max(intermediate).next_multiple_of(2),

@@ -133,8 +133,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn spans_and_runs_are_the_tape(tape in 1u64..200_000, kept_sectors in 0u64..500, run in 1u64..100, prefix in 0u64..200_000) {
-            let (resident, run) = (kept_sectors * SECTOR, run * SECTOR);
+        fn spans_and_runs_are_the_tape(tape in 1u64..200_000, resident_sectors in 0u64..500, run in 1u64..100, prefix in 0u64..200_000) {
+            let (resident, run) = (resident_sectors * SECTOR, run * SECTOR);
             for spans in [ResidentSpans::front(tape, resident), ResidentSpans::spread(tape, resident, run)] {
                 let (mut at, mut read, mut in_memory, mut read_of_prefix) = (0, 0, 0, 0);
                 let shares: std::vec::Vec<u64> = (0..spans.turns).map(|turn| {

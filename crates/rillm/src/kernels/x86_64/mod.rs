@@ -62,7 +62,7 @@ pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
 
 /// Runs loops, compiled for AVX2 if the processor has it.
 #[inline(always)]
-pub fn widely<L: Loops>(loops: L) -> L::Output {
+pub fn with_wide_vectors<L: Loops>(loops: L) -> L::Output {
     if has_avx2::get() {
         // SAFETY: the processor has AVX2.
         unsafe { with_avx2(loops) }
