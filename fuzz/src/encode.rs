@@ -1,9 +1,9 @@
 //! A tokenizer without a model.
 
 use rillm::format::{Section, SectionKind};
-use rillm::{PastTheEnd, SectorReader};
 use rillm::tokenizer::{Scratch, Tokenizer};
 use rillm::{Bytes, Error, SECTOR_LEN, block_on};
+use rillm::{PastTheEnd, SectorReader};
 use rillm_convert::vocabulary::Vocabulary;
 
 /// A tokenizer section, and the engine's tokenizer for it.
