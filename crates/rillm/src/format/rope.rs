@@ -12,7 +12,7 @@ const AT_ROPE_HIGH: usize = 68;
 const AT_ROPE_ORIGINAL: usize = 72;
 
 /// The scaling of the rotary embedding's frequencies. For information only: the frequencies in the
-/// [`SectionKind::Rope`] table are already scaled.
+/// [`SectionKind::Rope`](super::SectionKind::Rope) table are already scaled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RopeScaling {
     /// No scaling.

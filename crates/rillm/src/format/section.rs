@@ -31,7 +31,7 @@ pub enum SectionKind {
     /// The chat template as tokens, for a device: a [`ChatHeader`](super::ChatHeader) and the texts between the
     /// messages. Absent if there is no template, or if the template is more than such texts.
     Chat = 7,
-    /// The head once more, with rows for [`Rescoring`]: a tensor's header and its rows. Only in files that rescore, and
+    /// The head once more, with rows for [`Rescoring`](super::Rescoring): a tensor's header and its rows. Only in files that rescore, and
     /// whose embedding table has no such rows.
     RescoringHead = 8,
 }
