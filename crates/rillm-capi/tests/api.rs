@@ -924,10 +924,17 @@ fn models_that_are_none_and_prompts_that_are_too_long_are_refused() {
 
 #[test]
 #[cfg_attr(miri, ignore = "an interpreter's stack says nothing")]
-fn a_stack_of_64_kib_is_enough() {
-    let calls = || {
-        let (mut memory, mut card) = (vec![0; 64 << 10], Card::new(MODEL));
-        let setup = with_memory(card.setup(), &mut memory);
+fn a_stack_of_256_kib_is_enough() {
+    // Through a few kilobytes, and in place with batches: then more rows and vectors are multiplied at a time.
+    for (memory_len, in_place) in [(64 << 10, false), (4 << 20, true)] {
+        calls_on_a_stack(256 << 10, memory_len, in_place);
+    }
+}
+
+fn calls_on_a_stack(stack_len: usize, memory_len: usize, in_place: bool) {
+    let calls = move || {
+        let (mut memory, mut card) = (vec![0; memory_len], Card::new(MODEL));
+        let setup = with_memory(if in_place { lent(MODEL) } else { card.setup() }, &mut memory);
         let (mut plan, mut handle, mut message) = (MemoryPlan::default(), null_mut(), NO_MESSAGE);
         let config = Config { temperature: 0.8, top_p: 0.9, ..GREEDY };
         let mut listener = Listener::default();
@@ -936,14 +943,17 @@ fn a_stack_of_64_kib_is_enough() {
         unsafe {
             assert_eq!(rillm_plan(&setup, &mut plan, &mut message), Status::RillmOk);
             assert_eq!(rillm_init(&setup, &mut handle, &mut message), Status::RillmOk);
-            let prompt = c"The little fox".as_ptr();
+            let long =
+                CString::new("The little fox saw a tree. ".repeat(if in_place { 20 } else { 1 })).expect("no zero");
+            let prompt = long.as_ptr();
             let (texts, mut choice) = ([c" ran".as_ptr(), c" slept".as_ptr()], 0);
             let chosen = rillm_choose(handle, prompt, texts.as_ptr(), 2, null_mut(), &mut choice, &mut message);
             assert_eq!(chosen, Status::RillmOk);
+            assert_eq!(plan.batch > 16, in_place, "{plan:?}");
             rillm_generate(handle, prompt, &config, Some(listen), user, &mut message)
         }
     };
-    let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(calls).expect("a thread");
+    let thread = std::thread::Builder::new().stack_size(stack_len).spawn(calls).expect("a thread");
     assert_eq!(thread.join().expect("no panic"), Status::RillmOk);
 }
 

@@ -47,6 +47,8 @@ pub(crate) async fn matmul(
             let sums = rows.len() * tokens.len().min(TOGETHER);
             if sums <= FEW_SUMS {
                 strip.multiply::<FEW_SUMS, FEW_SUMS>(watch, multiplier, &mut emit);
+            } else if sums <= SOME_SUMS {
+                strip.multiply::<SOME_SUMS, SOME_SUMS>(watch, multiplier, &mut emit);
             } else if sums <= STRIP_ROWS {
                 strip.multiply::<STRIP_ROWS, STRIP_ROWS>(watch, multiplier, &mut emit);
             } else {
@@ -68,8 +70,9 @@ struct Strip<'a> {
     tokens: Range<usize>,
 }
 
-/// Sums of a strip that take little memory, which is cleared for each strip.
+/// Sums of a strip that take little memory, which is cleared for each strip; and some more.
 const FEW_SUMS: usize = if STRIP_SUMS < 256 { STRIP_SUMS } else { 256 };
+const SOME_SUMS: usize = if STRIP_SUMS < 1024 { STRIP_SUMS } else { 1024 };
 
 impl Strip<'_> {
     /// Multiplies a strip of at most `SUMS` sums and `ROWS` rows. See [`matmul`]. Not inlined into a future, whose variables are in

@@ -62,7 +62,7 @@ impl<F: Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync> Multiply for F {
 
 /// The most rows that a session multiplies in one call: on a microcontroller few, whose sums fit its stack, and elsewhere so
 /// many that threads can share them.
-pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 1024 } else { 16 };
+pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 16 };
 
 /// The most sums that a session computes in one call, for all vectors of a batch. With 32 vectors a vector's sums are 31 cache
 /// lines apart, an odd number, so that those of a row are in different sets of the cache.
