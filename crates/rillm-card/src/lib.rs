@@ -107,6 +107,6 @@ pub use slot::{BusMode, Detected, Slot, SlotError};
 pub use spi::{SpiCard, SpiHost};
 
 /// The README: its example is compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "spi"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
