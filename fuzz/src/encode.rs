@@ -2,8 +2,7 @@
 
 use rillm::format::{Section, SectionKind};
 use rillm::tokenizer::{Scratch, Tokenizer};
-use rillm::{Bytes, Error, SECTOR_LEN, block_on};
-use rillm::{PastTheEnd, SectorReader};
+use rillm::{Bytes, Error, PastTheEnd, SECTOR_LEN, SectorReader, block_on};
 use rillm_convert::vocabulary::Vocabulary;
 
 /// A tokenizer section, and the engine's tokenizer for it.

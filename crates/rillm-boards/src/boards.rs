@@ -5,8 +5,7 @@
 
 use core::fmt;
 
-use rillm::MemoryLen;
-use rillm::Region;
+use rillm::{MemoryLen, Region};
 
 use crate::estimate::ModelPlace;
 use crate::figure::Figure;

@@ -6,8 +6,7 @@
 
 use core::fmt;
 
-use rillm::{Buffer, Region};
-use rillm::{CHECK_EVERY, Model, Plan, PlanOptions, Residency, Traffic};
+use rillm::{Buffer, CHECK_EVERY, Model, Plan, PlanOptions, Region, Residency, Traffic};
 
 use rillm_generate::number::Hundredths;
 

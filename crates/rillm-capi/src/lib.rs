@@ -223,8 +223,8 @@ pub unsafe extern "C" fn rillm_generate(
 
 /// Chooses among `count` texts, at most RILLM_OPTIONS_MAX: sets `choice` to the index of the one that is the likeliest
 /// after the current text and `prompt`, and `log_probabilities` to the natural logarithm of the probability of each.
-/// <https://github.com/rillm/rillm/blob/main/docs/choose.md> defines them. A space between the prompt and the texts may stand at the end of the prompt or at the
-/// start of the texts.
+/// <https://github.com/rillm/rillm/blob/main/docs/choose.md> defines them. A space between the prompt and the texts may stand
+/// at the end of the prompt or at the start of the texts.
 ///
 /// The current text stays, and what was computed of it: put text that several choices share there by rillm_push. A
 /// `prompt` of NULL is an empty one. `log_probabilities`, with room for `count` numbers, and `message` may be NULL.

@@ -3,8 +3,7 @@
 use core::ffi::{c_int, c_void};
 use core::fmt;
 
-use rillm::PastTheEnd;
-use rillm::{Bytes, Sector, WeightSource};
+use rillm::{Bytes, PastTheEnd, Sector, WeightSource};
 
 /// Reads a part of the model file: fills `buffer` with `len` bytes from the byte 512 * `first_sector` on, and returns
 /// 0. `len` is a multiple of 512, and the buffer may start at any address. Any other result means that the read failed.

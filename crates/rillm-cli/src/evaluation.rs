@@ -32,7 +32,8 @@ impl Evaluation {
 }
 
 /// Evaluates files, one model each, on windows of tokens, each of which starts with an empty context: every token is predicted
-/// from those before it. `progress` receives the number of positions that are done and the results so far. If it breaks, the result is `None`.
+/// from those before it. `progress` receives the number of positions that are done and the results so far. If it breaks, the
+/// result is `None`.
 pub fn evaluate(
     files: Vec<(Model, ModelSource)>,
     reference: &mut Reference,

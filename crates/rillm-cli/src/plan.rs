@@ -3,11 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use console::style;
 use indicatif::BinaryBytes;
-use rillm::Allocation;
-use rillm::{Model, Plan, Traffic};
+use rillm::{Allocation, Model, Plan, Traffic};
 use rillm_boards::{self as boards, BoardSpec, Estimate, Figure, ModelPlace, Pace, Range, options};
 use serde_json::{Value, json};
 
@@ -139,15 +138,16 @@ fn usual_place(board: &BoardSpec, model: Option<&Path>) -> ModelPlace {
 /// Checks that the board has room for a file of `len` bytes.
 fn check_len(board: &BoardSpec, place: ModelPlace, len: u64) -> Result<()> {
     let most = board.model_len(place);
+    if len <= most {
+        return Ok(());
+    }
     match place {
-        ModelPlace::Card => ensure!(
-            len <= most,
+        ModelPlace::Card => bail!(
             "the file has {} bytes, and no file on a FAT32 card has more than {}; convert a smaller model",
             grouped(len),
             grouped(most)
         ),
-        ModelPlace::Flash => ensure!(
-            len <= most,
+        ModelPlace::Flash => bail!(
             "the file has {} bytes, and the flash of {} has room for {} beside the firmware; put it on a card, which is \
              what --source card plans for",
             grouped(len),
@@ -155,7 +155,6 @@ fn check_len(board: &BoardSpec, place: ModelPlace, len: u64) -> Result<()> {
             grouped(most)
         ),
     }
-    Ok(())
 }
 
 fn print_boards(out: &mut impl Write) -> io::Result<()> {
@@ -335,7 +334,7 @@ impl PlanReport<'_> {
         let resident = if self.plan().resident > 0 { "resident weights are read, " } else { "" };
         writeln!(
             out,
-            "start         {} to {} s after power-on: {resident}all weights are checked",
+            "              {} to {} s more for the first prompt after power-on: {resident}all weights are checked",
             seconds(start.low),
             seconds(start.high)
         )

@@ -2,8 +2,7 @@
 
 use crate::support::chat_model::MODEL;
 use crate::support::{RAM, Script, converse, run};
-use rillm::Faulty;
-use rillm::{Bytes, Chat, Memory, Model, PlanOptions, Sampling, Session, block_on};
+use rillm::{Bytes, Chat, Faulty, Memory, Model, PlanOptions, Sampling, Session, block_on};
 use rillm_generate::{Check, Generation, Step};
 
 const START: &str = "/temp 0\r/max 4\r/check on\r";

@@ -1,7 +1,6 @@
 //! Texts of the bundled model, generated step by step.
 
-use rillm::Faulty;
-use rillm::{Bytes, Memory, Model, PlanOptions, Sampling, Session, WeightSource, block_on};
+use rillm::{Bytes, Faulty, Memory, Model, PlanOptions, Sampling, Session, WeightSource, block_on};
 use rillm_generate::{Generation, Step, StopReason, StopStrings};
 
 static MODEL: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/rill-tales-1m/model.rillm"));

@@ -4,8 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use crate::support::{self, block_on, open};
-use rillm::Faulty;
-use rillm::{Bytes, Chat, ChatError, Error, PlanOptions, Sampling, Session, WeightSource};
+use rillm::{Bytes, Chat, ChatError, Error, Faulty, PlanOptions, Sampling, Session, WeightSource};
 use rillm_convert::checkpoint::{Checkpoint, Dtype};
 use rillm_convert::vocabulary::Vocabulary;
 use rillm_convert::write::{Options, convert};

@@ -1,8 +1,9 @@
 //! Choosing among texts: the likelihoods are those of the logits, and the session keeps what it had.
 
 use crate::support::{block_on, model_file, model_file_with, open, session, shapes};
-use rillm::{Bytes, Choice, Choose, ChooseError, Error, Logit, Nats, PlanOptions, Sampling, Session, WeightSource};
-use rillm::{Fault, Faulty};
+use rillm::{
+    Bytes, Choice, Choose, ChooseError, Error, Fault, Faulty, Logit, Nats, PlanOptions, Sampling, Session, WeightSource,
+};
 use rillm_quantise::config::LlamaConfig;
 
 /// The context of the models and of the sessions.

@@ -3,8 +3,7 @@
 use crate::support::{Flipping, block_on, model_file, open, session, shapes};
 use proptest::prelude::*;
 use rillm::format::FormatError;
-use rillm::{Bytes, Error, Memory, Model, PlanOptions, Q16, Sampling, Session, WeightSource};
-use rillm::{Fault, Faulty};
+use rillm::{Bytes, Error, Fault, Faulty, Memory, Model, PlanOptions, Q16, Sampling, Session, WeightSource};
 
 const PROMPT: &str = "a tale of two";
 const SAMPLING: Sampling = Sampling::GREEDY.temperature(Q16::ONE).seed(5);

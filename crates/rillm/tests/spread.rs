@@ -4,8 +4,10 @@ use std::sync::LazyLock;
 
 use crate::support::{Flipping, Late, block_on, model_file, open, session, shapes};
 use proptest::prelude::*;
-use rillm::{Bytes, Error, Logit, Memory, MemoryLen, Plan, PlanOptions, Residency, Sampling, Session, WeightSource};
-use rillm::{Fault, Faulty};
+use rillm::{
+    Bytes, Error, Fault, Faulty, Logit, Memory, MemoryLen, Plan, PlanOptions, Residency, Sampling, Session,
+    WeightSource,
+};
 use rillm_quantise::config::LlamaConfig;
 
 const CONTEXT: usize = 32;

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rillm::Region;
-use rillm::{Bytes, CHECK_EVERY, MemoryLen, PlanOptions};
+use rillm::{Bytes, CHECK_EVERY, MemoryLen, PlanOptions, Region};
 
 use super::board::{self, Seen};
 use super::cases::{Case, Layout, Request};

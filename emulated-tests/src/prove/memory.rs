@@ -2,8 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use rillm::Plan;
-use rillm::{Allocation, Buffer, Region};
+use rillm::{Allocation, Buffer, Plan, Region};
 
 /// Most bytes lost to alignment: a memory starts at any multiple of 4, and the engine uses it from the next multiple of
 /// 8 on.

@@ -3,8 +3,7 @@
 use core::cell::RefCell;
 use core::fmt;
 
-use rillm::PastTheEnd;
-use rillm::{Bytes, Sector, WeightSource};
+use rillm::{Bytes, PastTheEnd, Sector, WeightSource};
 use rillm_boards::ModelPlace;
 use rillm_card::{Blocks, Error as CardError, Slot};
 use rillm_console::Files;

@@ -4,8 +4,7 @@ use core::cell::RefCell;
 use core::fmt;
 
 use embedded_sdmmc::SdCardError;
-use rillm::PastTheEnd;
-use rillm::{Bytes, Sector, WeightSource};
+use rillm::{Bytes, PastTheEnd, Sector, WeightSource};
 use rillm_card::{CardFile, for_each_model};
 use rillm_emulated::Files;
 use rillm_generate::number::Grouped;

@@ -2,8 +2,7 @@
 
 use rillm::format::{Section, SectionKind};
 use rillm::tokenizer::{Encoder, Scratch, Tokenizer};
-use rillm::{Counted, SectorReader};
-use rillm::{Decoder, Error, SECTOR_LEN, Sector, WeightSource};
+use rillm::{Counted, Decoder, Error, SECTOR_LEN, Sector, SectorReader, WeightSource};
 use rillm_convert::vocabulary::Vocabulary;
 use serde_json::Value;
 
