@@ -11,6 +11,7 @@ use std::hint::spin_loop;
 use std::mem;
 use std::process::abort;
 use std::ptr;
+use std::slice;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use std::sync::{Mutex, OnceLock};
@@ -18,7 +19,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rillm::kernels::{Kernel, Multiply, Rows, Vectors};
+use rillm::kernels::{Kernel, Multiply, OutputScale, Rows, Vectors};
 use rillm::{Session, WeightSource};
 
 /// The largest number of threads.
@@ -30,19 +31,62 @@ const PART: usize = 8192;
 /// Turns in which an idle worker looks for a strip before it sleeps: some tens of microseconds.
 const PATIENCE: u32 = 10_000;
 
-/// The rows of a strip, which all threads multiply by one vector or by a batch.
+/// The rows of a strip, which all threads multiply.
 struct Strip<'a> {
     rows: Rows<'a>,
-    x: Vectors<'a>,
-    sums: *mut [i64],
+    by: By<'a>,
     /// Rows of a part, or vectors of a batch.
     part: usize,
 }
 
+/// What rows are multiplied by, and where the results go.
+enum By<'a> {
+    /// One vector, whose outputs are computed.
+    One { x: &'a [i16], scale: OutputScale, outputs: *mut [i32] },
+    /// A batch, whose sums are computed.
+    Batch { x: Vectors<'a>, sums: *mut [i64] },
+}
+
 impl Strip<'_> {
-    /// Number of rows that are shared, or of vectors.
-    fn shared(rows: &Rows<'_>, x: Vectors<'_>) -> usize {
-        if x.len() == 1 { rows.len() } else { x.len() }
+    /// Number of parts.
+    fn parts(&self) -> usize {
+        let shared = match &self.by {
+            By::One { .. } => self.rows.len(),
+            By::Batch { x, .. } => x.len(),
+        };
+        shared.div_ceil(self.part)
+    }
+
+    /// Number of products.
+    fn products(&self) -> usize {
+        self.rows.len()
+            * match &self.by {
+                By::One { x, .. } => x.len(),
+                By::Batch { x, .. } => x.len() * x.get(0).len(),
+            }
+    }
+
+    /// Multiplies a part.
+    ///
+    /// # Safety
+    /// What the strip borrows is still there, and nobody else multiplies this part at the same time.
+    unsafe fn multiply(&self, kernel: &Kernel, index: usize) {
+        let first = index * self.part;
+        match self.by {
+            By::One { x, scale, outputs } => {
+                let rows = self.rows.split_at(first).1.split_at(self.part).0;
+                // SAFETY: the part's outputs lie within the strip's, which has one for each row.
+                let outputs = unsafe { slice::from_raw_parts_mut(outputs.cast::<i32>().add(first), rows.len()) };
+                kernel.outputs(&rows, x, scale, outputs);
+            }
+            By::Batch { x, sums } => {
+                let x = x.range(first..x.len().min(first + self.part));
+                let (first, len) = (first * self.rows.len(), self.rows.len() * x.len());
+                // SAFETY: the part's sums lie within the strip's, which has one for each row and vector.
+                let sums = unsafe { slice::from_raw_parts_mut(sums.cast::<i64>().add(first), len) };
+                kernel.dot_batch(&self.rows, x, sums);
+            }
+        }
     }
 }
 
@@ -110,11 +154,7 @@ fn start(threads: u32) -> Result<Option<&'static Pool>> {
 
 impl Multiply for Pool {
     fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
-        let least = PART.div_ceil(x.len().max(1));
-        // Whole fours of rows, which the kernels multiply together; four parts for each thread, so that all end at about the same
-        // time.
-        let part = rows.len().div_ceil(4 * self.threads as usize).max(least).next_multiple_of(4);
-        self.multiply(rows, Vectors::one(x), sums, part);
+        self.kernel.dot(rows, x, sums);
     }
 
     fn dot_batch(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
@@ -122,7 +162,17 @@ impl Multiply for Pool {
         let is_large = rows.len() * x.get(0).len() * x.len() >= all * PART;
         // Whole eights of vectors, which the kernels multiply together.
         let part = if is_large { x.len().div_ceil(all).next_multiple_of(8) } else { x.len() };
-        self.multiply(rows, x, sums, part);
+        let by = By::Batch { x, sums: &mut sums[..rows.len() * x.len()] };
+        self.multiply(&Strip { rows: *rows, by, part });
+    }
+
+    fn outputs(&self, rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
+        let least = PART.div_ceil(x.len().max(1));
+        // Whole eights of rows, which the kernels multiply together; four parts for each thread, so that all end at about the same
+        // time.
+        let part = rows.len().div_ceil(4 * self.threads as usize).max(least).next_multiple_of(8);
+        let by = By::One { x, scale, outputs: &mut outputs[..rows.len()] };
+        self.multiply(&Strip { rows: *rows, by, part });
     }
 }
 
@@ -140,33 +190,37 @@ impl Pool {
     }
 
     /// Multiplies a strip, together with the workers if that is faster.
-    fn multiply(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64], part: usize) {
-        let parts = Strip::shared(rows, x).div_ceil(part) as u64;
-        if !(2..1 << 16).contains(&parts) {
-            return self.kernel.dot_batch(rows, x, sums);
+    fn multiply(&self, strip: &Strip<'_>) {
+        let alone = || {
+            (0..strip.parts()).for_each(|part| {
+                // SAFETY: no other thread has the strip.
+                unsafe { strip.multiply(self.kernel, part) }
+            })
+        };
+        if !(2..1 << 16).contains(&strip.parts()) {
+            return alone();
         }
         let Ok(mut trials) = self.trials.try_lock() else {
-            return self.kernel.dot_batch(rows, x, sums);
+            return alone();
         };
-        let products = rows.len() * x.get(0).len() * x.len();
-        let trial = &mut trials[usize::from(x.len() > 1)][products.ilog2() as usize];
+        let products = strip.products();
+        let trial = &mut trials[usize::from(matches!(strip.by, By::Batch { .. }))][products.ilog2() as usize];
         let (shared, timed) = trial.next();
         let start = timed.then(Instant::now);
         if shared {
-            self.share(rows, x, sums, part)
+            self.share(strip)
         } else {
-            self.kernel.dot_batch(rows, x, sums)
+            alone()
         }
         if let Some(start) = start {
             trial.record(shared, start.elapsed(), products);
         }
     }
 
-    /// Multiplies a strip together with the workers, in parts of `part` rows or vectors.
-    fn share(&self, rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64], part: usize) {
-        let parts = Strip::shared(rows, x).div_ceil(part) as u64;
-        let mut strip = Strip { rows: *rows, x, sums: &mut sums[..rows.len() * x.len()], part };
-        self.strip.store((&raw mut strip).cast(), Relaxed);
+    /// Multiplies a strip together with the workers.
+    fn share(&self, strip: &Strip<'_>) {
+        let parts = strip.parts() as u64;
+        self.strip.store((&raw const *strip).cast_mut().cast(), Relaxed);
         self.done.store(0, Relaxed);
         let number = (self.parts.load(Relaxed) >> 32).wrapping_add(1) as u32;
         // Not before this can a worker take a part.
@@ -198,21 +252,8 @@ impl Pool {
         // A panic would leave the other threads with a strip that is gone, or waiting for a part that is never done.
         let unwinding = AbortOnDrop;
         // SAFETY: a thread that has taken a part sees the strip from before, and the strip and all that it borrows stay until
-        // that part is done, too.
-        let strip = unsafe { &*self.strip.load(Relaxed) };
-        let (rows, x) = if strip.x.len() == 1 {
-            (strip.rows.split_at(index * strip.part).1.split_at(strip.part).0, strip.x)
-        } else {
-            let first = index * strip.part;
-            (strip.rows, strip.x.range(first..strip.x.len().min(first + strip.part)))
-        };
-        // Sums of a row or of a vector are a contiguous part of all.
-        let a_part = strip.part * if strip.x.len() == 1 { 1 } else { rows.len() };
-        // SAFETY: the part's sums, which lie within the strip's, belong to the one thread that has taken it.
-        let sums = unsafe {
-            std::slice::from_raw_parts_mut(strip.sums.cast::<i64>().add(index * a_part), rows.len() * x.len())
-        };
-        self.kernel.dot_batch(&rows, x, sums);
+        // that part is done, too. Nobody else takes it.
+        unsafe { (*self.strip.load(Relaxed)).multiply(self.kernel, index) };
         mem::forget(unwinding);
         self.done.fetch_add(1, Release);
     }
@@ -323,28 +364,29 @@ mod tests {
                 let bytes: Vec<u8> = (0..len).map(|at| (at * 7 + at / 13) as u8).collect();
                 let x: Vec<i16> = (0..20 * cols).map(|at| (at as i16).wrapping_mul(7919).max(-i16::MAX)).collect();
                 let matrix = Rows::new(&bytes, quantisation, cols).expect("whole rows");
-                let mut expected = vec![0; rows * 20];
+                let (scale, mut sums, mut outputs) =
+                    (OutputScale { largest: 3, excess: 17 }, vec![0; rows * 20], vec![0; rows]);
                 let dot = |rows: &Rows<'_>, x: &[i16], sums: &mut [i64]| rows.dot_generic(x, sums);
-                dot.dot_batch(&matrix, Vectors::new(&x, cols, 20), &mut expected);
-                for vectors in [1, 20] {
-                    let (x, expected) = (Vectors::new(&x, cols, vectors), &expected[..rows * vectors]);
-                    for _ in 0..30 {
-                        let mut sums = vec![5; rows * vectors];
-                        if vectors == 1 {
-                            pool.dot(&matrix, x.get(0), &mut sums);
-                        } else {
-                            pool.dot_batch(&matrix, x, &mut sums);
-                        }
-                        assert_eq!(sums, expected, "{rows}x{cols}");
-                    }
-                    // The trial decides when strips are shared; here they all are, in parts of any size.
-                    let _turn = pool.trials.lock().expect("no panic");
-                    let shared = Strip::shared(&matrix, x);
-                    for part in (1..shared.min(20)).chain([shared.max(1)]) {
-                        let mut sums = vec![5; rows * vectors];
-                        pool.share(&matrix, x, &mut sums, part);
-                        assert_eq!(sums, expected, "{rows}x{cols}, {vectors} vectors by {part}");
-                    }
+                dot.dot_batch(&matrix, Vectors::new(&x, cols, 20), &mut sums);
+                dot.outputs(&matrix, &x[..cols], scale, &mut outputs);
+                let mut found = (vec![5; rows * 20], vec![5; rows]);
+                for _ in 0..30 {
+                    pool.dot_batch(&matrix, Vectors::new(&x, cols, 20), &mut found.0);
+                    pool.outputs(&matrix, &x[..cols], scale, &mut found.1);
+                    assert!(found.0 == sums && found.1 == outputs, "{rows}x{cols}");
+                    found.0.fill(5);
+                    found.1.fill(5);
+                }
+                // The trial decides when strips are shared; here they all are, in parts of any size.
+                let _turn = pool.trials.lock().expect("no panic");
+                for part in (1..20).chain([rows.max(20)]) {
+                    let by = By::One { x: &x[..cols], scale, outputs: &mut *found.1 };
+                    pool.share(&Strip { rows: matrix, by, part });
+                    let by = By::Batch { x: Vectors::new(&x, cols, 20), sums: &mut *found.0 };
+                    pool.share(&Strip { rows: matrix, by, part });
+                    assert!(found.0 == sums && found.1 == outputs, "{rows}x{cols} by {part}");
+                    found.0.fill(5);
+                    found.1.fill(5);
                 }
             }
         }

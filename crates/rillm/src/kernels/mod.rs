@@ -15,6 +15,7 @@ mod int4;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[allow(unsafe_code)]
 mod neon;
+mod outputs;
 #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
 #[allow(unsafe_code)]
 mod riscv32;
@@ -36,10 +37,13 @@ mod xtensa;
 use crate::format::{INT4_LEVELS, Quantisation};
 
 pub(crate) use generic::dot;
+pub use outputs::OutputScale;
 pub use vectors::Vectors;
 
 /// A function that multiplies rows by a vector, as [`Rows::dot`] does.
 pub type Dot = fn(&Rows<'_>, &[i16], &mut [i64]);
+/// A function that computes the outputs of rows, as [`Multiply::outputs`] does.
+type Outputs = fn(&Rows<'_>, &[i16], OutputScale, &mut [i32]);
 
 /// What multiplies the rows of a session: a [`Kernel`], or a function or closure like [`Rows::dot`].
 pub trait Multiply: Sync {
@@ -51,6 +55,11 @@ pub trait Multiply: Sync {
         for (token, sums) in sums.chunks_exact_mut(rows.len().max(1)).take(x.len()).enumerate() {
             self.dot(rows, x.get(token), sums);
         }
+    }
+
+    /// The outputs of rows: their sums, as by [`dot`](Self::dot), times the rows' powers of two, rounded to 32 bits.
+    fn outputs(&self, rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
+        outputs::outputs(|rows, x, sums| self.dot(rows, x, sums), rows, x, scale, outputs);
     }
 }
 
@@ -76,13 +85,15 @@ pub struct Kernel {
     dot: Dot,
     /// Multiplies groups of 32 by a batch faster than vector by vector.
     dot_batch: Option<fn(&Rows<'_>, Vectors<'_>, &mut [i64])>,
+    /// Computes the outputs with the sums, which stay in registers.
+    outputs: Option<Outputs>,
 }
 
 impl Kernel {
     const GENERIC: Self = Self::new("generic", |rows, x, sums| rows.dot_generic(x, sums));
 
     const fn new(name: &'static str, dot: Dot) -> Self {
-        Self { name, dot, dot_batch: None }
+        Self { name, dot, dot_batch: None, outputs: None }
     }
 
     /// The kernels that this processor can run, the fastest one first. The last one is the generic kernel.
@@ -124,6 +135,13 @@ impl Multiply for Kernel {
         match self.dot_batch {
             Some(dot_batch) if rows.whole_cols(generic::GROUP) > 0 && x.len() > 1 => dot_batch(rows, x, sums),
             _ => (self.dot).dot_batch(rows, x, sums),
+        }
+    }
+
+    fn outputs(&self, rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
+        match self.outputs {
+            Some(with_sums) => with_sums(rows, x, scale, outputs),
+            None => outputs::outputs(self.dot, rows, x, scale, outputs),
         }
     }
 }
@@ -243,6 +261,8 @@ pub struct Rows<'a> {
     cols: usize,
     group: usize,
     bits: Bits,
+    /// The place of the exponent in a row.
+    exponent_at: usize,
 }
 
 /// The width of a weight.
@@ -271,7 +291,12 @@ impl<'a> Rows<'a> {
             return None;
         }
         let row_len = quantisation.row_len(cols.try_into().ok()?);
-        bytes.len().is_multiple_of(row_len).then_some(Self { bytes, row_len, cols, group, bits })
+        let values = match bits {
+            Bits::Four => cols.div_ceil(2),
+            Bits::Eight => cols,
+        };
+        let exponent_at = values + cols.div_ceil(group);
+        bytes.len().is_multiple_of(row_len).then_some(Self { bytes, row_len, cols, group, bits, exponent_at })
     }
 
     /// Number of rows.
@@ -302,16 +327,13 @@ impl<'a> Rows<'a> {
 
     /// The power of two by which a row's weights are multiplied.
     pub(crate) fn exponent(&self, index: usize) -> i32 {
-        i32::from(self.row(index)[self.exponent_at()] as i8)
+        i32::from(self.row(index)[self.exponent_at] as i8)
     }
 
-    /// The place of the exponent in a row.
-    pub(crate) fn exponent_at(&self) -> usize {
-        let values = match self.bits {
-            Bits::Four => self.cols.div_ceil(2),
-            Bits::Eight => self.cols,
-        };
-        values + self.cols.div_ceil(self.group)
+    /// The exponents of all rows.
+    pub(crate) fn exponents(&self) -> impl Iterator<Item = i8> + use<'a> {
+        let at = self.exponent_at;
+        self.bytes.chunks_exact(self.row_len).map(move |row| row[at] as i8)
     }
 
     /// The values and the scale of a row's group. Values of int4 are two in a byte.

@@ -1,6 +1,6 @@
 //! Every kernel of this processor gives the generic kernel's bits.
 
-use super::{Kernel, Multiply, Rows, Vectors};
+use super::{Kernel, Multiply, OutputScale, Rows, Vectors};
 use crate::format::Quantisation;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
@@ -25,7 +25,22 @@ fn compare(
         kernel.dot(&matrix, &x, &mut sums);
         assert_eq!(sums, expected, "{} {quantisation} {rows}x{cols}", kernel.name);
     }
+    compare_outputs(&matrix, &x);
     compare_batches(&matrix, &x);
+}
+
+/// Compares the kernels' outputs.
+fn compare_outputs(matrix: &Rows<'_>, x: &[i16]) {
+    for (largest, excess) in [(127, 17), (0, 0), (-9, 5)] {
+        let scale = OutputScale { largest, excess };
+        let mut expected = vec![7; matrix.len()];
+        Kernel::GENERIC.outputs(matrix, x, scale, &mut expected);
+        for kernel in Kernel::all() {
+            let mut outputs = vec![11; matrix.len()];
+            kernel.outputs(matrix, x, scale, &mut outputs);
+            assert_eq!(outputs, expected, "{} {scale:?} {}", kernel.name, x.len());
+        }
+    }
 }
 
 /// Compares the kernels on batches of vectors, each of which is `x` shifted by one value more.

@@ -2,14 +2,15 @@
 
 mod avx2;
 mod avx2_tiles;
-mod avx512;
+mod avx512_int4;
+mod avx512_int8;
 mod sse41;
 
-use core::arch::x86_64::__cpuid_count;
+use core::arch::x86_64::*;
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{Kernel, Loops, Rows, Vectors};
+use super::{Bits, Kernel, Loops, OutputScale, Rows, Vectors};
 
 cpufeatures::new!(has_avx2, "avx2");
 cpufeatures::new!(has_vbmi2, "avx2", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vbmi2");
@@ -17,7 +18,8 @@ cpufeatures::new!(has_sse41, "sse4.1", "ssse3");
 
 /// The kernels for this processor, the fastest one first.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    const AVX512: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx512", dot_avx512) };
+    const AVX512: Kernel =
+        Kernel { dot_batch: Some(batch_avx2), outputs: Some(outputs_avx512), ..Kernel::new("avx512", dot_avx512) };
     const AVX2: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx2", dot_avx2) };
     const SSE41: Kernel = Kernel::new("sse4.1", dot_sse41);
     let kernels = [(has_avx512(), &AVX512), (has_avx2::get(), &AVX2), (has_sse41::get(), &SSE41)];
@@ -50,25 +52,33 @@ fn ahead(rows: &Rows<'_>) -> usize {
 #[inline(always)]
 pub fn prefetch(at: *const u8) {
     // SAFETY: nothing is read.
-    unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast()) }
+    unsafe { _mm_prefetch::<{ _MM_HINT_T0 }>(at.cast()) }
 }
 
 /// See [`super::dot_pairs`].
 #[inline(always)]
 pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
     // SAFETY: this file is compiled for processors with SSE2 only.
-    bytemuck::cast(unsafe { core::arch::x86_64::_mm_madd_epi16(bytemuck::cast(a), bytemuck::cast(b)) })
+    bytemuck::cast(unsafe { _mm_madd_epi16(bytemuck::cast(a), bytemuck::cast(b)) })
 }
 
-/// Runs loops, compiled for AVX2 if the processor has it.
+/// Runs loops, compiled for AVX-512 or AVX2 if the processor has it.
 #[inline(always)]
 pub fn with_wide_vectors<L: Loops>(loops: L) -> L::Output {
-    if has_avx2::get() {
+    if has_avx512() {
+        // SAFETY: the processor has these instructions.
+        unsafe { with_avx512(loops) }
+    } else if has_avx2::get() {
         // SAFETY: the processor has AVX2.
         unsafe { with_avx2(loops) }
     } else {
         loops.run()
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512vnni")]
+fn with_avx512<L: Loops>(loops: L) -> L::Output {
+    loops.run()
 }
 
 #[target_feature(enable = "avx2")]
@@ -97,5 +107,32 @@ fn dot_sse41(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 fn dot_avx512(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     assert!(has_avx512());
     // SAFETY: the processor has these instructions.
-    unsafe { avx512::dot_rows(rows, x, sums) }
+    unsafe {
+        match rows.bits {
+            Bits::Four => avx512_int4::dot_rows(rows, x, sums),
+            Bits::Eight => avx512_int8::dot_rows(rows, x, sums),
+        }
+    }
+}
+
+fn outputs_avx512(rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
+    assert!(has_avx512());
+    // SAFETY: the processor has these instructions.
+    unsafe {
+        match rows.bits {
+            Bits::Four => avx512_int4::outputs(rows, x, scale, outputs),
+            Bits::Eight => avx512_int8::outputs(rows, x, scale, outputs),
+        }
+    }
+}
+
+/// The outputs of eight rows with these sums and exponents.
+#[target_feature(enable = "avx512f")]
+fn rounded(sums: __m512i, exponents: __m512i, scale: OutputScale) -> __m256i {
+    let lower = _mm512_sub_epi64(_mm512_set1_epi64(scale.largest.into()), exponents);
+    let shift =
+        _mm512_add_epi64(_mm512_max_epi64(lower, _mm512_setzero_si512()), _mm512_set1_epi64(scale.excess.into()));
+    // Twice the output, rounded down. A sum is within ±2^47.
+    let twice = _mm512_cvtepi64_epi32(_mm512_srav_epi64(_mm512_slli_epi64::<1>(sums), shift));
+    _mm256_add_epi32(_mm256_srai_epi32::<1>(twice), _mm256_and_si256(twice, _mm256_set1_epi32(1)))
 }

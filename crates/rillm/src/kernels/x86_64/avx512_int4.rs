@@ -1,12 +1,12 @@
-//! Rows of int4, four at a time, with 512-bit vectors and the instructions of AVX-512 VNNI, VBMI and VBMI2. Rows of int8, which
-//! these do not help, are multiplied by [`avx2`].
+//! Rows of int4, four at a time, with 512-bit vectors and the instructions of AVX-512 VNNI, VBMI and VBMI2.
 //!
 //! A register has the values of four groups: of one row, or at the end of the rows two of one row and two of another.
 //!
 //! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST`]. A vector with a
-//! larger one is left to [`avx2`]: few are, as the largest value of a vector lies anywhere between 2^14 and 2^15. An instruction multiplies bytes without a sign, the levels plus 128, by bytes with
-//! one, and adds four products to a lane: first products by `h`, and after a shift by 8 bits products by `l`. A lane starts from
-//! the sum of `−128 · x`, which is known before, and ends as the sum of eight products `q · x`. Four lanes are a group.
+//! larger one is left to [`avx2`]: few are, as the largest value of a vector lies anywhere between 2^14 and 2^15. An instruction
+//! multiplies bytes without a sign, the levels plus 128, by bytes with one, and adds four products to a lane: first products by
+//! `h`, and after a shift by 8 bits products by `l`. A lane starts from the sum of `−128 · x`, which is known before, and ends as
+//! the sum of eight products `q · x`. Four lanes are a group.
 //!
 //! The sum of a group is below 2^27: 32 products of at most 127 · 32,767. That a lane may exceed 32 bits before the end does not
 //! matter, because all of this is exact modulo 2^32. Times a scale the sum is added up in 64 bits, and 2^24 times as large, because
@@ -15,9 +15,9 @@
 use core::arch::x86_64::*;
 use core::hint::black_box;
 
-use super::{ahead, avx2, prefetch};
+use super::{ahead, avx2, prefetch, rounded};
 use crate::kernels::fours::{GROUP, INT4_LEN, UNSIGNED_LEVELS};
-use crate::kernels::{Bits, Rows};
+use crate::kernels::{Bits, OutputScale, Rows, outputs};
 
 /// Columns of a block: four groups.
 const COLS: usize = 4 * GROUP;
@@ -39,9 +39,8 @@ const ZERO: __m512i = {
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    // Those of the rows, in fours, that have the bytes of a register after their start.
-    let fit = (rows.bytes.len() + rows.row_len).saturating_sub(WINDOW) / rows.row_len / 4 * 4;
-    if (rows.group, rows.bits) != (GROUP, Bits::Four) || fit == 0 || x.iter().copied().max() > Some(LARGEST) {
+    let fit = rows_that_fit(rows, x);
+    if fit == 0 {
         return avx2::dot_rows(rows, x, sums);
     }
     let (fours, rest) = sums.split_at_mut(fit);
@@ -50,18 +49,59 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     }
     fours.fill(0);
     for (part, x) in x.chunks(BLOCKS * COLS).enumerate() {
-        // SAFETY: the rows have the columns of the part, and the bytes of a register.
-        unsafe { add_part(rows, part * BLOCKS * LEN, x, fours.as_chunks_mut().0) };
+        let add = |index: usize, more| {
+            let more: [i64; 4] = bytemuck::cast(more);
+            fours[4 * index..][..4].iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        };
+        // SAFETY: so many rows fit, and they have the columns of the part.
+        unsafe { for_fours(rows, part * BLOCKS * LEN, x, fit / 4, add) };
     }
 }
 
-/// Adds the sums over a part of the columns, whose bytes start at `first`.
+/// See [`Multiply::outputs`](crate::kernels::Multiply::outputs).
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
+pub fn outputs(rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
+    let (x, outputs) = (&x[..rows.cols], &mut outputs[..rows.len()]);
+    let fit = rows_that_fit(rows, x);
+    if fit == 0 || !(GROUP..=BLOCKS * COLS).contains(&x.len()) {
+        return outputs::outputs(|rows, x, sums| dot_rows(rows, x, sums), rows, x, scale, outputs);
+    }
+    let (fours, rest) = outputs.split_at_mut(fit);
+    if !rest.is_empty() {
+        let rows = rows.split_at(fit).1;
+        outputs::outputs(|rows, x, sums| avx2::dot_rows(rows, x, sums), &rows, x, scale, rest);
+    }
+    let (fours, last_four_bytes) = (fours.as_chunks_mut::<4>().0, rows.exponent_at - 3);
+    let round = |index: usize, sums| {
+        let exponents: [i32; 4] = core::array::from_fn(|row| {
+            let row = rows.bytes.as_ptr().wrapping_add((4 * index + row) * rows.row_len);
+            // SAFETY: the exponent follows the values of a group or more.
+            unsafe { row.add(last_four_bytes).cast::<i32>().read_unaligned() }
+        });
+        let exponents = _mm256_cvtepi32_epi64(_mm_srai_epi32::<24>(bytemuck::cast(exponents)));
+        let outputs = rounded(_mm512_zextsi256_si512(sums), _mm512_zextsi256_si512(exponents), scale);
+        fours[index] = bytemuck::cast(_mm256_castsi256_si128(outputs));
+    };
+    // SAFETY: so many rows fit, and they have the columns.
+    unsafe { for_fours(rows, 0, x, fit / 4, round) };
+}
+
+/// The number of rows, in fours, that have the bytes of a register after their start. None if these are rows or a vector for
+/// which this is not made.
+fn rows_that_fit(rows: &Rows<'_>, x: &[i16]) -> usize {
+    if (rows.group, rows.bits) != (GROUP, Bits::Four) || x.iter().copied().max() > Some(LARGEST) {
+        return 0;
+    }
+    (rows.bytes.len() + rows.row_len).saturating_sub(WINDOW) / rows.row_len / 4 * 4
+}
+
+/// Calls `take` with the sums of four rows over a part of the columns, whose bytes start at `first`.
 ///
 /// # Safety
-/// The rows have these columns, and each has 64 bytes after its start.
+/// The rows have these columns. There are four times `fours` rows, and each has 64 bytes after its start.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
-unsafe fn add_part(rows: &Rows<'_>, first: usize, x: &[i16], fours: &mut [[i64; 4]]) {
+unsafe fn for_fours(rows: &Rows<'_>, first: usize, x: &[i16], fours: usize, mut take: impl FnMut(usize, __m256i)) {
     let (whole, rest) = x.as_chunks();
     let mut blocks = [Block { l: [ZERO; 2], h: [ZERO; 2], offset: [ZERO; 2] }; BLOCKS];
     blocks.iter_mut().zip(whole).for_each(|(block, x)| *block = Block::new(x));
@@ -71,7 +111,7 @@ unsafe fn add_part(rows: &Rows<'_>, first: usize, x: &[i16], fours: &mut [[i64; 
     let first_of_last = first + whole.len() * LEN;
     let window = rows.row_len.saturating_sub(WINDOW) as isize - first_of_last as isize;
     let last = (!rest.is_empty()).then(|| LastBlock::new(rest, window));
-    for (index, sums) in fours.iter_mut().enumerate() {
+    for index in 0..fours {
         let four = core::array::from_fn(|row| rows.bytes.as_ptr().wrapping_add((4 * index + row) * rows.row_len));
         let mut totals = Totals { ab: ZERO, cd: ZERO, abcd: ZERO };
         let mut next = four[0].wrapping_add(ahead(rows));
@@ -99,7 +139,7 @@ unsafe fn add_part(rows: &Rows<'_>, first: usize, x: &[i16], fours: &mut [[i64; 
                 unsafe { totals.add_block(block, four, places, &masks) };
             }
         }
-        sums.iter_mut().zip(totals.sums()).for_each(|(sum, more)| *sum += more);
+        take(index, totals.sums());
     }
 }
 
@@ -274,14 +314,14 @@ impl Totals {
     /// The sums of the rows.
     #[inline]
     #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
-    fn sums(self) -> [i64; 4] {
+    fn sums(self) -> __m256i {
         // In the first half those of `a`, in the other one those of `b`.
         let halves = |a, b| {
             let even = _mm512_shuffle_i64x2::<0b10_00_10_00>(a, b);
             _mm512_add_epi64(even, _mm512_shuffle_i64x2::<0b11_01_11_01>(a, b))
         };
         let sums = _mm512_add_epi64(halves(self.ab, self.cd), self.abcd);
-        bytemuck::cast(_mm256_srai_epi64::<24>(_mm512_castsi512_si256(halves(sums, sums))))
+        _mm256_srai_epi64::<24>(_mm512_castsi512_si256(halves(sums, sums)))
     }
 }
 
