@@ -198,8 +198,10 @@ fn weights(powers: &mut [i32], sum: u64, values: &Values<'_>, value_exponent: i3
     for (power, scale) in powers.iter_mut().zip(values.scales()) {
         // Power · reciprocal has 30 + 54 fraction bits and those of the sum; the mantissa has 8, and 24 are left.
         let product = mul_high((*power as u32) << 2, reciprocal * u32::from(scale.mantissa));
-        let right = 41 - zeros as i32 + value_exponent - scale.exponent;
-        *power = product.checked_shr(right as u32).unwrap_or(0) as i32;
+        let right = (41 - zeros as i32 + value_exponent - scale.exponent) as u32;
+        // Without a branch, so that vectors can do it.
+        let shifted = product >> (right % 32);
+        *power = if right < 32 { shifted } else { 0 } as i32;
     }
 }
 

@@ -201,7 +201,13 @@ pub(crate) fn add_key_products<const N: usize>(
 /// Sets the first elements of each head's `out` to `Σ weight · v`; values are `stride` elements apart. Returns the number of
 /// elements, which is zero without a kernel for them.
 #[inline(always)]
-#[cfg_attr(not(all(target_arch = "riscv32", target_feature = "m")), allow(unused_variables))]
+#[cfg_attr(
+    not(any(
+        all(target_arch = "riscv32", target_feature = "m"),
+        all(target_arch = "x86_64", target_feature = "sse2")
+    )),
+    allow(unused_variables)
+)]
 pub(crate) fn weighted_values<const N: usize>(
     values: &[i8],
     stride: usize,
@@ -225,6 +231,10 @@ pub(crate) fn weighted_values<const N: usize>(
             return parts.len() * HALF;
         }
         _ => (),
+    }
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let ([weights], [out]) = (&weights[..], &mut out[..]) {
+        return x86_64::weighted_values(values, stride, weights, out);
     }
     0
 }

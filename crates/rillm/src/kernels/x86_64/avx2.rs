@@ -156,3 +156,19 @@ fn add_halves(a: __m256i, b: __m256i) -> __m256i {
 fn add_scaled(total: __m256i, sums: __m256i, scales: __m256i) -> __m256i {
     _mm256_add_epi64(total, _mm256_mul_epi32(sums, scales))
 }
+
+/// See [`crate::kernels::weighted_values`].
+#[target_feature(enable = "avx2")]
+pub fn weighted_values(values: &[i8], stride: usize, weights: &[i32], out: &mut [i32]) -> usize {
+    let eights = out.as_chunks_mut::<8>().0;
+    for (index, eight) in eights.iter_mut().enumerate() {
+        let mut sums = _mm256_setzero_si256();
+        for (vector, &weight) in values.chunks_exact(stride).zip(weights) {
+            let v: [i8; 8] = core::array::from_fn(|element| vector[8 * index + element]);
+            let v = _mm256_cvtepi8_epi32(_mm_cvtsi64_si128(bytemuck::cast(v)));
+            sums = _mm256_add_epi32(sums, _mm256_mullo_epi32(v, _mm256_set1_epi32(weight)));
+        }
+        *eight = bytemuck::cast(sums);
+    }
+    8 * eights.len()
+}

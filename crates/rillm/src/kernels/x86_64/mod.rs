@@ -86,6 +86,16 @@ fn with_avx2<L: Loops>(loops: L) -> L::Output {
     loops.run()
 }
 
+/// See [`super::weighted_values`]. Of values whose length is a multiple of 32, the compiler makes as good a loop.
+pub fn weighted_values(values: &[i8], stride: usize, weights: &[i32], out: &mut [i32]) -> usize {
+    if has_avx2::get() && !out.len().is_multiple_of(32) {
+        // SAFETY: the processor has AVX2.
+        unsafe { avx2::weighted_values(values, stride, weights, out) }
+    } else {
+        0
+    }
+}
+
 fn dot_avx2(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     assert!(has_avx2::get());
     // SAFETY: the processor has AVX2.
