@@ -14,9 +14,9 @@ const ROWS: usize = 8;
 
 /// A group of the rows, two columns of a row in each lane, and the rows' scales.
 #[derive(Clone, Copy)]
-struct Tile {
-    weights: [__m256i; REGISTERS],
-    scales: __m256i,
+pub struct Tile {
+    pub weights: [__m256i; REGISTERS],
+    pub scales: __m256i,
 }
 
 /// See [`Multiply::dot_batch`](crate::kernels::Multiply::dot_batch).
@@ -24,43 +24,60 @@ struct Tile {
 pub fn dot_batch(rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
     let zero = _mm256_setzero_si256();
     let mut tiles = [Tile { weights: [zero; REGISTERS], scales: zero }; BLOCK];
+    let turned = |x: &_| turned(x);
     match rows.bits {
-        Bits::Four => tiles::multiply(
-            rows,
-            x,
-            sums,
-            |x| turned(x),
-            |groups, x, sums| {
-                for (number, tile) in tiles[..x.len()].iter_mut().enumerate() {
-                    // SAFETY: the rows have this group, whose scale is its last byte.
-                    unsafe {
-                        let group = groups.starts.map(|row| row.add(number * INT4_LEN));
-                        let [.., last] = transposed(group.map(|row| row.add(1)));
-                        *tile =
-                            Tile { weights: int4_weights(transposed(group)), scales: _mm256_srai_epi32::<24>(last) };
-                    }
-                }
-                add_products(&tiles[..x.len()], x, sums);
-            },
-        ),
-        Bits::Eight => tiles::multiply(
-            rows,
-            x,
-            sums,
-            |x| turned(x),
-            |groups, x, sums| {
-                // SAFETY: there are so many bytes.
-                let scales = unsafe { transposed(groups.scales.each_ref().map(|scales| scales.as_ptr())) };
-                for (number, tile) in tiles[..x.len()].iter_mut().enumerate() {
-                    // SAFETY: the rows have this group.
-                    let weights = unsafe { int8_weights(groups.starts.map(|row| row.add(number * GROUP))) };
-                    let scales = _mm256_srl_epi32(scales[number / 4], _mm_cvtsi32_si128(8 * (number % 4) as i32));
-                    *tile = Tile { weights, scales: _mm256_and_si256(scales, _mm256_set1_epi32(0xff)) };
-                }
-                add_products(&tiles[..x.len()], x, sums);
-            },
-        ),
+        Bits::Four => tiles::multiply(rows, x, sums, turned, |groups, x, sums| {
+            for (number, tile) in tiles[..x.len()].iter_mut().enumerate() {
+                // SAFETY: the rows have this group.
+                *tile = unsafe { int4_tile(&groups.starts, number) };
+            }
+            add_products(&tiles[..x.len()], x, sums);
+        }),
+        Bits::Eight => tiles::multiply(rows, x, sums, turned, |groups, x, sums| {
+            let scales = scales_of(&groups.scales);
+            for (number, tile) in tiles[..x.len()].iter_mut().enumerate() {
+                // SAFETY: the rows have this group.
+                *tile = unsafe { int8_tile(&groups.starts, &scales, number) };
+            }
+            add_products(&tiles[..x.len()], x, sums);
+        }),
     }
+}
+
+/// A tile of int4, of group `number` from the starts on.
+///
+/// # Safety
+/// The rows have this group.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub unsafe fn int4_tile(starts: &[*const u8; ROWS], number: usize) -> Tile {
+    // SAFETY: as the caller promises. The scale is a group's last byte.
+    unsafe {
+        let group = starts.map(|row| row.add(number * INT4_LEN));
+        let [.., last] = transposed(group.map(|row| row.add(1)));
+        Tile { weights: int4_weights(transposed(group)), scales: _mm256_srai_epi32::<24>(last) }
+    }
+}
+
+/// A tile of int8, of group `number` from the starts on.
+///
+/// # Safety
+/// The rows have this group.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub unsafe fn int8_tile(starts: &[*const u8; ROWS], scales: &[__m256i; 4], number: usize) -> Tile {
+    // SAFETY: as the caller promises.
+    let weights = unsafe { int8_weights(starts.map(|row| row.add(number * GROUP))) };
+    let scales = _mm256_srl_epi32(scales[number / 4], _mm_cvtsi32_si128(8 * (number % 4) as i32));
+    Tile { weights, scales: _mm256_and_si256(scales, _mm256_set1_epi32(0xff)) }
+}
+
+/// The scales of 16 groups of int8, four of a row in each lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn scales_of(scales: &[[u8; 16]; ROWS]) -> [__m256i; 4] {
+    // SAFETY: there are 16 bytes of each row.
+    unsafe { transposed(scales.each_ref().map(|scales| scales.as_ptr())) }
 }
 
 /// Adds the products of tiles to the sums of each vector.
@@ -91,7 +108,7 @@ fn add_products(tiles: &[Tile], x: &[[Eight; EIGHTS]], sums: &mut [Sums<ROWS>]) 
 /// The pairs of columns of eight vectors, the same pair of all of them together.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn turned(x: &[Pairs; ROWS]) -> Eight {
+pub fn turned(x: &[Pairs; ROWS]) -> Eight {
     let x: [[__m256i; 2]; ROWS] = bytemuck::cast(*x);
     let [first, second] =
         [x.map(|x| x[0]), x.map(|x| x[1])].map(|x| bytemuck::cast::<_, [[[i16; 2]; ROWS]; 8]>(square(x)));

@@ -4,6 +4,7 @@ mod avx2;
 mod avx2_tiles;
 mod avx512_int4;
 mod avx512_int8;
+mod avx512_tiles;
 mod sse41;
 
 use core::arch::x86_64::*;
@@ -19,7 +20,7 @@ cpufeatures::new!(has_sse41, "sse4.1", "ssse3");
 /// The kernels for this processor, the fastest one first.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     const AVX512: Kernel =
-        Kernel { dot_batch: Some(batch_avx2), outputs: Some(outputs_avx512), ..Kernel::new("avx512", dot_avx512) };
+        Kernel { dot_batch: Some(batch_avx512), outputs: Some(outputs_avx512), ..Kernel::new("avx512", dot_avx512) };
     const AVX2: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx2", dot_avx2) };
     const SSE41: Kernel = Kernel::new("sse4.1", dot_sse41);
     let kernels = [(has_avx512(), &AVX512), (has_avx2::get(), &AVX2), (has_sse41::get(), &SSE41)];
@@ -123,6 +124,12 @@ fn dot_avx512(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
             Bits::Eight => avx512_int8::dot_rows(rows, x, sums),
         }
     }
+}
+
+fn batch_avx512(rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
+    assert!(has_avx512());
+    // SAFETY: the processor has these instructions.
+    unsafe { avx512_tiles::dot_batch(rows, x, sums) }
 }
 
 fn outputs_avx512(rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
