@@ -125,8 +125,8 @@ where
     C: Read + ReadReady + Write,
     S: WeightSource<Error: fmt::Display>,
 {
-    let generation = Generation::new(session.model(), PROMPT, Sampling::GREEDY).max_tokens(TOKENS);
-    let mut generation = generation.with_fingerprint();
+    let mut generation =
+        Generation::new(session.model(), PROMPT, Sampling::GREEDY).max_tokens(TOKENS).with_fingerprint();
     let mut result = session.push_text(PROMPT).await.map(|_| ());
     while result.is_ok() {
         result = match generation.step(session).await {

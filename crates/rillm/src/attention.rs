@@ -1,5 +1,6 @@
 //! Grouped-query attention (Ainslie et al. 2023) of one token over the cache.
 
+use crate::COMPUTER;
 use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg_below_32, mul_high, mul_high_signed, one_over};
 use crate::kernels::{HEADS, Loops, weighted_values, with_wide_vectors};
 use crate::kv_cache::{CacheScale, CacheShape, Keys, KvCache, Values};
@@ -245,7 +246,7 @@ fn block_sums<const N: usize>(values: &Values<'_>, weights: &[i32], first: usize
 }
 
 /// Elements of a vector that are summed in parallel.
-const BLOCK: usize = if cfg!(target_pointer_width = "64") { 32 } else { SMALL_BLOCK };
+const BLOCK: usize = if COMPUTER { 32 } else { SMALL_BLOCK };
 const SMALL_BLOCK: usize = 8;
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 
 use core::ops::{Add, Div};
 
+use crate::COMPUTER;
+
 /// Fraction bits of numbers in the base-2 logarithmic domain: attention scores and gate values. An `i32` then spans
 /// ±2,048, and one step is a relative change of 2^-20 · ln 2.
 pub const LOG2_FRACTION: i32 = 20;
@@ -96,11 +98,7 @@ pub fn exp2_neg_chord(x: u32) -> u32 {
 
 /// `2^60 / divisor`, rounded down, for a divisor in `2^30..=2^31`.
 pub fn one_over(divisor: u32) -> u32 {
-    if cfg!(target_pointer_width = "64") {
-        ((1 << 60) / u64::from(divisor)) as u32
-    } else {
-        one_over_in_32_bits(divisor)
-    }
+    if COMPUTER { ((1 << 60) / u64::from(divisor)) as u32 } else { one_over_in_32_bits(divisor) }
 }
 
 /// Like [`one_over`]. Microcontrollers have no 64-bit division.

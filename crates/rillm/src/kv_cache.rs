@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use crate::COMPUTER;
 use crate::fixed::mul_high_signed;
 use crate::format::KeyBits;
 use crate::kernels::{Loops, add_key_products, dot, dot_pairs, with_wide_vectors};
@@ -99,7 +100,7 @@ impl Keys<'_> {
     #[cfg_attr(target_arch = "x86_64", inline(always))]
     #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
     pub fn sums<const N: usize>(&self, q: [&[i16]; N], mut sums: [&mut [i32]; N]) {
-        let in_blocks = cfg!(not(target_pointer_width = "64"));
+        let in_blocks = !COMPUTER;
         let mut first = 0;
         if in_blocks {
             sums.iter_mut().for_each(|sums| sums.fill(0));

@@ -73,6 +73,10 @@ pub mod tokenizer;
 mod vector;
 mod verify;
 
+/// Whether this is the processor of a computer, with wide registers, caches, and memory for tables, or of a page in its browser. Others
+/// are those of microcontrollers.
+const COMPUTER: bool = cfg!(any(target_pointer_width = "64", target_arch = "wasm32"));
+
 pub use block_on::block_on;
 pub use chat::{Chat, ChatError};
 pub use error::Error;

@@ -1,5 +1,7 @@
 //! Logits: of one token, and of consecutive ones.
 
+use crate::COMPUTER;
+
 /// The logit of a token: `mantissa · 2^exponent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logit {
@@ -50,7 +52,7 @@ impl<'a> Logits<'a> {
 #[inline(always)]
 pub(crate) fn leading(mantissas: &[i32], passes: impl Fn(i32) -> bool) -> usize {
     const BLOCK: usize = 32;
-    if cfg!(not(target_pointer_width = "64")) {
+    if !COMPUTER {
         return 0;
     }
     let all_pass = |block: &&[i32; BLOCK]| block.iter().fold(true, |all, &mantissa| all & passes(mantissa));

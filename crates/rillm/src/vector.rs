@@ -5,6 +5,7 @@
 
 use core::ops::Range;
 
+use crate::COMPUTER;
 use crate::fixed::max_bits;
 use crate::kernels::{Loops, Vectors, with_wide_vectors};
 
@@ -141,7 +142,7 @@ pub(crate) fn for_each<T>(values: &[i32], out: &mut [T], mut f: impl FnMut(i32, 
 
 /// Elements for each turn of a loop. For a microcontroller, compilers unroll no loops of unknown length; others
 /// do, after they vectorise.
-const UNROLLED: usize = if cfg!(target_pointer_width = "64") { 1 } else { 4 };
+const UNROLLED: usize = if COMPUTER { 1 } else { 4 };
 
 /// The number of bits by which an accumulator of `Σ q · s · x` may exceed 30, for weights `q` with scales `s` of
 /// magnitude below 256, from `Σ |x|`.

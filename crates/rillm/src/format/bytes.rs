@@ -1,10 +1,11 @@
 //! Little-endian fields in byte slices of checked length, and the checksum.
 
-use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
+use crate::COMPUTER;
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
 /// Number of CRC tables of 1 KiB. Sixteen tables are seven times as fast as one; a computer has room for them, a
 /// microcontroller has not.
-const TABLES: usize = if cfg!(target_pointer_width = "64") { 16 } else { 1 };
+const TABLES: usize = if COMPUTER { 16 } else { 1 };
 
 static CRC_32: Crc<u32, Table<TABLES>> = Crc::<u32, Table<TABLES>>::new(&CRC_32_ISO_HDLC);
 
@@ -13,30 +14,27 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     CRC_32.checksum(bytes)
 }
 
-/// An incremental [`crc32`], for bytes that come in pieces.
-#[derive(Clone)]
-pub struct Crc32(Digest<'static, u32, Table<TABLES>>);
+/// An incremental [`crc32`], for bytes that come in pieces: the CRC-32 of the bytes so far.
+#[derive(Clone, Copy, Default)]
+pub struct Crc32(u32);
 
 impl Crc32 {
     /// The CRC-32 of no bytes.
     pub fn new() -> Self {
-        Self(CRC_32.digest())
+        Self::default()
     }
 
     /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        // The initial value is that of the register, before it is reflected; the final one is inverted.
+        let mut digest = CRC_32.digest_with_initial((!self.0).reverse_bits());
+        digest.update(bytes);
+        self.0 = digest.finalize();
     }
 
     /// The CRC-32 of the bytes so far.
     pub fn value(&self) -> u32 {
-        self.0.clone().finalize()
-    }
-}
-
-impl Default for Crc32 {
-    fn default() -> Self {
-        Self::new()
+        self.0
     }
 }
 

@@ -4,11 +4,10 @@
 //! fits 48 bits: see [`excess`](crate::vector::excess). Both are exact, so that no order of summation changes a bit.
 
 use super::Rows;
+use crate::COMPUTER;
 
-/// Whether the processor has vector registers that the compiler fills from one row.
-const LARGE: bool = cfg!(target_pointer_width = "64");
-/// Columns multiplied in parallel: one vector register, or few enough for a microcontroller's registers.
-const BLOCK: usize = if LARGE { 16 } else { 8 };
+/// Columns multiplied in parallel: one vector register, which the compiler fills from one row, or few enough for a microcontroller's registers.
+const BLOCK: usize = if COMPUTER { 16 } else { 8 };
 
 /// The default number of weights that share a scale. Only this length has the fast loop.
 pub const GROUP: usize = 32;
@@ -16,7 +15,7 @@ pub const GROUP: usize = 32;
 /// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
-    if LARGE { by_ones(rows, 0, x, sums) } else { by_fours(rows, x, sums) }
+    if COMPUTER { by_ones(rows, 0, x, sums) } else { by_fours(rows, x, sums) }
 }
 
 /// Multiplies four rows at a time, so that each value of `x` is loaded once for all four. The group length is known at

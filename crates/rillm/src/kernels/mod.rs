@@ -34,6 +34,7 @@ mod x86_64;
 #[allow(unsafe_code)]
 mod xtensa;
 
+use crate::COMPUTER;
 use crate::format::{INT4_LEVELS, Quantisation};
 
 pub(crate) use generic::dot;
@@ -71,11 +72,11 @@ impl<F: Fn(&Rows<'_>, &[i16], &mut [i64]) + Sync> Multiply for F {
 
 /// The most rows that a session multiplies in one call: on a microcontroller few, whose sums fit its stack, and elsewhere so
 /// many that threads can share them.
-pub const STRIP_ROWS: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 16 };
+pub const STRIP_ROWS: usize = if COMPUTER { 4096 } else { 16 };
 
 /// The most sums that a session computes in one call, for all vectors of a batch. With 32 vectors a vector's sums are 31 cache
 /// lines apart, an odd number, so that those of a row are in different sets of the cache.
-pub(crate) const STRIP_SUMS: usize = if cfg!(target_pointer_width = "64") { 31 * 8 * 32 } else { STRIP_ROWS };
+pub(crate) const STRIP_SUMS: usize = if COMPUTER { 31 * 8 * 32 } else { STRIP_ROWS };
 
 /// A kernel that this processor can run.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +152,12 @@ impl Multiply for Kernel {
 pub(crate) fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     return x86_64::dot_pairs(a, b);
-    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    return simd128::dot_pairs(a, b);
+    #[cfg(not(any(
+        all(target_arch = "x86_64", target_feature = "sse2"),
+        all(target_arch = "wasm32", target_feature = "simd128")
+    )))]
     core::array::from_fn(|i| {
         i32::from(a[2 * i]) * i32::from(b[2 * i]) + i32::from(a[2 * i + 1]) * i32::from(b[2 * i + 1])
     })

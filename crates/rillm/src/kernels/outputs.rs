@@ -1,12 +1,11 @@
 //! Outputs: the sums of rows, times the rows' powers of two, rounded to 32 bits.
 
 use super::{Loops, Rows, STRIP_ROWS, with_wide_vectors};
+use crate::COMPUTER;
 use crate::fixed::round_shift;
 
-/// Whether the processor has vector registers.
-const LARGE: bool = cfg!(target_pointer_width = "64");
 /// Sums that are computed before they become outputs: few, which stay near the processor, as do their rows.
-const SUMS: usize = if LARGE { 512 } else { STRIP_ROWS };
+const SUMS: usize = if COMPUTER { 512 } else { STRIP_ROWS };
 
 /// What makes a row's output of its sum: a shift to the right by `excess + largest − exponent` bits, where `exponent` is the row's.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +29,7 @@ pub(crate) fn outputs(
         let (rows, others) = rest.split_at(SUMS);
         let sums = &mut sums[..outputs.len()];
         dot(&rows, x, sums);
-        if LARGE {
+        if COMPUTER {
             exponents.iter_mut().zip(rows.exponents()).for_each(|(to, exponent)| *to = exponent);
             scale.apply(sums, &exponents, outputs);
         } else {

@@ -10,6 +10,20 @@ use super::{Bits, Rows, int4_scale};
 /// Sums of four rows in 64 bits: of rows 0 and 1, then of rows 2 and 3.
 type Totals = [v128; 2];
 
+/// See [`super::dot_pairs`].
+#[inline(always)]
+pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
+    // SAFETY: both have 16 bytes.
+    let (a, b) = unsafe { (v128_load(a.as_ptr().cast()), v128_load(b.as_ptr().cast())) };
+    let sums = i32x4_dot_i16x8(a, b);
+    [
+        i32x4_extract_lane::<0>(sums),
+        i32x4_extract_lane::<1>(sums),
+        i32x4_extract_lane::<2>(sums),
+        i32x4_extract_lane::<3>(sums),
+    ]
+}
+
 /// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     match (rows.group, rows.bits) {
@@ -24,7 +38,8 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
             |mut totals, q, x, scales| {
                 // SAFETY: the arrays hold a group.
                 let group = unsafe { int8_group(q.map(|q| q.as_ptr()), x) };
-                add_scaled(&mut totals, group, scales.map(i32::from));
+                let [s, t, u, v] = scales.map(i32::from);
+                add_scaled(&mut totals, group, i32x4(s, t, u, v));
                 totals
             },
             sums_of,
@@ -39,12 +54,25 @@ pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
 /// Each row starts with the groups of `x`, and has a scale for each of them at byte `scales`.
 unsafe fn int8(rows: [*const u8; 4], scales: usize, x: &[[i16; GROUP]]) -> Totals {
     let mut totals = [i64x2_splat(0); 2];
-    for (group, x) in x.iter().enumerate() {
-        // SAFETY: the rows have this group and its scale.
-        let (sums, scales) = unsafe {
-            (int8_group(rows.map(|row| row.add(group * GROUP)), x), rows.map(|row| i32::from(*row.add(scales + group))))
-        };
-        add_scaled(&mut totals, sums, scales);
+    for (block, x) in x.chunks(4).enumerate() {
+        // The scales of four groups, the next one in the lowest bits. In a shorter block the bytes before them are shifted out.
+        let missing = 4 - x.len();
+        let mut words = i32x4_splat(0);
+        // SAFETY: these bytes lie between the row's start and the end of its scales.
+        unsafe {
+            let [a, b, c, d] = rows.map(|row| row.add(scales + 4 * block - missing).cast());
+            words = v128_load32_lane::<0>(words, a);
+            words = v128_load32_lane::<1>(words, b);
+            words = v128_load32_lane::<2>(words, c);
+            words = v128_load32_lane::<3>(words, d);
+        }
+        words = u32x4_shr(words, 8 * missing as u32);
+        for (group, x) in x.iter().enumerate() {
+            // SAFETY: the rows have this group.
+            let sums = unsafe { int8_group(rows.map(|row| row.add((4 * block + group) * GROUP)), x) };
+            add_scaled(&mut totals, sums, v128_and(words, i32x4_splat(0xff)));
+            words = u32x4_shr(words, 8);
+        }
     }
     totals
 }
@@ -83,7 +111,8 @@ unsafe fn int4(rows: [*const u8; 4], x: &[Int4Group]) -> Totals {
                 *scale = int4_scale(*group.add(INT4_LEN - 1));
             }
         }
-        add_scaled(&mut totals, i32x4_add(reduce(sums), i32x4_splat(*offset)), scales);
+        let [s, t, u, v] = scales;
+        add_scaled(&mut totals, i32x4_add(reduce(sums), i32x4_splat(*offset)), i32x4(s, t, u, v));
     }
     totals
 }
@@ -110,8 +139,7 @@ fn reduce([a, b, c, d]: [v128; 4]) -> v128 {
 }
 
 /// Adds `sums · scales`.
-fn add_scaled([low, high]: &mut Totals, sums: v128, [s, t, u, v]: [i32; 4]) {
-    let scales = i32x4(s, t, u, v);
+fn add_scaled([low, high]: &mut Totals, sums: v128, scales: v128) {
     *low = i64x2_add(*low, i64x2_extmul_low_i32x4(sums, scales));
     *high = i64x2_add(*high, i64x2_extmul_high_i32x4(sums, scales));
 }
