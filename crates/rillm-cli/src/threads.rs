@@ -9,6 +9,7 @@
 
 use std::hint::spin_loop;
 use std::mem;
+use std::ops::Range;
 use std::process::abort;
 use std::ptr;
 use std::slice;
@@ -48,13 +49,23 @@ enum By<'a> {
 }
 
 impl Strip<'_> {
-    /// Number of parts.
-    fn parts(&self) -> usize {
-        let shared = match &self.by {
+    /// Number of rows that are shared, or of vectors.
+    fn shared(&self) -> usize {
+        match &self.by {
             By::One { .. } => self.rows.len(),
             By::Batch { x, .. } => x.len(),
-        };
-        shared.div_ceil(self.part)
+        }
+    }
+
+    /// Number of parts.
+    fn parts(&self) -> usize {
+        self.shared().div_ceil(self.part)
+    }
+
+    /// The rows or vectors of a part.
+    fn of_part(&self, index: usize) -> Range<usize> {
+        let first = index * self.part;
+        first..self.shared().min(first + self.part)
     }
 
     /// Number of products.
@@ -66,25 +77,23 @@ impl Strip<'_> {
             }
     }
 
-    /// Multiplies a part.
+    /// Multiplies some of the rows, or by some of the vectors.
     ///
     /// # Safety
-    /// What the strip borrows is still there, and nobody else multiplies this part at the same time.
-    unsafe fn multiply(&self, kernel: &Kernel, index: usize) {
-        let first = index * self.part;
+    /// What the strip borrows is still there, and nobody else multiplies these at the same time.
+    unsafe fn multiply(&self, kernel: &Kernel, shared: Range<usize>) {
         match self.by {
             By::One { x, scale, outputs } => {
-                let rows = self.rows.split_at(first).1.split_at(self.part).0;
-                // SAFETY: the part's outputs lie within the strip's, which has one for each row.
-                let outputs = unsafe { slice::from_raw_parts_mut(outputs.cast::<i32>().add(first), rows.len()) };
+                let rows = self.rows.split_at(shared.start).1.split_at(shared.len()).0;
+                // SAFETY: the rows' outputs lie within the strip's, which has one for each row.
+                let outputs = unsafe { slice::from_raw_parts_mut(outputs.cast::<i32>().add(shared.start), rows.len()) };
                 kernel.outputs(&rows, x, scale, outputs);
             }
             By::Batch { x, sums } => {
-                let x = x.range(first..x.len().min(first + self.part));
-                let (first, len) = (first * self.rows.len(), self.rows.len() * x.len());
-                // SAFETY: the part's sums lie within the strip's, which has one for each row and vector.
+                let (first, len) = (shared.start * self.rows.len(), shared.len() * self.rows.len());
+                // SAFETY: the vectors' sums lie within the strip's, which has one for each row and vector.
                 let sums = unsafe { slice::from_raw_parts_mut(sums.cast::<i64>().add(first), len) };
-                kernel.dot_batch(&self.rows, x, sums);
+                kernel.dot_batch(&self.rows, x.range(shared), sums);
             }
         }
     }
@@ -191,12 +200,8 @@ impl Pool {
 
     /// Multiplies a strip, together with the workers if that is faster.
     fn multiply(&self, strip: &Strip<'_>) {
-        let alone = || {
-            (0..strip.parts()).for_each(|part| {
-                // SAFETY: no other thread has the strip.
-                unsafe { strip.multiply(self.kernel, part) }
-            })
-        };
+        // SAFETY: no other thread has the strip.
+        let alone = || unsafe { strip.multiply(self.kernel, 0..strip.shared()) };
         if !(2..1 << 16).contains(&strip.parts()) {
             return alone();
         }
@@ -253,7 +258,10 @@ impl Pool {
         let unwinding = AbortOnDrop;
         // SAFETY: a thread that has taken a part sees the strip from before, and the strip and all that it borrows stay until
         // that part is done, too. Nobody else takes it.
-        unsafe { (*self.strip.load(Relaxed)).multiply(self.kernel, index) };
+        unsafe {
+            let strip = &*self.strip.load(Relaxed);
+            strip.multiply(self.kernel, strip.of_part(index));
+        }
         mem::forget(unwinding);
         self.done.fetch_add(1, Release);
     }

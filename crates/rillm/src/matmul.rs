@@ -111,13 +111,16 @@ impl Strip<'_> {
         let (mut sums, mut outputs, mut exponents) = ([0; SUMS], [0; ROWS], [0; ROWS]);
         let len = self.rows.len();
         let (outputs, exponents) = (&mut outputs[..len], &mut exponents[..len]);
-        exponents.iter_mut().zip(self.rows.exponents()).for_each(|(to, exponent)| *to = exponent);
         for first in self.tokens.clone().step_by(TOGETHER) {
             let tokens = first..self.tokens.end.min(first + TOGETHER);
             let sums = &mut sums[..len * tokens.len()];
             let start = watch.now();
             multiplier.dot_batch(&self.rows, self.x.vectors(tokens.clone()), sums);
             let multiplied = watch.now();
+            if first == self.tokens.start {
+                // Not before the rows have been multiplied: the kernel fetches them in order.
+                exponents.iter_mut().zip(self.rows.exponents()).for_each(|(to, exponent)| *to = exponent);
+            }
             for (token, sums) in tokens.zip(sums.chunks_exact(len)) {
                 self.scale(token).apply(sums, exponents, outputs);
                 emit(token, self.first, outputs);

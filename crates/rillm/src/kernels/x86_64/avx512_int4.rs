@@ -15,7 +15,7 @@
 use core::arch::x86_64::*;
 use core::hint::black_box;
 
-use super::{ahead, avx2, prefetch, rounded};
+use super::{ZERO, ahead, avx2, prefetch, rounded};
 use crate::kernels::fours::{GROUP, INT4_LEN, UNSIGNED_LEVELS};
 use crate::kernels::{Bits, OutputScale, Rows, outputs};
 
@@ -29,11 +29,6 @@ const BLOCKS: usize = 8;
 const WINDOW: usize = 64;
 /// The largest value of the vector: 256 · 127 + 127.
 const LARGEST: i16 = 0x7f7f;
-
-const ZERO: __m512i = {
-    // SAFETY: a register is 64 bytes.
-    unsafe { core::mem::transmute([0u8; WINDOW]) }
-};
 
 /// See [`Rows::dot`].
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]

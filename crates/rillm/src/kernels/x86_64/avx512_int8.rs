@@ -9,7 +9,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{ahead, avx2, prefetch, rounded};
+use super::{ZERO, ahead, avx2, prefetch, rounded};
 use crate::kernels::fours::GROUP;
 use crate::kernels::{OutputScale, Rows, outputs};
 
@@ -21,11 +21,6 @@ const ROWS: usize = 8;
 const SPAN: usize = 3;
 /// Blocks of a part.
 const BLOCKS: usize = 16;
-
-const ZERO: __m512i = {
-    // SAFETY: a register is 64 bytes.
-    unsafe { core::mem::transmute([0u8; 64]) }
-};
 
 /// See [`Rows::dot`].
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]

@@ -27,6 +27,12 @@ pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     kernels.into_iter().filter_map(|(runs, kernel)| runs.then_some(kernel))
 }
 
+/// A register of zeros.
+const ZERO: __m512i = {
+    // SAFETY: a register is 64 bytes.
+    unsafe { core::mem::transmute([0u8; 64]) }
+};
+
 /// Whether the processor has AVX-512 with BW, VL, VBMI, VBMI2 and VNNI (Ice Lake, Zen 4), the last of which cpufeatures 0.3 does
 /// not know. With VNNI and without VBMI2 (Cascade Lake) it takes the kernel for AVX2.
 fn has_avx512() -> bool {
