@@ -3,7 +3,7 @@
 use crate::COMPUTER;
 use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg_below_32, mul_high, mul_high_signed, one_over};
 use crate::kernels::{HEADS, Loops, weighted_values, with_wide_vectors};
-use crate::kv_cache::{CacheScale, CacheShape, Keys, KvCache, Values};
+use crate::kv_cache::{CacheShape, Keys, KvCache, Values};
 use crate::vector::to_i16;
 
 /// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
@@ -73,34 +73,29 @@ impl ScoreScale {
     #[cfg_attr(target_arch = "x86_64", inline(always))]
     #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
     fn apply_all(&self, sums: &mut [i32], keys: &Keys<'_>, exponent: i32) -> i32 {
+        // The upper half of a product leaves out 32 bits.
+        let left = exponent + self.exponent + 32 + LOG2_FRACTION;
         let mut largest = i32::MIN;
         for (sum, key_scale) in sums.iter_mut().zip(keys.scales()) {
-            *sum = self.apply(*sum, key_scale, exponent);
+            // Both are below 2^31, the upper half of their product is within ±2^30.
+            let product = mul_high_signed(*sum, (self.mantissa * u32::from(key_scale.mantissa)) as i32);
+            *sum = shift_to_score(product, left + key_scale.exponent);
             largest = largest.max(*sum);
         }
         largest
     }
+}
 
-    /// A score in the logarithmic domain of [`LOG2_FRACTION`], saturated to ±[`LOG2_LIMIT`], from a sum within ±2^31.
-    #[inline(always)]
-    fn apply(&self, sum: i32, scale: CacheScale, exponent: i32) -> i32 {
-        // Both are below 2^31, the upper half of their product is within ±2^30.
-        let product = mul_high_signed(sum, (self.mantissa * u32::from(scale.mantissa)) as i32);
-        let left = exponent + scale.exponent + self.exponent + 32 + LOG2_FRACTION;
-        if left < 0 {
-            product >> (-left).min(31)
-        } else {
-            let limit = LOG2_LIMIT >> left.min(30);
-            // One comparison for both limits.
-            if (product + limit) as u32 <= 2 * limit as u32 {
-                product << left.min(30)
-            } else if product < 0 {
-                -LOG2_LIMIT
-            } else {
-                LOG2_LIMIT
-            }
-        }
+/// `product · 2^left`, rounded down, saturated to ±[`LOG2_LIMIT`]: a score in the logarithmic domain of [`LOG2_FRACTION`].
+#[inline(always)]
+fn shift_to_score(product: i32, left: i32) -> i32 {
+    // Beyond ±2^30, a shift by one more loses bits.
+    let by = (left + 1) & 31;
+    let twice = product << by;
+    if (0..31).contains(&left) && twice >> by == product {
+        return twice >> 1;
     }
+    if left < 0 { product >> (-left).min(31) } else { LOG2_LIMIT * product.signum() }
 }
 
 /// The keys and values to which the query heads of a key-value head attend.
@@ -178,7 +173,7 @@ fn powers(scores: &mut [i32], largest: i32, fewer: u32) -> u64 {
     let mut sum = 0u64;
     for score in scores.iter_mut() {
         // The distance of two numbers within ±2^30 is at most 2^31, which is 2,048 octaves; from 32 on, a power is zero.
-        let distance = largest.abs_diff(*score);
+        let distance = largest.wrapping_sub(*score) as u32;
         let below_32 = distance < (32 << LOG2_FRACTION) >> fewer;
         let power = if below_32 { exp2_neg_below_32(distance << fewer) >> 2 } else { 0 };
         *score = power as i32;
@@ -214,6 +209,9 @@ fn weights(powers: &mut [i32], sum: u64, values: &Values<'_>, value_exponent: i3
 fn weighted_sum<const N: usize>(values: &Values<'_>, weights: [&[i32]; N], mut out: [&mut [i32]; N]) {
     let (elements, head_dim) = values.elements();
     let first = weighted_values(elements, head_dim, weights, &mut out);
+    if first == head_dim {
+        return;
+    }
     for (weights, out) in weights.into_iter().zip(out) {
         let mut first = first;
         let (blocks, rest) = out[first..].as_chunks_mut::<BLOCK>();
@@ -253,7 +251,7 @@ const SMALL_BLOCK: usize = 8;
 mod tests {
     use super::*;
     use crate::format::KeyBits;
-    use crate::kv_cache::KvKind;
+    use crate::kv_cache::{CacheScale, KvKind};
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
@@ -302,6 +300,17 @@ mod tests {
                         "{got} {exact}");
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_score_is_the_product_shifted_and_limited(product in -(1i32 << 30)..=1 << 30, zeros in 0u32..31, left in -70i32..70) {
+            let product = product >> zeros;
+            let (limit, wide) = (i64::from(LOG2_LIMIT), i64::from(product));
+            // By 31 or more, every product but zero is beyond the limit.
+            let exact = if left < 0 { wide >> -left.max(-62) } else { wide << left.min(31) };
+            prop_assert_eq!(i64::from(shift_to_score(product, left)), exact.clamp(-limit, limit));
         }
     }
 

@@ -15,15 +15,6 @@ pub const LOG2_FRACTION: i32 = 20;
 /// The largest magnitude of a number in the logarithmic domain: 1,024 octaves.
 pub const LOG2_LIMIT: i32 = 1 << 30;
 
-/// The bit length of the largest magnitude in `values`: every value lies strictly between ±2^bits. 0 if all values are
-/// zero.
-#[inline(always)]
-pub fn max_bits(values: impl Iterator<Item = i32>) -> u32 {
-    // The OR of magnitudes has the bit length of the largest one.
-    let all = values.fold(0, |all, value| all | value.unsigned_abs());
-    32 - all.leading_zeros()
-}
-
 /// `value / 2^shift`, rounded to the nearest integer, halves up; 0 for shifts of 63 and more.
 ///
 /// `value` must lie within ±2^62, so that adding the half cannot overflow.

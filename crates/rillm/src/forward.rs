@@ -134,7 +134,7 @@ impl Pass<'_, '_> {
         let (bias, exponent) = tape.vector(self.header, kind, layer).await?;
         let _time = self.watch.time(Stage::Matmul);
         for token in tokens {
-            self.work.output.add(token, bias.iter().map(|&b| fixed32(b)), exponent);
+            self.work.output.add(token, bias, fixed32, exponent);
         }
         Ok(())
     }
@@ -285,7 +285,7 @@ impl Pass<'_, '_> {
         let _time = self.watch.time(Stage::Norm);
         for token in tokens {
             let (y, exponent) = self.work.output.get(token, self.header.hidden_size as usize);
-            self.work.residual.add(token, y.iter().copied(), exponent);
+            self.work.residual.add(token, y, |y| y, exponent);
         }
     }
 

@@ -6,7 +6,7 @@ use core::ops::Range;
 use crate::COMPUTER;
 use crate::fixed::mul_high_signed;
 use crate::format::KeyBits;
-use crate::kernels::{Loops, add_key_products, dot, dot_pairs, with_wide_vectors};
+use crate::kernels::{Loops, dot, dot_pairs, key_products, with_wide_vectors};
 use crate::vector::{for_each, largest_magnitude, to_i16};
 
 /// Bytes of a scale: an unsigned 8-bit mantissa and a signed 8-bit exponent.
@@ -103,9 +103,14 @@ impl Keys<'_> {
         let in_blocks = !COMPUTER;
         let mut first = 0;
         if in_blocks {
-            sums.iter_mut().for_each(|sums| sums.fill(0));
             if let CachedVectors::Eight(keys) = self.vectors {
-                first = add_key_products(keys, self.head_dim, q, &mut sums);
+                first = key_products(keys, self.head_dim, q, &mut sums);
+            }
+            if first == self.head_dim {
+                return;
+            }
+            if first == 0 {
+                sums.iter_mut().for_each(|sums| sums.fill(0));
             }
         }
         for (q, sums) in q.into_iter().zip(sums) {
@@ -273,7 +278,7 @@ fn saturate(exponent: i32) -> i8 {
 ///
 /// The scale's mantissa lies in 128 ..= 255, or the vector is zero.
 fn quantise(values: &[i32], exponent: i32, out: &mut [u8]) -> (u8, i8) {
-    let largest = largest_magnitude(values);
+    let largest = largest_magnitude(values, |value| value);
     if largest == 0 {
         out.fill(0);
         // The smallest exponent never exceeds those of other vectors.

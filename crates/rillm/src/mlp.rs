@@ -1,7 +1,8 @@
 //! SiLU (Hendrycks and Gimpel 2016; Elfwing et al. 2018), the gate of SwiGLU (Shazeer 2020).
 
-use crate::fixed::{LOG2_FRACTION, exp2_neg, max_bits, mul_high, mul_high_signed, round_shift};
+use crate::fixed::{LOG2_FRACTION, exp2_neg, mul_high, mul_high_signed, round_shift};
 use crate::kernels::{Loops, with_wide_vectors};
+use crate::vector::max_bits;
 
 /// Replaces the gates `x = gate · 2^exponent`, within ±2^30, by `x · sigmoid(x)`, shifted to the left as far as they stay
 /// below 2^30. Returns their exponent.
@@ -31,7 +32,7 @@ impl Loops for Silu<'_> {
             // x · sigmoid(x) is max(x, 0) - |x| · sigmoid(-|x|). Magnitudes are at most 2^30, doubled 2^31.
             *gate = (*gate).max(0) - mul_high(gate.unsigned_abs() << 1, below_zero) as i32;
         }
-        let left = 30 - max_bits(gates.iter().copied()).min(30);
+        let left = 30 - max_bits(gates).min(30);
         gates.iter_mut().for_each(|gate| *gate <<= left);
         exponent - left as i32
     }

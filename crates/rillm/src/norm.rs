@@ -1,9 +1,9 @@
 //! RMSNorm (Zhang and Sennrich 2019): `y = x / √(mean(x²) + ε) · w`, of the residual stream or of each head (Henry et
 //! al. 2020).
 
-use crate::fixed::{Positive, max_bits, mul_high_signed, round_shift, shift_saturating};
+use crate::fixed::{Positive, mul_high_signed, round_shift, shift_saturating};
 use crate::kernels::{Loops, with_wide_vectors};
-use crate::vector::{BlockFloat16, BlockFloat32, Narrowed, fixed32, round_to_i16};
+use crate::vector::{BlockFloat16, BlockFloat32, Narrowed, fixed32, largest_magnitude, max_bits, round_to_i16};
 
 /// A norm's weights, in the layout of the tape.
 #[derive(Clone, Copy)]
@@ -48,16 +48,15 @@ impl Loops for Norm<'_> {
     #[inline(always)]
     fn run(self) -> Self::Output {
         let Self { x, exponent, weights, products, out } = self;
-        let bits = max_bits(x.iter().copied());
+        let bits = max_bits(x);
         let root = inverse_root_mean_square(x, bits, exponent, weights.epsilon);
 
         // The upper 32 bits of x, shifted to 30 bits, times w, shifted to 31: below 2^29, and its negative at most.
         let left = 30u32.saturating_sub(bits);
-        let mut largest = 0;
         for ((product, &x), &w) in products.iter_mut().zip(x).zip(weights.mantissas) {
             *product = mul_high_signed(x << left, fixed32(w) << 7);
-            largest = largest.max(product.unsigned_abs());
         }
+        let largest = largest_magnitude(products, |product| product);
         let Some((root, root_exponent)) = root.filter(|_| largest > 0) else {
             out.fill(0);
             return (Narrowed::default(), 0);
@@ -84,7 +83,7 @@ impl Loops for Norm<'_> {
 pub(crate) fn rms_norm_heads(y: &mut BlockFloat32<'_>, weights: NormWeights<'_>, token: usize, len: usize) {
     let exponent = y.exponents[token];
     for head in y.get_mut(token, len).chunks_exact_mut(weights.mantissas.len()) {
-        let bits = max_bits(head.iter().copied());
+        let bits = max_bits(head);
         let Some((root, root_exponent)) = inverse_root_mean_square(head, bits, exponent, weights.epsilon) else {
             head.fill(0);
             continue;

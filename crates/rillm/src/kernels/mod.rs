@@ -173,11 +173,11 @@ const PART: usize = 16;
 #[cfg(all(target_arch = "riscv32", target_feature = "m"))]
 const HALF: usize = PART / 2;
 
-/// Adds `Σ q · k` of the first elements of each key to its sum, for each head's query; keys are `stride` elements apart. Returns the
-/// number of elements, which is zero without a kernel for them.
+/// Sets the sum of each key to `Σ q · k` of its first elements, for each head's query; keys are `stride` elements apart. Returns the
+/// number of elements; if it is zero, as it is without a kernel for them, the sums are as before.
 #[inline(always)]
 #[cfg_attr(not(all(target_arch = "riscv32", target_feature = "m")), allow(unused_variables))]
-pub(crate) fn add_key_products<const N: usize>(
+pub(crate) fn key_products<const N: usize>(
     keys: &[i8],
     stride: usize,
     q: [&[i16]; N],
@@ -188,14 +188,14 @@ pub(crate) fn add_key_products<const N: usize>(
         ([q], [sums]) => {
             let parts = q.as_chunks::<PART>().0;
             for (index, part) in parts.iter().enumerate() {
-                riscv32::add_key_products(&keys[index * PART..], stride, part, sums);
+                riscv32::key_products(&keys[index * PART..], stride, part, index == 0, sums);
             }
             return parts.len() * PART;
         }
         ([q, p], [a, b]) => {
             let parts = q.as_chunks::<HALF>().0;
             for (index, (q, p)) in parts.iter().zip(p.as_chunks::<HALF>().0).enumerate() {
-                riscv32::add_key_products_of_two(&keys[index * HALF..], stride, [q, p], [a, b]);
+                riscv32::key_products_of_two(&keys[index * HALF..], stride, [q, p], index == 0, [a, b]);
             }
             return parts.len() * HALF;
         }

@@ -66,6 +66,20 @@ macro_rules! key_of_two {
     };
 }
 
+/// Sets the sums of a key to the products of its first element.
+macro_rules! set_sums {
+    () => {
+        "lb {t0}, 0({k})\nmul {a}, {t0}, {q0}\nmul {b}, {t0}, {p0}"
+    };
+}
+
+/// Loads the sums of a key, `$at` bytes from their addresses, and adds the products of its first element.
+macro_rules! load_sums {
+    ($at:literal) => {
+        concat!("lw {a}, ", $at, "({a_sums})\nlw {b}, ", $at, "({b_sums})\n", key_of_two!(0))
+    };
+}
+
 /// Element `$i` of a value, times two weights.
 macro_rules! value_of_two {
     ($i:literal) => {
@@ -86,14 +100,21 @@ macro_rules! value_of_two {
     };
 }
 
-/// Adds `q · k` to the sum of each key, of which the elements from `keys[0]` on are multiplied. Keys are `stride` bytes apart.
-pub fn add_key_products(keys: &[i8], stride: usize, q: &[i16; PART], sums: &mut [i32]) {
+/// Adds `q · k` to the sum of each key, or sets the sum to it if these products are the `first`. The elements from `keys[0]` on are
+/// multiplied. Keys are `stride` bytes apart.
+pub fn key_products(keys: &[i8], stride: usize, q: &[i16; PART], first: bool, sums: &mut [i32]) {
+    if first {
+        sums.fill(0);
+    }
     let Some(last) = sums.len().checked_sub(1) else { return };
     assert!(keys.len() >= PART && (keys.len() - PART) / stride >= last);
-    let q = q.map(i32::from);
-    // SAFETY: reads `PART` bytes of as many keys as there are sums, which was compared just now; writes the sums.
+    // SAFETY: reads `PART` bytes of as many keys as there are sums, which was compared just now, and `q`; writes the sums.
     unsafe {
         asm!(
+            "lh {q0}, 0({q15})", "lh {q1}, 2({q15})", "lh {q2}, 4({q15})", "lh {q3}, 6({q15})",
+            "lh {q4}, 8({q15})", "lh {q5}, 10({q15})", "lh {q6}, 12({q15})", "lh {q7}, 14({q15})",
+            "lh {q8}, 16({q15})", "lh {q9}, 18({q15})", "lh {q10}, 20({q15})", "lh {q11}, 22({q15})",
+            "lh {q12}, 24({q15})", "lh {q13}, 26({q15})", "lh {q14}, 28({q15})", "lh {q15}, 30({q15})",
             "2:",
             "lw {sum}, 0({sums})",
             two_of_key!(0 1), two_of_key!(2 3), two_of_key!(4 5), two_of_key!(6 7), two_of_key!(8 9),
@@ -106,10 +127,9 @@ pub fn add_key_products(keys: &[i8], stride: usize, q: &[i16; PART], sums: &mut 
             stride = in(reg) stride,
             sums = inout(reg) sums.as_mut_ptr() => _,
             end = in(reg) sums.as_mut_ptr_range().end,
-            q0 = in(reg) q[0], q1 = in(reg) q[1], q2 = in(reg) q[2], q3 = in(reg) q[3],
-            q4 = in(reg) q[4], q5 = in(reg) q[5], q6 = in(reg) q[6], q7 = in(reg) q[7],
-            q8 = in(reg) q[8], q9 = in(reg) q[9], q10 = in(reg) q[10], q11 = in(reg) q[11],
-            q12 = in(reg) q[12], q13 = in(reg) q[13], q14 = in(reg) q[14], q15 = in(reg) q[15],
+            q0 = out(reg) _, q1 = out(reg) _, q2 = out(reg) _, q3 = out(reg) _, q4 = out(reg) _, q5 = out(reg) _,
+            q6 = out(reg) _, q7 = out(reg) _, q8 = out(reg) _, q9 = out(reg) _, q10 = out(reg) _, q11 = out(reg) _,
+            q12 = out(reg) _, q13 = out(reg) _, q14 = out(reg) _, q15 = inout(reg) q.as_ptr() => _,
             sum = out(reg) _, t0 = out(reg) _, t1 = out(reg) _,
             options(nostack),
         );
@@ -146,62 +166,95 @@ pub fn weighted_values(values: &[i8], stride: usize, weights: &[i32]) -> [i32; P
     s
 }
 
-/// Like [`add_key_products`], for two queries.
-pub fn add_key_products_of_two(keys: &[i8], stride: usize, [q, p]: [&[i16; HALF]; 2], [a, b]: [&mut [i32]; 2]) {
+/// Like [`key_products`], for two queries. Two keys a turn: an odd number of keys starts with the second one of a turn.
+pub fn key_products_of_two(
+    keys: &[i8],
+    stride: usize,
+    [q, p]: [&[i16; HALF]; 2],
+    first: bool,
+    [a, b]: [&mut [i32]; 2],
+) {
     let Some(last) = a.len().checked_sub(1) else { return };
     assert!(keys.len() >= HALF && (keys.len() - HALF) / stride >= last && a.len() == b.len());
-    let [q, p] = [q, p].map(|q| q.map(i32::from));
-    // SAFETY: reads `HALF` bytes of as many keys as there are sums, which was compared just now; writes the sums.
+    let odd = a.len() % 2;
+    /// The products of all keys, with what starts the sums of the two keys of a turn.
+    macro_rules! products {
+        ($start:expr, $second_start:expr) => {
+            asm!(
+                "lh {q0}, 0({q7})", "lh {q1}, 2({q7})", "lh {q2}, 4({q7})", "lh {q3}, 6({q7})",
+                "lh {q4}, 8({q7})", "lh {q5}, 10({q7})", "lh {q6}, 12({q7})", "lh {q7}, 14({q7})",
+                "lh {p0}, 0({p7})", "lh {p1}, 2({p7})", "lh {p2}, 4({p7})", "lh {p3}, 6({p7})",
+                "lh {p4}, 8({p7})", "lh {p5}, 10({p7})", "lh {p6}, 12({p7})", "lh {p7}, 14({p7})",
+                "bnez {t0}, 3f",
+                "2:",
+                $start,
+                key_of_two!(1), key_of_two!(2), key_of_two!(3), key_of_two!(4), key_of_two!(5), key_of_two!(6), key_of_two!(7),
+                "sw {a}, 0({a_sums})", "sw {b}, 0({b_sums})",
+                "add {k}, {k}, {stride}",
+                "3:",
+                $second_start,
+                key_of_two!(1), key_of_two!(2), key_of_two!(3), key_of_two!(4), key_of_two!(5), key_of_two!(6), key_of_two!(7),
+                "sw {a}, 4({a_sums})", "sw {b}, 4({b_sums})",
+                "add {k}, {k}, {stride}",
+                "addi {a_sums}, {a_sums}, 8", "addi {b_sums}, {b_sums}, 8",
+                "bltu {a_sums}, {end}, 2b",
+                k = inout(reg) keys.as_ptr() => _,
+                stride = in(reg) stride,
+                a_sums = inout(reg) a.as_mut_ptr().wrapping_sub(odd) => _,
+                b_sums = inout(reg) b.as_mut_ptr().wrapping_sub(odd) => _,
+                end = in(reg) a.as_mut_ptr_range().end,
+                q0 = out(reg) _, q1 = out(reg) _, q2 = out(reg) _, q3 = out(reg) _,
+                q4 = out(reg) _, q5 = out(reg) _, q6 = out(reg) _, q7 = inout(reg) q.as_ptr() => _,
+                p0 = out(reg) _, p1 = out(reg) _, p2 = out(reg) _, p3 = out(reg) _,
+                p4 = out(reg) _, p5 = out(reg) _, p6 = out(reg) _, p7 = inout(reg) p.as_ptr() => _,
+                a = out(reg) _, b = out(reg) _, t0 = inout(reg) odd => _, t1 = out(reg) _,
+                options(nostack),
+            )
+        };
+    }
+    // SAFETY: reads `HALF` bytes of as many keys as there are sums, which was compared just now, and the queries; writes the sums.
     unsafe {
-        asm!(
-            "2:",
-            "lw {a}, 0({a_sums})", "lw {b}, 0({b_sums})",
-            key_of_two!(0), key_of_two!(1), key_of_two!(2), key_of_two!(3),
-            key_of_two!(4), key_of_two!(5), key_of_two!(6), key_of_two!(7),
-            "sw {a}, 0({a_sums})", "sw {b}, 0({b_sums})",
-            "addi {a_sums}, {a_sums}, 4", "addi {b_sums}, {b_sums}, 4",
-            "add {k}, {k}, {stride}",
-            "bltu {a_sums}, {end}, 2b",
-            k = inout(reg) keys.as_ptr() => _,
-            stride = in(reg) stride,
-            a_sums = inout(reg) a.as_mut_ptr() => _,
-            b_sums = inout(reg) b.as_mut_ptr() => _,
-            end = in(reg) a.as_mut_ptr_range().end,
-            q0 = in(reg) q[0], q1 = in(reg) q[1], q2 = in(reg) q[2], q3 = in(reg) q[3],
-            q4 = in(reg) q[4], q5 = in(reg) q[5], q6 = in(reg) q[6], q7 = in(reg) q[7],
-            p0 = in(reg) p[0], p1 = in(reg) p[1], p2 = in(reg) p[2], p3 = in(reg) p[3],
-            p4 = in(reg) p[4], p5 = in(reg) p[5], p6 = in(reg) p[6], p7 = in(reg) p[7],
-            a = out(reg) _, b = out(reg) _, t0 = out(reg) _, t1 = out(reg) _,
-            options(nostack),
-        );
+        if first {
+            products!(set_sums!(), set_sums!());
+        } else {
+            products!(load_sums!(0), load_sums!(4));
+        }
     }
 }
 
-/// Like [`weighted_values`], for two heads' weights.
+/// Like [`weighted_values`], for two heads' weights. Two values a turn: an odd number of values starts with the second one of a
+/// turn.
 pub fn weighted_values_of_two(values: &[i8], stride: usize, [weights, others]: [&[i32]; 2]) -> [[i32; HALF]; 2] {
     let [mut s, mut r] = [[0; HALF]; 2];
     let Some(last) = weights.len().checked_sub(1) else { return [s, r] };
     assert!(values.len() >= HALF && (values.len() - HALF) / stride >= last && weights.len() == others.len());
+    let odd = weights.len() % 2;
     // SAFETY: reads `HALF` bytes of as many values as there are weights, which was compared just now; writes registers.
     unsafe {
         asm!(
+            "bnez {w}, 3f",
             "2:",
             "lw {w}, 0({weights})", "lw {x}, 0({others})",
             value_of_two!(0), value_of_two!(1), value_of_two!(2), value_of_two!(3),
             value_of_two!(4), value_of_two!(5), value_of_two!(6), value_of_two!(7),
-            "addi {weights}, {weights}, 4", "addi {others}, {others}, 4",
             "add {v}, {v}, {stride}",
+            "3:",
+            "lw {w}, 4({weights})", "lw {x}, 4({others})",
+            value_of_two!(0), value_of_two!(1), value_of_two!(2), value_of_two!(3),
+            value_of_two!(4), value_of_two!(5), value_of_two!(6), value_of_two!(7),
+            "add {v}, {v}, {stride}",
+            "addi {weights}, {weights}, 8", "addi {others}, {others}, 8",
             "bltu {weights}, {end}, 2b",
             v = inout(reg) values.as_ptr() => _,
             stride = in(reg) stride,
-            weights = inout(reg) weights.as_ptr() => _,
-            others = inout(reg) others.as_ptr() => _,
+            weights = inout(reg) weights.as_ptr().wrapping_sub(odd) => _,
+            others = inout(reg) others.as_ptr().wrapping_sub(odd) => _,
             end = in(reg) weights.as_ptr_range().end,
             s0 = inout(reg) s[0], s1 = inout(reg) s[1], s2 = inout(reg) s[2], s3 = inout(reg) s[3],
             s4 = inout(reg) s[4], s5 = inout(reg) s[5], s6 = inout(reg) s[6], s7 = inout(reg) s[7],
             r0 = inout(reg) r[0], r1 = inout(reg) r[1], r2 = inout(reg) r[2], r3 = inout(reg) r[3],
             r4 = inout(reg) r[4], r5 = inout(reg) r[5], r6 = inout(reg) r[6], r7 = inout(reg) r[7],
-            w = out(reg) _, x = out(reg) _, t0 = out(reg) _, t1 = out(reg) _,
+            w = inout(reg) odd => _, x = out(reg) _, t0 = out(reg) _, t1 = out(reg) _,
             options(nostack, readonly),
         );
     }

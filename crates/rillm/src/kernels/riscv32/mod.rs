@@ -18,7 +18,7 @@ mod int4;
 mod int8;
 
 use super::{Bits, HALF, PART, Rows};
-pub use attention::{add_key_products, add_key_products_of_two, weighted_values, weighted_values_of_two};
+pub use attention::{key_products, key_products_of_two, weighted_values, weighted_values_of_two};
 
 /// Weights that share a scale. These kernels support only this number.
 const GROUP: usize = 32;
