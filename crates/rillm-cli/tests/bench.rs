@@ -38,7 +38,7 @@ fn the_figures_have_their_names_and_agree_with_each_other() {
             None => assert!((1.0..=8.0).contains(&figure(&report, "threads")), "{report}"),
         }
         assert!(
-            ["generic", "sse4.1", "avx2", "avx512", "neon"].contains(&report["kernel"].as_str().unwrap()),
+            ["generic", "sse4.1", "avx2", "avx-vnni", "avx512", "neon"].contains(&report["kernel"].as_str().unwrap()),
             "{report}"
         );
         let bytes = figure(&report, "bytes_per_second") / figure(&report, "decode_tokens_per_second");

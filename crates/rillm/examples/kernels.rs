@@ -61,7 +61,7 @@ impl Matrix {
 
     /// Multiplies all rows by a batch of `len` vectors. The best of many runs.
     fn nanoseconds(&self, kernel: &Kernel, len: usize) -> f64 {
-        // As in nearly all vectors no value is so large that kernel `avx512` leaves them to `avx2`.
+        // As in nearly all vectors no value is so large that kernels `avx512` and `avx-vnni` leave them to `avx2`.
         let x: Vec<i16> =
             (0..self.cols * len).map(|at| (at as i16).wrapping_mul(7919).clamp(-32_639, 32_639)).collect();
         let mut sums = vec![0; ROWS * len];

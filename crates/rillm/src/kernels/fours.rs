@@ -52,23 +52,25 @@ pub fn int8_rows<T>(
     }
 }
 
-/// Multiplies rows of int4, four at a time. `sums_of` returns the sums of four rows over groups of `x`.
+/// Multiplies rows of int4, four at a time. `group` makes of a group of `x` what `sums_of` needs, which returns the sums of four
+/// rows over such groups.
 #[inline(always)]
-pub fn int4_rows(
+pub fn int4_rows<G: Copy + Default>(
     rows: &Rows<'_>,
     x: &[i16],
     sums: &mut [i64],
-    sums_of: impl Fn([*const u8; 4], &[Int4Group]) -> [i64; 4],
+    group: impl Fn(&[i16; GROUP]) -> G,
+    sums_of: impl Fn([*const u8; 4], &[G]) -> [i64; 4],
 ) {
     let (x, sums) = (&x[..rows.cols], &mut sums[..rows.len()]);
     sums.fill(0);
     let add = |sums: &mut [i64], totals: [i64; 4]| {
         sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum += total);
     };
-    let mut groups = [Int4Group::default(); BLOCK];
+    let mut groups = [G::default(); BLOCK];
     for (block, x) in x.as_chunks().0.chunks(BLOCK).enumerate() {
-        for (group, x) in groups.iter_mut().zip(x) {
-            *group = Int4Group::new(x);
+        for (to, x) in groups.iter_mut().zip(x) {
+            *to = group(x);
         }
         let before = block * BLOCK * INT4_LEN;
         for (index, sums) in sums.chunks_mut(4).enumerate() {
@@ -77,7 +79,7 @@ pub fn int4_rows(
         }
     }
     if let Some(last) = LastGroup::new(x) {
-        let x = [Int4Group::new(&last.x)];
+        let x = [group(&last.x)];
         let mut copies = [[[0; INT4_LEN]; 4]; FOURS];
         for (block, sums) in sums.chunks_mut(4 * FOURS).enumerate() {
             for (index, copies) in copies[..sums.len().div_ceil(4)].iter_mut().enumerate() {
@@ -176,7 +178,7 @@ pub struct Int4Group {
 
 impl Int4Group {
     #[inline(always)]
-    fn new(x: &[i16; GROUP]) -> Self {
+    pub fn new(x: &[i16; GROUP]) -> Self {
         Self {
             x: core::array::from_fn(|nibble| core::array::from_fn(|byte_pair| x[4 * byte_pair + nibble])),
             offset: -128 * x.iter().map(|&x| i32::from(x)).sum::<i32>(),

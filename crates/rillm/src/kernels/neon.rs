@@ -77,7 +77,7 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> int32x4_t {
 #[target_feature(enable = "neon")]
 fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     // SAFETY: the rows have all groups of `x`.
-    fours::int4_rows(rows, x, sums, |starts, x| sums_of(unsafe { int4(starts, x) }));
+    fours::int4_rows(rows, x, sums, Int4Group::new, |starts, x| sums_of(unsafe { int4(starts, x) }));
 }
 
 /// The sums of four rows over the groups of `x`.

@@ -27,8 +27,10 @@ pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
 /// See [`Rows::dot`].
 pub fn dot_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     match (rows.group, rows.bits) {
-        // SAFETY: the rows have all groups of `x`.
-        (GROUP, Bits::Four) => fours::int4_rows(rows, x, sums, |starts, x| sums_of(unsafe { int4(starts, x) })),
+        (GROUP, Bits::Four) => fours::int4_rows(rows, x, sums, Int4Group::new, |starts, x| {
+            // SAFETY: the rows have all groups of `x`.
+            sums_of(unsafe { int4(starts, x) })
+        }),
         (GROUP, Bits::Eight) => fours::int8_rows(
             rows,
             x,

@@ -5,7 +5,7 @@ use crate::format::Quantisation;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
 
-/// The largest value that kernel `avx512` does not leave to `avx2`.
+/// The largest value that kernels `avx512` and `avx-vnni` do not leave to `avx2`.
 const LARGEST_OF_TWO_BYTES: i16 = 256 * 127 + 127;
 
 /// Compares the kernels on `rows` rows of bytes `byte`, times values `x`.

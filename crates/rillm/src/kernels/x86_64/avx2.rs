@@ -89,7 +89,8 @@ unsafe fn int8_group(q: [*const u8; 4], x: &[i16; GROUP]) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn int4_rows(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
     // SAFETY: the rows have all groups of `x`.
-    fours::int4_rows(rows, x, sums, |starts, x| bytemuck::cast(unsafe { int4(starts, x, ahead(rows)) }));
+    let sums_of = |starts, x: &[_]| bytemuck::cast(unsafe { int4(starts, x, ahead(rows)) });
+    fours::int4_rows(rows, x, sums, Int4Group::new, sums_of);
 }
 
 /// The sums of four rows over the groups of `x`.
@@ -107,22 +108,30 @@ unsafe fn int4(mut rows: [*const u8; 4], x: &[Int4Group], ahead: usize) -> __m25
         let x = x.map(|x| _mm256_broadcastsi128_si256(x));
         let [a, b, c, d] = rows;
         rows = rows.map(|row| row.wrapping_add(INT4_LEN));
-        // SAFETY: the rows have this group, whose scale is the last of these four bytes.
-        let (ac, bd, [s, t, u, v]) = unsafe {
-            let scale = |group: *const u8| _mm256_set1_epi32(group.add(INT4_LEN - 4).cast::<i32>().read_unaligned());
-            (int4_sums(a, c, x), int4_sums(b, d, x), [scale(a), scale(b), scale(c), scale(d)])
-        };
-        // Of each row two sums, the first of which gets the second one and the offset.
-        let sums = add_halves(ac, bd);
-        let sums = _mm256_add_epi32(sums, _mm256_srli_epi64::<32>(sums));
-        let sums = _mm256_add_epi32(sums, _mm256_set1_epi32(*offset));
-        let scales = _mm256_blend_epi32::<0b1111_0000>(
-            _mm256_blend_epi32::<0b1100>(s, t),
-            _mm256_blend_epi32::<0b1100_0000>(u, v),
-        );
-        total = add_scaled(total, sums, _mm256_srai_epi32::<24>(scales));
+        // SAFETY: the rows have this group.
+        total = unsafe { add_int4(total, int4_sums(a, c, x), int4_sums(b, d, x), *offset, [a, b, c, d]) };
     }
     total
+}
+
+/// Adds the sums of a group of rows a, b, c and d, of each in four parts and without the offset, times the scales.
+///
+/// # Safety
+/// `rows` points to the group of each row.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub unsafe fn add_int4(total: __m256i, ac: __m256i, bd: __m256i, offset: i32, rows: [*const u8; 4]) -> __m256i {
+    // SAFETY: the scale of a group is the last of these four bytes.
+    let scales = rows.map(|row| unsafe { _mm256_set1_epi32(row.add(INT4_LEN - 4).cast::<i32>().read_unaligned()) });
+    // Of each row two sums, the first of which gets the second one and the offset.
+    let sums = add_halves(ac, bd);
+    let sums = _mm256_add_epi32(sums, _mm256_srli_epi64::<32>(sums));
+    let sums = _mm256_add_epi32(sums, _mm256_set1_epi32(offset));
+    let scales = _mm256_blend_epi32::<0b1111_0000>(
+        _mm256_blend_epi32::<0b1100>(scales[0], scales[1]),
+        _mm256_blend_epi32::<0b1100_0000>(scales[2], scales[3]),
+    );
+    add_scaled(total, sums, _mm256_srai_epi32::<24>(scales))
 }
 
 /// Four partial sums of a group with unsigned levels, for the row of `a` in the lower half, for that of `b` in the upper one.

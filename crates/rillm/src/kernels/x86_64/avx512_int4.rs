@@ -2,7 +2,7 @@
 //!
 //! A register has the values of four groups: of one row, or at the end of the rows two of one row and two of another.
 //!
-//! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST`]. A vector with a
+//! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST_OF_TWO_BYTES`]. A vector with a
 //! larger one is left to [`avx2`]: few are, as the largest value of a vector lies anywhere between 2^14 and 2^15. An instruction
 //! multiplies bytes without a sign, the levels plus 128, by bytes with one, and adds four products to a lane: first products by
 //! `h`, and after a shift by 8 bits products by `l`. A lane starts from the sum of `−128 · x`, which is known before, and ends as
@@ -15,7 +15,7 @@
 use core::arch::x86_64::*;
 use core::hint::black_box;
 
-use super::{ZERO, ahead, avx2, prefetch, rounded};
+use super::{LARGEST_OF_TWO_BYTES, ZERO, ahead, avx2, prefetch, rounded};
 use crate::kernels::fours::{GROUP, INT4_LEN, UNSIGNED_LEVELS};
 use crate::kernels::{Bits, OutputScale, Rows, outputs};
 
@@ -27,8 +27,6 @@ const LEN: usize = 4 * INT4_LEN;
 const BLOCKS: usize = 8;
 /// Bytes of a register.
 const WINDOW: usize = 64;
-/// The largest value of the vector: 256 · 127 + 127.
-const LARGEST: i16 = 0x7f7f;
 
 /// See [`Rows::dot`].
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2")]
@@ -84,7 +82,7 @@ pub fn outputs(rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i3
 /// The number of rows, in fours, that have the bytes of a register after their start. None if these are rows or a vector for
 /// which this is not made.
 fn rows_that_fit(rows: &Rows<'_>, x: &[i16]) -> usize {
-    if (rows.group, rows.bits) != (GROUP, Bits::Four) || x.iter().copied().max() > Some(LARGEST) {
+    if (rows.group, rows.bits) != (GROUP, Bits::Four) || x.iter().copied().max() > Some(LARGEST_OF_TWO_BYTES) {
         return 0;
     }
     (rows.bytes.len() + rows.row_len).saturating_sub(WINDOW) / rows.row_len / 4 * 4

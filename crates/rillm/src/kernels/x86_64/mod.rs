@@ -5,6 +5,7 @@ mod avx2_tiles;
 mod avx512_int4;
 mod avx512_int8;
 mod avx512_tiles;
+mod avx_vnni;
 mod sse41;
 
 use core::arch::x86_64::*;
@@ -21,11 +22,16 @@ cpufeatures::new!(has_sse41, "sse4.1", "ssse3");
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     const AVX512: Kernel =
         Kernel { dot_batch: Some(batch_avx512), outputs: Some(outputs_avx512), ..Kernel::new("avx512", dot_avx512) };
+    const AVX_VNNI: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx-vnni", dot_avx_vnni) };
     const AVX2: Kernel = Kernel { dot_batch: Some(batch_avx2), ..Kernel::new("avx2", dot_avx2) };
     const SSE41: Kernel = Kernel::new("sse4.1", dot_sse41);
-    let kernels = [(has_avx512(), &AVX512), (has_avx2::get(), &AVX2), (has_sse41::get(), &SSE41)];
+    let kernels =
+        [(has_avx512(), &AVX512), (has_avx_vnni(), &AVX_VNNI), (has_avx2::get(), &AVX2), (has_sse41::get(), &SSE41)];
     kernels.into_iter().filter_map(|(runs, kernel)| runs.then_some(kernel))
 }
+
+/// The largest value that is 256 · h + l, both bytes with a sign: 256 · 127 + 127.
+const LARGEST_OF_TWO_BYTES: i16 = 0x7f7f;
 
 /// A register of zeros.
 const ZERO: __m512i = {
@@ -33,19 +39,40 @@ const ZERO: __m512i = {
     unsafe { core::mem::transmute([0u8; 64]) }
 };
 
-/// Whether the processor has AVX-512 with BW, VL, VBMI, VBMI2 and VNNI (Ice Lake, Zen 4), the last of which cpufeatures 0.3 does
-/// not know. With VNNI and without VBMI2 (Cascade Lake) it takes the kernel for AVX2.
+/// Whether the processor has AVX-512 with BW, VL, VBMI, VBMI2 and VNNI (Ice Lake, Zen 4). With VNNI and without VBMI2 (Cascade Lake)
+/// it takes the kernel for AVX2.
 fn has_avx512() -> bool {
-    static VNNI: AtomicU8 = AtomicU8::new(UNKNOWN);
-    const UNKNOWN: u8 = 2;
-    match VNNI.load(Relaxed) {
-        UNKNOWN => {
-            // Intel's manual, volume 2, CPUID: leaf 7, ECX, bit 11. A processor with AVX-512 has this leaf.
-            let vnni = has_vbmi2::get() && __cpuid_count(7, 0).ecx >> 11 & 1 == 1;
-            VNNI.store(vnni.into(), Relaxed);
-            vnni
+    static VNNI: Found = Found::unknown();
+    // Intel's manual, volume 2, CPUID: leaf 7, ECX, bit 11. A processor with AVX-512 has this leaf.
+    VNNI.get(|| has_vbmi2::get() && __cpuid_count(7, 0).ecx >> 11 & 1 == 1)
+}
+
+/// Whether the processor has AVX-VNNI (Alder Lake, Zen 5).
+fn has_avx_vnni() -> bool {
+    static VNNI: Found = Found::unknown();
+    // Leaf 7, second part, EAX, bit 4. A processor with AVX2 has this leaf, and a part that it lacks reads as zero.
+    VNNI.get(|| has_avx2::get() && __cpuid_count(7, 1).eax >> 4 & 1 == 1)
+}
+
+/// Whether the processor has a feature that cpufeatures 0.3 does not know.
+struct Found(AtomicU8);
+
+impl Found {
+    const fn unknown() -> Self {
+        Self(AtomicU8::new(2))
+    }
+
+    /// Asks for it once.
+    fn get(&self, ask: impl FnOnce() -> bool) -> bool {
+        match self.0.load(Relaxed) {
+            0 => false,
+            1 => true,
+            _ => {
+                let found = ask();
+                self.0.store(found.into(), Relaxed);
+                found
+            }
         }
-        known => known == 1,
     }
 }
 
@@ -113,6 +140,12 @@ fn batch_avx2(rows: &Rows<'_>, x: Vectors<'_>, sums: &mut [i64]) {
     assert!(has_avx2::get());
     // SAFETY: the processor has AVX2.
     unsafe { avx2_tiles::dot_batch(rows, x, sums) }
+}
+
+fn dot_avx_vnni(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+    assert!(has_avx_vnni());
+    // SAFETY: the processor has AVX2 and AVX-VNNI.
+    unsafe { avx_vnni::dot_rows(rows, x, sums) }
 }
 
 fn dot_sse41(rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
