@@ -380,6 +380,42 @@ mod tests {
     }
 
     #[test]
+    fn sums_of_every_length_are_exact() {
+        for head_dim in [1, 7, 8, 15, 16, 27, 32, 40, 96] {
+            for positions in [1, 2, 3, 8] {
+                let shape = CacheShape { layers: 1, heads: 1, head_dim, context: 8, key_bits: KeyBits::Eight };
+                let mut bytes = vec![0; shape.byte_len()];
+                let mut cache = KvCache { bytes: &mut bytes, shape };
+                let noise = |seed: usize| {
+                    (0..head_dim)
+                        .map(move |i| ((seed * 100 + i) as i32).wrapping_mul(1_234_567_891))
+                        .collect::<Vec<_>>()
+                };
+                for t in 0..8 {
+                    cache.store(0, KvKind::Key, t, &noise(t), 0);
+                    cache.store(0, KvKind::Value, t, &noise(t), 0);
+                }
+                // The same numbers as keys and as values.
+                let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
+                let q: Vec<i16> = noise(9).iter().map(|&q| ((q >> 16) as i16).max(-i16::MAX)).collect();
+                let mut sums = vec![0; positions];
+                keys.sums([&q], [&mut sums]);
+                // They add up to 2^24.
+                let mut weights: Vec<i32> = (0..positions).map(|t| (1 << 24 >> (t + 1)) - t as i32).collect();
+                weights[0] += (1 << 24) - weights.iter().sum::<i32>();
+                let mut out = vec![0; head_dim];
+                weighted_sum(&values, [&weights], [&mut out]);
+
+                let vectors: Vec<&[i8]> = values.vectors().take(positions).collect();
+                let dot = |v: &[i8]| v.iter().zip(&q).map(|(&v, &q)| i32::from(v) * i32::from(q)).sum::<i32>();
+                let weighted = |i: usize| vectors.iter().zip(&weights).map(|(v, w)| w * i32::from(v[i])).sum::<i32>();
+                assert_eq!(sums, vectors.iter().map(|v| dot(v)).collect::<Vec<_>>(), "{head_dim} {positions}");
+                assert_eq!(out, (0..head_dim).map(weighted).collect::<Vec<_>>(), "{head_dim} {positions}");
+            }
+        }
+    }
+
+    #[test]
     fn scores_at_both_limits_do_not_overflow() {
         let mut scores = [-(1 << 30), 1 << 30];
         powers(&mut scores, 1 << 30, 0);

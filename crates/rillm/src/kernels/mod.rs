@@ -37,7 +37,6 @@ mod xtensa;
 use crate::COMPUTER;
 use crate::format::{INT4_LEVELS, Quantisation};
 
-pub(crate) use generic::dot;
 pub use outputs::OutputScale;
 pub use vectors::Vectors;
 
@@ -147,6 +146,15 @@ impl Multiply for Kernel {
     }
 }
 
+/// `Σ q · x` of as many values each, at most 512.
+#[inline(always)]
+pub(crate) fn dot(q: &[i8], x: &[i16]) -> i32 {
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    return simd128::dot(q, x);
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    generic::dot(q, x)
+}
+
 /// The sums of two products each, `a` or `b` without −32,768, so that they are below 2^31.
 #[inline(always)]
 pub(crate) fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
@@ -210,6 +218,7 @@ pub(crate) fn key_products<const N: usize>(
 #[cfg_attr(
     not(any(
         all(target_arch = "riscv32", target_feature = "m"),
+        all(target_arch = "wasm32", target_feature = "simd128"),
         all(target_arch = "x86_64", target_feature = "sse2")
     )),
     allow(unused_variables)
@@ -241,6 +250,10 @@ pub(crate) fn weighted_values<const N: usize>(
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let ([weights], [out]) = (&weights[..], &mut out[..]) {
         return x86_64::weighted_values(values, stride, weights, out);
+    }
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    if let ([weights], [out]) = (&weights[..], &mut out[..]) {
+        return simd128::weighted_values(values, stride, weights, out);
     }
     0
 }

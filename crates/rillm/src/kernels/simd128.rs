@@ -16,12 +16,75 @@ pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
     // SAFETY: both have 16 bytes.
     let (a, b) = unsafe { (v128_load(a.as_ptr().cast()), v128_load(b.as_ptr().cast())) };
     let sums = i32x4_dot_i16x8(a, b);
-    [
-        i32x4_extract_lane::<0>(sums),
-        i32x4_extract_lane::<1>(sums),
-        i32x4_extract_lane::<2>(sums),
-        i32x4_extract_lane::<3>(sums),
-    ]
+    lanes_of(sums)
+}
+
+/// See [`super::dot`].
+#[inline(always)]
+pub fn dot(q: &[i8], x: &[i16]) -> i32 {
+    let (q_blocks, q_rest) = q.as_chunks::<8>();
+    let (x_blocks, x_rest) = x.as_chunks::<8>();
+    let mut sums = i32x4_splat(0);
+    for (q, x) in q_blocks.iter().zip(x_blocks) {
+        // SAFETY: there are eight of both.
+        let (q, x) = unsafe { (i16x8_load_extend_i8x8(q.as_ptr()), v128_load(x.as_ptr().cast())) };
+        sums = i32x4_add(sums, i32x4_dot_i16x8(q, x));
+    }
+    let sums = i32x4_add(sums, i64x2_shuffle::<1, 0>(sums, sums));
+    let sum = i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums);
+    sum + q_rest.iter().zip(x_rest).map(|(&q, &x)| i32::from(q) * i32::from(x)).sum::<i32>()
+}
+
+/// See [`super::weighted_values`].
+pub fn weighted_values(values: &[i8], stride: usize, weights: &[i32], out: &mut [i32]) -> usize {
+    let (blocks, rest) = out.as_chunks_mut::<16>();
+    let mut first = 0;
+    for block in blocks {
+        *block = bytemuck::cast(weighted_eights::<2>(values, stride, weights, first));
+        first += 16;
+    }
+    for block in rest.as_chunks_mut::<8>().0 {
+        [*block] = weighted_eights(values, stride, weights, first);
+        first += 8;
+    }
+    first
+}
+
+/// `Σ weight · v` of `N` times eight elements, from the element `first` on.
+///
+/// Two positions at a time: an instruction adds two products of 16 bits. A weight, at most 2^24, is 2^12 · h + l. That sums of
+/// products by `l` may exceed 32 bits does not matter, because all of this is exact modulo 2^32, and the result fits.
+#[inline(always)]
+fn weighted_eights<const N: usize>(values: &[i8], stride: usize, weights: &[i32], first: usize) -> [[i32; 8]; N] {
+    let mut sums = [[[i32x4_splat(0); 2]; 2]; N];
+    let mut add = |positions: [usize; 2], [a, b]: [i32; 2]| {
+        let (h, l) = (i32x4_splat(a >> 12 | b >> 12 << 16), i32x4_splat(a & 0xfff | (b & 0xfff) << 16));
+        let values = positions.map(|position| &values[position * stride + first..][..8 * N]);
+        for (eight, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: there are eight values.
+            let [a, b] = values.map(|values| unsafe { i16x8_load_extend_i8x8(values[8 * eight..][..8].as_ptr()) });
+            let lower = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b);
+            let upper = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b);
+            for (sums, values) in sums.iter_mut().zip([lower, upper]) {
+                sums[0] = i32x4_add(sums[0], i32x4_dot_i16x8(values, h));
+                sums[1] = i32x4_add(sums[1], i32x4_dot_i16x8(values, l));
+            }
+        }
+    };
+    let (pairs, last) = weights.as_chunks::<2>();
+    for (number, pair) in pairs.iter().enumerate() {
+        add([2 * number, 2 * number + 1], *pair);
+    }
+    if let [weight] = *last {
+        add([weights.len() - 1; 2], [weight, 0]);
+    }
+    sums.map(|sums| bytemuck::cast(sums.map(|[h, l]| lanes_of(i32x4_add(i32x4_shl(h, 12), l)))))
+}
+
+/// The numbers of a register.
+#[inline(always)]
+fn lanes_of(x: v128) -> [i32; 4] {
+    [i32x4_extract_lane::<0>(x), i32x4_extract_lane::<1>(x), i32x4_extract_lane::<2>(x), i32x4_extract_lane::<3>(x)]
 }
 
 /// See [`Rows::dot`].
