@@ -1,6 +1,6 @@
-//! Threads that share the rows of large matrices, or the vectors of a batch.
+//! Threads that share the rows of large matrices, the vectors of a batch, or the heads of attention.
 //!
-//! A strip of rows is divided into parts: of its rows, or for a batch of its vectors. The session's thread and the workers take
+//! A strip of rows is divided into parts: of its rows, or for a batch of its vectors; and the heads of a layer's attention are a strip, too. The session's thread and the workers take
 //! one part after the other, until none is left. So a worker that sleeps, or that the system does not run, delays nothing that it
 //! has not begun. Each sum is computed by one thread: the bits are those of one thread.
 //!
@@ -20,7 +20,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rillm::kernels::{Kernel, Multiply, OutputScale, Rows, Vectors};
+use rillm::kernels::{AttentionPart, Kernel, Multiply, OutputScale, Rows, Vectors};
 use rillm::{Session, WeightSource};
 
 /// The largest number of threads.
@@ -32,28 +32,42 @@ const PART: usize = 8192;
 /// Turns in which an idle worker looks for a strip before it sleeps: some tens of microseconds.
 const PATIENCE: u32 = 10_000;
 
-/// The rows of a strip, which all threads multiply.
+/// What all threads multiply.
 struct Strip<'a> {
-    rows: Rows<'a>,
-    by: By<'a>,
-    /// Rows of a part, or vectors of a batch.
+    work: Work<'a>,
+    /// Rows of a part, or vectors of a batch, or the engine's parts of attention.
     part: usize,
 }
 
-/// What rows are multiplied by, and where the results go.
-enum By<'a> {
-    /// One vector, whose outputs are computed.
-    One { x: &'a [i16], scale: OutputScale, outputs: *mut [i32] },
-    /// A batch, whose sums are computed.
-    Batch { x: Vectors<'a>, sums: *mut [i64] },
+/// What is multiplied, and where the results go.
+enum Work<'a> {
+    /// Rows by one vector, whose outputs are computed.
+    One { rows: Rows<'a>, x: &'a [i16], scale: OutputScale, outputs: *mut [i32] },
+    /// Rows by a batch, whose sums are computed.
+    Batch { rows: Rows<'a>, x: Vectors<'a>, sums: *mut [i64] },
+    /// Queries and weights by keys and values.
+    Attention { parts: *mut [AttentionPart<'a>], products: usize },
 }
 
+/// Number of kinds of work.
+const KINDS: usize = 3;
+
 impl Strip<'_> {
-    /// Number of rows that are shared, or of vectors.
+    /// Number of rows that are shared, or of vectors, or of the engine's parts.
     fn shared(&self) -> usize {
-        match &self.by {
-            By::One { .. } => self.rows.len(),
-            By::Batch { x, .. } => x.len(),
+        match &self.work {
+            Work::One { rows, .. } => rows.len(),
+            Work::Batch { x, .. } => x.len(),
+            Work::Attention { parts, .. } => parts.len(),
+        }
+    }
+
+    /// The number of the kind of work.
+    fn kind(&self) -> usize {
+        match &self.work {
+            Work::One { .. } => 0,
+            Work::Batch { .. } => 1,
+            Work::Attention { .. } => 2,
         }
     }
 
@@ -70,30 +84,36 @@ impl Strip<'_> {
 
     /// Number of products.
     fn products(&self) -> usize {
-        self.rows.len()
-            * match &self.by {
-                By::One { x, .. } => x.len(),
-                By::Batch { x, .. } => x.len() * x.get(0).len(),
-            }
+        match &self.work {
+            Work::One { rows, x, .. } => rows.len() * x.len(),
+            Work::Batch { rows, x, .. } => rows.len() * x.len() * x.get(0).len(),
+            Work::Attention { products, .. } => *products,
+        }
     }
 
-    /// Multiplies some of the rows, or by some of the vectors.
+    /// Multiplies some of the rows, or by some of the vectors, or some of the engine's parts.
     ///
     /// # Safety
     /// What the strip borrows is still there, and nobody else multiplies these at the same time.
     unsafe fn multiply(&self, kernel: &Kernel, shared: Range<usize>) {
-        match self.by {
-            By::One { x, scale, outputs } => {
-                let rows = self.rows.split_at(shared.start).1.split_at(shared.len()).0;
+        match self.work {
+            Work::One { rows, x, scale, outputs } => {
+                let rows = rows.split_at(shared.start).1.split_at(shared.len()).0;
                 // SAFETY: the rows' outputs lie within the strip's, which has one for each row.
                 let outputs = unsafe { slice::from_raw_parts_mut(outputs.cast::<i32>().add(shared.start), rows.len()) };
                 kernel.outputs(&rows, x, scale, outputs);
             }
-            By::Batch { x, sums } => {
-                let (first, len) = (shared.start * self.rows.len(), shared.len() * self.rows.len());
+            Work::Batch { rows, x, sums } => {
+                let (first, len) = (shared.start * rows.len(), shared.len() * rows.len());
                 // SAFETY: the vectors' sums lie within the strip's, which has one for each row and vector.
                 let sums = unsafe { slice::from_raw_parts_mut(sums.cast::<i64>().add(first), len) };
-                kernel.dot_batch(&self.rows, x.range(shared), sums);
+                kernel.dot_batch(&rows, x.range(shared), sums);
+            }
+            Work::Attention { parts, .. } => {
+                let first = parts.cast::<AttentionPart<'_>>().wrapping_add(shared.start);
+                // SAFETY: these are among the strip's parts.
+                let parts = unsafe { slice::from_raw_parts_mut(first, shared.len()) };
+                parts.iter_mut().for_each(AttentionPart::run);
             }
         }
     }
@@ -103,9 +123,8 @@ impl Strip<'_> {
 struct Pool {
     kernel: &'static Kernel,
     threads: u32,
-    /// Trials of single vectors and of batches, each by the bit length of the number of products. Locked while the pool
-    /// multiplies a strip.
-    trials: Mutex<[[Trial; usize::BITS as usize]; 2]>,
+    /// Trials of each kind of work, by the bit length of the number of products. Locked while the pool multiplies a strip.
+    trials: Mutex<[[Trial; usize::BITS as usize]; KINDS]>,
     strip: AtomicPtr<Strip<'static>>,
     /// The number of the strip (32 bits), its parts, and the part to take next (16 bits each).
     parts: AtomicU64,
@@ -120,8 +139,8 @@ static POOL: OnceLock<Pool> = OnceLock::new();
 /// The option for threads.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ThreadArgs {
-    /// Threads that share large matrices where that is faster, 1 to 64; without it, the physical cores, at most 8. The text is the
-    /// same with any number
+    /// Threads that share large matrices and long attention where that is faster, 1 to 64; without it, the physical cores, at most
+    /// 8. The text is the same with any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
     threads: Option<u32>,
 }
@@ -171,8 +190,8 @@ impl Multiply for Pool {
         let is_large = rows.len() * x.get(0).len() * x.len() >= all * PART;
         // Whole eights of vectors, which the kernels multiply together.
         let part = if is_large { x.len().div_ceil(all).next_multiple_of(8) } else { x.len() };
-        let by = By::Batch { x, sums: &mut sums[..rows.len() * x.len()] };
-        self.multiply(&Strip { rows: *rows, by, part });
+        let work = Work::Batch { rows: *rows, x, sums: &mut sums[..rows.len() * x.len()] };
+        self.multiply(&Strip { work, part });
     }
 
     fn outputs(&self, rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
@@ -180,8 +199,17 @@ impl Multiply for Pool {
         // Whole eights of rows, which the kernels multiply together; four parts for each thread, so that all end at about the same
         // time.
         let part = rows.len().div_ceil(4 * self.threads as usize).max(least).next_multiple_of(8);
-        let by = By::One { x, scale, outputs: &mut outputs[..rows.len()] };
-        self.multiply(&Strip { rows: *rows, by, part });
+        let work = Work::One { rows: *rows, x, scale, outputs: &mut outputs[..rows.len()] };
+        self.multiply(&Strip { work, part });
+    }
+
+    fn threads(&self) -> usize {
+        self.threads as usize
+    }
+
+    fn attend(&self, parts: &mut [AttentionPart<'_>]) {
+        let products = parts.iter().map(AttentionPart::products).sum();
+        self.multiply(&Strip { work: Work::Attention { parts, products }, part: 1 });
     }
 }
 
@@ -190,7 +218,7 @@ impl Pool {
         Self {
             kernel: Kernel::fastest(),
             threads,
-            trials: Mutex::new([[Trial::default(); usize::BITS as usize]; 2]),
+            trials: Mutex::new([[Trial::default(); usize::BITS as usize]; KINDS]),
             strip: AtomicPtr::new(ptr::null_mut()),
             parts: AtomicU64::new(0),
             done: AtomicU32::new(0),
@@ -209,7 +237,7 @@ impl Pool {
             return alone();
         };
         let products = strip.products();
-        let trial = &mut trials[usize::from(matches!(strip.by, By::Batch { .. }))][products.ilog2() as usize];
+        let trial = &mut trials[strip.kind()][products.ilog2() as usize];
         let (shared, timed) = trial.next();
         let start = timed.then(Instant::now);
         if shared {
@@ -388,10 +416,10 @@ mod tests {
                 // The trial decides when strips are shared; here they all are, in parts of any size.
                 let _turn = pool.trials.lock().expect("no panic");
                 for part in (1..20).chain([rows.max(20)]) {
-                    let by = By::One { x: &x[..cols], scale, outputs: &mut *found.1 };
-                    pool.share(&Strip { rows: matrix, by, part });
-                    let by = By::Batch { x: Vectors::new(&x, cols, 20), sums: &mut *found.0 };
-                    pool.share(&Strip { rows: matrix, by, part });
+                    let work = Work::One { rows: matrix, x: &x[..cols], scale, outputs: &mut *found.1 };
+                    pool.share(&Strip { work, part });
+                    let x = Vectors::new(&x, cols, 20);
+                    pool.share(&Strip { work: Work::Batch { rows: matrix, x, sums: &mut *found.0 }, part });
                     assert!(found.0 == sums && found.1 == outputs, "{rows}x{cols} by {part}");
                     found.0.fill(5);
                     found.1.fill(5);

@@ -87,6 +87,23 @@ fn memory_and_access_do_not_change_the_tokens() {
     }
 }
 
+/// In a text of so many tokens, threads share the heads of attention, too.
+#[test]
+fn threads_change_no_logit_of_a_long_text() {
+    let prompt = "Once upon a time there was a little cat. ".repeat(20);
+    let check = |threads: &str| {
+        let report =
+            json(&mut rillm(&["run", "--prompt", &prompt, "--seed", "2", "--check", "--json", "--threads", threads]));
+        assert!(number(&report, "prompt_tokens") > 200.0, "{report}");
+        report["logits_fingerprint"].clone()
+    };
+    let expected = check("1");
+    assert!(expected.is_string(), "{expected}");
+    for threads in ["2", "3"] {
+        assert_eq!(check(threads), expected, "{threads}");
+    }
+}
+
 #[test]
 fn a_seed_gives_one_text() {
     let models = Models::converted();

@@ -2,15 +2,21 @@
 
 use crate::COMPUTER;
 use crate::fixed::{LOG2_FRACTION, LOG2_LIMIT, Positive, exp2_neg_below_32, mul_high, mul_high_signed, one_over};
-use crate::kernels::{HEADS, Loops, weighted_values, with_wide_vectors};
+use crate::kernels::{HEADS, Loops, Multiply, weighted_values, with_wide_vectors};
 use crate::kv_cache::{CacheShape, Keys, KvCache, Values};
 use crate::vector::to_i16;
+
+/// Most parts into which heads are divided.
+const PARTS: usize = if COMPUTER { 8 } else { 1 };
+/// Fewest products of a part, which take some microseconds.
+const PART: usize = 1 << 14;
 
 /// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
 /// after the other, as `heads · 2^exponent`. The heads' outputs replace the queries. Returns the exponent of the
 /// outputs.
 ///
 /// `q` is scratch of one number for each element of the heads, `scores` of one for each position.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn attention(
     cache: &KvCache<'_>,
     layer: usize,
@@ -19,32 +25,103 @@ pub(crate) fn attention(
     exponent: i32,
     q: &mut [i16],
     scores: &mut [i32],
+    multiplier: &dyn Multiply,
 ) -> i32 {
     let CacheShape { heads: kv_heads, head_dim, .. } = cache.shape;
-    let scale = ScoreScale::new(head_dim);
     // All heads get one exponent, that of the largest value scale.
     let value_exponent =
         (0..kv_heads).map(|head| largest_exponent(&cache.values(layer, head), position)).max().unwrap_or(0);
-    let heads_per_kv = heads.len() / (kv_heads * head_dim);
-    // Several heads at a time, while there is room for their scores.
-    let together = if HEADS * (position + 1) <= scores.len() { HEADS } else { 1 };
-    for (index, heads) in heads.chunks_exact_mut(heads_per_kv * head_dim).enumerate() {
-        let (keys, values) = (cache.keys(layer, index), cache.values(layer, index));
-        let context = Context { keys, values, scale: &scale, value_exponent };
-        for heads in heads.chunks_mut(together * head_dim) {
-            let mut exponents = [0; HEADS];
-            for ((head, q), to) in heads.chunks(head_dim).zip(q.chunks_mut(head_dim)).zip(&mut exponents) {
-                *to = to_i16(head, exponent, q);
-            }
-            let scores = &mut scores[..heads.len() / head_dim * (position + 1)];
-            match heads.len() / head_dim {
-                1 => with_wide_vectors(context.heads::<1>(q, &exponents, scores, heads)),
-                _ => with_wide_vectors(context.heads::<HEADS>(q, &exponents, scores, heads)),
-            }
-        }
+    let common = Common {
+        cache,
+        layer,
+        positions: position + 1,
+        heads_per_kv: heads.len() / (kv_heads * head_dim),
+        exponent,
+        scale: ScoreScale::new(head_dim),
+        value_exponent,
+    };
+    // As many parts as there are threads, work and room for scores.
+    let all = heads.len() / head_dim;
+    let most = multiplier.threads().min(PARTS).min(scores.len() / common.positions);
+    let parts = most.min(common.products(all) / PART).clamp(1, all);
+    let each = all.div_ceil(parts);
+    let mut heads = heads.chunks_mut(each * head_dim);
+    let (mut q, mut scores) = (q.chunks_mut(each * head_dim), scores.chunks_mut(scores.len() / parts));
+    let mut divided: [AttentionPart<'_>; PARTS] = core::array::from_fn(|part| AttentionPart {
+        common: &common,
+        first: part * each,
+        heads: heads.next().unwrap_or_default(),
+        q: q.next().unwrap_or_default(),
+        scores: scores.next().unwrap_or_default(),
+    });
+    match parts {
+        1 => divided[0].run(),
+        _ => multiplier.attend(&mut divided[..parts]),
     }
     // Σ weight · v with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
     value_exponent - 16
+}
+
+/// What the heads of a layer have in common.
+struct Common<'a> {
+    cache: &'a KvCache<'a>,
+    layer: usize,
+    positions: usize,
+    heads_per_kv: usize,
+    /// The exponent of the queries.
+    exponent: i32,
+    scale: ScoreScale,
+    value_exponent: i32,
+}
+
+impl Common<'_> {
+    /// The number of products of so many heads with keys and values.
+    fn products(&self, heads: usize) -> usize {
+        (2 * heads * self.cache.shape.head_dim).saturating_mul(self.positions)
+    }
+}
+
+/// The attention of some heads of a layer, which does not depend on other heads.
+pub struct AttentionPart<'a> {
+    common: &'a Common<'a>,
+    /// The number of the first head.
+    first: usize,
+    heads: &'a mut [i32],
+    q: &'a mut [i16],
+    scores: &'a mut [i32],
+}
+
+impl AttentionPart<'_> {
+    /// The number of products that [`run`](Self::run) computes.
+    pub fn products(&self) -> usize {
+        self.common.products(self.heads.len() / self.common.cache.shape.head_dim)
+    }
+
+    /// Computes the attention.
+    pub fn run(&mut self) {
+        let Common { cache, layer, positions, heads_per_kv, exponent, ref scale, value_exponent } = *self.common;
+        let head_dim = cache.shape.head_dim;
+        // Several heads at a time, while there is room for their scores.
+        let together = if HEADS * positions <= self.scores.len() { HEADS } else { 1 };
+        let (mut head, mut rest) = (self.first, &mut *self.heads);
+        while !rest.is_empty() {
+            let of_kv_head = heads_per_kv - head % heads_per_kv;
+            let (heads, others) = rest.split_at_mut((together.min(of_kv_head) * head_dim).min(rest.len()));
+            let (keys, values) = (cache.keys(layer, head / heads_per_kv), cache.values(layer, head / heads_per_kv));
+            let context = Context { keys, values, scale, value_exponent };
+            let mut exponents = [0; HEADS];
+            for ((head, q), to) in heads.chunks(head_dim).zip(self.q.chunks_mut(head_dim)).zip(&mut exponents) {
+                *to = to_i16(head, exponent, q);
+            }
+            let len = heads.len() / head_dim;
+            let scores = &mut self.scores[..len * positions];
+            match len {
+                1 => with_wide_vectors(context.heads::<1>(self.q, &exponents, scores, heads)),
+                _ => with_wide_vectors(context.heads::<HEADS>(self.q, &exponents, scores, heads)),
+            }
+            (head, rest) = (head + len, others);
+        }
+    }
 }
 
 fn largest_exponent(values: &Values<'_>, position: usize) -> i32 {
@@ -251,6 +328,7 @@ const SMALL_BLOCK: usize = 8;
 mod tests {
     use super::*;
     use crate::format::KeyBits;
+    use crate::kernels::{Kernel, Rows};
     use crate::kv_cache::{CacheScale, KvKind};
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
@@ -273,7 +351,7 @@ mod tests {
             // The second head is a hundred times smaller.
             let q: Vec<i32> = seed[..16].iter().enumerate().map(|(i, &q)| i32::from(q) << (14 - 7 * (i / 8))).collect();
             let mut out = q.clone();
-            let exponent = attention(&cache, 0, position, &mut out, -28, &mut [0; 8], &mut [0; 12]);
+            let exponent = attention(&cache, 0, position, &mut out, -28, &mut [0; 16], &mut [0; 12], Kernel::fastest());
 
             let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
             let value = |t: usize, i: usize| {
@@ -324,7 +402,7 @@ mod tests {
             cache.store(0, KvKind::Value, t, &[8, 8, 8, 8, 0, 0, 0, 0], -20);
         }
         let mut heads = [7; 8];
-        let exponent = attention(&cache, 0, 2, &mut heads, -8, &mut [0; 4], &mut [0; 3]);
+        let exponent = attention(&cache, 0, 2, &mut heads, -8, &mut [0; 8], &mut [0; 3], Kernel::fastest());
         let expected = 8.0 * 2f64.powi(-20);
         assert!((f64::from(heads[0]) * 2f64.powi(exponent) / expected - 1.0).abs() < 0.01, "{heads:?}");
         assert_eq!(heads[4..], [0; 4]);
@@ -343,7 +421,7 @@ mod tests {
                     cache.store(0, KvKind::Value, t, &[100 * t as i32, 1], 0);
                 }
                 let mut heads = [q, 0];
-                let exponent = attention(&cache, 0, 2, &mut heads, 0, &mut [0; 2], &mut [0; 3]);
+                let exponent = attention(&cache, 0, 2, &mut heads, 0, &mut [0; 2], &mut [0; 3], Kernel::fastest());
                 let got = f64::from(heads[0]) * 2f64.powi(exponent);
                 assert!((got - 100.0 * f64::from(best)).abs() < 1.0, "{sign} {q}: {got}");
             }
@@ -376,6 +454,50 @@ mod tests {
             }
             assert_eq!(both, each);
             assert!(both.iter().all(|&out| out != 0));
+        }
+    }
+
+    /// Divides heads as if it had so many threads, and begins with the last part.
+    struct Divided(usize);
+
+    impl Multiply for Divided {
+        fn dot(&self, rows: &Rows<'_>, x: &[i16], sums: &mut [i64]) {
+            rows.dot(x, sums);
+        }
+
+        fn threads(&self) -> usize {
+            self.0
+        }
+
+        fn attend(&self, parts: &mut [AttentionPart<'_>]) {
+            assert_eq!(parts.len(), self.0);
+            parts.iter_mut().rev().for_each(AttentionPart::run);
+        }
+    }
+
+    #[test]
+    fn parts_give_what_all_heads_give() {
+        // Three heads for each of two key-value heads, and room for the scores of three.
+        let shape = CacheShape { layers: 1, heads: 2, head_dim: 64, context: 1600, key_bits: KeyBits::Eight };
+        let mut bytes = vec![0; shape.byte_len()];
+        let mut cache = KvCache { bytes: &mut bytes, shape };
+        let noise = |seed: i32, len: i32| (0..len).map(move |i| (seed + i).wrapping_mul(1_234_567_891) >> 3);
+        let positions = shape.context / 3;
+        for t in 0..positions {
+            let vector: Vec<i32> = noise(200 * t as i32, 128).collect();
+            cache.store(0, KvKind::Key, t, &vector, -30);
+            cache.store(0, KvKind::Value, t, &vector, -30);
+        }
+        let outputs = |multiplier: &dyn Multiply| {
+            let mut heads: Vec<i32> = noise(7, 6 * 64).collect();
+            let (mut q, mut scores) = (vec![0; heads.len()], vec![0; shape.context]);
+            attention(&cache, 0, positions - 1, &mut heads, -30, &mut q, &mut scores, multiplier);
+            heads
+        };
+        let expected = outputs(Kernel::fastest());
+        assert!(expected.iter().all(|&out| out != 0));
+        for threads in [2, 3] {
+            assert_eq!(outputs(&Divided(threads)), expected);
         }
     }
 

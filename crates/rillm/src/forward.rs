@@ -227,7 +227,7 @@ impl Pass<'_, '_> {
             }
             self.rotation.rotate(heads);
             let q = a.get_mut(token);
-            let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores);
+            let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores, self.multiplier);
             a.set(token, heads, exponent);
         }
     }

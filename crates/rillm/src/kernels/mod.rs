@@ -37,6 +37,7 @@ mod xtensa;
 use crate::COMPUTER;
 use crate::format::{INT4_LEVELS, Quantisation};
 
+pub use crate::attention::AttentionPart;
 pub use outputs::OutputScale;
 pub use vectors::Vectors;
 
@@ -60,6 +61,16 @@ pub trait Multiply: Sync {
     /// The outputs of rows: their sums, as by [`dot`](Self::dot), times the rows' powers of two, rounded to 32 bits.
     fn outputs(&self, rows: &Rows<'_>, x: &[i16], scale: OutputScale, outputs: &mut [i32]) {
         outputs::outputs(|rows, x, sums| self.dot(rows, x, sums), rows, x, scale, outputs);
+    }
+
+    /// The number of threads that [`attend`](Self::attend) uses.
+    fn threads(&self) -> usize {
+        1
+    }
+
+    /// Computes the attention of every part, in any order or at the same time.
+    fn attend(&self, parts: &mut [AttentionPart<'_>]) {
+        parts.iter_mut().for_each(AttentionPart::run);
     }
 }
 
