@@ -97,7 +97,7 @@ impl AttentionPart<'_> {
         self.common.products(self.heads.len() / self.common.cache.shape.head_dim)
     }
 
-    /// Computes the attention.
+    /// Computes the attention. To be called once: the outputs take the place of the queries.
     pub fn run(&mut self) {
         let Common { cache, layer, positions, heads_per_kv, exponent, ref scale, value_exponent } = *self.common;
         let head_dim = cache.shape.head_dim;

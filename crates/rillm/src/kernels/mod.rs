@@ -68,7 +68,7 @@ pub trait Multiply: Sync {
         1
     }
 
-    /// Computes the attention of every part, in any order or at the same time.
+    /// Runs every part of attention once, in any order or at the same time.
     fn attend(&self, parts: &mut [AttentionPart<'_>]) {
         parts.iter_mut().for_each(AttentionPart::run);
     }
