@@ -1,8 +1,9 @@
 //! Threads that share the rows of large matrices, the vectors of a batch, or the heads of attention.
 //!
-//! A strip of rows is divided into parts: of its rows, or for a batch of its vectors; and the heads of a layer's attention are a strip, too. The session's thread and the workers take
-//! one part after the other, until none is left. So a worker that sleeps, or that the system does not run, delays nothing that it
-//! has not begun. Each sum is computed by one thread: the bits are those of one thread.
+//! A strip of rows is divided into parts: of its rows, or for a batch of its vectors. The heads of a layer's attention are a strip,
+//! too, which the engine divides. The session's thread and the workers take one part after the other, until none is left. So a
+//! worker that sleeps, or that the system does not run, delays nothing that it has not begun. Each sum is computed by one thread:
+//! the bits are those of one thread.
 //!
 //! On a busy computer several threads can be slower than one. So some strips are multiplied both ways and timed, time and again,
 //! and the others in the way that is faster.

@@ -14,19 +14,16 @@ const PART: usize = 1 << 14;
 /// Computes attention of all heads over the positions `0..=position` of `layer`. Input: the queries of all heads, one
 /// after the other, as `heads · 2^exponent`. The heads' outputs replace the queries. Returns the exponent of the
 /// outputs.
-///
-/// `q` is scratch of one number for each element of the heads, `scores` of one for each position.
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn attention(
     cache: &KvCache<'_>,
     layer: usize,
     position: usize,
     heads: &mut [i32],
     exponent: i32,
-    q: &mut [i16],
-    scores: &mut [i32],
+    scratch: Scratch<'_>,
     multiplier: &dyn Multiply,
 ) -> i32 {
+    let Scratch { q, scores } = scratch;
     let CacheShape { heads: kv_heads, head_dim, .. } = cache.shape;
     // All heads get one exponent, that of the largest value scale.
     let value_exponent =
@@ -51,8 +48,7 @@ pub(crate) fn attention(
         common: &common,
         first: part * each,
         heads: heads.next().unwrap_or_default(),
-        q: q.next().unwrap_or_default(),
-        scores: scores.next().unwrap_or_default(),
+        scratch: Scratch { q: q.next().unwrap_or_default(), scores: scores.next().unwrap_or_default() },
     });
     match parts {
         1 => divided[0].run(),
@@ -60,6 +56,14 @@ pub(crate) fn attention(
     }
     // Σ weight · v with weights of 24 fraction bits, of which 8 are the scale's mantissa: see `weighted_sum`.
     value_exponent - 16
+}
+
+/// Scratch of attention.
+pub(crate) struct Scratch<'a> {
+    /// A number for each element of the heads.
+    pub q: &'a mut [i16],
+    /// A number for each position.
+    pub scores: &'a mut [i32],
 }
 
 /// What the heads of a layer have in common.
@@ -87,8 +91,7 @@ pub struct AttentionPart<'a> {
     /// The number of the first head.
     first: usize,
     heads: &'a mut [i32],
-    q: &'a mut [i16],
-    scores: &'a mut [i32],
+    scratch: Scratch<'a>,
 }
 
 impl AttentionPart<'_> {
@@ -100,9 +103,9 @@ impl AttentionPart<'_> {
     /// Computes the attention. To be called once: the outputs take the place of the queries.
     pub fn run(&mut self) {
         let Common { cache, layer, positions, heads_per_kv, exponent, ref scale, value_exponent } = *self.common;
-        let head_dim = cache.shape.head_dim;
+        let (head_dim, Scratch { q, scores }) = (cache.shape.head_dim, &mut self.scratch);
         // Several heads at a time, while there is room for their scores.
-        let together = if HEADS * positions <= self.scores.len() { HEADS } else { 1 };
+        let together = if HEADS * positions <= scores.len() { HEADS } else { 1 };
         let (mut head, mut rest) = (self.first, &mut *self.heads);
         while !rest.is_empty() {
             let of_kv_head = heads_per_kv - head % heads_per_kv;
@@ -110,14 +113,14 @@ impl AttentionPart<'_> {
             let (keys, values) = (cache.keys(layer, head / heads_per_kv), cache.values(layer, head / heads_per_kv));
             let context = Context { keys, values, scale, value_exponent };
             let mut exponents = [0; HEADS];
-            for ((head, q), to) in heads.chunks(head_dim).zip(self.q.chunks_mut(head_dim)).zip(&mut exponents) {
+            for ((head, q), to) in heads.chunks(head_dim).zip(q.chunks_mut(head_dim)).zip(&mut exponents) {
                 *to = to_i16(head, exponent, q);
             }
             let len = heads.len() / head_dim;
-            let scores = &mut self.scores[..len * positions];
+            let scores = &mut scores[..len * positions];
             match len {
-                1 => with_wide_vectors(context.heads::<1>(self.q, &exponents, scores, heads)),
-                _ => with_wide_vectors(context.heads::<HEADS>(self.q, &exponents, scores, heads)),
+                1 => with_wide_vectors(context.heads::<1>(q, &exponents, scores, heads)),
+                _ => with_wide_vectors(context.heads::<HEADS>(q, &exponents, scores, heads)),
             }
             (head, rest) = (head + len, others);
         }
@@ -351,7 +354,8 @@ mod tests {
             // The second head is a hundred times smaller.
             let q: Vec<i32> = seed[..16].iter().enumerate().map(|(i, &q)| i32::from(q) << (14 - 7 * (i / 8))).collect();
             let mut out = q.clone();
-            let exponent = attention(&cache, 0, position, &mut out, -28, &mut [0; 16], &mut [0; 12], Kernel::fastest());
+            let scratch = Scratch { q: &mut [0; 16], scores: &mut [0; 12] };
+            let exponent = attention(&cache, 0, position, &mut out, -28, scratch, Kernel::fastest());
 
             let (keys, values) = (cache.keys(0, 0), cache.values(0, 0));
             let value = |t: usize, i: usize| {
@@ -402,7 +406,8 @@ mod tests {
             cache.store(0, KvKind::Value, t, &[8, 8, 8, 8, 0, 0, 0, 0], -20);
         }
         let mut heads = [7; 8];
-        let exponent = attention(&cache, 0, 2, &mut heads, -8, &mut [0; 8], &mut [0; 3], Kernel::fastest());
+        let scratch = Scratch { q: &mut [0; 8], scores: &mut [0; 3] };
+        let exponent = attention(&cache, 0, 2, &mut heads, -8, scratch, Kernel::fastest());
         let expected = 8.0 * 2f64.powi(-20);
         assert!((f64::from(heads[0]) * 2f64.powi(exponent) / expected - 1.0).abs() < 0.01, "{heads:?}");
         assert_eq!(heads[4..], [0; 4]);
@@ -421,7 +426,8 @@ mod tests {
                     cache.store(0, KvKind::Value, t, &[100 * t as i32, 1], 0);
                 }
                 let mut heads = [q, 0];
-                let exponent = attention(&cache, 0, 2, &mut heads, 0, &mut [0; 2], &mut [0; 3], Kernel::fastest());
+                let scratch = Scratch { q: &mut [0; 2], scores: &mut [0; 3] };
+                let exponent = attention(&cache, 0, 2, &mut heads, 0, scratch, Kernel::fastest());
                 let got = f64::from(heads[0]) * 2f64.powi(exponent);
                 assert!((got - 100.0 * f64::from(best)).abs() < 1.0, "{sign} {q}: {got}");
             }
@@ -490,8 +496,8 @@ mod tests {
         }
         let outputs = |multiplier: &dyn Multiply| {
             let mut heads: Vec<i32> = noise(7, 6 * 64).collect();
-            let (mut q, mut scores) = (vec![0; heads.len()], vec![0; shape.context]);
-            attention(&cache, 0, positions - 1, &mut heads, -30, &mut q, &mut scores, multiplier);
+            let scratch = Scratch { q: &mut vec![0; heads.len()], scores: &mut vec![0; shape.context] };
+            attention(&cache, 0, positions - 1, &mut heads, -30, scratch, multiplier);
             heads
         };
         let expected = outputs(Kernel::fastest());

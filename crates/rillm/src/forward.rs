@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use crate::attention::attention;
+use crate::attention::{Scratch, attention};
 use crate::fixed::Positive;
 use crate::format::{AttentionExtras, FormatError, Header, TensorHeader, TensorKind};
 use crate::kernels::Multiply;
@@ -226,8 +226,8 @@ impl Pass<'_, '_> {
                 self.rotation.set(position);
             }
             self.rotation.rotate(heads);
-            let q = a.get_mut(token);
-            let exponent = attention(cache, layer as usize, position, heads, exponent, q, scores, self.multiplier);
+            let scratch = Scratch { q: a.get_mut(token), scores };
+            let exponent = attention(cache, layer as usize, position, heads, exponent, scratch, self.multiplier);
             a.set(token, heads, exponent);
         }
     }

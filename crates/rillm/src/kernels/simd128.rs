@@ -5,7 +5,7 @@
 use core::arch::wasm32::*;
 
 use super::fours::{self, GROUP, INT4_LEN, Int4Group, UNSIGNED_LEVELS};
-use super::{Bits, Rows, int4_scale};
+use super::{Bits, Rows, generic, int4_scale};
 
 /// Sums of four rows in 64 bits: of rows 0 and 1, then of rows 2 and 3.
 type Totals = [v128; 2];
@@ -15,8 +15,7 @@ type Totals = [v128; 2];
 pub fn dot_pairs(a: [i16; 8], b: [i16; 8]) -> [i32; 4] {
     // SAFETY: both have 16 bytes.
     let (a, b) = unsafe { (v128_load(a.as_ptr().cast()), v128_load(b.as_ptr().cast())) };
-    let sums = i32x4_dot_i16x8(a, b);
-    lanes_of(sums)
+    lanes_of(i32x4_dot_i16x8(a, b))
 }
 
 /// See [`super::dot`].
@@ -32,7 +31,7 @@ pub fn dot(q: &[i8], x: &[i16]) -> i32 {
     }
     let sums = i32x4_add(sums, i64x2_shuffle::<1, 0>(sums, sums));
     let sum = i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums);
-    sum + q_rest.iter().zip(x_rest).map(|(&q, &x)| i32::from(q) * i32::from(x)).sum::<i32>()
+    sum + generic::dot(q_rest, x_rest)
 }
 
 /// See [`super::weighted_values`].

@@ -140,18 +140,29 @@ pub unsafe fn add_int4(total: __m256i, ac: __m256i, bd: __m256i, offset: i32, ro
 /// `a` and `b` point to a group.
 #[target_feature(enable = "avx2")]
 unsafe fn int4_sums(a: *const u8, b: *const u8, x: [__m256i; 4]) -> __m256i {
-    let levels = _mm256_broadcastsi128_si256(bytemuck::cast(UNSIGNED_LEVELS));
-    let nibble = _mm256_set1_epi8(15);
-    // SAFETY: both point to 16 bytes.
-    let bytes = unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) };
-    let lower = _mm256_shuffle_epi8(levels, _mm256_and_si256(bytes, nibble));
-    let upper = _mm256_shuffle_epi8(levels, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble));
+    // SAFETY: as the caller promises.
+    let [lower, upper] = unsafe { int4_levels(a, b) };
     // In 16 bits each: the even bytes' levels of both, then the odd bytes'.
     let [lower_even, upper_even] = [lower, upper].map(|q| _mm256_and_si256(q, _mm256_set1_epi16(0xff)));
     let [lower_odd, upper_odd] = [lower, upper].map(|q| _mm256_srli_epi16::<8>(q));
     let even = _mm256_add_epi32(_mm256_madd_epi16(lower_even, x[0]), _mm256_madd_epi16(upper_even, x[1]));
     let odd = _mm256_add_epi32(_mm256_madd_epi16(lower_odd, x[2]), _mm256_madd_epi16(upper_odd, x[3]));
     _mm256_add_epi32(even, odd)
+}
+
+/// The unsigned levels of a group's lower nibbles, and of its upper ones, for the row of `a` in the lower half, for that of `b` in
+/// the upper one.
+///
+/// # Safety
+/// `a` and `b` point to a group.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub unsafe fn int4_levels(a: *const u8, b: *const u8) -> [__m256i; 2] {
+    let levels = _mm256_broadcastsi128_si256(bytemuck::cast(UNSIGNED_LEVELS));
+    // SAFETY: both point to 16 bytes.
+    let bytes = unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) };
+    [bytes, _mm256_srli_epi16::<4>(bytes)]
+        .map(|bytes| _mm256_shuffle_epi8(levels, _mm256_and_si256(bytes, _mm256_set1_epi8(15))))
 }
 
 /// The sums of both halves of each 128 bits, of `a` and then of `b`.

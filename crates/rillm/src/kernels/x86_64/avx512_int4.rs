@@ -2,8 +2,8 @@
 //!
 //! A register has the values of four groups: of one row, or at the end of the rows two of one row and two of another.
 //!
-//! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST_OF_TWO_BYTES`]. A vector with a
-//! larger one is left to [`avx2`]: few are, as the largest value of a vector lies anywhere between 2^14 and 2^15. An instruction
+//! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST_OF_TWO_BYTES`]. A vector with
+//! a larger one is left to [`avx2`]: few are, as the largest value of a vector lies anywhere between 2^14 and 2^15. An instruction
 //! multiplies bytes without a sign, the levels plus 128, by bytes with one, and adds four products to a lane: first products by
 //! `h`, and after a shift by 8 bits products by `l`. A lane starts from the sum of `−128 · x`, which is known before, and ends as
 //! the sum of eight products `q · x`. Four lanes are a group.

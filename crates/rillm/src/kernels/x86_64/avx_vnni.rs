@@ -1,15 +1,15 @@
 //! Rows of int4, four at a time, with 256-bit vectors and the instructions of AVX-VNNI.
 //!
-//! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST_OF_TWO_BYTES`]; a vector with a larger one
-//! is left to [`avx2`]. An instruction multiplies bytes without a sign, the levels plus 128, by bytes with one, and adds four
-//! products to a lane: first products by `h`, and after a shift by 8 bits products by `l`.
+//! A value of the vector is 256 · h + l, both bytes with a sign. That holds for values up to [`LARGEST_OF_TWO_BYTES`]; a vector with
+//! a larger one is left to [`avx2`]. An instruction multiplies bytes without a sign, the levels plus 128, by bytes with one, and
+//! adds four products to a lane: first products by `h`, and after a shift by 8 bits products by `l`.
 //!
 //! The sum of a group is below 2^28: 32 products of at most 241 · 32,767. Times a scale it is added up in 64 bits.
 
 use core::arch::x86_64::*;
 
 use super::{LARGEST_OF_TWO_BYTES, ahead, avx2, prefetch};
-use crate::kernels::fours::{self, GROUP, INT4_LEN, UNSIGNED_LEVELS};
+use crate::kernels::fours::{self, GROUP, INT4_LEN};
 use crate::kernels::{Bits, Rows};
 
 /// See [`Rows::dot`].
@@ -31,7 +31,7 @@ struct Group {
     /// The columns of lower nibbles, and of upper ones.
     h: [[i8; GROUP / 2]; 2],
     l: [[i8; GROUP / 2]; 2],
-    /// What makes a sum of products with [`UNSIGNED_LEVELS`] that of the weights: −128 times the sum of the vector.
+    /// What makes a sum of products with unsigned levels that of the weights: −128 times the sum of the vector.
     offset: i32,
 }
 
@@ -73,13 +73,9 @@ unsafe fn four_rows(mut rows: [*const u8; 4], x: &[Group], ahead: usize) -> __m2
 #[inline]
 #[target_feature(enable = "avx2,avxvnni")]
 unsafe fn two_rows(a: *const u8, b: *const u8, x: &Group) -> __m256i {
-    let both = |x| _mm256_broadcastsi128_si256(bytemuck::cast::<_, __m128i>(x));
-    let (levels, nibble) = (both(UNSIGNED_LEVELS), _mm256_set1_epi8(15));
-    // SAFETY: both point to 16 bytes.
-    let bytes = unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) };
-    let lower = _mm256_shuffle_epi8(levels, _mm256_and_si256(bytes, nibble));
-    let upper = _mm256_shuffle_epi8(levels, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble));
-    let [h, l] = [x.h, x.l].map(|x| x.map(|x| both(bytemuck::cast(x))));
+    // SAFETY: as the caller promises.
+    let [lower, upper] = unsafe { avx2::int4_levels(a, b) };
+    let [h, l] = [x.h, x.l].map(|x| x.map(|x| _mm256_broadcastsi128_si256(bytemuck::cast(x))));
     let sums = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), lower, h[0]);
     let sums = _mm256_slli_epi32::<8>(_mm256_dpbusd_avx_epi32(sums, upper, h[1]));
     let sums = _mm256_dpbusd_avx_epi32(sums, lower, l[0]);
